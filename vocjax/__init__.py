@@ -1,0 +1,1 @@
+"""PASCAL VOC in functional JAX: autoencoders, classification and segmentation, reproducibly."""
