@@ -1,0 +1,1 @@
+"""Linen modules and pure functions of (variables, arrays)."""

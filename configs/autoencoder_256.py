@@ -1,0 +1,21 @@
+"""Task 1: the study's convolutional autoencoder with a code of 4x4x16 numbers.
+
+vocjax train --config configs/autoencoder_256.py --workdir runs/autoencoder_256
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.configuration import base_config
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = base_config()
+    config.name = "AE 256"
+    config.task = "reconstruction"
+    config.data.classes = ("aeroplane", "dog")
+    config.model.name = "autoencoder"
+    config.model.encoder = (256, 128, 64, 32, 16)
+    config.model.decoder = (32, 64, 128, 256)
+    config.loss.name = "mse"
+    return config

@@ -1,0 +1,21 @@
+"""Task 1: linear PCA, in closed form.
+
+vocjax train --config configs/pca.py --workdir runs/pca
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.configuration import base_config
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = base_config()
+    config.name = "PCA"
+    config.task = "reconstruction"
+    config.epochs = 0
+    config.data.classes = ("aeroplane", "dog")
+    config.model.name = "pca"
+    config.model.components = 128
+    config.loss.name = "mse"
+    return config

@@ -1,0 +1,195 @@
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vocjax.data import devkit
+from vocjax.data.devkit import CLASSES, PALETTE
+from vocjax.errors import UserError
+
+
+def encode(image: Image.Image, file_format: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format)
+    return buffer.getvalue()
+
+
+def labels(**states: int) -> list[int]:
+    return [states.get(name, -1) for name in CLASSES]
+
+
+def test_palette_is_that_of_voc():
+    colours = {0: (0, 0, 0), 1: (128, 0, 0), 3: (128, 128, 0), 8: (64, 0, 0), 12: (64, 0, 128)}
+    colours |= {15: (192, 128, 128), 20: (0, 64, 128), 255: (224, 224, 192)}
+    for index, colour in colours.items():
+        assert tuple(PALETTE[index]) == colour
+    assert PALETTE.shape == (256, 3)
+    assert PALETTE.dtype == np.uint8
+    assert len({tuple(colour) for colour in PALETTE}) == 256
+
+
+def test_reads_lists_labels_and_membership(year: Path):
+    records = {record.id: record for record in devkit.read(year)}
+    assert list(records) == sorted(records)
+    membership = {id_: (record.main, record.segmentation) for id_, record in records.items()}
+    assert membership == {
+        "2007_000010": ("none", "train"),
+        "2007_000011": ("none", "val"),
+        "2009_000001": ("train", "train"),
+        "2009_000002": ("train", "none"),
+        "2009_000003": ("val", "none"),
+    }
+    assert records["2009_000001"].labels.tolist() == labels(dog=1)
+    assert records["2009_000002"].labels.tolist() == labels(dog=0, cat=1)
+    assert records["2009_000003"].labels.tolist() == labels(aeroplane=1, train=1)
+    assert records["2009_000001"].mask == year / "SegmentationClass/2009_000001.png"
+    assert records["2009_000002"].mask is None
+    assert records["2009_000001"].labels.dtype == np.int8
+
+
+def test_labels_outside_main_come_from_annotation_or_mask(year: Path):
+    records = {record.id: record for record in devkit.read(year)}
+    # One bus of two is not difficult; the only person is; parts of a person are no objects.
+    assert records["2007_000010"].labels.tolist() == labels(bus=1, person=0, car=1)
+    assert records["2007_000011"].labels.tolist() == labels(sheep=1)
+
+
+def test_accepts_windows_line_ends_wide_columns_and_blank_lines(year: Path):
+    (year / "ImageSets/Main/train.txt").write_bytes(b"2009_000001\r\n2009_000002 \r\n\r\n")
+    (year / "ImageSets/Main/dog_train.txt").write_bytes(b"2009_000001    1\r\n2009_000002\t0\r\n")
+    records = {record.id: record for record in devkit.read(year)}
+    assert records["2009_000001"].labels.tolist() == labels(dog=1)
+    assert records["2009_000002"].labels.tolist() == labels(dog=0, cat=1)
+
+
+def test_main_or_segmentation_may_be_missing(year: Path):
+    sets = year / "ImageSets"
+    (sets / "Main").rename(sets / "elsewhere")
+    assert [record.id for record in devkit.read(year)] == [
+        "2007_000010", "2007_000011", "2009_000001",
+    ]  # fmt: skip
+    (sets / "elsewhere").rename(sets / "Main")
+    shutil.rmtree(sets / "Segmentation")
+    records = devkit.read(year)
+    assert [record.id for record in records] == ["2009_000001", "2009_000002", "2009_000003"]
+    assert all(record.mask is None for record in records)
+    shutil.rmtree(sets / "Main")
+    with pytest.raises(UserError, match="lists no image"):
+        devkit.read(year)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "ImageSets/Main/train.txt",
+        "ImageSets/Main/val.txt",
+        "ImageSets/Main/train_train.txt",
+        "ImageSets/Main/dog_val.txt",
+        "ImageSets/Segmentation/val.txt",
+        "JPEGImages/2009_000003.jpg",
+        "SegmentationClass/2007_000010.png",
+    ],
+)
+def test_missing_file_is_named(year: Path, file: str):
+    (year / file).unlink()
+    with pytest.raises(UserError, match=file):
+        devkit.read(year)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("ImageSets/Main/train.txt", "2009_000001\n2009_000001\n", "lists 2009_000001"),
+        ("ImageSets/Main/val.txt", "2009_000001\n", "which train.txt lists already"),
+        ("ImageSets/Main/train.txt", "2009_000001 1\n", "line 1: '2009_000001 1'"),
+        ("ImageSets/Segmentation/train.txt", "../../x\n", "line 1: '../../x'"),
+        ("ImageSets/Main/dog_val.txt", "2009_000003\n", "line 1: '2009_000003'"),
+        ("ImageSets/Main/dog_val.txt", "2009_000003 2\n", "dog_val.txt gives 2 for 2009_000003"),
+        ("ImageSets/Main/dog_val.txt", "", "dog_val.txt gives no label for 2009_000003"),
+        ("Annotations/2007_000010.xml", "<annotation><object>", "isn't valid XML"),
+        (
+            "Annotations/2007_000010.xml",
+            "<annotation><object><name>zebra</name></object></annotation>",
+            "'zebra'",
+        ),
+    ],
+)
+def test_wrong_content_is_told_with_its_file(year: Path, file: str, content: str, told: str):
+    (year / file).write_text(content)
+    with pytest.raises(UserError) as error:
+        devkit.read(year)
+    assert told in str(error.value)
+    assert file in str(error.value)
+
+
+def test_list_that_is_no_text_is_named(year: Path):
+    (year / "ImageSets/Main/train.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"train.txt isn't a text file"):
+        devkit.read(year)
+
+
+def test_year_directory_is_found_from_above(year: Path, tmp_path: Path):
+    assert devkit.year_directory(year, 2009) == year
+    assert devkit.year_directory(year.parent, 2009) == year
+    assert devkit.year_directory(tmp_path, 2009) == year
+    (tmp_path / "archive/TrainVal").mkdir(parents=True)
+    year.parent.rename(tmp_path / "archive/TrainVal/VOCdevkit")
+    found = devkit.year_directory(tmp_path / "archive", 2009)
+    assert found == tmp_path / "archive/TrainVal/VOCdevkit/VOC2009"
+
+
+def test_year_directory_may_have_a_name_of_its_own(year: Path, tmp_path: Path):
+    own = year.rename(tmp_path / "my dogs")
+    assert devkit.year_directory(own, 2009) == own
+
+
+def test_year_directory_of_another_year_is_refused(year: Path, tmp_path: Path):
+    with pytest.raises(UserError, match="is VOC2009, and VOC2012 is wanted"):
+        devkit.year_directory(year, 2012)
+    with pytest.raises(UserError, match=r"holds no VOC2012/ImageSets \(but VOC2009\)"):
+        devkit.year_directory(tmp_path, 2012)
+    with pytest.raises(UserError, match="nowhere holds no VOC2009/ImageSets"):
+        devkit.year_directory(tmp_path / "nowhere", 2009)
+
+
+def test_decodes_colour_and_grey_jpeg():
+    picture = Image.new("RGB", (7, 5), (200, 10, 60))
+    assert devkit.decode_image(encode(picture, "JPEG"), Path("a.jpg")).size == (7, 5)
+    assert devkit.decode_image(encode(picture.convert("L"), "JPEG"), Path("a.jpg")).mode == "L"
+
+
+def test_refuses_broken_images_by_name():
+    noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    whole = encode(Image.fromarray(noise), "JPEG")
+    for content in (whole[: len(whole) // 2], whole[:20], b"", b"not an image"):
+        with pytest.raises(UserError, match=r"a\.jpg can't be decoded as JPEG"):
+            devkit.decode_image(content, Path("a.jpg"))
+    with pytest.raises(UserError, match="other content"):
+        devkit.decode_image(encode(Image.fromarray(noise), "PNG"), Path("a.jpg"))
+    with pytest.raises(UserError, match="is a CMYK JPEG"):
+        devkit.decode_image(encode(Image.fromarray(noise).convert("CMYK"), "JPEG"), Path("a.jpg"))
+
+
+def test_masks_are_indices_whatever_the_palette_says():
+    indices = np.array([[0, 1, 20], [255, 12, 0]], np.uint8)
+    palette = Image.fromarray(indices)
+    palette.putpalette(PALETTE.tobytes())
+    assert palette.mode == "P"
+    for image in (palette, Image.fromarray(indices)):
+        mask = devkit.decode_mask(encode(image, "PNG"), Path("a.png"))
+        assert mask.dtype == np.uint8
+        np.testing.assert_array_equal(mask, indices)
+
+
+def test_refuses_wrong_masks_by_name():
+    indices = np.array([[0, 1, 21], [255, 254, 0]], np.uint8)
+    with pytest.raises(UserError, match=r"a\.png holds the class index 21, 254"):
+        devkit.decode_mask(encode(Image.fromarray(indices), "PNG"), Path("a.png"))
+    with pytest.raises(UserError, match=r"a\.png is a RGB image"):
+        devkit.decode_mask(encode(Image.fromarray(PALETTE[indices]), "PNG"), Path("a.png"))
+    content = encode(Image.fromarray(np.zeros((64, 64), np.uint8)), "PNG")
+    with pytest.raises(UserError, match=r"a\.png can't be decoded as PNG"):
+        devkit.decode_mask(content[:45], Path("a.png"))

@@ -1,0 +1,223 @@
+import hashlib
+import io
+import socket
+import tarfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+
+from vocjax.data import download
+from vocjax.data.download import ARCHIVES, Archive
+from vocjax.errors import UserError
+
+CONTENT = np.random.default_rng(0).bytes(300_000)
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """/good resumes, /plain ignores Range, /cut stops halfway, /wrong sends other bytes."""
+
+    server: "Server"
+
+    def do_GET(self):
+        asked = self.headers["Range"]
+        self.server.requests.append((self.path, asked))
+        if self.path not in ("/good", "/plain", "/cut", "/wrong"):
+            return self.send_error(404)
+        content = CONTENT[::-1] if self.path == "/wrong" else CONTENT
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        if self.path == "/plain":
+            start = 0
+        if start >= len(content):
+            return self.send_error(416)
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        end = len(content) // 2 if self.path == "/cut" else len(content)
+        self.wfile.write(content[start:end])
+        return None
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.requests: list[tuple[str, str | None]] = []
+
+    def archive(self, *paths: str) -> Archive:
+        base = f"http://127.0.0.1:{self.server_port}"
+        return Archive("voc.tar", MD5, tuple(base + path for path in paths))
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Server() as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_downloads_and_says_so(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture):
+    path = download.fetch(server.archive("/good"), tmp_path / "downloads")
+    assert path == tmp_path / "downloads/voc.tar"
+    assert path.read_bytes() == CONTENT
+    assert names(path.parent) == ["voc.tar"]
+    output = capsys.readouterr()
+    assert f"downloading http://127.0.0.1:{server.server_port}/good" in output.err
+    assert output.out == ""
+
+
+def test_takes_the_file_that_is_there(server: Server, tmp_path: Path):
+    (tmp_path / "voc.tar").write_bytes(CONTENT)
+    assert download.fetch(server.archive("/good"), tmp_path).read_bytes() == CONTENT
+    assert server.requests == []
+    (tmp_path / "voc.tar").write_bytes(CONTENT[:-1])
+    with pytest.raises(UserError, match=rf"voc\.tar has the md5 .*{MD5}"):
+        download.fetch(server.archive("/good"), tmp_path)
+    assert (tmp_path / "voc.tar").exists()  # it is the user's own
+
+
+def test_goes_on_where_it_was_interrupted(server: Server, tmp_path: Path):
+    with pytest.raises(UserError, match="ended after 150000 of 300000 bytes"):
+        download.fetch(server.archive("/cut"), tmp_path)
+    assert names(tmp_path) == ["voc.tar.part"]
+    assert download.fetch(server.archive("/good"), tmp_path).read_bytes() == CONTENT
+    assert server.requests == [("/cut", None), ("/good", "bytes=150000-")]
+    assert names(tmp_path) == ["voc.tar"]
+
+
+def test_next_address_goes_on_where_the_last_one_broke(server: Server, tmp_path: Path):
+    assert download.fetch(server.archive("/cut", "/good"), tmp_path).read_bytes() == CONTENT
+    assert server.requests == [("/cut", None), ("/good", "bytes=150000-")]
+
+
+def test_starts_anew_where_the_server_cannot_resume(server: Server, tmp_path: Path):
+    (tmp_path / "voc.tar.part").write_bytes(CONTENT[:1000])
+    assert download.fetch(server.archive("/plain"), tmp_path).read_bytes() == CONTENT
+
+
+def test_whole_part_file_needs_nothing_more(server: Server, tmp_path: Path):
+    (tmp_path / "voc.tar.part").write_bytes(CONTENT)
+    assert download.fetch(server.archive("/good"), tmp_path).read_bytes() == CONTENT
+    assert server.requests == [("/good", f"bytes={len(CONTENT)}-")]
+
+
+def test_part_file_with_other_bytes_is_dropped(server: Server, tmp_path: Path):
+    (tmp_path / "voc.tar.part").write_bytes(b"<html>login first</html>")
+    assert download.fetch(server.archive("/good"), tmp_path).read_bytes() == CONTENT
+    assert server.requests == [("/good", "bytes=24-"), ("/good", None)]
+
+
+def test_wrong_checksum_is_never_kept(server: Server, tmp_path: Path):
+    with pytest.raises(UserError, match=f"has the md5 .*, not {MD5}"):
+        download.fetch(server.archive("/wrong"), tmp_path)
+    assert names(tmp_path) == []
+    assert download.fetch(server.archive("/wrong", "/good"), tmp_path).read_bytes() == CONTENT
+
+
+def test_dead_addresses_are_passed_over_and_listed(server: Server, tmp_path: Path):
+    with socket.socket() as refusing:  # bound, and listening to nobody
+        refusing.bind(("127.0.0.1", 0))
+        check_dead_address(f"http://127.0.0.1:{refusing.getsockname()[1]}/x", server, tmp_path)
+
+
+def check_dead_address(dead: str, server: Server, tmp_path: Path):
+    archive = server.archive("/missing", "/good")
+    first = archive._replace(addresses=(dead, *archive.addresses))
+    assert download.fetch(first, tmp_path / "a").read_bytes() == CONTENT
+    none = archive._replace(addresses=(dead, *archive.addresses[:1]))
+    with pytest.raises(UserError) as error:
+        download.fetch(none, tmp_path / "b")
+    told = str(error.value)
+    assert f"{dead}: <urlopen error" in told
+    assert "/missing: HTTP Error 404" in told
+    assert str(tmp_path / "b/voc.tar") in told
+    assert "--archive" in told
+    assert "--devkit" in told
+
+
+def test_every_year_has_an_official_archive():
+    assert list(ARCHIVES) == list(range(2007, 2013))
+    assert ARCHIVES[2009].md5 == "a3e00b113cfcfebf17e343f59da3caa1"
+    for year, archive in ARCHIVES.items():
+        assert len(archive.md5) == 32
+        assert len(archive.addresses) >= 2
+        assert all(address.endswith(f"/{archive.file}") for address in archive.addresses)
+        assert archive.file.endswith(f"-{year}.tar")
+    assert len({archive.md5 for archive in ARCHIVES.values()}) == 6
+
+
+def write_tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for info, content in members:
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.mode = kind, target, 0o7777
+    return info
+
+
+def test_unpacks_what_is_needed(tmp_path: Path):
+    path = write_tar(
+        tmp_path / "voc.tar",
+        [
+            (member("VOCdevkit/VOC2009/JPEGImages", tarfile.DIRTYPE), b""),
+            (member("VOCdevkit/VOC2009/JPEGImages/a.jpg"), b"image"),
+            (member("VOCdevkit/VOC2009/ImageSets/Main/train.txt"), b"a"),
+            (member("VOCdevkit/VOC2009/SegmentationObject/a.png"), b"not needed"),
+            (member("VOCdevkit/VOCcode/VOCinit.m"), b"not needed"),
+        ],
+    )
+    download.unpack(path, tmp_path / "out")
+    year = tmp_path / "out/VOCdevkit/VOC2009"
+    assert names(tmp_path / "out/VOCdevkit") == ["VOC2009"]
+    assert names(year) == ["ImageSets", "JPEGImages"]
+    assert (year / "JPEGImages/a.jpg").read_bytes() == b"image"
+    assert (year / "JPEGImages/a.jpg").stat().st_mode & 0o7111 == 0
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        member("VOC2009/JPEGImages/a.jpg", tarfile.SYMTYPE, "/etc/hostname"),
+        member("VOC2009/JPEGImages", tarfile.SYMTYPE, "../.."),
+        member("VOC2009/JPEGImages/a.jpg", tarfile.LNKTYPE, "VOC2009/JPEGImages/b.jpg"),
+        member("VOC2009/JPEGImages/a.jpg", tarfile.FIFOTYPE),
+        member("../VOC2009/JPEGImages/a.jpg"),
+        member("VOC2009/../../JPEGImages/a.jpg"),
+        member("/nowhere/JPEGImages/a.jpg"),
+    ],
+    ids=lambda info: f"{info.name} {info.type.decode()}",
+)
+def test_refuses_links_and_ways_out(tmp_path: Path, bad: tarfile.TarInfo):
+    path = write_tar(tmp_path / "voc.tar", [(bad, b"")])
+    with pytest.raises(UserError) as error:
+        download.unpack(path, tmp_path / "out")
+    assert str(path) in str(error.value)
+    assert repr(bad.name) in str(error.value)
+    assert names(tmp_path) == ["voc.tar"]
+
+
+def test_refuses_what_is_no_whole_tar(tmp_path: Path):
+    path = write_tar(tmp_path / "voc.tar", [(member("VOC2009/JPEGImages/a.jpg"), CONTENT)])
+    for content in (path.read_bytes()[:100_000], b"<html>404</html>" * 100, b""):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"voc\.tar isn't a whole tar archive"):
+            download.unpack(path, tmp_path / "out")

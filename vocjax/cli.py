@@ -1,0 +1,217 @@
+"""The command line: flags to function calls, errors to sentences, nothing else.
+
+The work is in functions that a notebook can import: `data.voc.prepare`,
+`training.loop.train_and_evaluate`, `evaluate.evaluate`, `predict.predict`,
+`reporting.page.write_report`.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vocjax.errors import UserError
+
+DATASET_HELP = "toy, or voc2007 to voc2012"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; return its exit code.
+
+    0: done; 1: a mistake that the message names; 2: flags that don't parse; 130 and 143: stopped by
+    Ctrl-C and SIGTERM.
+    """
+    parser = _parser()
+    options, left = parser.parse_known_args(arguments)
+    if left and options.verb is not _train:
+        parser.error(f"unknown argument {left[0]!r}; see `{options.prog} --help`")
+    if any(not argument.startswith("--config.") for argument in left if argument.startswith("-")):
+        bad = next(a for a in left if a.startswith("-") and not a.startswith("--config."))
+        parser.error(f"unknown argument {bad!r}; fields are set like --config.epochs=3")
+    try:
+        return options.verb(options, left)
+    except UserError as error:
+        print(f"vocjax: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("vocjax: stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vocjax", description="PASCAL VOC in functional JAX.", allow_abbrev=False
+    )
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    data = verbs.add_parser("data", help="prepare a data set, or tell what is in one")
+    data_verbs = data.add_subparsers(metavar="VERB", required=True)
+    prepare = _verb(
+        data_verbs,
+        "prepare",
+        _prepare,
+        "build a data set from an archive, a devkit or a download",
+        "vocjax data prepare --dataset voc2009 --devkit VOCdevkit --data_dir data",
+    )
+    source = prepare.add_mutually_exclusive_group()
+    source.add_argument("--archive", type=Path, metavar="TAR", help="the official archive")
+    source.add_argument(
+        "--devkit", type=Path, metavar="DIR", help="an unpacked devkit, whole or part"
+    )
+    info = _verb(
+        data_verbs,
+        "info",
+        _info,
+        "counts per split and class, sizes, where it lies",
+        "vocjax data info --dataset toy --figure toy.png",
+    )
+    info.add_argument("--figure", type=Path, metavar="FILE", help="write a contact sheet (PNG)")
+    for verb in (prepare, info):
+        verb.add_argument("--dataset", required=True, metavar="NAME", help=DATASET_HELP)
+        verb.add_argument("--data_dir", type=Path, default=Path("data"), metavar="DIR")
+
+    train = _verb(
+        verbs,
+        "train",
+        _train,
+        "train and evaluate a config; goes on where a run in the workdir stopped",
+        "vocjax train --config configs/autoencoder_256.py --workdir runs/ae "
+        "--config.optimizer.learning_rate=3e-4",
+    )
+    train.add_argument("--config", type=Path, required=True, metavar="FILE")
+    train.add_argument("--workdir", type=Path, required=True, metavar="DIR")
+    train.add_argument(
+        "--distributed",
+        action="store_true",
+        help="one of several hosts: call jax.distributed.initialize() first",
+    )
+
+    evaluate = _verb(
+        verbs,
+        "evaluate",
+        _evaluate,
+        "measure a trained run on a split",
+        "vocjax evaluate --workdir runs/ae --split val",
+    )
+    evaluate.add_argument("--workdir", type=Path, required=True, metavar="DIR")
+    evaluate.add_argument("--split", default="val", help="train or val (default: val)")
+
+    predict = _verb(
+        verbs,
+        "predict",
+        _predict,
+        "apply a trained run to image files",
+        "vocjax predict --workdir runs/ae photo.jpg --output predictions",
+    )
+    predict.add_argument("--workdir", type=Path, required=True, metavar="DIR")
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    predict.add_argument("--output", type=Path, required=True, metavar="DIR")
+    for verb in (evaluate, predict):
+        verb.add_argument("--checkpoint", default="last", help="last or best (default: last)")
+
+    report = _verb(
+        verbs,
+        "report",
+        _report,
+        "write run directories into one HTML page",
+        "vocjax report runs/study --output report.html",
+    )
+    report.add_argument("directories", type=Path, nargs="+", metavar="DIR")
+    report.add_argument("--output", type=Path, required=True, metavar="FILE")
+    return parser
+
+
+def _verb(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    function: object,
+    purpose: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(
+        name,
+        help=purpose,
+        description=purpose[0].upper() + purpose[1:] + ".",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(verb=function, prog=f"{verbs._prog_prefix} {name}")
+    return parser
+
+
+# The imports stand inside the verbs: `--help` and a mistyped flag answer at once, without JAX.
+
+
+def _prepare(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.data import info, voc
+
+    prepared = voc.prepare(
+        options.dataset, options.data_dir, archive=options.archive, devkit=options.devkit
+    )
+    print(info.summary(prepared))
+    return 0
+
+
+def _info(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.data import info, voc
+
+    prepared = voc.load(options.dataset, options.data_dir)
+    print(info.summary(prepared))
+    if options.figure is not None:
+        info.contact_sheet(prepared, options.figure)
+        print(f"contact sheet: {options.figure}")
+    return 0
+
+
+def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    import jax
+
+    from vocjax.configuration import load_config
+    from vocjax.training.interrupts import Interrupted
+    from vocjax.training.loop import train_and_evaluate
+
+    config = load_config(options.config, overrides)
+    if options.distributed:
+        jax.distributed.initialize()
+    try:
+        results = train_and_evaluate(config, options.workdir)
+    except Interrupted as stop:
+        print(f"vocjax: {stop}", file=sys.stderr)
+        return 128 + stop.signal_number
+    for split in ("train", "val"):
+        values = (f"{name} {value:.5g}" for name, value in results[split].items())
+        print(f"{split:5}", *values)
+    print(f"run directory: {options.workdir}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.evaluate import evaluate
+
+    result = evaluate(options.workdir, options.split, options.checkpoint)
+    print(f"{result['images']} {options.split} images, step {result['step']}")
+    for name, value in result["metrics"].items():
+        print(f"{name:24} {value:.6g}")
+    return 0
+
+
+def _predict(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.predict import predict
+
+    unreadable = predict(options.workdir, options.images, options.output, options.checkpoint)
+    print(f"{len(options.images) - len(unreadable)} images predicted into {options.output}")
+    if unreadable:
+        raise UserError(
+            f"{len(unreadable)} of {len(options.images)} images could not be read: "
+            f"{', '.join(map(str, unreadable))}."
+        )
+    return 0
+
+
+def _report(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.reporting.page import write_report
+
+    write_report(options.directories, options.output)
+    print(f"report: {options.output}")
+    return 0

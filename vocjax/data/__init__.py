@@ -1,0 +1,1 @@
+"""Files to batches: devkits, the TFDS builder, splits, augmentation."""

@@ -1,0 +1,83 @@
+"""Augmentation on the device: pure functions of a key, image and mask together."""
+
+import jax
+import jax.numpy as jnp
+
+from vocjax.data.devkit import VOID
+
+_LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to grey
+
+
+def flip(key: jax.Array, image: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mirror image [height, width, channels] and mask [height, width] in half of the cases."""
+    mirrored = jax.random.bernoulli(key)
+    return (
+        jnp.where(mirrored, image[:, ::-1], image),
+        jnp.where(mirrored, mask[:, ::-1], mask),
+    )
+
+
+def crop(
+    key: jax.Array, image: jax.Array, mask: jax.Array, padding: int
+) -> tuple[jax.Array, jax.Array]:
+    """Cut a window of the image's own size out of it, padded by `padding` pixels on every side.
+
+    The image [height, width, channels] is padded by reflection, the mask [height, width] by void.
+    """
+    top, left = jax.random.randint(key, (2,), 0, 2 * padding + 1)
+    sides = (padding, padding)
+    image_padded = jnp.pad(image, (sides, sides, (0, 0)), mode="reflect")
+    mask_padded = jnp.pad(mask, (sides, sides), constant_values=VOID)
+    return (
+        jax.lax.dynamic_slice(image_padded, (top, left, 0), image.shape),
+        jax.lax.dynamic_slice(mask_padded, (top, left), mask.shape),
+    )
+
+
+def colour_jitter(key: jax.Array, image: jax.Array, strength: float) -> jax.Array:
+    """Scale brightness, contrast and saturation of an image in [0, 1] by 1 +- `strength` each.
+
+    [height, width, channels] to the same; saturation is left alone for one channel.
+    """
+    brightness, contrast, saturation = jax.random.uniform(
+        key, (3,), minval=1 - strength, maxval=1 + strength
+    )
+    image = image * brightness
+    image = (image - image.mean()) * contrast + image.mean()
+    if image.shape[-1] == 3:
+        grey = image @ jnp.asarray(_LUMINANCE)
+        image = (image - grey[..., None]) * saturation + grey[..., None]
+    return image.clip(0, 1)
+
+
+def augment(
+    key: jax.Array,
+    images: jax.Array,
+    masks: jax.Array,
+    *,
+    flips: bool,
+    crop_padding: int,
+    colour: float,
+) -> tuple[jax.Array, jax.Array]:
+    """Augment a batch, every example by its own draw.
+
+    Args:
+      key: a typed PRNG key.
+      images: [batch, height, width, channels] float32 in [0, 1].
+      masks: [batch, height, width] uint8, 255 void.
+      flips: mirror left and right in half of the cases.
+      crop_padding: pixels that a random crop may move the image; 0 is off.
+      colour: strength of the colour jitter; 0 is off.
+    """
+
+    def one(key: jax.Array, image: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+        flip_key, crop_key, colour_key = jax.random.split(key, 3)
+        if flips:
+            image, mask = flip(flip_key, image, mask)
+        if crop_padding:
+            image, mask = crop(crop_key, image, mask, crop_padding)
+        if colour:
+            image = colour_jitter(colour_key, image, colour)
+        return image, mask
+
+    return jax.vmap(one)(jax.random.split(key, images.shape[0]), images, masks)

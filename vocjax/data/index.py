@@ -1,0 +1,97 @@
+"""The index of a data set: what is known of each image without reading it."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vocjax.data.devkit import CLASSES, SPLITS, Counts, Record, decode_image, decode_mask
+from vocjax.errors import UserError
+
+
+class Index(NamedTuple):
+    """What is known of each of the N images without reading it; row i describes `examples[i]`."""
+
+    ids: np.ndarray  # str [N], sorted
+    sizes: np.ndarray  # int32 [N, 2]: height, width
+    labels: np.ndarray  # int8 [N, 20]: 1 present, 0 difficult, -1 absent
+    main: np.ndarray  # str [N]: "none", "train" or "val"
+    segmentation: np.ndarray  # str [N], likewise; "none" has no mask
+
+
+def examine(records: Sequence[Record], advance: Callable[[], object]) -> tuple[Index, str]:
+    """Decode every image and mask once; return the index and the fingerprint.
+
+    The fingerprint is the sha256, in hex, over each record's id, labels, membership, image file
+    and mask file. `advance` is called after each record.
+
+    Raises:
+        UserError: a file is broken, or a mask has another size than its image.
+    """
+    digest = hashlib.sha256()
+    sizes = []
+    for record in records:
+        image = record.image.read_bytes()
+        mask = record.mask.read_bytes() if record.mask else b""
+        sizes.append(_size(record, image, mask))
+        membership = f"{record.main} {record.segmentation}"
+        for part in (record.id.encode(), record.labels.tobytes(), membership.encode(), image, mask):
+            digest.update(len(part).to_bytes(8, "little"))  # so that no two splits of bytes agree
+            digest.update(part)
+        advance()
+    index = Index(
+        ids=np.array([record.id for record in records]),
+        sizes=np.array(sizes, np.int32),
+        labels=np.stack([record.labels for record in records]),
+        main=np.array([record.main for record in records]),
+        segmentation=np.array([record.segmentation for record in records]),
+    )
+    return index, digest.hexdigest()
+
+
+def counts(index: Index) -> Counts:
+    """Count the images in the train and val lists."""
+    main, segmentation = (
+        (int(np.sum(membership == SPLITS[0])), int(np.sum(membership == SPLITS[1])))
+        for membership in (index.main, index.segmentation)
+    )
+    return Counts(main, segmentation)
+
+
+def to_json(index: Index) -> dict[str, Any]:
+    """Turn an index into lists, column by column; an image's labels are a string of 1, 0 and -."""
+    rows = np.array(["0", "1", "-"])[index.labels]
+    return {
+        "ids": index.ids.tolist(),
+        "sizes": index.sizes.tolist(),
+        "labels": ["".join(row) for row in rows],
+        "main": index.main.tolist(),
+        "segmentation": index.segmentation.tolist(),
+    }
+
+
+def from_json(columns: Mapping[str, Any]) -> Index:
+    """Turn what `to_json` made back into an index."""
+    states = np.frombuffer("".join(columns["labels"]).encode(), np.uint8).reshape(-1, len(CLASSES))
+    return Index(
+        ids=np.array(columns["ids"]),
+        sizes=np.array(columns["sizes"], np.int32),
+        labels=(states == ord("1")).astype(np.int8) - (states == ord("-")).astype(np.int8),
+        main=np.array(columns["main"]),
+        segmentation=np.array(columns["segmentation"]),
+    )
+
+
+def _size(record: Record, image: bytes, mask: bytes) -> tuple[int, int]:
+    """Height and width of an image, whose mask has the same."""
+    width, height = decode_image(image, record.image).size
+    if record.mask:
+        rows, columns = decode_mask(mask, record.mask).shape
+        if (rows, columns) != (height, width):
+            raise UserError(
+                f"{record.mask} is {columns} x {rows} pixels, and its image {record.image} "
+                f"{width} x {height} (width x height). Both must be of one size: use the official "
+                "files."
+            )
+    return height, width

@@ -1,0 +1,125 @@
+"""What is in a prepared data set: its counts as text, its classes as a contact sheet."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from vocjax.data.devkit import CLASSES, DIFFICULT, OFFICIAL_COUNTS, PALETTE, PRESENT, SPLITS
+from vocjax.data.index import Index, counts
+from vocjax.data.voc import YEARS, Prepared
+from vocjax.errors import UserError
+from vocjax.figures import overlay
+
+COLUMNS = 4
+
+
+def summary(prepared: Prepared) -> str:
+    """Describe a prepared data set in lines of text.
+
+    Counts of images per split, and per class those where it is present and, after a plus, those
+    where all its objects are difficult; sizes in pixels; where it lies; its fingerprint; and
+    whether it is only a part of its year.
+    """
+    index = prepared.index
+    heights, widths = (_range(index.sizes[:, axis]) for axis in (0, 1))
+    lines = [
+        f"{prepared.name}: {len(index.ids)} images{', a part of its year' * prepared.partial}",
+        f"  directory    {prepared.directory}",
+        f"  source       {prepared.source}",
+        f"  fingerprint  {prepared.fingerprint}",
+        f"  height       {heights}",
+        f"  width        {widths}",
+        "",
+        *_split_lines(prepared),
+        "",
+        *_class_lines(index),
+    ]
+    return "\n".join(lines)
+
+
+def contact_sheet(prepared: Prepared, file: Path) -> None:
+    """Draw one example of each class that is present, and beside it its mask where it has one.
+
+    Args:
+        prepared: the data set.
+        file: what to write; the suffix says the format (.png, .pdf, .svg).
+
+    Raises:
+        UserError: no image format has this suffix, or the file can't be written.
+    """
+    rows = {
+        name: row
+        for column, name in enumerate(CLASSES)
+        if (row := _example(prepared.index, column)) >= 0
+    }
+    columns = max(1, min(COLUMNS, len(rows)))
+    height = max(1, math.ceil(len(rows) / columns))
+    figure = Figure(figsize=(3.2 * columns, 1.6 * height), layout="constrained", dpi=120)
+    for place, (name, row) in enumerate(rows.items(), 1):
+        axes = figure.add_subplot(height, columns, place)
+        axes.imshow(_panel(prepared, row))
+        axes.set_title(f"{name}  {prepared.index.ids[row]}", fontsize=8)
+        axes.set_axis_off()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"The figure {file} can't be written ({error}). Give a path that ends in .png, .pdf or "
+            ".svg, in a folder where you may write."
+        ) from error
+
+
+def _range(lengths: np.ndarray) -> str:
+    return f"{lengths.min()} to {lengths.max()} pixels, median {np.median(lengths):g}"
+
+
+def _split_lines(prepared: Prepared) -> list[str]:
+    here = counts(prepared.index)
+    official = OFFICIAL_COUNTS.get(YEARS.get(prepared.name, 0))
+    lines = [f"{'images':14}{'train':>8}{'val':>8}"]
+    for number, name in enumerate(("Main", "Segmentation")):
+        line = f"{name:14}" + "".join(f"{count:>8}" for count in here[number])
+        if official:
+            line += f"   of {official[number][0]} and {official[number][1]} in the official lists"
+        lines.append(line)
+    if prepared.partial and not official:
+        lines.append(
+            "The official counts of this year aren't certain: only its archive counts as whole."
+        )
+    return lines
+
+
+def _class_lines(index: Index) -> list[str]:
+    groups = [(index.main, "Main"), (index.segmentation, "Segm.")]
+    lines = ["images with the class (+ those where it is only difficult)"]
+    lines += [f"{'':14}" + "".join(f"{n + ' ' + s:>12}" for _, n in groups for s in SPLITS)]
+    for column, name in enumerate(CLASSES):
+        line = f"{name:14}"
+        for membership, _ in groups:
+            for split in SPLITS:
+                states = index.labels[membership == split, column]
+                present, difficult = np.sum(states == PRESENT), np.sum(states == DIFFICULT)
+                line += f"{f'{present} +{difficult}' if difficult else present:>12}"
+        lines.append(line)
+    return lines
+
+
+def _example(index: Index, column: int) -> int:
+    """Row of the class's plainest image: with a mask and with few other classes; -1 if none."""
+    present = index.labels == PRESENT
+    rows = np.flatnonzero(present[:, column])
+    if not rows.size:
+        return -1
+    others = present[rows].sum(axis=1)
+    return int(rows[np.lexsort((rows, others, index.segmentation[rows] == "none"))[0]])
+
+
+def _panel(prepared: Prepared, row: int) -> np.ndarray:
+    example = prepared.examples[row]
+    image, mask = example["image"], example["mask"][..., 0]
+    if prepared.index.segmentation[row] == "none":
+        return image
+    return np.concatenate([image, overlay(image, mask, PALETTE)], axis=1)

@@ -1,0 +1,33 @@
+"""One mesh over all devices; the batch is split over it, everything else is replicated."""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+
+def make_mesh() -> Mesh:
+    """Return a one-dimensional mesh over every device of every host."""
+    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Sharding of what every device holds whole: the train state, a resident data set."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def split_by_example(mesh: Mesh) -> NamedSharding:
+    """Sharding of a batch: the first axis is split over the devices."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def rows_per_batch(batch_size: int, mesh: Mesh) -> int:
+    """Round a batch size up to a multiple of the device count; the rest is padding."""
+    return -(-batch_size // mesh.size) * mesh.size
+
+
+def local_rows(rows: np.ndarray, mesh: Mesh) -> np.ndarray:
+    """Return the part of a batch's rows [batch] that this host's devices hold, in order."""
+    index_map = split_by_example(mesh).addressable_devices_indices_map(rows.shape)
+    starts = sorted(s[0].indices(len(rows))[0] for s in index_map.values() if s is not None)
+    size = len(rows) // mesh.size
+    return np.concatenate([rows[start : start + size] for start in starts])

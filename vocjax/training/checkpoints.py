@@ -1,0 +1,139 @@
+"""Orbax, wrapped: save asynchronously, keep the last and the best, restore on any devices."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+from orbax.checkpoint import v1 as ocp
+
+from vocjax.devices import replicated
+from vocjax.errors import UserError
+
+FOLDER = "checkpoints"
+CHOICES = ("last", "best")
+
+
+class Checkpoints:
+    """The checkpoints of one run directory; a context manager that waits for saves at its end.
+
+    Orbax writes each checkpoint beside its place and renames it, so whatever stands under its
+    final name is whole, also after kill -9.
+    """
+
+    def __init__(self, workdir: Path, best: ConfigDict) -> None:
+        """Keep the last checkpoint and the best: `best.metric` on validation, `best.mode` of it."""
+        policies = ocp.training.preservation_policies
+        self._best = best
+        best_one = policies.BestN(
+            get_metric_fn=lambda metrics: metrics[best.metric],
+            reverse=best.mode == "min",
+            n=1,
+            keep_checkpoints_without_metrics=False,
+        )
+        self._checkpointer = ocp.training.Checkpointer(
+            (workdir / FOLDER).absolute(),
+            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(1), best_one]),
+            cleanup_tmp_directories=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._checkpointer.close()
+
+    def save(self, step: int, state: Any, metrics: dict[str, float] | None = None) -> None:
+        """Begin to save a state; `metrics` are the validation values, None within an epoch."""
+        if self._checkpointer.latest is None or self._checkpointer.latest.step < step:
+            self._checkpointer.save_async(step, state, metrics=metrics, force=True)
+
+    def wait(self) -> None:
+        """Return when everything is on disk."""
+        self._checkpointer.wait()
+
+    @property
+    def last_step(self) -> int | None:
+        """The step of the newest checkpoint on disk, None if there is none."""
+        self.wait()
+        latest = self._checkpointer.latest
+        return None if latest is None else latest.step
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """The (step, value) of the best checkpoint, the earlier of two equals; None if unmeasured."""
+        self.wait()
+        sign = 1 if self._best.mode == "min" else -1
+        measured = [
+            (sign * c.metrics[self._best.metric], c.step)
+            for c in self._checkpointer.checkpoints
+            if c.metrics
+        ]
+        if not measured:
+            return None
+        value, step = min(measured)
+        return step, sign * value
+
+    def restore(self, step: int, abstract_state: Any) -> Any:
+        """Load a checkpoint in the shapes and shardings of `abstract_state`."""
+        return _load(self._checkpointer, step, abstract_state)
+
+
+def has_checkpoint(workdir: Path) -> bool:
+    """Tell whether a run directory holds a whole checkpoint; writes nothing."""
+    return any(path.name.isdigit() for path in (workdir / FOLDER).glob("*"))
+
+
+def abstract(tree: Any, mesh: Mesh) -> Any:
+    """Return shapes with shardings, replicated over the mesh, for a restore on any devices."""
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), tree
+    )
+
+
+def restore_variables(
+    workdir: Path, best: ConfigDict, variables: Any, mesh: Mesh, which: str = "last"
+) -> tuple[int, Any]:
+    """Load only params and batch_stats of a run: (step, variables).
+
+    Args:
+      workdir: the run directory.
+      best: `config.best` of the run.
+      variables: their shapes, as `jax.eval_shape(task.init, key)` gives them.
+      mesh: the devices to restore on.
+      which: "last" or "best".
+    """
+    if which not in CHOICES:
+        raise UserError(f"there is no checkpoint {which!r}; it is one of {', '.join(CHOICES)}.")
+    if not has_checkpoint(workdir):
+        raise UserError(f"{workdir} holds no checkpoint yet; train it with `vocjax train` first.")
+    context = ocp.Context()
+    context.pytree.loading.partial_load = True
+    with context, Checkpoints(workdir, best) as checkpoints:
+        measured = checkpoints.best
+        step = checkpoints.last_step if which == "last" else measured and measured[0]
+        if step is None:
+            raise UserError(
+                f"{workdir} holds no {which} checkpoint yet; go on with `vocjax train`, "
+                "or ask for the other one with --checkpoint."
+            )
+        return step, checkpoints.restore(step, abstract(variables, mesh))
+
+
+def _load(checkpointer: ocp.training.Checkpointer, step: int, abstract_state: Any) -> Any:
+    try:
+        state = checkpointer.load(step, abstract_state)
+    except (ValueError, KeyError, OSError, LookupError) as error:
+        raise UserError(
+            f"checkpoint {step} in {checkpointer.directory} can't be read: it is damaged, or was "
+            f"written for another model than the config beside it describes "
+            f"({type(error).__name__}). Delete that folder to go on from an earlier one."
+        ) from error
+    missing = [x for x in jax.tree.leaves(state) if isinstance(x, jax.ShapeDtypeStruct)]
+    if missing:
+        raise UserError(
+            f"checkpoint {step} in {checkpointer.directory} lacks {len(missing)} arrays of the "
+            "model that the config beside it describes."
+        )
+    return state

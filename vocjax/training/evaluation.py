@@ -1,0 +1,119 @@
+"""Metrics and kept arrays of a whole split, of a model or a baseline."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from vocjax import metrics
+from vocjax.data.pipeline import Batch, Examples, plan
+from vocjax.devices import replicated
+from vocjax.tasks.task import Baseline, Outputs, Task, Variables
+from vocjax.training.state import zeros_like
+from vocjax.training.step import all_sums, as_float, make_eval_step, model_outputs, summarise
+
+SHOWN = 8  # validation images whose pictures a run keeps
+
+
+def first_batch(examples: Examples, batch_size: int, mesh: Mesh) -> Batch:
+    """Return a batch of the first examples, to trace with."""
+    rows = np.arange(min(batch_size, len(examples.ids)))
+    return next(examples.batches(plan(rows, batch_size, mesh)))
+
+
+def sums_shape(task: Task, variables: Variables, batch: Batch) -> Any:
+    """Return the shapes of what `all_sums` gives, without computing anything."""
+
+    def sums(variables: Variables, batch: Batch) -> Any:
+        batch = as_float(batch)
+        return all_sums(task, model_outputs(task)(variables, batch), batch)
+
+    return jax.eval_shape(sums, variables, batch)
+
+
+def make_evaluate(
+    outputs_of: Callable[[Any, Batch], Outputs],
+    task: Task,
+    sums: Any,
+    batch_size: int,
+    mesh: Mesh,
+) -> Callable[[Any, Examples], dict[str, float]]:
+    """Return `evaluate(argument, examples)`: the loss and the metrics of a split, by name.
+
+    `outputs_of(argument, batch)` gives a model's outputs of its variables, or a baseline's of its
+    statistic; `sums` are the shapes of what is summed (`sums_shape`).
+    """
+    step = make_eval_step(outputs_of, task, mesh)
+    zeros = jax.jit(lambda: zeros_like(sums), out_shardings=replicated(mesh))
+
+    def evaluate(argument: Any, examples: Examples) -> dict[str, float]:
+        total = zeros()
+        for batch in examples.batches(plan(np.arange(len(examples.ids)), batch_size, mesh)):
+            total = step(argument, total, batch)
+        return summarise(task, total)
+
+    return evaluate
+
+
+def baseline_statistic(baseline: Baseline, train: Examples, batch_size: int, mesh: Mesh) -> Any:
+    """Sum a baseline's statistic over the training split."""
+
+    @jax.jit(out_shardings=replicated(mesh))
+    def statistic_of(batch: Batch) -> Any:
+        return baseline.statistic(as_float(batch))
+
+    batches = train.batches(plan(np.arange(len(train.ids)), batch_size, mesh))
+    return functools.reduce(metrics.merge, map(statistic_of, batches))
+
+
+def keep_samples(
+    task: Task,
+    variables: Variables,
+    splits: dict[str, Examples],
+    labels: dict[str, np.ndarray],
+    batch_size: int,
+    mesh: Mesh,
+) -> dict[str, np.ndarray]:
+    """Return the arrays that a report draws from.
+
+    `SPLIT/ids`, `SPLIT/labels` [n, 20] and `SPLIT/NAME` for what the task keeps of every example;
+    NAME alone for the pictures of `SHOWN` validation examples, spread evenly.
+    """
+
+    @jax.jit(out_shardings=replicated(mesh))
+    def kept(variables: Variables, batch: Batch) -> tuple[Outputs, Outputs]:
+        batch = as_float(batch)
+        return task.keep(model_outputs(task)(variables, batch), batch)
+
+    samples: dict[str, np.ndarray] = {}
+    for split, examples in splits.items():
+        n = len(examples.ids)
+        shown = np.unique(np.linspace(0, n - 1, min(SHOWN, n)).astype(int))
+        every: list[dict[str, np.ndarray]] = []
+        some: list[dict[str, np.ndarray]] = []
+        for rows, batch in _batches(examples, np.arange(n), batch_size, mesh):
+            small, large = kept(variables, batch)
+            every.append({k: _host(v)[: len(rows)] for k, v in small.items()})
+            if split == "val" and (chosen := np.flatnonzero(np.isin(rows, shown))).size:
+                some.append({k: _host(v)[chosen] for k, v in large.items()})
+        samples[f"{split}/ids"], samples[f"{split}/labels"] = examples.ids, labels[split]
+        samples |= {f"{split}/{k}": np.concatenate([e[k] for e in every]) for k in every[0]}
+        if some:
+            samples |= {k: np.concatenate([e[k] for e in some]) for k in some[0]}
+            samples["shown"] = shown
+    return samples
+
+
+def _batches(examples: Examples, order: np.ndarray, batch_size: int, mesh: Mesh) -> Any:
+    chunks = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    return zip(chunks, examples.batches(plan(order, batch_size, mesh)), strict=True)
+
+
+def _host(array: jax.Array) -> np.ndarray:
+    array = array.astype(jnp.float16) if array.ndim > 2 and array.dtype == jnp.float32 else array
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))

@@ -1,0 +1,244 @@
+"""One loop for every task: `train_and_evaluate(config, workdir)`."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from vocjax.data import voc
+from vocjax.data.pipeline import Examples, plan, shuffled
+from vocjax.devices import make_mesh, replicated
+from vocjax.errors import UserError
+from vocjax.tasks import make_task
+from vocjax.tasks.task import Batch, Task, Variables
+from vocjax.training import rundir
+from vocjax.training.checkpoints import Checkpoints, abstract, has_checkpoint
+from vocjax.training.evaluation import (
+    baseline_statistic,
+    first_batch,
+    keep_samples,
+    make_evaluate,
+    sums_shape,
+)
+from vocjax.training.interrupts import Interrupted, stop_requests
+from vocjax.training.optimizers import make_optimizer
+from vocjax.training.records import Records
+from vocjax.training.setup import Data, check_config, initial_variables, open_data
+from vocjax.training.state import ORDER, TrainState, create, draw_key, variables_of, zeros_like
+from vocjax.training.step import make_train_step, model_outputs, summarise
+
+# Losses are looked at this many steps late, so that looking never waits for the device.
+LOSSES_IN_FLIGHT = 8
+
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
+Evaluate = Callable[[Any, Examples], dict[str, float]]
+
+
+class Run(NamedTuple):
+    """What stays the same from the first step of a run to its last."""
+
+    config: ConfigDict
+    workdir: Path
+    task: Task
+    mesh: Mesh
+    data: Data
+    sums: Any  # the shapes of what the metrics sum
+
+    @property
+    def batches(self) -> int:
+        """Batches in an epoch; the last one may be partial."""
+        return -(-len(self.data.splits["train"].ids) // self.config.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Steps in the whole run."""
+        return self.batches * self.config.epochs
+
+
+def train_and_evaluate(
+    config: ConfigDict, workdir: Path | str, task: Task | None = None
+) -> dict[str, Any]:
+    """Train a config's task in a run directory, evaluate it, and return the results.
+
+    A run that was interrupted goes on where it stopped; one that is finished is left alone.
+
+    Args:
+      config: as a file in configs/ gives it.
+      workdir: the run directory; made where it does not exist.
+      task: in the place of the config's own, `make_task(config)._replace(loss=...)` for instance.
+
+    Returns:
+      What results.json holds: the final metrics by split, the best epoch, the baselines.
+
+    Raises:
+      UserError: the config, the data or the directory can't be used, or the loss is not finite.
+      Interrupted: SIGTERM or Ctrl-C came; the state was saved before.
+    """
+    workdir, mesh = Path(workdir), make_mesh()
+    task = make_task(config) if task is None else task
+    prepared = voc.load(config.data.dataset, Path(config.data.data_dir))
+    rundir.check(workdir, config, prepared)
+    if (finished := rundir.read_results(workdir)) is not None:
+        return finished
+    data = open_data(config, prepared, mesh)
+    example = first_batch(data.splits["train"], config.batch_size, mesh)
+    shapes = jax.eval_shape(task.init, jax.random.key(0))
+    run = Run(config, workdir, task, mesh, data, sums_shape(task, shapes, example))
+    check_config(config, task, run.sums)
+    optimizer = make_optimizer(config.optimizer, max(run.steps, 1))
+
+    def create_state(variables: Variables) -> TrainState:
+        return create(variables, optimizer, jax.random.key(config.seed), run.sums)
+
+    # Before anything is written: what a fresh run begins with may turn out not to exist.
+    state = (
+        None
+        if has_checkpoint(workdir)
+        else create_state(initial_variables(config, task, data.splits["train"], mesh))
+    )
+    parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
+    rundir.begin(workdir, config, prepared, parameters, data.counts)
+    with Checkpoints(workdir, config.best) as checkpoints:
+        if state is None:
+            wanted = abstract(jax.eval_shape(create_state, shapes), mesh)
+            state = checkpoints.restore(checkpoints.last_step, wanted)
+        state = jax.device_put(state, replicated(mesh))
+        with Records(workdir, config.name, int(state.step), run.steps) as records:
+            records.begin(data.counts, parameters, data.splits["train"].resident)
+            step = make_train_step(task, optimizer, config.data.augment, mesh)
+            evaluate = make_evaluate(model_outputs(task), task, run.sums, config.batch_size, mesh)
+            state = _run_epochs(run, step, evaluate, state, checkpoints, records)
+        best = checkpoints.best
+    results = _results(run, evaluate, state, best)
+    rundir.write_json(workdir / "results.json", results)
+    return results
+
+
+def _run_epochs(
+    run: Run,
+    train_step: TrainStep,
+    evaluate: Evaluate,
+    state: TrainState,
+    checkpoints: Checkpoints,
+    records: Records,
+) -> TrainState:
+    """Train from the state's step to the end; measure and save on the way."""
+    config, splits = run.config, run.data.splits
+    zeros = jax.jit(lambda: zeros_like(run.sums), out_shardings=replicated(run.mesh))
+    step = int(state.step)
+    if not run.steps:
+        checkpoints.save(0, state, evaluate(variables_of(state), splits["val"]))
+    with stop_requests() as requested:
+        for epoch in range(step // max(run.batches, 1), config.epochs):
+            begun, first = time.monotonic(), step
+            state, step = _train_epoch(
+                run, train_step, state, epoch, requested, checkpoints, records
+            )
+            trained = summarise(run.task, state.sums)
+            seconds = time.monotonic() - begun
+            if step < (epoch + 1) * run.batches:  # a stop was asked for within the epoch
+                checkpoints.save(step, state)
+                raise _stopped(run, checkpoints, requested)
+            state = state._replace(sums=zeros())
+            images = len(splits["train"].ids) - (first - epoch * run.batches) * config.batch_size
+            record = {
+                "epoch": epoch + 1,
+                "step": step,
+                "seconds": round(seconds, 3),
+                "images_per_second": round(images / seconds, 3),
+                "train": trained,
+                "val": evaluate(variables_of(state), splits["val"]),
+            }
+            records.epoch(record, config.epochs)
+            stops = requested(step) is not None
+            if stops or not (epoch + 1) % config.save_every_epochs or step == run.steps:
+                checkpoints.save(step, state, record["val"])
+            if stops and step < run.steps:
+                raise _stopped(run, checkpoints, requested)
+    return state
+
+
+def _train_epoch(
+    run: Run,
+    train_step: TrainStep,
+    state: TrainState,
+    epoch: int,
+    requested: Callable[[int], int | None],
+    checkpoints: Checkpoints,
+    records: Records,
+) -> tuple[TrainState, int]:
+    """Do an epoch's steps that are left; return early where a stop is asked for."""
+    train, step = run.data.splits["train"], int(state.step)
+    order = shuffled(draw_key(state.key, ORDER, epoch), len(train.ids))
+    left = list(plan(order, run.config.batch_size, run.mesh, first=step - epoch * run.batches))
+    losses: deque[tuple[int, np.ndarray, jax.Array]] = deque()
+
+    def check(in_flight: int) -> None:
+        while len(losses) > in_flight:
+            number, ids, loss = losses.popleft()
+            if not np.isfinite(value := float(loss)):
+                raise _not_finite(value, number, ids, checkpoints)
+
+    for (rows, valid), batch in zip(left, train.batches(iter(left)), strict=True):
+        state, loss = train_step(state, batch)
+        step += 1
+        losses.append((step, train.ids[rows[valid > 0]], loss))
+        check(LOSSES_IN_FLIGHT)
+        records.step()
+        if requested(step) is not None:
+            break
+    check(0)
+    return state, step
+
+
+def _not_finite(value: float, step: int, ids: np.ndarray, checkpoints: Checkpoints) -> UserError:
+    last = checkpoints.last_step
+    saved = (
+        "nothing was saved before" if last is None else f"the last good checkpoint is step {last}"
+    )
+    return UserError(
+        f"the loss is {value} at step {step}; {saved}. The batch held {', '.join(ids)}. "
+        "Look at these images, lower optimizer.learning_rate or set optimizer.clip_norm, and "
+        "begin in another --workdir."
+    )
+
+
+def _stopped(
+    run: Run, checkpoints: Checkpoints, requested: Callable[[int], int | None]
+) -> Interrupted:
+    step = checkpoints.last_step
+    return Interrupted(
+        f"stopped by signal; step {step} of {run.steps} is saved in {run.workdir}. "
+        "The same command goes on from there.",
+        requested(step or 0) or 0,
+    )
+
+
+def _results(
+    run: Run, evaluate: Evaluate, state: TrainState, best: tuple[int, float] | None
+) -> dict[str, Any]:
+    """Measure both splits and the baselines at the end, and keep the arrays for figures."""
+    config, task, data, mesh = run.config, run.task, run.data, run.mesh
+    variables, records = variables_of(state), rundir.read_records(run.workdir)
+    samples = keep_samples(task, variables, data.splits, data.labels, config.batch_size, mesh)
+    rundir.write_arrays(run.workdir / "samples.npz", samples)
+    baselines = {}
+    for name, baseline in task.baselines.items():
+        statistic = baseline_statistic(baseline, data.splits["train"], config.batch_size, mesh)
+        predict = make_evaluate(baseline.outputs, task, run.sums, config.batch_size, mesh)
+        baselines[name] = {s: predict(statistic, e) for s, e in data.splits.items()}
+    return {
+        "epoch": config.epochs,
+        "step": run.steps,
+        "seconds": round(sum(r["seconds"] for r in records), 3),
+        **{split: evaluate(variables, examples) for split, examples in data.splits.items()},
+        "best": best
+        and {"metric": config.best.metric, "epoch": best[0] // run.batches, "value": best[1]},
+        "baselines": baselines,
+    }

@@ -1,0 +1,93 @@
+"""What a run says while it trains: metrics.jsonl always, TensorBoard where installed, progress."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import jax
+from tqdm import tqdm
+
+from vocjax.training.rundir import read_records, write_text
+
+try:
+    from tensorboardX import SummaryWriter
+except ImportError:  # the extra `tensorboard` is not installed
+    SummaryWriter = None
+
+
+class Records:
+    """The metrics log and the progress display of a run; only the first host writes and shows."""
+
+    def __init__(self, workdir: Path, name: str, first_step: int, steps: int) -> None:
+        """Go on after `first_step`: epochs logged later than that are dropped, being run again."""
+        self._path = workdir / "metrics.jsonl"
+        self._name, self._first_step, self._steps = name, first_step, steps
+        self._begun = time.monotonic()
+        self._writes = jax.process_index() == 0
+        self._tensorboard = None
+        self._bar = None
+        if not self._writes:
+            return
+        kept = [record for record in read_records(workdir) if record["step"] <= first_step]
+        write_text(self._path, "".join(json.dumps(record) + "\n" for record in kept))
+        if SummaryWriter is not None and steps:
+            self._tensorboard = SummaryWriter(
+                str(workdir / "tensorboard"), purge_step=first_step + 1
+            )
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=steps, initial=first_step, desc=name, unit="step", leave=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+
+    def step(self) -> None:
+        """Move the bar by one step."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def begin(self, images: dict[str, int], parameters: int, resident: bool) -> None:
+        """Say what the run works on."""
+        if not self._writes:
+            return
+        counts = " and ".join(f"{n} {split}" for split, n in images.items())
+        where = "on the device" if resident else "streamed"
+        at = f"from step {self._first_step} of {self._steps}" if self._steps else "closed form"
+        self._say(f"{counts} images {where}, {parameters:,} parameters, {at}")
+
+    def _say(self, line: str) -> None:
+        tqdm.write(f"{self._name}: {line}", file=sys.stderr)
+
+    def epoch(self, record: dict[str, Any], epochs: int) -> None:
+        """Log an epoch: {"epoch", "step", "seconds", "images_per_second", "train", "val"}."""
+        if not self._writes:
+            return
+        with self._path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        if self._tensorboard is not None:
+            for split in ("train", "val"):
+                for metric, value in record[split].items():
+                    self._tensorboard.add_scalar(f"{split}/{metric}", value, record["step"])
+        values = ", ".join(
+            f"{metric} {record['train'][metric]:.4g} / {record['val'][metric]:.4g}"
+            for metric in list(record["val"])[:2]
+        )
+        seconds = (time.monotonic() - self._begun) / (record["step"] - self._first_step)
+        left = seconds * (self._steps - record["step"])
+        self._say(
+            f"epoch {record['epoch']}/{epochs}, train / val {values}, "
+            f"{record['images_per_second']:.0f} images/s, {left:.0f} s left"
+        )

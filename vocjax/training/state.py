@@ -1,0 +1,55 @@
+"""The train state: everything that a step needs and a checkpoint holds."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from vocjax.tasks.task import Variables
+
+INIT, ORDER, AUGMENT, DROPOUT = range(4)  # what a run's one key is used for
+
+
+def draw_key(key: jax.Array, purpose: int, index: jax.Array | int) -> jax.Array:
+    """Return the key of one draw: `index` is the epoch for ORDER, the step for the others."""
+    return jax.random.fold_in(jax.random.fold_in(key, purpose), index)
+
+
+class TrainState(NamedTuple):
+    """An explicit pytree.
+
+    `sums` are the training metrics summed since the epoch began: with them in the checkpoint, an
+    epoch that was interrupted reports what the uninterrupted one reports.
+    """
+
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    step: jax.Array
+    key: jax.Array
+    sums: Any
+
+
+def create(
+    variables: Variables, optimizer: optax.GradientTransformation, key: jax.Array, sums: Any
+) -> TrainState:
+    """Return the state before the first step; `sums` gives the shapes of the metrics' sums."""
+    return TrainState(
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=optimizer.init(variables["params"]),
+        step=jnp.zeros((), jnp.int32),
+        key=key,
+        sums=zeros_like(sums),
+    )
+
+
+def variables_of(state: TrainState) -> Variables:
+    """Return what a model's `apply` takes."""
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
+def zeros_like(tree: Any) -> Any:
+    """Return zeros in the shapes of a pytree of arrays or `jax.ShapeDtypeStruct`."""
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), tree)
