@@ -58,9 +58,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
     if not path.is_file():
         raise UserError(f"there is no config file {path}; the ones that exist are in configs/.")
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", lock_config=True, flag_values=values)
+    arguments = ["vocjax", f"--config={path}", *overrides]
+    config_flags.DEFINE_config_file(
+        "config", lock_config=True, flag_values=values, sys_argv=arguments
+    )
     try:
-        left = values(["vocjax", f"--config={path}", *overrides])
+        left = values(arguments)
         config = values["config"].value
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"the config can't be used: {_first_line(error)}") from error

@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """A mistake in input, told as: what was wrong (with the value), what was expected, what to do now.
+    """A mistake in input: what was wrong (with the value), what was expected, what to do now.
 
     The command line prints the text without a traceback and exits with code 1.
     """

@@ -27,7 +27,7 @@ class Encoder(nn.Module):
     def __call__(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> jax.Array:
-        """[batch, height, width, channels] in [0, 1] to a code [batch, height', width', filters[-1]].
+        """Images [batch, height, width, channels] in [0, 1] to codes [batch, h, w, filters[-1]].
 
         The code is smaller than the image by 2 ** (len(filters) - 1).
         """
@@ -86,7 +86,7 @@ class ConvAutoencoder(nn.Module):
     def encode(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> jax.Array:
-        """[batch, height, width, channels] in [0, 1] to a code [batch, height', width', features]."""
+        """Images [batch, height, width, channels] in [0, 1] to codes [batch, h, w, features]."""
         return self.encoder(images, train=train, valid=valid)
 
     def decode(

@@ -18,7 +18,7 @@ class Classifier(nn.Module):
     def __call__(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """Return (logits [batch, classes] float32, code) of images [batch, height, width, channels]."""
+        """Return (logits [batch, classes], code) of images [batch, height, width, channels]."""
         code = self.encoder(images, train=train, valid=valid)
         features = code.reshape(code.shape[0], -1).astype(jnp.float32)
         init = kernel_initializer(self.kernel_init)

@@ -91,7 +91,7 @@ def build_model(config: ConfigDict) -> Segmenter:
 
 
 def target(batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """Return (foreground, weight), both [batch, height, width] float32; void and padding weigh 0."""
+    """Return (foreground, weight), [batch, height, width] float32; void and padding weigh 0."""
     mask = batch["mask"]
     weight = (mask != VOID) * batch["valid"][:, None, None]
     return ((mask > 0) & (mask != VOID)).astype(jnp.float32), weight.astype(jnp.float32)

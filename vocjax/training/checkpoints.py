@@ -62,7 +62,7 @@ class Checkpoints:
 
     @property
     def best(self) -> tuple[int, float] | None:
-        """The (step, value) of the best checkpoint, the earlier of two equals; None if unmeasured."""
+        """The (step, value) of the best checkpoint, the earlier of equals; None if unmeasured."""
         self.wait()
         sign = 1 if self._best.mode == "min" else -1
         measured = [
@@ -75,8 +75,8 @@ class Checkpoints:
         value, step = min(measured)
         return step, sign * value
 
-    def restore(self, step: int, abstract_state: Any) -> Any:
-        """Load a checkpoint in the shapes and shardings of `abstract_state`."""
+    def restore(self, step: int | None, abstract_state: Any) -> Any:
+        """Load a checkpoint, the newest for None, in the shapes and shardings given."""
         return _load(self._checkpointer, step, abstract_state)
 
 
@@ -121,19 +121,20 @@ def restore_variables(
         return step, checkpoints.restore(step, abstract(variables, mesh))
 
 
-def _load(checkpointer: ocp.training.Checkpointer, step: int, abstract_state: Any) -> Any:
+def _load(checkpointer: ocp.training.Checkpointer, step: int | None, abstract_state: Any) -> Any:
     try:
         state = checkpointer.load(step, abstract_state)
     except (ValueError, KeyError, OSError, LookupError) as error:
+        which = "the newest checkpoint" if step is None else f"checkpoint {step}"
         raise UserError(
-            f"checkpoint {step} in {checkpointer.directory} can't be read: it is damaged, or was "
-            f"written for another model than the config beside it describes "
-            f"({type(error).__name__}). Delete that folder to go on from an earlier one."
+            f"{which} in {checkpointer.directory} can't be read: it is damaged, or was written for "
+            f"another model than the config beside it describes ({type(error).__name__}). "
+            "Delete its folder to go on from an earlier one."
         ) from error
     missing = [x for x in jax.tree.leaves(state) if isinstance(x, jax.ShapeDtypeStruct)]
     if missing:
         raise UserError(
-            f"checkpoint {step} in {checkpointer.directory} lacks {len(missing)} arrays of the "
+            f"a checkpoint in {checkpointer.directory} lacks {len(missing)} arrays of the "
             "model that the config beside it describes."
         )
     return state

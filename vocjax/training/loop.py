@@ -97,17 +97,17 @@ def train_and_evaluate(
         return create(variables, optimizer, jax.random.key(config.seed), run.sums)
 
     # Before anything is written: what a fresh run begins with may turn out not to exist.
-    state = (
-        None
-        if has_checkpoint(workdir)
-        else create_state(initial_variables(config, task, data.splits["train"], mesh))
-    )
+    begun, state = time.monotonic(), None
+    if not has_checkpoint(workdir):
+        variables = initial_variables(config, task, data.splits["train"], mesh)
+        state = jax.block_until_ready(create_state(variables))
+    fit_seconds = time.monotonic() - begun
     parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
     rundir.begin(workdir, config, prepared, parameters, data.counts)
     with Checkpoints(workdir, config.best) as checkpoints:
         if state is None:
             wanted = abstract(jax.eval_shape(create_state, shapes), mesh)
-            state = checkpoints.restore(checkpoints.last_step, wanted)
+            state = checkpoints.restore(None, wanted)
         state = jax.device_put(state, replicated(mesh))
         with Records(workdir, config.name, int(state.step), run.steps) as records:
             records.begin(data.counts, parameters, data.splits["train"].resident)
@@ -115,7 +115,7 @@ def train_and_evaluate(
             evaluate = make_evaluate(model_outputs(task), task, run.sums, config.batch_size, mesh)
             state = _run_epochs(run, step, evaluate, state, checkpoints, records)
         best = checkpoints.best
-    results = _results(run, evaluate, state, best)
+    results = _results(run, evaluate, state, best, fit_seconds)
     rundir.write_json(workdir / "results.json", results)
     return results
 
@@ -221,7 +221,11 @@ def _stopped(
 
 
 def _results(
-    run: Run, evaluate: Evaluate, state: TrainState, best: tuple[int, float] | None
+    run: Run,
+    evaluate: Evaluate,
+    state: TrainState,
+    best: tuple[int, float] | None,
+    fit_seconds: float,
 ) -> dict[str, Any]:
     """Measure both splits and the baselines at the end, and keep the arrays for figures."""
     config, task, data, mesh = run.config, run.task, run.data, run.mesh
@@ -236,7 +240,7 @@ def _results(
     return {
         "epoch": config.epochs,
         "step": run.steps,
-        "seconds": round(sum(r["seconds"] for r in records), 3),
+        "seconds": round(sum(r["seconds"] for r in records) if records else fit_seconds, 3),
         **{split: evaluate(variables, examples) for split, examples in data.splits.items()},
         "best": best
         and {"metric": config.best.metric, "epoch": best[0] // run.batches, "value": best[1]},

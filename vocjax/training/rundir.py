@@ -64,7 +64,8 @@ def read_config(workdir: Path) -> ConfigDict:
     path = workdir / "config.json"
     if not path.is_file():
         raise UserError(
-            f"{workdir} holds no run (no config.json); `vocjax train --workdir {workdir}` makes one."
+            f"{workdir} holds no run (no config.json); "
+            f"`vocjax train --config FILE --workdir {workdir}` makes one."
         )
     try:
         return from_json(path.read_text())
@@ -158,8 +159,8 @@ def _read_provenance(workdir: Path) -> dict[str, Any]:
 
 def _command() -> list[str]:
     program = Path(sys.argv[0])
-    name = "vocjax" if program.name in ("vocjax", "__main__.py") else program.name
-    return [name, *sys.argv[1:]]
+    known = program.name in ("vocjax", "__main__.py")
+    return [*(["vocjax"] if known else ["python", sys.argv[0]]), *sys.argv[1:]]
 
 
 def _version(package: str) -> str:

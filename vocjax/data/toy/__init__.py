@@ -1,5 +1,8 @@
-"""A small VOC devkit of procedurally drawn scenes: for tests, and for a first run without any download."""
+"""A small VOC devkit of drawn scenes: for tests, and for a first run without any download.
 
-from vocjax.data.toy.writer import write_devkit
+`shapes` draw the classes, `scenes` put them before a backdrop, `writer` writes the files.
+"""
 
-__all__ = ["write_devkit"]
+from vocjax.data.toy.writer import N_TRAIN, N_VAL, S_TRAIN, S_VAL, draw_scene, write_devkit
+
+__all__ = ["N_TRAIN", "N_VAL", "S_TRAIN", "S_VAL", "draw_scene", "write_devkit"]

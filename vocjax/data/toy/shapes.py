@@ -1,7 +1,8 @@
 """Who draws which class.
 
-Every function draws its view, pose, proportions and colours from the generator that it is given, and from it
-alone, and faces to the right where it faces anywhere. The scene scales, mirrors, tilts and lights what it gets.
+Every function draws its view, pose, proportions and colours from the generator that it is given,
+and from it alone, and faces to the right where it faces anywhere. The scene scales, mirrors, tilts
+and lights what it gets.
 """
 
 from collections.abc import Callable
@@ -32,8 +33,9 @@ SHAPES: dict[str, Draw] = {
     "sofa": indoor.sofa,
     "train": vehicles.train,
     "tvmonitor": indoor.tvmonitor,
-}  # in VOC's order, which is that of the mask's indices
+}
 
+# Close-ups, which the lower edge of the image cuts off.
 PORTRAITS: dict[str, Draw] = {
     "cat": pets.cat_portrait,
     "dog": pets.dog_portrait,

@@ -1,26 +1,24 @@
 """Writes toy scenes to disk in the layout of one year of a VOC devkit."""
 
-import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image
 
-from vocjax.data.toy.scenes import CLASSES, Scene, compose
+from vocjax.data.devkit import ABSENT, CLASSES, DIFFICULT, PALETTE, PRESENT, SPLITS
+from vocjax.data.toy.scenes import Scene, compose
 from vocjax.errors import UserError
 
-N_TRAIN, N_VAL = 360, 360  # images listed in ImageSets/Main
-S_TRAIN, S_VAL = (
-    180,
-    180,
-)  # the first of them have masks and are listed in ImageSets/Segmentation too
-
-SPLITS = ("train", "val")
+N_TRAIN, N_VAL = 360, 360  # images in ImageSets/Main
+S_TRAIN, S_VAL = 180, 180  # how many of them, from the first, have masks
 JPEG_QUALITY = 90
 
-# A block of 30 images has every class as its subject at least once, the study's two classes six times.
-_BLOCK = (*CLASSES, *("aeroplane", "dog") * 5)
+# Of 30 images in a row each class is the subject of one, the study's two classes of six.
+SUBJECTS = (*CLASSES, *("aeroplane", "dog") * 5)
+
+States = dict[str, list[int]]  # image id: PRESENT, DIFFICULT or ABSENT per class
 
 
 def write_devkit(
@@ -30,120 +28,111 @@ def write_devkit(
     images: tuple[int, int] = (N_TRAIN, N_VAL),
     segmentation: tuple[int, int] = (S_TRAIN, S_VAL),
 ) -> None:
-    """Draw a small VOC devkit: `directory` becomes the folder of its one year.
+    """Draw a small VOC devkit; `directory` becomes the folder of its one year.
 
-    It holds JPEGImages, Annotations (XML), SegmentationClass (palette PNG, 0 background, 1 to 20 the classes,
-    255 void) and ImageSets/Main and ImageSets/Segmentation, their `train`, `val`, `trainval` and, in Main, the
-    same per class with 1 (present), 0 (difficult only) and -1 (absent). Images are RGB, their sides 88 to 160
-    pixels. `images` and `segmentation` count (train, val). Image i of a split depends on `seed`, the split
-    and i alone: not on how many are asked for. The same seed writes the same bytes.
+    It holds JPEGImages (RGB, sides of 84 to 160 pixels), Annotations (XML), SegmentationClass
+    (palette PNG: 0 background, 1 to 20 classes, 255 void) and the lists of ImageSets/Main and
+    ImageSets/Segmentation. Image i of a split depends on `seed`, the split and i alone, not on how
+    many are asked for, and the same seed writes the same bytes.
 
-    Raises UserError if the counts don't fit or `directory` has something in it.
+    Args:
+        directory: a folder that doesn't exist yet or is empty.
+        seed: 0 or more.
+        images: how many (train, val) images; their ids are train_000000, ... and val_000000, ...
+        segmentation: how many of them, from the first, get a mask.
+
+    Raises:
+        UserError: the counts don't fit each other, or there is something in `directory`.
     """
     if not all(0 < masks <= total for masks, total in zip(segmentation, images, strict=True)):
         raise UserError(
-            f"segmentation={segmentation} does not fit images={images}: each split needs at least one image "
-            "with a mask and no more of them than images. Lower `segmentation` or raise `images`."
+            f"A toy devkit can't have images={images} and segmentation={segmentation}: each split "
+            "needs at least one image with a mask, and no more of those than images. "
+            "Raise `images` or lower `segmentation`."
         )
     if directory.exists() and any(directory.iterdir()):
         raise UserError(
-            f"{directory} is not empty: a toy devkit is written into a new or an empty folder, lest it "
-            "overwrite the lists of another one. Choose another folder or remove this one."
+            f"{directory} is not empty, and a toy devkit would overwrite what is in it. "
+            "Give a new or an empty folder."
         )
-    for folder in (
-        "JPEGImages",
-        "Annotations",
-        "SegmentationClass",
-        "ImageSets/Main",
-        "ImageSets/Segmentation",
-    ):
+    for folder in ("JPEGImages", "Annotations", "SegmentationClass"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
-    states: dict[str, dict[str, list[int]]] = {}
+    states: dict[str, States] = {}
     masked: dict[str, list[str]] = {}
     for split, total, masks in zip(SPLITS, images, segmentation, strict=True):
-        names = [f"{split}_{index:06d}" for index in range(total)]
-        states[split], masked[split] = {}, names[:masks]
-        for index, name in enumerate(names):
+        ids = [f"{split}_{index:06d}" for index in range(total)]
+        masked[split], states[split] = ids[:masks], {}
+        for index, id_ in enumerate(ids):
             scene = draw_scene(seed, split, index)
-            _write_scene(directory, name, scene, with_mask=index < masks)
-            states[split][name] = class_states(scene)
+            _write_scene(directory, id_, scene, with_mask=index < masks)
+            states[split][id_] = _class_states(scene)
     _write_lists(directory / "ImageSets", states, masked)
 
 
 def draw_scene(seed: int, split: str, index: int) -> Scene:
     """Image `index` of a split."""
-    place = SPLITS.index(split)
-    block, slot = divmod(index, len(_BLOCK))
-    order = _generator(seed, place, block, 1).permutation(len(_BLOCK))
-    return compose(_generator(seed, place, index), _BLOCK[order[slot]])
-
-
-def class_states(scene: Scene) -> list[int]:
-    """What VOC's class lists say of an image, per class: 1 present, 0 difficult only, -1 absent."""
-    states = dict.fromkeys(CLASSES, -1)
-    for thing in scene.objects:
-        states[thing.name] = max(states[thing.name], 0 if thing.difficult else 1)
-    return list(states.values())
-
-
-def voc_palette() -> bytes:
-    """VOC's 256 colours, R, G, B of each: an index's bits are dealt in turn to the channels' high bits."""
-    index, palette = np.arange(256), np.zeros((256, 3), np.uint8)
-    for bit in range(8):
-        channel, level = bit % 3, 7 - bit // 3
-        palette[:, channel] |= ((index >> bit & 1) << level).astype(np.uint8)
-    return palette.tobytes()
+    number = SPLITS.index(split)
+    block, position = divmod(index, len(SUBJECTS))
+    order = _generator(seed, number, block, 1).permutation(len(SUBJECTS))
+    return compose(_generator(seed, number, index), SUBJECTS[order[position]])
 
 
 def _generator(*entropy: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(entropy))
 
 
-def _write_scene(directory: Path, name: str, scene: Scene, with_mask: bool) -> None:
-    photograph = directory / "JPEGImages" / f"{name}.jpg"
+def _class_states(scene: Scene) -> list[int]:
+    states = dict.fromkeys(CLASSES, ABSENT)
+    for one in scene.objects:
+        states[one.name] = max(states[one.name], DIFFICULT if one.difficult else PRESENT)
+    return list(states.values())
+
+
+def _write_scene(directory: Path, id_: str, scene: Scene, with_mask: bool) -> None:
+    photograph = directory / "JPEGImages" / f"{id_}.jpg"
     Image.fromarray(scene.image).save(photograph, quality=JPEG_QUALITY)
     if with_mask:
         mask = Image.fromarray(scene.mask)
-        mask.putpalette(voc_palette())
-        mask.save(directory / "SegmentationClass" / f"{name}.png")
-    tree = ET.ElementTree(_annotation(name, scene, with_mask))
-    ET.indent(tree)
-    tree.write(directory / "Annotations" / f"{name}.xml")
+        mask.putpalette(PALETTE.tobytes())
+        mask.save(directory / "SegmentationClass" / f"{id_}.png")
+    tree = ElementTree.ElementTree(_annotation(id_, scene, with_mask))
+    ElementTree.indent(tree)
+    tree.write(directory / "Annotations" / f"{id_}.xml")
 
 
-def _annotation(name: str, scene: Scene, segmented: bool) -> ET.Element:
+def _annotation(id_: str, scene: Scene, segmented: bool) -> ElementTree.Element:
     height, width, depth = scene.image.shape
-    root = ET.Element("annotation")
-    _add(root, folder="toy", filename=f"{name}.jpg")
-    _add(ET.SubElement(root, "size"), width=width, height=height, depth=depth)
+    root = ElementTree.Element("annotation")
+    _add(root, folder="toy", filename=f"{id_}.jpg")
+    _add(ElementTree.SubElement(root, "size"), width=width, height=height, depth=depth)
     _add(root, segmented=int(segmented))
-    for thing in scene.objects:
-        element = ET.SubElement(root, "object")
-        _add(element, name=thing.name, pose="Unspecified", truncated=int(thing.truncated))
-        _add(element, occluded=int(thing.occluded), difficult=int(thing.difficult))
-        corners = zip(("xmin", "ymin", "xmax", "ymax"), thing.box, strict=True)
-        _add(ET.SubElement(element, "bndbox"), **dict(corners))
+    for one in scene.objects:
+        element = ElementTree.SubElement(root, "object")
+        _add(element, name=one.name, pose="Unspecified", truncated=int(one.truncated))
+        _add(element, occluded=int(one.occluded), difficult=int(one.difficult))
+        left, top, right, bottom = one.box
+        box = ElementTree.SubElement(element, "bndbox")
+        _add(box, xmin=left, ymin=top, xmax=right, ymax=bottom)
     return root
 
 
-def _add(parent: ET.Element, **values: str | int) -> None:
+def _add(parent: ElementTree.Element, **values: str | int) -> None:
     for tag, value in values.items():
-        ET.SubElement(parent, tag).text = str(value)
+        ElementTree.SubElement(parent, tag).text = str(value)
 
 
-def _write_lists(
-    folder: Path, states: dict[str, dict[str, list[int]]], masked: dict[str, list[str]]
-) -> None:
-    together = {name: state for split in SPLITS for name, state in states[split].items()}
-    for split, images in {**states, "trainval": together}.items():
-        _write_lines(folder / "Main" / f"{split}.txt", images)
+def _write_lists(folder: Path, states: dict[str, States], masked: dict[str, list[str]]) -> None:
+    all_states = {id_: state for split in SPLITS for id_, state in states[split].items()}
+    for split, present in {**states, "trainval": all_states}.items():
+        _write_lines(folder / "Main" / f"{split}.txt", present)
         for position, name in enumerate(CLASSES):
-            lines = [f"{image} {state[position]:2d}" for image, state in images.items()]
+            lines = (f"{id_} {state[position]:2d}" for id_, state in present.items())
             _write_lines(folder / "Main" / f"{name}_{split}.txt", lines)
-    both = [name for split in SPLITS for name in masked[split]]
-    for split, names in {**masked, "trainval": both}.items():
-        _write_lines(folder / "Segmentation" / f"{split}.txt", names)
+    all_masked = [id_ for split in SPLITS for id_ in masked[split]]
+    for split, ids in {**masked, "trainval": all_masked}.items():
+        _write_lines(folder / "Segmentation" / f"{split}.txt", ids)
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines))
