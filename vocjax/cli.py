@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vocjax.errors import UserError
 
-DATASET_HELP = "toy, or voc2007 to voc2012"
+DATASET_HELP = "toy, voc2007 to voc2012, or custom: your own images in a devkit's layout"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,7 +25,7 @@ def base_config() -> ConfigDict:
             "save_every_epochs": 1,
             "best": {"metric": "loss", "mode": "min"},  # on validation; mode is min or max
             "data": {
-                "dataset": "toy",  # toy, or voc2007 to voc2012
+                "dataset": "toy",  # toy, voc2007 to voc2012, or custom
                 "data_dir": "data",
                 "image_set": "Main",  # Main, or Segmentation for the images with masks
                 "classes": (),  # only images that show one of these; empty keeps all

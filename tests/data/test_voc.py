@@ -144,6 +144,16 @@ def test_partial_is_told_by_the_official_counts(
     assert not voc.prepare("voc2009", tmp_path / "whole", devkit=year).partial
 
 
+def test_custom_takes_a_devkit_of_any_name(year: Path, tmp_path: Path):
+    mine = year.rename(year.with_name("mine"))
+    prepared = voc.prepare("custom", tmp_path / "data", devkit=mine)
+    assert prepared.name == "custom" and not prepared.partial and len(prepared.examples) > 0
+    with pytest.raises(UserError, match="custom takes --devkit"):
+        voc.prepare("custom", tmp_path / "data")
+    with pytest.raises(UserError, match="holds no ImageSets"):
+        voc.prepare("custom", tmp_path / "data", devkit=tmp_path)
+
+
 def test_fingerprint_follows_the_data(year: Path, tmp_path: Path):
     prints = [voc.prepare("voc2009", tmp_path / "0", devkit=year).fingerprint]
     elsewhere = shutil.copytree(year, tmp_path / "elsewhere/VOC2009")

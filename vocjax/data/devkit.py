@@ -64,19 +64,27 @@ class Record(NamedTuple):
     segmentation: str
 
 
-def year_directory(directory: Path, year: int) -> Path:
+def year_directory(directory: Path, year: int | None) -> Path:
     """Find the folder of one year, which holds JPEGImages and ImageSets.
 
     Args:
         directory: that folder itself, or one that holds `VOC<year>`, `VOCdevkit/VOC<year>` or (as
             the archive of 2011 does) `TrainVal/VOCdevkit/VOC<year>`.
-        year: 2007 to 2012.
+        year: 2007 to 2012; None for a devkit of one's own, which is the folder itself.
 
     Raises:
         UserError: there is no such folder, or it is that of another year.
     """
     directory = directory.absolute()
     name = f"VOC{year}"
+    if year is None:
+        if not (directory / "ImageSets").is_dir():
+            raise UserError(
+                f"{directory} holds no ImageSets. A devkit has JPEGImages, ImageSets/Main with "
+                "train.txt, val.txt and a list for each class, and where there are masks "
+                "SegmentationClass and ImageSets/Segmentation."
+            )
+        return directory
     if (directory / "ImageSets").is_dir():
         if re.fullmatch(r"VOC20\d\d", directory.name) and directory.name != name:
             raise UserError(

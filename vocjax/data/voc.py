@@ -33,7 +33,7 @@ from vocjax.data.workspace import workspace
 from vocjax.errors import UserError
 
 YEARS = {f"voc{year}": year for year in range(2007, 2013)}
-DATASETS = ("toy", *YEARS)
+DATASETS = ("toy", "custom", *YEARS)  # custom: one's own images in a devkit's layout
 TOY_SEED = 0
 SPLIT = "trainval"
 MEMBERSHIP = ("none", "train", "val")
@@ -153,7 +153,7 @@ def prepare(
         data_dir: gets `voc/<dataset>/<version>`, and `downloads` where a download is needed.
         archive: the official tar of the year.
         devkit: an unpacked devkit, whole or in part: see `devkit.year_directory`. With neither,
-            `toy` is drawn and a year is downloaded.
+            `toy` is drawn and a year is downloaded; `custom` needs it.
         archives: where the official archives are, and their md5.
 
     Raises:
@@ -161,12 +161,7 @@ def prepare(
             data set was prepared before from other data.
     """
     _check_name(dataset)
-    if (archive and devkit) or (dataset == "toy" and (archive or devkit)):
-        raise UserError(
-            f"--dataset {dataset} with "
-            + " and ".join(f"--{k} {v}" for k, v in (("archive", archive), ("devkit", devkit)) if v)
-            + ": a year takes one of --archive and --devkit, and toy takes neither. Leave it out."
-        )
+    _check_source(dataset, archive, devkit)
     directory = _directory(dataset, data_dir)
     with workspace(data_dir) as scratch:
         existing = _open(dataset, directory) if directory.exists() else None
@@ -213,7 +208,7 @@ def load(dataset: str, data_dir: Path) -> Prepared:
 
 
 def _partial(dataset: str, source: str, index: Index) -> bool:
-    if dataset == "toy" or source.startswith("archive"):  # an archive's md5 was the official one
+    if dataset not in YEARS or source.startswith("archive"):  # its md5 was the official one
         return False
     return counts(index) != OFFICIAL_COUNTS.get(YEARS[dataset])
 
@@ -231,6 +226,8 @@ def _source(
         _say("drawing the toy scenes")
         toy.write_devkit(scratch / "toy", seed=TOY_SEED)
         return scratch / "toy", f"generator seed {TOY_SEED}"
+    if dataset == "custom" and devkit:
+        return year_directory(devkit, None), "devkit"
     year = YEARS[dataset]
     if devkit:
         return year_directory(devkit, year), "devkit"
@@ -312,6 +309,16 @@ def _open(dataset: str, directory: Path) -> Prepared:
 
 def _directory(dataset: str, data_dir: Path) -> Path:
     return data_dir / "voc" / dataset / str(Voc.VERSION)
+
+
+def _check_source(dataset: str, archive: Path | None, devkit: Path | None) -> None:
+    given = [f"--{k} {v}" for k, v in (("archive", archive), ("devkit", devkit)) if v]
+    allowed = {"toy": [0], "custom": [1]}.get(dataset, [0, 1])
+    if len(given) not in allowed or (dataset == "custom" and archive):
+        raise UserError(
+            f"--dataset {dataset} with {' and '.join(given) or 'no source'}: a year takes one of "
+            "--archive and --devkit or downloads, custom takes --devkit, and toy takes neither."
+        )
 
 
 def _check_name(dataset: str) -> None:

@@ -1,8 +1,8 @@
 """A small VOC devkit of drawn scenes: for tests, and for a first run without any download.
 
-`shapes` draw the classes, `scenes` put them before a backdrop, `writer` writes the files.
+`writer` writes the files, `scenes` composes an image and its mask, `shapes` says who draws a class.
 """
 
-from vocjax.data.toy.writer import N_TRAIN, N_VAL, S_TRAIN, S_VAL, draw_scene, write_devkit
+from vocjax.data.toy.writer import write_devkit
 
-__all__ = ["N_TRAIN", "N_VAL", "S_TRAIN", "S_VAL", "draw_scene", "write_devkit"]
+__all__ = ["write_devkit"]

@@ -13,7 +13,8 @@ from vocjax.data.toy.parts import Part, Random, Shape, bounds
 from vocjax.data.toy.render import Picture, cast_shadow, fractal, lay
 from vocjax.data.toy.shapes import PORTRAITS, SHAPES
 
-# Half of the scenes lie where their subject is at home, the others anywhere.
+# Half of the scenes lie where their subject is at home, the others anywhere: the background is a
+# hint of the class and no more.
 HABITATS = {
     "aeroplane": ("air", "road", "field"),
     "bicycle": ("road", "field", "yard"),
@@ -118,7 +119,7 @@ def _pose(rng: Random, name: str, size: float, height: int, width: int, habitat:
     x = width * (0.5 + rng.choice((-1, 1)) * rng.uniform(0.15, 0.45))
     if large:
         x = width / 2 + rng.uniform(-0.5, 0.5) * max(width - scale * wide, 0.3 * scale * wide)
-    base = height * (rng.uniform(0.56, 0.72) + 0.48 * np.sqrt(size))
+    base = height * (rng.uniform(0.56, 0.72) + 0.48 * np.sqrt(size))  # larger is nearer: lower
     if portrait:
         base = height + 0.02 * scale * tall
     elif airborne:

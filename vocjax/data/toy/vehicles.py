@@ -179,7 +179,7 @@ def train(rng: Random) -> Shape:
         return _steam_engine(body, trim)
     face, far = rng.uniform(0.55, 0.75), rng.uniform(0.3, 0.5)
     side = (-1.9, 0.45), (0, 0), (0, 1.1), (-1.9, 0.45 + far)
-    front = (0, 0), (face, 0.05), (face - 0.06, 1.08), (0.04, 1.12)
+    front = (0, 0), (face, 0.05), (face - 0.06, 1.08), (0, 1.1)
     plough = (-0.04, -0.02), (face + 0.04, 0.03), (face - 0.05, -0.16), (0.05, -0.2)
     windows = np.array([0.07, 0.15, 0.24, 0.34, 0.5, 0.61, 0.73, 0.86])  # nearer ones farther apart
     lamps = ((0.15, 0.4), (0.85, 0.4), (0.5, 0.94))

@@ -1,0 +1,278 @@
+"""The toy devkit: what it holds, that it is reproducible, and how hard it is."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from vocjax.data import devkit
+from vocjax.data.devkit import CLASSES, PALETTE, VOID
+from vocjax.data.toy import write_devkit
+from vocjax.errors import UserError
+
+SPLITS = ("train", "val", "trainval")
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("toy")
+    write_devkit(directory, images=(30, 12), segmentation=(20, 8))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def default_kit(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("toy_default")
+    write_devkit(directory)
+    return directory
+
+
+def ids(kit: Path, image_set: str, split: str) -> list[str]:
+    return (kit / "ImageSets" / image_set / f"{split}.txt").read_text().split()
+
+
+def states(kit: Path, name: str, split: str) -> dict[str, int]:
+    lines = (kit / "ImageSets" / "Main" / f"{name}_{split}.txt").read_text().splitlines()
+    return {line.split()[0]: int(line.split()[1]) for line in lines}
+
+
+def annotation(kit: Path, id_: str) -> ElementTree.Element:
+    return ElementTree.parse(kit / "Annotations" / f"{id_}.xml").getroot()
+
+
+def number(element: ElementTree.Element, path: str) -> int:
+    return int(element.findtext(path, "missing"))
+
+
+def objects(kit: Path, id_: str, difficult: bool) -> list[tuple[str, tuple[int, int, int, int]]]:
+    """Class and box (left, top, right, bottom, from 1) of an image's objects."""
+    found = []
+    for one in annotation(kit, id_).iter("object"):
+        if number(one, "difficult") == difficult:
+            left, top, right, bottom = (
+                number(one, f"bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax")
+            )
+            found.append((one.findtext("name", "missing"), (left, top, right, bottom)))
+    return found
+
+
+def mask(kit: Path, id_: str) -> np.ndarray:
+    return np.asarray(Image.open(kit / "SegmentationClass" / f"{id_}.png"))
+
+
+def drawn_files(kit: Path) -> dict[str, bytes]:
+    folders = ("JPEGImages", "SegmentationClass")
+    return {path.name: path.read_bytes() for name in folders for path in (kit / name).iterdir()}
+
+
+def test_same_seed_writes_the_same_bytes(kit, tmp_path):
+    write_devkit(tmp_path, images=(30, 12), segmentation=(20, 8))
+    ours, again = (
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        for root in (kit, tmp_path)
+    )
+    assert ours == again
+
+
+def test_another_seed_draws_every_image_anew(kit, tmp_path):
+    write_devkit(tmp_path, seed=1, images=(3, 3), segmentation=(3, 3))
+    first = drawn_files(kit)
+    assert all(first[name] != content for name, content in drawn_files(tmp_path).items())
+
+
+def test_images_do_not_depend_on_how_many_there_are(kit, tmp_path):
+    write_devkit(tmp_path, images=(3, 4), segmentation=(2, 4))
+    few, many = drawn_files(tmp_path), drawn_files(kit)
+    assert len(few) == 3 + 4 + 2 + 4
+    assert few == {name: many[name] for name in few}
+
+
+def test_no_image_is_drawn_twice(kit):
+    images = [path.read_bytes() for path in (kit / "JPEGImages").iterdir()]
+    assert len(set(images)) == len(images) == 42
+
+
+def test_lists_name_the_splits(kit):
+    main = {split: ids(kit, "Main", split) for split in SPLITS}
+    masked = {split: ids(kit, "Segmentation", split) for split in SPLITS}
+    assert [len(main[split]) for split in SPLITS] == [30, 12, 42]
+    assert [len(masked[split]) for split in SPLITS] == [20, 8, 28]
+    for split in SPLITS:
+        assert set(masked[split]) <= set(main[split])
+        assert all(list(states(kit, name, split)) == main[split] for name in CLASSES)
+    for lists in (main, masked):
+        assert lists["trainval"] == lists["train"] + lists["val"]
+        assert not set(lists["train"]) & set(lists["val"])
+    files = {"JPEGImages": main, "Annotations": main, "SegmentationClass": masked}
+    for folder, expected in files.items():
+        assert {path.stem for path in (kit / folder).iterdir()} == set(expected["trainval"])
+
+
+def test_class_lists_agree_with_the_annotations(kit):
+    listed = {name: states(kit, name, "trainval") for name in CLASSES}
+    for id_ in ids(kit, "Main", "trainval"):
+        present = {name for name, _ in objects(kit, id_, difficult=False)}
+        difficult = {name for name, _ in objects(kit, id_, difficult=True)}
+        for name in CLASSES:
+            expected = 1 if name in present else 0 if name in difficult else -1
+            assert listed[name][id_] == expected
+    assert {state for one in listed.values() for state in one.values()} == {1, 0, -1}
+
+
+def test_every_class_is_in_thirty_images(kit):
+    assert all(1 in states(kit, name, "train").values() for name in CLASSES)
+
+
+def test_sizes_agree(kit):
+    masked = set(ids(kit, "Segmentation", "trainval"))
+    for id_ in ids(kit, "Main", "trainval"):
+        root = annotation(kit, id_)
+        with Image.open(kit / "JPEGImages" / f"{id_}.jpg") as image:
+            assert image.mode == "RGB"
+            assert 84 <= min(image.size) <= max(image.size) <= 160
+            sides = tuple(number(root, f"size/{side}") for side in ("width", "height", "depth"))
+            assert sides == (*image.size, 3)
+            assert number(root, "segmented") == (id_ in masked)
+            if id_ in masked:
+                assert mask(kit, id_).shape == image.size[::-1]
+
+
+def test_masks_hold_the_annotated_objects(kit):
+    for id_ in ids(kit, "Segmentation", "trainval"):
+        pixels, annotated = mask(kit, id_), objects(kit, id_, difficult=False)
+        assert set(np.unique(pixels)) - {0, VOID} == {CLASSES.index(n) + 1 for n, _ in annotated}
+        for value in set(np.unique(pixels)) - {0, VOID}:
+            boxed = np.zeros_like(pixels, bool)
+            for name, (left, top, right, bottom) in annotated:
+                if name == CLASSES[value - 1]:
+                    boxed[top - 1 : bottom, left - 1 : right] = True
+            assert boxed[pixels == value].all()
+
+
+def test_boxes_lie_in_the_image(kit):
+    for id_ in ids(kit, "Main", "trainval"):
+        width, height = (
+            int(annotation(kit, id_).findtext(f"size/{s}")) for s in ("width", "height")
+        )
+        for difficult in (False, True):
+            for _, (left, top, right, bottom) in objects(kit, id_, difficult):
+                assert 1 <= left < right <= width
+                assert 1 <= top < bottom <= height
+
+
+def test_void_separates_all_regions(kit):
+    """Neighbouring pixels never have two different values unless one is void."""
+    for id_ in ids(kit, "Segmentation", "trainval"):
+        pixels = mask(kit, id_)
+        for a, b in ((pixels[1:], pixels[:-1]), (pixels[:, 1:], pixels[:, :-1])):
+            assert not ((a != b) & (a != VOID) & (b != VOID)).any()
+        assert 0 < (pixels == VOID).mean() < 0.3
+
+
+def test_difficult_objects_are_void(kit):
+    seen = 0
+    for id_ in ids(kit, "Segmentation", "trainval"):
+        pixels, present = mask(kit, id_), {n for n, _ in objects(kit, id_, difficult=False)}
+        for name, (left, top, right, bottom) in objects(kit, id_, difficult=True):
+            seen += 1
+            inside = pixels[top - 1 : bottom, left - 1 : right]
+            assert name in present or CLASSES.index(name) + 1 not in inside
+            assert VOID in inside
+    assert seen > 0
+
+
+def test_masks_have_vocs_palette(kit):
+    with Image.open(kit / "SegmentationClass" / "train_000000.png") as image:
+        assert image.mode == "P"
+        palette = np.reshape(image.getpalette(), (-1, 3))
+    assert palette[15].tolist() == [192, 128, 128]  # person, as the VOC development kit has it
+    assert palette[VOID].tolist() == [224, 224, 192]
+    assert (palette == PALETTE).all()
+
+
+def test_the_reader_of_real_devkits_reads_it(kit):
+    records = {record.id: record for record in devkit.read(kit)}
+    assert list(records) == sorted(ids(kit, "Main", "trainval"))
+    for name, position in (("dog", 11), ("aeroplane", 0)):
+        listed = states(kit, name, "trainval")
+        assert {id_: record.labels[position] for id_, record in records.items()} == listed
+    masked = {id_ for id_, record in records.items() if record.mask}
+    assert masked == set(ids(kit, "Segmentation", "trainval"))
+
+
+@pytest.mark.parametrize("segmentation", [(5, 2), (4, 3), (0, 2)])
+def test_counts_that_do_not_fit_are_refused(tmp_path, segmentation):
+    with pytest.raises(UserError, match=r"images=\(4, 2\).*at least one.*Raise `images`"):
+        write_devkit(tmp_path / "new", images=(4, 2), segmentation=segmentation)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_with_something_in_it_is_refused(tmp_path):
+    kept = tmp_path / "ImageSets" / "Main" / "train.txt"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("2009_000001\n")
+    with pytest.raises(UserError, match=r"is not empty.*Give a new"):
+        write_devkit(tmp_path, images=(1, 1), segmentation=(1, 1))
+    assert kept.read_text() == "2009_000001\n"
+    assert list(tmp_path.rglob("*.txt")) == [kept]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_default_counts(default_kit, split):
+    counts = {name: list(states(default_kit, name, split).values()).count(1) for name in CLASSES}
+    assert 70 <= counts["dog"] <= 85
+    assert 70 <= counts["aeroplane"] <= 85
+    assert min(counts.values()) >= 12
+    dogs, planes = (states(default_kit, name, split) for name in ("dog", "aeroplane"))
+    assert sum(dogs[id_] == planes[id_] == 1 for id_ in dogs) <= 3
+
+
+@pytest.mark.slow
+def test_default_foreground(default_kit):
+    masks = [mask(default_kit, id_) for id_ in ids(default_kit, "Segmentation", "trainval")]
+    fractions = [(one[one != VOID] > 0).mean() for one in masks]
+    assert 0.2 < np.mean(fractions) < 0.33
+
+
+@pytest.mark.slow
+def test_a_better_model_scores_better(default_kit):
+    """Dog or aeroplane at 64 pixels: neither colours nor principal components give it away."""
+    images, labels = {}, {}
+    for split in ("train", "val"):
+        dogs, planes = (states(default_kit, name, split) for name in ("dog", "aeroplane"))
+        chosen = [id_ for id_ in dogs if (dogs[id_] == 1) != (planes[id_] == 1)]
+        files = [Image.open(default_kit / "JPEGImages" / f"{id_}.jpg") for id_ in chosen]
+        small = [np.asarray(file.resize((64, 64), Image.Resampling.BILINEAR)) for file in files]
+        images[split] = np.stack(small) / 255
+        labels[split] = np.array([dogs[id_] == 1 for id_ in chosen])
+
+    def accuracy(model, features) -> float:
+        model = make_pipeline(*model).fit(features(images["train"]), labels["train"])
+        return model.score(features(images["val"]), labels["val"])
+
+    def flat(x):
+        return x.reshape(len(x), -1)
+
+    colour = accuracy([LogisticRegression()], lambda x: x.mean((1, 2)))
+    components = accuracy([PCA(16, random_state=0), StandardScaler(), LogisticRegression()], flat)
+    edges = accuracy([StandardScaler(), SVC(C=3)], orientations)
+    assert colour < 0.7
+    assert components < 0.75
+    assert edges > max(colour, components) + 0.05
+
+
+def orientations(images: np.ndarray) -> np.ndarray:
+    """Histograms of gradient orientation in cells of 8x8 pixels (after Dalal and Triggs, 2005)."""
+    down, right = np.gradient(images.mean(-1), axis=(1, 2))
+    bins = (np.arctan2(down, right) % np.pi / np.pi * 8).astype(int) % 8
+    votes = np.hypot(down, right)[..., None] * (bins[..., None] == np.arange(8))
+    cells = votes.reshape(len(images), 8, 8, 8, 8, 8).sum((2, 4)).reshape(len(images), -1)
+    return np.sqrt(cells / cells.sum(1, keepdims=True))

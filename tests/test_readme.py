@@ -1,0 +1,53 @@
+"""The README's table and its Python are those of the tree."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import vocjax.configuration
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def collect() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("collect", ROOT / "experiments" / "collect.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_table_is_that_of_the_kept_results():
+    module = collect()
+    table = module.table(module.read_kept())
+    assert table.count("\n") > 5
+    assert table in README
+
+
+def test_kept_results_say_how_they_were_made():
+    for runs in collect().read_kept().values():
+        for run in runs:
+            made = run["provenance"]
+            assert re.fullmatch("[0-9a-f]{40}", made["commit"]) and made["dirty"] is False
+            assert made["versions"]["jax"] and made["device"]["kind"] and made["command"]
+            assert made["seed"] == run["config"]["seed"]
+            assert len(made["dataset"]["fingerprint"]) == 64
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_python_of_the_readme_runs(block, tiny_config, tmp_path, monkeypatch):
+    def load(path: Path, overrides: list[str]):
+        assert (ROOT / path).is_file()
+        return tiny_config(path.stem, epochs=1, **{"data.size": 64})
+
+    monkeypatch.setattr(vocjax.configuration, "load_config", load)
+    monkeypatch.chdir(tmp_path)
+    scope: dict = {}
+    exec(compile(block, "README.md", "exec"), scope)
+    assert scope["results"]["val"]["mse"] > 0
+    assert next((tmp_path / "runs").iterdir()).joinpath("results.json").is_file()
