@@ -31,6 +31,11 @@ RUNS = (
     "classifier_256",
     "segmentation_dice",
 )
+# The study's code has 256 numbers; the toy set is too small for as many components.
+VOC = {
+    "pca": ("--config.model.components=256",),
+    "linear_autoencoder": ("--config.model.components=256",),
+}
 # The toy set has a third of the study's images: smaller batches give as many steps.
 TOY = {
     "linear_autoencoder": ("--config.batch_size=8",),
@@ -56,8 +61,7 @@ def run_study(
     for name in RUNS:
         home = data_dir if name == "segmentation_dice" else objects_dir
         changes = [f"--config.data.dataset={dataset}", f"--config.data.data_dir={home}"]
-        if dataset == "toy":
-            changes += TOY.get(name, ())
+        changes += (TOY if dataset == "toy" else VOC).get(name, ())
         if name == "classifier_256":
             changes.append(f"--config.init_from={workdir / 'autoencoder_256'}")
         config = load_config(CONFIGS / f"{name}.py", [*changes, *overrides])

@@ -43,11 +43,11 @@ class Examples(NamedTuple):
 
 
 def resize_image(image: np.ndarray, size: int, channels: int) -> np.ndarray:
-    """Squash [height, width, 3] uint8 to [size, size, channels] uint8, antialiased.
+    """Squash [height, width, 3] uint8 to [size, size, channels] uint8, antialiased (Lanczos).
 
     One channel is ITU-R BT.601 luminance, three are RGB.
     """
-    picture = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
+    picture = Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS)
     if channels == 1:
         return np.asarray(picture.convert("L"))[..., None]
     return np.asarray(picture)
