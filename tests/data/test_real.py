@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -64,6 +65,9 @@ def test_pca_of_the_object_crops(objects_dir: Path, tiny_config):
         for split in ("train", "val")
     )
     assert ((val - train.mean(axis=0)) ** 2).mean() == pytest.approx(0.0656, abs=5e-5)
-    state = pca.fit(train, 256)
-    errors = [((pca.decode(state, pca.encode(state, x)) - x) ** 2).mean() for x in (train, val)]
+    state = pca.fit(jnp.asarray(train), 256)
+    errors = [
+        ((pca.decode(state, pca.encode(state, jnp.asarray(x))) - x) ** 2).mean()
+        for x in (train, val)
+    ]
     assert errors == pytest.approx([0.0017, 0.0105], abs=5e-5)
