@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--distributed",
         action="store_true",
-        help="one of several hosts: call jax.distributed.initialize() first",
+        help="one of several hosts: join the others first",
     )
 
     evaluate = _verb(
@@ -165,15 +165,14 @@ def _info(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    import jax
-
     from vocjax.configuration import load_config
+    from vocjax.devices import join_hosts
     from vocjax.training.interrupts import Interrupted
     from vocjax.training.loop import train_and_evaluate
 
     config = load_config(options.config, overrides)
     if options.distributed:
-        jax.distributed.initialize()
+        join_hosts()
     try:
         results = train_and_evaluate(config, options.workdir)
     except Interrupted as stop:

@@ -1,8 +1,33 @@
 """One mesh over all devices; the batch is split over it, everything else is replicated."""
 
+import os
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from vocjax.errors import UserError
+
+
+def join_hosts() -> None:
+    """Connect this process with those of the other hosts; call it before any other use of JAX.
+
+    Slurm, Open MPI, Kubernetes and Cloud TPU tell JAX who takes part. Elsewhere the variables
+    JAX_COORDINATOR_ADDRESS (host:port of the first process), JAX_NUM_PROCESSES and JAX_PROCESS_ID
+    tell it; `UserError` if nothing does.
+    """
+    try:
+        processes, this = (
+            int(os.environ[name]) if name in os.environ else None
+            for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+        )
+        jax.distributed.initialize(num_processes=processes, process_id=this)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"--distributed can't join the other hosts: {error} Start it by Slurm, Open MPI or "
+            "Kubernetes, or set JAX_COORDINATOR_ADDRESS (host:port of the first process), "
+            "JAX_NUM_PROCESSES and JAX_PROCESS_ID (0, 1, ...)."
+        ) from error
 
 
 def make_mesh() -> Mesh:

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from vocjax import metrics
@@ -103,7 +102,7 @@ def keep_samples(
                 some.append({k: _host(v)[chosen] for k, v in large.items()})
         samples[f"{split}/ids"], samples[f"{split}/labels"] = examples.ids, labels[split]
         samples |= {f"{split}/{k}": np.concatenate([e[k] for e in every]) for k in every[0]}
-        if some:
+        if split == "val":
             samples |= {k: np.concatenate([e[k] for e in some]) for k in some[0]}
             samples["shown"] = shown
     return samples
@@ -115,5 +114,6 @@ def _batches(examples: Examples, order: np.ndarray, batch_size: int, mesh: Mesh)
 
 
 def _host(array: jax.Array) -> np.ndarray:
-    array = array.astype(jnp.float16) if array.ndim > 2 and array.dtype == jnp.float32 else array
-    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+    # Pictures need no more than half precision; codes and probabilities keep theirs.
+    picture = array.ndim > 2 and array.dtype == jnp.float32
+    return np.asarray(array.astype(jnp.float16) if picture else array)
