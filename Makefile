@@ -1,12 +1,15 @@
-# make study: install and run the whole study on the embedded data set.
-# make test:  format, lint, types and tests.
+# make install: a virtual environment with the tested versions.
+# make study: that, and the whole study on the embedded data set.
+# make test: format, lint, types and tests. make test-slow: the tests that take longer.
 # Another Python: make test PYTHON=python3.12 VENV=.venv312
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: study test test-slow clean
+.PHONY: install study test test-slow clean
+
+install: $(VENV)/.installed
 
 study: $(VENV)/.installed
 	$(BIN)/python experiments/study.py --workdir runs/study

@@ -94,6 +94,9 @@ def main() -> int:
         "--objects_dir", type=Path, help="data_dir of tasks 1 and 2, where it is another"
     )
     options, overrides = parser.parse_known_args()
+    for override in overrides:
+        if not override.startswith("--config."):
+            parser.error(f"unknown argument {override!r}; fields are set like --config.epochs=3")
     try:
         results = run_study(
             options.workdir,
@@ -108,6 +111,9 @@ def main() -> int:
     except Interrupted as stop:
         print(f"study: {stop}", file=sys.stderr)
         return 128 + stop.signal_number
+    except KeyboardInterrupt:
+        print("study: stopped", file=sys.stderr)
+        return 130
     print_results(results)
     print(f"\nreport: {options.workdir / 'report.html'}")
     return 0

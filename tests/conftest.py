@@ -3,20 +3,24 @@
 import os
 
 os.environ["KERAS_BACKEND"] = "jax"
+# Compiling takes most of a test's time, and half of that is LLVM's effort for speed.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 from ml_collections import ConfigDict
 
 from vocjax.configuration import load_config
 from vocjax.data import toy, voc
+from vocjax.training.loop import train_and_evaluate
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-SHRUNK_MODELS = {
+SHRUNK_MODELS: dict[str, dict[str, Any]] = {
     "pca": {"components": 3},
     "linear_autoencoder": {"components": 3},
     "autoencoder": {"encoder": (4, 4, 4), "decoder": (4, 4)},
@@ -25,14 +29,19 @@ SHRUNK_MODELS = {
 }
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # ml_collections reads config files with it.
-    config.addinivalue_line("filterwarnings", r"ignore:the load_module\(\) method:DeprecationWarning")
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compile what several tests run only once."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 @pytest.fixture(scope="session")
 def toy_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data_dir that holds a prepared `toy` of 24 train and 16 val images; 12 and 8 with masks."""
+    """A data_dir that holds a prepared `toy` of 24 train and 16 val images; 12 and 8 with masks.
+
+    10 and 8 images show the study's classes, aeroplane or dog.
+    """
     data_dir = tmp_path_factory.mktemp("toy")
     small = functools.partial(toy.write_devkit, images=(24, 16), segmentation=(12, 8))
     with pytest.MonkeyPatch.context() as patch:
@@ -45,7 +54,8 @@ def toy_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_config(toy_dir: Path) -> Callable[..., ConfigDict]:
     """`tiny_config(name, **overrides)` loads configs/NAME.py, small, on the small toy data set.
 
-    Overrides are fields by their full name: `tiny_config("pca", **{"data.size": 8})`.
+    An epoch of a study's config has two steps. Overrides are fields by their full name:
+    `tiny_config("pca", **{"data.size": 8})`.
     """
 
     def load(name: str, **overrides: Any) -> ConfigDict:
@@ -61,3 +71,18 @@ def tiny_config(toy_dir: Path) -> Callable[..., ConfigDict]:
         return config
 
     return load
+
+
+@pytest.fixture(scope="session")
+def finished_run(
+    tiny_config: Callable[..., ConfigDict], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """`finished_run(name)` is the directory of a config's tiny run; to be read, not written."""
+
+    @functools.cache
+    def run(name: str) -> Path:
+        workdir = tmp_path_factory.mktemp("runs") / name
+        train_and_evaluate(tiny_config(name), workdir)
+        return workdir
+
+    return run

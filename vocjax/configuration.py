@@ -1,6 +1,7 @@
 """Configs: a Python file with `get_config()` and overrides in, a locked ConfigDict out; to JSON."""
 
 import json
+import runpy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from vocjax.errors import UserError
 
 
 def base_config() -> ConfigDict:
-    """Return the fields that every experiment has, at the study's values."""
-    return ConfigDict(
+    """Return the fields that every experiment has, at the study's values.
+
+    Only `model` and `loss` take further fields; a misspelt one is an `AttributeError`.
+    """
+    config = ConfigDict(
         {
             "name": "",  # of the experiment, in logs and reports
             "task": "",  # reconstruction, classification or segmentation
@@ -38,7 +42,7 @@ def base_config() -> ConfigDict:
             "loss": {"name": ""},
             "optimizer": {
                 "name": "rmsprop",  # rmsprop, adam or sgd, as Keras 2 had them
-                "learning_rate": 1e-3,
+                "learning_rate": 1e-3,  # Keras 2's for rmsprop and adam; its sgd has 1e-2
                 "eps_in_sqrt": False,  # rmsprop as the slides print it, and as Keras 3 has it
                 "schedule": "constant",  # constant, cosine or linear, after the warm-up
                 "warmup_steps": 0,
@@ -46,7 +50,10 @@ def base_config() -> ConfigDict:
                 "clip_norm": 0.0,
             },
         }
-    )
+    ).lock()
+    config.model.unlock()
+    config.loss.unlock()
+    return config
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
@@ -55,20 +62,18 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
     Raises `UserError` for a missing or broken file, an unknown field (with the nearest known one)
     or a value of the wrong type.
     """
-    if not path.is_file():
-        raise UserError(f"there is no config file {path}; the ones that exist are in configs/.")
-    values = flags.FlagValues()
-    arguments = ["vocjax", f"--config={path}", *overrides]
-    config_flags.DEFINE_config_file(
-        "config", lock_config=True, flag_values=values, sys_argv=arguments
-    )
+    config, values = _run(path), flags.FlagValues()
+    arguments = ["vocjax", *overrides]
     try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
         left = values(arguments)
-        config = values["config"].value
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"the config can't be used: {_first_line(error)}") from error
-    except (SyntaxError, ImportError, NameError) as error:
-        raise UserError(f"{path} is not a config: {type(error).__name__}: {error}") from error
+        unknown = isinstance(error, AttributeError | KeyError)
+        what = "an override names an unknown field" if unknown else "an override can't be used"
+        raise UserError(
+            f"{what}: {_sentence(error)} The fields and their types are those of {path} and of "
+            "vocjax.configuration.base_config."
+        ) from error
     if left[1:]:
         raise UserError(
             f"{left[1]!r} is no flag and no override; overrides look like --config.epochs=3."
@@ -76,9 +81,34 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
     return config
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error.args[0]) if error.args else type(error).__name__
-    return " ".join(text.split())
+def _run(path: Path) -> ConfigDict:
+    """Return what `get_config` of a file returns."""
+    if not path.is_file():
+        raise UserError(f"there is no config file {path}; the ones that exist are in configs/.")
+    try:
+        get_config = runpy.run_path(str(path)).get("get_config")
+        config = get_config and get_config()
+    except Exception as error:  # whatever a file of the user's can raise
+        raise UserError(
+            f"{path} can't be run: {type(error).__name__}: {_sentence(error)}"
+        ) from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f"{path} is not a config: it must define get_config(), which returns base_config() "
+            "with its fields set, as the files in configs/ do."
+        )
+    return config
+
+
+def _sentence(error: BaseException) -> str:
+    """Return an error's text in one line; ml_collections wraps its errors into one another."""
+    if isinstance(error, SyntaxError) or not error.args:
+        return f"{error}."
+    cause = error.args[0]
+    if isinstance(cause, BaseException):
+        return _sentence(cause)
+    text = " ".join(str(cause).split())
+    return text if text.endswith((".", "?")) else f"{text}."
 
 
 def to_json(config: ConfigDict) -> str:

@@ -36,7 +36,12 @@ def predict(
     Raises:
       UserError: the run can't be loaded, or two images would write the same picture.
     """
-    _check_names(images)
+    images = list(dict.fromkeys(images))
+    _check_names(images, output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"nothing can be written in {output}: {error}.") from error
     config, task, variables, _ = load_run(workdir, make_mesh(), checkpoint)
     describe = TASKS[config.task].describe
     settings = config.to_dict()
@@ -49,7 +54,6 @@ def predict(
         }
         return task.apply(variables, inputs, False, jax.random.key(0))[0]
 
-    output.mkdir(parents=True, exist_ok=True)
     unreadable: list[Path] = []
     said: dict[str, dict] = {}
     photos = _read(images, config.data.size, config.data.channels, unreadable)
@@ -69,9 +73,15 @@ def predict(
     return unreadable
 
 
-def _check_names(images: Sequence[Path]) -> None:
+def _check_names(images: Sequence[Path], output: Path) -> None:
     by_stem: dict[str, Path] = {}
+    inputs = {path.resolve() for path in images}
     for path in images:
+        if (output / f"{path.stem}.png").resolve() in inputs:
+            raise UserError(
+                f"the picture of {path} would replace an image that is to be read; give another "
+                "--output folder."
+            )
         other = by_stem.setdefault(path.stem, path)
         if other is not path:
             raise UserError(

@@ -104,12 +104,13 @@ def year_directory(directory: Path, year: int | None) -> Path:
     )
 
 
-def read(directory: Path) -> list[Record]:
+def read(directory: Path, *, every_class: bool = True) -> list[Record]:
     """Read the lists and labels of a year's folder, sorted by image id.
 
     The lists of ImageSets say what is in a devkit. Main or Segmentation may be missing as a whole.
     Labels come from Main's class lists; for images in Segmentation alone from their annotation
     (present if any object of the class is not difficult), or else from the classes in their mask.
+    Unless `every_class` must be listed, one that has no list at all is absent throughout.
 
     Raises:
         UserError: a list, image, mask or annotation is missing or wrong; the text names the file.
@@ -121,7 +122,7 @@ def read(directory: Path) -> list[Record]:
             f"{sets} lists no image. Expected Main/train.txt and Main/val.txt, or the same in "
             "Segmentation, one image id a line. Copy the ImageSets of the official archive."
         )
-    labels = _listed_labels(sets / "Main", main)
+    labels = _listed_labels(sets / "Main", main, every_class)
     records = []
     for id_ in sorted(main.keys() | segmentation.keys()):
         image = _existing(directory / "JPEGImages" / f"{id_}.jpg", id_)
@@ -213,13 +214,17 @@ def _membership(folder: Path) -> dict[str, str]:
     return membership
 
 
-def _listed_labels(folder: Path, membership: dict[str, str]) -> dict[str, np.ndarray]:
+def _listed_labels(
+    folder: Path, membership: dict[str, str], every_class: bool
+) -> dict[str, np.ndarray]:
     """Image id -> labels, from the lists CLASS_train.txt and CLASS_val.txt."""
     labels = {id_: np.full(len(CLASSES), ABSENT, np.int8) for id_ in membership}
     for split in SPLITS if membership else ():
         ids = [id_ for id_, member in membership.items() if member == split]
         for column, name in enumerate(CLASSES):
             path = folder / f"{name}_{split}.txt"
+            if not every_class and not any(folder.glob(f"{name}_*.txt")):
+                continue
             states = dict(_rows(path, columns=2))
             for id_ in ids:
                 if states.get(id_) not in ("1", "0", "-1"):

@@ -59,7 +59,13 @@ def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
 
 
 def _decode(prepared: Prepared, row: int, size: int, channels: int, masks: bool) -> Arrays:
-    example = prepared.examples[int(row)]
+    try:
+        example = prepared.examples[int(row)]
+    except Exception as error:  # array_record has no exception of its own for a damaged file
+        raise UserError(
+            f"image {prepared.index.ids[row]} can't be read from {prepared.directory}, which seems "
+            "damaged. Delete that folder and prepare the data set again."
+        ) from error
     arrays = {
         "image": resize_image(example["image"], size, channels),
         "labels": prepared.index.labels[row],
@@ -172,7 +178,7 @@ def plan(
       mesh: rows are padded to a multiple of its size.
       first: the batch to begin with, when an epoch goes on after an interruption.
     """
-    padded = rows_per_batch(batch_size, mesh)
+    padded = rows_per_batch(min(batch_size, len(order)), mesh)
     for start in range(first * batch_size, len(order), batch_size):
         chunk = order[start : start + batch_size]
         rows = np.zeros(padded, np.int32)

@@ -14,6 +14,8 @@ SPLITS = ("train", "val")
 
 def class_columns(classes: Sequence[str]) -> tuple[int, ...]:
     """Return each class's column (0 to 19, VOC's order); `UserError` names an unknown class."""
+    if len(set(classes)) < len(classes):
+        raise UserError(f"data.classes names a class twice: {', '.join(classes)}.")
     unknown = [name for name in classes if name not in CLASSES]
     if unknown:
         raise UserError(

@@ -169,7 +169,7 @@ def prepare(
             _say(f"{dataset} is prepared already, from {existing.source}: {directory}")
             return existing
         folder, source = _source(dataset, data_dir, scratch, archive, devkit, archives)
-        records = read(folder)
+        records = read(folder, every_class=dataset != "custom")
         with tqdm(total=2 * len(records), desc=dataset, unit="file", disable=None) as bar:
             _say(f"checking {len(records)} images and their masks")
             index, fingerprint = examine(records, bar.update)

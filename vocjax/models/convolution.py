@@ -133,6 +133,9 @@ def max_pool(x: jax.Array) -> jax.Array:
     """2x2 max-pooling with stride 2: [batch, height, width, channels] to half the size.
 
     The gradient of equal values is shared; XLA's reduce_window would give it to the first.
+    Raises ValueError at trace time for an odd height or width.
     """
+    if x.shape[1] % 2 or x.shape[2] % 2:
+        raise ValueError(f"max_pool halves height and width; {x.shape[1:3]} has an odd one")
     rows = jnp.maximum(x[:, ::2], x[:, 1::2])
     return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])

@@ -1,5 +1,7 @@
 """Convolution blocks with Keras 2's constants."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -82,12 +84,19 @@ class ConvBlock(nn.Module):
         return x
 
 
+def check_widths(field: str, widths: Sequence[int]) -> None:
+    """Raise `UserError` unless `widths` is one or more positive integers."""
+    fits = isinstance(widths, tuple) and widths and all(type(w) is int and w > 0 for w in widths)
+    if not fits:
+        raise UserError(f"{field} is {widths!r}; it is a tuple of positive integers, (256, 128).")
+
+
 def check_poolable(size: int, pools: int) -> None:
     """Raise `UserError` with the nearest valid sizes unless `pools` halvings divide `size`."""
     step = 2**pools
     if size % step or size < step:
-        below, above = max(size // step, 1) * step, (size // step + 1) * step
-        nearest = f"{below} or {above}" if below < above and size > step else f"{above}"
+        below = size // step * step
+        nearest = f"{below} or {below + step}" if below > 0 else f"{step}"
         raise UserError(
             f"data.size={size} can't be halved {pools} times; the nearest sizes that can are "
             f"{nearest} (multiples of {step})."

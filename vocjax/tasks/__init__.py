@@ -23,7 +23,16 @@ def make_task(config: ConfigDict) -> Task:
     """Build the task that `config.task` names."""
     if config.task not in TASKS:
         raise UserError(f"task is {config.task!r}; it is one of {', '.join(TASKS)}.")
-    return TASKS[config.task].make_task(config)
+    try:
+        return TASKS[config.task].make_task(config)
+    except AttributeError as error:
+        field = str(error.args[0]).strip("'\"")
+        if hasattr(config.model, field) or not field.isidentifier():
+            raise
+        raise UserError(
+            f"the config of {config.task} with model {config.model.name!r} lacks the field "
+            f"{field!r}; the files in configs/ show which belong together."
+        ) from error
 
 
 def figures_of(

@@ -15,13 +15,13 @@ from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
 from vocjax.models.autoencoder import Encoder
 from vocjax.models.classifier import Classifier
-from vocjax.models.layers import check_poolable
 from vocjax.tasks.task import (
     Baseline,
     Batch,
     Outputs,
     Task,
     applier,
+    check_encoder,
     compute_dtype,
     group_by_class,
     initializer,
@@ -39,7 +39,7 @@ def make_task(config: ConfigDict) -> Task:
         raise UserError(
             f"loss.name is {config.loss.name!r}; classification has binary_cross_entropy."
         )
-    check_poolable(config.data.size, len(config.model.encoder) - 1)
+    check_encoder(config)
     encoder = Encoder(
         tuple(config.model.encoder),
         kernel_init=config.model.kernel_init,
@@ -100,7 +100,7 @@ def describe(
     config: Mapping[str, Any],
 ) -> tuple[dict[str, float], None]:
     """Return one example's probability of each class, and no picture."""
-    probability = 1 / (1 + np.exp(-outputs["logits"].astype(np.float64)))
+    probability = np.exp(-np.logaddexp(0, -outputs["logits"].astype(np.float64)))
     classes = config["data"]["classes"]
     return {name: float(p) for name, p in zip(classes, probability, strict=True)}, None
 

@@ -16,7 +16,6 @@ from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
 from vocjax.models import pca
 from vocjax.models.autoencoder import ConvAutoencoder, Decoder, Encoder, LinearAutoencoder
-from vocjax.models.layers import check_poolable
 from vocjax.tasks.task import (
     Baseline,
     Batch,
@@ -24,6 +23,7 @@ from vocjax.tasks.task import (
     Task,
     Variables,
     applier,
+    check_encoder_and_decoder,
     compute_dtype,
     group_by_class,
     image_shape,
@@ -37,18 +37,14 @@ def build_model(config: ConfigDict) -> nn.Module:
     """Return the autoencoder that `config.model` describes."""
     shape, dtype = image_shape(config), compute_dtype(config)
     model = config.model
+    if model.name in ("pca", "linear_autoencoder") and model.components < 1:
+        raise UserError(f"model.components is {model.components}; it must be at least 1.")
     if model.name == "pca":
         return pca.PCA(model.components, shape)
     if model.name == "linear_autoencoder":
         return LinearAutoencoder(model.components, shape, model.kernel_init, dtype)
     if model.name == "autoencoder":
-        check_poolable(config.data.size, len(model.encoder) - 1)
-        if len(model.decoder) != len(model.encoder) - 1:
-            raise UserError(
-                f"model.decoder has {len(model.decoder)} widths; an encoder of "
-                f"{len(model.encoder)} halves the image {len(model.encoder) - 1} times, so it "
-                f"takes {len(model.encoder) - 1}."
-            )
+        check_encoder_and_decoder(config)
         shared = {"kernel_init": model.kernel_init, "dtype": dtype}
         return ConvAutoencoder(
             Encoder(tuple(model.encoder), **shared),
@@ -135,14 +131,14 @@ def figures(samples: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> dic
     rows = {"validation image": samples["image"], "reconstruction": samples["reconstruction"]}
     result = {"Reconstructions": draw.image_rows(rows)}
     codes = np.concatenate([samples["train/code"], samples["val/code"]])
-    if min(codes.shape) >= 2 and classes:
+    if min(codes.shape) >= 2:
         labels = np.concatenate([samples["train/labels"], samples["val/labels"]])
         centred = codes - samples["train/code"].mean(axis=0)
         _, _, axes = np.linalg.svd(centred[: len(samples["train/code"])], full_matrices=False)
         result["Codes along their first two principal directions"] = draw.scatter(
             centred @ axes[:2].T,
             group_by_class(labels, class_columns(classes)),
-            classes,
+            classes or ("image",),
             held_out=np.repeat(
                 [False, True], [len(samples["train/code"]), len(samples["val/code"])]
             ),

@@ -10,6 +10,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
+from vocjax.models.layers import check_poolable, check_widths
 
 Variables = dict[str, Any]  # Flax's {"params": ..., "batch_stats": ...}
 Outputs = dict[str, jax.Array]
@@ -66,6 +67,24 @@ def image_shape(config: ConfigDict) -> tuple[int, int, int]:
     return config.data.size, config.data.size, config.data.channels
 
 
+def check_encoder(config: ConfigDict) -> None:
+    """Raise `UserError` unless `model.encoder` is widths that halve the config's images."""
+    check_widths("model.encoder", config.model.encoder)
+    check_poolable(config.data.size, len(config.model.encoder) - 1)
+
+
+def check_encoder_and_decoder(config: ConfigDict) -> None:
+    """Raise `UserError` unless `model.decoder` also doubles as often as the encoder halves."""
+    check_encoder(config)
+    check_widths("model.decoder", config.model.decoder)
+    halvings = len(config.model.encoder) - 1
+    if len(config.model.decoder) != halvings:
+        raise UserError(
+            f"model.decoder has {len(config.model.decoder)} widths; an encoder of {halvings + 1} "
+            f"halves the image {halvings} times, so it takes {halvings}."
+        )
+
+
 def initializer(model: nn.Module, config: ConfigDict) -> Callable[[jax.Array], Variables]:
     """Return `init(key)` for a model that takes images."""
     shape = (1, *image_shape(config))
@@ -98,5 +117,7 @@ def applier(model: nn.Module, names: tuple[str, str]) -> Callable[..., tuple[Out
 
 
 def group_by_class(labels: np.ndarray, columns: tuple[int, ...]) -> np.ndarray:
-    """Return for each image [n, 20] the first of `columns` that is present, as its position."""
+    """Return for each image [n, 20] the first of `columns` present, as its position; 0 for none."""
+    if not columns:
+        return np.zeros(len(labels), int)
     return np.argmax(labels[:, list(columns)] == 1, axis=1)

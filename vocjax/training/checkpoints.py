@@ -1,5 +1,6 @@
 """Orbax, wrapped: save asynchronously, keep the last and the best, restore on any devices."""
 
+import math
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,8 +23,11 @@ class Checkpoints:
     final name is whole, also after kill -9.
     """
 
-    def __init__(self, workdir: Path, best: ConfigDict) -> None:
-        """Keep the last checkpoint and the best: `best.metric` on validation, `best.mode` of it."""
+    def __init__(self, workdir: Path, best: ConfigDict, *, reads_only: bool = False) -> None:
+        """Keep the last checkpoint and the best: `best.metric` on validation, `best.mode` of it.
+
+        Unless it only reads, it clears away what a killed process began to write.
+        """
         policies = ocp.training.preservation_policies
         self._best = best
         best_one = policies.BestN(
@@ -35,7 +39,7 @@ class Checkpoints:
         self._checkpointer = ocp.training.Checkpointer(
             (workdir / FOLDER).absolute(),
             preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(1), best_one]),
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=not reads_only,
         )
 
     def __enter__(self) -> Self:
@@ -45,7 +49,12 @@ class Checkpoints:
         self._checkpointer.close()
 
     def save(self, step: int, state: Any, metrics: dict[str, float] | None = None) -> None:
-        """Begin to save a state; `metrics` are the validation values, None within an epoch."""
+        """Begin to save a state; `metrics` are the validation values, None within an epoch.
+
+        A state whose `best.metric` is NaN can be the last but never the best.
+        """
+        if metrics is not None and math.isnan(metrics[self._best.metric]):
+            metrics = None
         if self._checkpointer.latest is None or self._checkpointer.latest.step < step:
             self._checkpointer.save_async(step, state, metrics=metrics, force=True)
 
@@ -62,21 +71,22 @@ class Checkpoints:
 
     @property
     def best(self) -> tuple[int, float] | None:
-        """The (step, value) of the best checkpoint, the earlier of equals; None if unmeasured."""
+        """The (step, value) of the best checkpoint, the later of equals; None if unmeasured."""
         self.wait()
         sign = 1 if self._best.mode == "min" else -1
         measured = [
-            (sign * c.metrics[self._best.metric], c.step)
+            (sign * c.metrics[self._best.metric], -c.step)
             for c in self._checkpointer.checkpoints
             if c.metrics
         ]
         if not measured:
             return None
         value, step = min(measured)
-        return step, sign * value
+        return -step, sign * value
 
     def restore(self, step: int | None, abstract_state: Any) -> Any:
         """Load a checkpoint, the newest for None, in the shapes and shardings given."""
+        self.wait()
         return _load(self._checkpointer, step, abstract_state)
 
 
@@ -110,7 +120,7 @@ def restore_variables(
         raise UserError(f"{workdir} holds no checkpoint yet; train it with `vocjax train` first.")
     context = ocp.Context()
     context.pytree.loading.partial_load = True
-    with context, Checkpoints(workdir, best) as checkpoints:
+    with context, Checkpoints(workdir, best, reads_only=True) as checkpoints:
         measured = checkpoints.best
         step = checkpoints.last_step if which == "last" else measured and measured[0]
         if step is None:

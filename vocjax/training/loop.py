@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -29,8 +30,16 @@ from vocjax.training.evaluation import (
 from vocjax.training.interrupts import Interrupted, stop_requests
 from vocjax.training.optimizers import make_optimizer
 from vocjax.training.records import Records
-from vocjax.training.setup import Data, check_config, initial_variables, open_data
-from vocjax.training.state import ORDER, TrainState, create, draw_key, variables_of, zeros_like
+from vocjax.training.setup import Data, check_best, check_config, initial_variables, open_data
+from vocjax.training.state import (
+    ORDER,
+    TrainState,
+    create,
+    draw_key,
+    is_finite,
+    variables_of,
+    zeros_like,
+)
 from vocjax.training.step import make_train_step, model_outputs, summarise
 
 # Losses are looked at this many steps late, so that looking never waits for the device.
@@ -82,6 +91,7 @@ def train_and_evaluate(
     """
     workdir, mesh = Path(workdir), make_mesh()
     task = make_task(config) if task is None else task
+    check_config(config, task)
     prepared = voc.load(config.data.dataset, Path(config.data.data_dir))
     rundir.check(workdir, config, prepared)
     if (finished := rundir.read_results(workdir)) is not None:
@@ -90,7 +100,7 @@ def train_and_evaluate(
     example = first_batch(data.splits["train"], config.batch_size, mesh)
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     run = Run(config, workdir, task, mesh, data, sums_shape(task, shapes, example))
-    check_config(config, task, run.sums)
+    check_best(config, task, run.sums)
     optimizer = make_optimizer(config.optimizer, max(run.steps, 1))
 
     def create_state(variables: Variables) -> TrainState:
@@ -100,15 +110,17 @@ def train_and_evaluate(
     begun, state = time.monotonic(), None
     if not has_checkpoint(workdir):
         variables = initial_variables(config, task, data.splits["train"], mesh)
-        state = jax.block_until_ready(create_state(variables))
+        place = jax.jit(create_state, out_shardings=replicated(mesh))
+        state = jax.block_until_ready(place(variables))
     fit_seconds = time.monotonic() - begun
+    # And before the first host writes, the others have looked at what was there.
+    multihost_utils.sync_global_devices("the run directory is checked")
     parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
     rundir.begin(workdir, config, prepared, parameters, data.counts)
     with Checkpoints(workdir, config.best) as checkpoints:
         if state is None:
             wanted = abstract(jax.eval_shape(create_state, shapes), mesh)
             state = checkpoints.restore(None, wanted)
-        state = jax.device_put(state, replicated(mesh))
         with Records(workdir, config.name, int(state.step), run.steps) as records:
             records.begin(data.counts, parameters, data.splits["train"].resident)
             step = make_train_step(task, optimizer, config.data.augment, mesh)
@@ -157,8 +169,11 @@ def _run_epochs(
             }
             records.epoch(record, config.epochs)
             stops = requested(step) is not None
-            if stops or not (epoch + 1) % config.save_every_epochs or step == run.steps:
-                checkpoints.save(step, state, record["val"])
+            planned = not (epoch + 1) % config.save_every_epochs or step == run.steps
+            if planned or stops:
+                # One that only the stop asked for is no candidate for the best: without the stop
+                # it would not be there.
+                checkpoints.save(step, state, record["val"] if planned else None)
             if stops and step < run.steps:
                 raise _stopped(run, checkpoints, requested)
     return state
@@ -183,7 +198,7 @@ def _train_epoch(
         while len(losses) > in_flight:
             number, ids, loss = losses.popleft()
             if not np.isfinite(value := float(loss)):
-                raise _not_finite(value, number, ids, checkpoints)
+                raise _not_finite(f"the loss is {value} at step {number}", ids, checkpoints)
 
     for (rows, valid), batch in zip(left, train.batches(iter(left)), strict=True):
         state, loss = train_step(state, batch)
@@ -194,16 +209,20 @@ def _train_epoch(
         if requested(step) is not None:
             break
     check(0)
+    # A step's loss can be finite and what it made of the parameters not: that must not be saved.
+    if not is_finite(variables_of(state)):
+        what = f"the loss is finite at step {step}, but the parameters after it are not"
+        raise _not_finite(what, train.ids[rows[valid > 0]], checkpoints)
     return state, step
 
 
-def _not_finite(value: float, step: int, ids: np.ndarray, checkpoints: Checkpoints) -> UserError:
+def _not_finite(what: str, ids: np.ndarray, checkpoints: Checkpoints) -> UserError:
     last = checkpoints.last_step
     saved = (
         "nothing was saved before" if last is None else f"the last good checkpoint is step {last}"
     )
     return UserError(
-        f"the loss is {value} at step {step}; {saved}. The batch held {', '.join(ids)}. "
+        f"{what}; {saved}. The batch held {', '.join(ids)}. "
         "Look at these images, lower optimizer.learning_rate or set optimizer.clip_norm, and "
         "begin in another --workdir."
     )

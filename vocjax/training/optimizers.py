@@ -14,6 +14,7 @@ Keras 3 (and the formula printed on the study's slides) has rmsprop divide by sq
 """
 
 import difflib
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -77,7 +78,7 @@ def make_schedule(config: ConfigDict, total_steps: int) -> optax.Schedule:
       UserError: an unknown schedule, a learning rate that isn't positive, or a warm-up that is
         negative or as long as the run.
     """
-    if not config.learning_rate > 0:
+    if not 0 < config.learning_rate < math.inf:
         raise UserError(
             f"learning_rate={config.learning_rate}: a number above 0 was expected. "
             "Keras's defaults are 0.001 for rmsprop and adam and 0.01 for sgd."

@@ -91,7 +91,7 @@ def read_records(workdir: Path) -> list[dict[str, Any]]:
 def check(workdir: Path, config: ConfigDict, prepared: Prepared) -> None:
     """Raise `UserError` unless a directory is free, or holds this config's run on this data."""
     if not (workdir / "config.json").is_file():
-        if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+        if workdir.exists() and not (workdir.is_dir() and _is_free(workdir)):
             raise UserError(f"{workdir} exists and is no run directory; give another --workdir.")
         return
     if changed := differences(read_config(workdir), config):
@@ -108,6 +108,11 @@ def check(workdir: Path, config: ConfigDict, prepared: Prepared) -> None:
         )
 
 
+def _is_free(directory: Path) -> bool:
+    """Tell whether nothing is there, or only what `write_text` began when it was killed."""
+    return all(path.name == "config.json.part" for path in directory.iterdir())
+
+
 def begin(
     workdir: Path,
     config: ConfigDict,
@@ -116,7 +121,11 @@ def begin(
     images: dict[str, int],
 ) -> None:
     """Write config.json and run.json; a later start of the same run adds to its `starts`."""
-    workdir.mkdir(parents=True, exist_ok=True)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_text(workdir / "config.json", to_json(config))  # first: it makes this a run directory
+    except OSError as error:
+        raise UserError(f"nothing can be written in {workdir}: {error}.") from error
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     start = {"time": now, **_environment()}
     known = _read_provenance(workdir) or {
@@ -133,7 +142,6 @@ def begin(
         "images": images,
     }
     write_json(workdir / "run.json", {**known, "starts": [*known.get("starts", []), start]})
-    write_text(workdir / "config.json", to_json(config))
 
 
 def _environment() -> dict[str, Any]:

@@ -4,14 +4,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vocjax.data.pipeline import Examples, open_examples, plan
 from vocjax.data.splits import SPLITS, select
 from vocjax.data.voc import Prepared
+from vocjax.devices import replicated
 from vocjax.errors import UserError
 from vocjax.tasks import make_task
 from vocjax.tasks.task import Task, Variables
@@ -57,40 +58,62 @@ def open_data(
     )
 
 
-def check_config(config: ConfigDict, task: Task, sums: Any) -> None:
-    """Raise `UserError` for a config that no loop can run with; `sums` are the metrics' shapes."""
+def check_config(config: ConfigDict, task: Task) -> None:
+    """Raise `UserError` for fields that no loop can run with, before any data is read."""
     for field, smallest in (("batch_size", 1), ("epochs", 0), ("save_every_epochs", 1)):
         if config[field] < smallest:
             raise UserError(f"{field} is {config[field]}; it must be at least {smallest}.")
+    if not 0 <= config.seed < 2**32:
+        raise UserError(f"seed is {config.seed}; it must be at least 0 and less than 2**32.")
     if task.fit is not None and config.epochs:
         raise UserError(
             f"epochs is {config.epochs}; {config.model.name} has a closed form: set it to 0."
         )
+    if config.best.mode not in ("min", "max"):
+        raise UserError(f"best.mode is {config.best.mode!r}; it is min or max.")
+    padding, colour = config.data.augment.crop_padding, config.data.augment.colour
+    if padding and not 0 < padding < config.data.size:
+        raise UserError(
+            f"data.augment.crop_padding is {padding}; it must be at least 0 (off) and less than "
+            f"data.size, {config.data.size}."
+        )
+    if not 0 <= colour < 1:
+        raise UserError(f"data.augment.colour is {colour}; it must be in [0, 1), 0 for off.")
+
+
+def check_best(config: ConfigDict, task: Task, sums: Any) -> None:
+    """Raise `UserError` unless the task measures `best.metric`; `sums` are its metrics' shapes."""
     names = summarise(task, zeros_like(sums))
     if config.best.metric not in names:
         raise UserError(
             f"best.metric is {config.best.metric!r}; this task measures {', '.join(names)}."
         )
-    if config.best.mode not in ("min", "max"):
-        raise UserError(f"best.mode is {config.best.mode!r}; it is min or max.")
 
 
 def initial_variables(config: ConfigDict, task: Task, train: Examples, mesh: Mesh) -> Variables:
     """Return what a run begins with: a closed-form fit, another run's encoder, or a fresh draw."""
     if task.fit is not None:
-        return jax.jit(task.fit)(all_images(train, config.batch_size, mesh))
-    variables = jax.jit(task.init)(draw_key(jax.random.key(config.seed), INIT, 0))
+        fit = jax.jit(task.fit, out_shardings=replicated(mesh))
+        return fit(all_images(train, config.batch_size, mesh))
+
+    @jax.jit(out_shardings=replicated(mesh))
+    def draw() -> Variables:
+        return task.init(draw_key(jax.random.key(config.seed), INIT, 0))
+
+    variables = draw()
     if config.init_from:
         return with_encoder_of(variables, Path(config.init_from), mesh)
     return variables
 
 
-def all_images(examples: Examples, batch_size: int, mesh: Mesh) -> jax.Array:
+def all_images(examples: Examples, batch_size: int, mesh: Mesh) -> np.ndarray:
     """Gather a split's images [n, height, width, channels], float32 in [0, 1]."""
-    order = np.arange(len(examples.ids))
-    batches = examples.batches(plan(order, batch_size, mesh))
-    counted = [np.asarray(b["image"])[np.asarray(b["valid"]) > 0] for b in batches]
-    return jnp.asarray(np.concatenate(counted), jnp.float32) / 255
+    planned = list(plan(np.arange(len(examples.ids)), batch_size, mesh))
+    gathered = [
+        multihost_utils.process_allgather(batch["image"], tiled=True)[valid > 0]
+        for (_, valid), batch in zip(planned, examples.batches(iter(planned)), strict=True)
+    ]
+    return np.concatenate(gathered).astype(np.float32) / 255
 
 
 class Trained(NamedTuple):

@@ -53,3 +53,9 @@ def variables_of(state: TrainState) -> Variables:
 def zeros_like(tree: Any) -> Any:
     """Return zeros in the shapes of a pytree of arrays or `jax.ShapeDtypeStruct`."""
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), tree)
+
+
+@jax.jit
+def is_finite(tree: Any) -> jax.Array:
+    """Tell whether every number of a pytree of arrays is finite, [] bool."""
+    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()

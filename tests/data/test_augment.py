@@ -1,0 +1,137 @@
+"""Augmentation moves image and mask together, by its key alone."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vocjax.data.augment import augment, colour_jitter, crop, flip
+from vocjax.data.devkit import VOID
+
+SIDE, PADDING = 6, 2
+# Every pixel has its own number, and the image shows the mask's.
+NUMBERS = jnp.arange(SIDE * SIDE, dtype=jnp.uint8).reshape(SIDE, SIDE)
+
+
+def shown(mask):
+    return mask[..., None].astype(jnp.float32)
+
+
+def draw_images(n=6, side=8, channels=3):
+    rng = np.random.default_rng(0)
+    images = jnp.asarray(rng.random((n, side, side, channels)), jnp.float32)
+    masks = jnp.asarray(rng.choice([0, 3, 20, VOID], (n, side, side)), jnp.uint8)
+    return images, masks
+
+
+@functools.cache
+def augmenter(flips=True, crop_padding=2, colour=0.4):
+    return jax.jit(
+        functools.partial(augment, flips=flips, crop_padding=crop_padding, colour=colour)
+    )
+
+
+def many(function):
+    """Draws of a function of (key, image, mask) on the numbered pixels, for 200 keys."""
+    keys = jax.random.split(jax.random.key(0), 200)
+    return jax.jit(jax.vmap(lambda key: function(key, shown(NUMBERS), NUMBERS)))(keys)
+
+
+def test_flip_mirrors_image_and_mask_together_in_half_of_the_cases():
+    images, masks = many(flip)
+    np.testing.assert_array_equal(images, shown(masks))
+    mirrored = np.all(masks == NUMBERS[:, ::-1], axis=(1, 2))
+    np.testing.assert_array_equal(mirrored, ~np.all(masks == NUMBERS, axis=(1, 2)))
+    assert 70 < mirrored.sum() < 130
+
+
+def test_crop_moves_image_and_mask_together():
+    images, masks = many(functools.partial(crop, padding=PADDING))
+    inside = np.asarray(masks) != VOID
+    np.testing.assert_array_equal(images[inside], shown(masks)[inside])
+    assert set(np.unique(images)) <= set(range(SIDE * SIDE))
+    shifts = set()
+    for mask in np.asarray(masks):
+        rows, columns = np.nonzero(mask != VOID)
+        top, left = rows.min(), columns.min()
+        window = mask[top : rows.max() + 1, left : columns.max() + 1]
+        y, x = divmod(int(window[0, 0]), SIDE)
+        # What is inside is one window of the original, and void fills what lies beyond it.
+        np.testing.assert_array_equal(
+            window, NUMBERS[y : y + window.shape[0], x : x + window.shape[1]]
+        )
+        assert window.shape == (SIDE - abs(y - top), SIDE - abs(x - left))
+        shifts.add((y - top, x - left))
+    assert shifts == {(y, x) for y in range(-2, 3) for x in range(-2, 3)}
+
+
+def test_crop_fills_the_image_by_reflection():
+    images, masks = many(functools.partial(crop, padding=PADDING))
+    for image, mask in zip(np.asarray(images)[..., 0], np.asarray(masks), strict=True):
+        if np.all(mask[:1] == VOID) and np.all(mask[1:, :] != VOID):  # moved down by one
+            np.testing.assert_array_equal(image[0], image[2])
+            break
+    else:
+        pytest.fail("no draw moved the image down by one")
+
+
+def test_off_is_the_identity():
+    images, masks = draw_images()
+    off = augmenter(flips=False, crop_padding=0, colour=0.0)
+    same_images, same_masks = off(jax.random.key(0), images, masks)
+    np.testing.assert_array_equal(same_images, images)
+    np.testing.assert_array_equal(same_masks, masks)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_everything_at_once_keeps_shapes_types_and_ranges(channels):
+    images, masks = draw_images(channels=channels)
+    new_images, new_masks = augmenter()(jax.random.key(0), images, masks)
+    assert (new_images.shape, new_images.dtype) == (images.shape, jnp.float32)
+    assert (new_masks.shape, new_masks.dtype) == (masks.shape, jnp.uint8)
+    assert np.all((new_images >= 0) & (new_images <= 1))
+    assert set(np.unique(new_masks)) <= {0, 3, 20, VOID}
+
+
+def test_the_key_decides_and_nothing_else():
+    images, masks = draw_images()
+    first = augmenter()(jax.random.key(0), images, masks)
+    again = augmenter()(jax.random.key(0), images, masks)
+    other = augmenter()(jax.random.key(1), images, masks)
+    for a, b, c in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert np.any(a != c)
+
+
+def test_every_example_has_its_own_draw():
+    images, masks = draw_images(n=1)
+    images, masks = jnp.repeat(images, 8, axis=0), jnp.repeat(masks, 8, axis=0)
+    augmented, _ = augmenter()(jax.random.key(0), images, masks)
+    assert len(np.unique(np.asarray(augmented).reshape(8, -1), axis=0)) == 8
+
+
+def test_colour_jitter_of_strength_zero_is_the_identity():
+    image = draw_images(n=1)[0][0]
+    np.testing.assert_allclose(colour_jitter(jax.random.key(0), image, 0.0), image, atol=1e-6)
+
+
+def test_colour_jitter_stays_in_range_and_leaves_masks_alone():
+    images, masks = draw_images()
+    jitter = augmenter(flips=False, crop_padding=0, colour=0.9)
+    jittered, same = jitter(jax.random.key(0), images, masks)
+    assert np.all((jittered >= 0) & (jittered <= 1))
+    assert np.all(np.any(jittered != images, axis=(1, 2, 3)))
+    np.testing.assert_array_equal(same, masks)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colour_jitter_only_brightens_what_is_uniform_and_grey(channels):
+    image = jnp.full((4, 4, channels), 0.5)
+    keys = jax.random.split(jax.random.key(0), 50)
+    jittered = jax.vmap(lambda key: colour_jitter(key, image, 0.2))(keys)
+    level = jittered[:, :1, :1, :1]
+    np.testing.assert_allclose(jittered, jnp.broadcast_to(level, jittered.shape), atol=1e-6)
+    assert 0.4 <= level.min() < 0.43
+    assert 0.57 < level.max() <= 0.6

@@ -1,0 +1,245 @@
+"""Batches from prepared examples: the same resident and streamed, each row once, resized well."""
+
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+from vocjax.data import voc
+from vocjax.data.devkit import VOID
+from vocjax.data.pipeline import (
+    RESIDENT_BYTES,
+    open_examples,
+    plan,
+    resize_image,
+    resize_mask,
+    shuffled,
+)
+from vocjax.data.splits import select
+from vocjax.devices import make_mesh
+from vocjax.errors import UserError
+from vocjax.training.state import ORDER, draw_key
+
+SIZE, BATCH = 12, 5  # 12 rows in batches of 5: the last one holds 2
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return make_mesh()
+
+
+@pytest.fixture(scope="module")
+def prepared(toy_dir):
+    return voc.load("toy", toy_dir)
+
+
+@pytest.fixture(scope="module")
+def rows(prepared):
+    return select(prepared.index, "Segmentation", "train")
+
+
+@pytest.fixture(scope="module")
+def opened(prepared, rows, mesh):
+    def open_with(storage, channels=3, masks=True):
+        return open_examples(
+            prepared, rows, mesh, size=SIZE, channels=channels, masks=masks, storage=storage
+        )
+
+    return open_with
+
+
+def batches_of(examples, order, mesh, first=0):
+    batches = examples.batches(plan(order, BATCH, mesh, first=first))
+    return [{name: np.asarray(array) for name, array in batch.items()} for batch in batches]
+
+
+def assert_equal(batches, others):
+    for one, other in zip(batches, others, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+@pytest.mark.parametrize(("channels", "masks"), [(3, True), (1, False)])
+def test_resident_and_streamed_batches_are_the_same(opened, rows, mesh, channels, masks):
+    order = shuffled(jax.random.key(0), len(rows))
+    resident = opened("device", channels, masks)
+    streamed = opened("stream", channels, masks)
+    assert (resident.resident, streamed.resident) == (True, False)
+    np.testing.assert_array_equal(resident.ids, streamed.ids)
+    batches = batches_of(resident, order, mesh)
+    assert_equal(batches, batches_of(streamed, order, mesh))
+    shape = {"image": (BATCH, SIZE, SIZE, channels), "labels": (BATCH, 20), "valid": (BATCH,)}
+    shape |= {"mask": (BATCH, SIZE, SIZE)} if masks else {}
+    kinds = {"image": np.uint8, "mask": np.uint8, "labels": np.int8, "valid": np.float32}
+    for batch in batches:  # the last one too
+        assert {name: array.shape for name, array in batch.items()} == shape
+        assert all(array.dtype == kinds[name] for name, array in batch.items())
+    assert [batch["valid"].tolist() for batch in batches] == [[1] * 5, [1] * 5, [1, 1, 0, 0, 0]]
+
+
+def test_batches_hold_the_examples_in_the_order_asked_for(opened, prepared, rows, mesh):
+    order = np.array([7, 3, 11])
+    (batch,) = batches_of(opened("stream"), order, mesh)
+    for position, row in enumerate(rows[order]):
+        example = prepared.examples[int(row)]
+        np.testing.assert_array_equal(
+            batch["image"][position], resize_image(example["image"], SIZE, 3)
+        )
+        np.testing.assert_array_equal(
+            batch["mask"][position], resize_mask(example["mask"][..., 0], SIZE)
+        )
+        np.testing.assert_array_equal(batch["labels"][position], prepared.index.labels[row])
+    np.testing.assert_array_equal(opened("stream").ids, prepared.index.ids[rows])
+
+
+def test_streaming_may_begin_anew_and_run_twice_at_once(opened, rows, mesh):
+    examples, order = opened("stream"), np.arange(len(rows))
+    first, second = (examples.batches(plan(order, BATCH, mesh)) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one["image"], other["image"])
+
+
+@pytest.mark.parametrize(("n", "size"), [(23, 5), (20, 5), (3, 8)])
+def test_a_plan_gives_every_row_once_in_one_shape(mesh, n, size):
+    order = shuffled(jax.random.key(1), n)
+    cut = list(plan(order, size, mesh))
+    assert len(cut) == -(-n // size)
+    assert {rows.shape for rows, _ in cut} == {valid.shape for _, valid in cut}
+    assert len({rows.shape for rows, _ in cut}) == 1
+    given = np.concatenate([rows[valid > 0] for rows, valid in cut])
+    np.testing.assert_array_equal(given, order)
+    assert sorted(given) == list(range(n))
+    assert sum(valid.sum() for _, valid in cut) == n
+
+
+@pytest.mark.parametrize("first", [0, 1, 4, 5])
+def test_a_plan_taken_up_again_gives_the_tail(mesh, first):
+    order = shuffled(jax.random.key(1), 23)
+    whole = list(plan(order, 5, mesh))
+    tail = list(plan(order, 5, mesh, first=first))
+    assert len(tail) == 5 - first
+    for (rows, valid), (same_rows, same_valid) in zip(whole[first:], tail, strict=True):
+        np.testing.assert_array_equal(rows, same_rows)
+        np.testing.assert_array_equal(valid, same_valid)
+
+
+@pytest.mark.parametrize("storage", ["device", "stream"])
+def test_batches_taken_up_again_are_the_tail(opened, rows, mesh, storage):
+    examples, order = opened(storage), shuffled(jax.random.key(2), len(rows))
+    whole = batches_of(examples, order, mesh)
+    assert_equal(whole[2:], batches_of(examples, order, mesh, first=2))
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    def order(seed, epoch):
+        return tuple(shuffled(draw_key(jax.random.key(seed), ORDER, epoch), 30).tolist())
+
+    orders = {order(seed, epoch) for seed in (0, 1) for epoch in (0, 1, 2)}
+    assert len(orders) == 6
+    assert all(sorted(one) == list(range(30)) for one in orders)
+    assert order(1, 2) in orders
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_auto_keeps_what_is_small_and_streams_what_is_large(prepared, mesh, masks):
+    image_bytes = 64 * 64 * (3 + masks)
+    fields = {"size": 64, "channels": 3, "masks": masks}
+    large = np.zeros(RESIDENT_BYTES // image_bytes + 1, int)  # one image too many
+    streamed = open_examples(prepared, large, mesh, **fields)
+    assert not streamed.resident
+    assert open_examples(prepared, large[:3], mesh, **fields).resident
+    batch = next(streamed.batches(plan(np.arange(len(large)), 4, mesh)))
+    assert batch["image"].shape == (4, 64, 64, 3)
+
+
+class Broken:
+    """Examples of which one can't be decoded."""
+
+    def __init__(self, examples, row):
+        self.examples, self.row = examples, row
+
+    def __getitem__(self, row):
+        if row == self.row:
+            raise OSError(f"row {row} is broken")
+        return self.examples[row]
+
+
+@pytest.mark.parametrize("storage", ["device", "stream"])
+def test_an_error_in_a_thread_surfaces(prepared, rows, mesh, storage):
+    broken = prepared._replace(examples=Broken(prepared.examples, rows[8]))
+    before = set(threading.enumerate())
+    broken_id = prepared.index.ids[rows[8]]
+    with pytest.raises(
+        UserError, match=rf"image {broken_id} can't be read from .*prepare the"
+    ) as told:
+        examples = open_examples(
+            broken, rows, mesh, size=SIZE, channels=3, masks=False, storage=storage
+        )
+        batches_of(examples, np.arange(len(rows)), mesh)
+    assert "is broken" in str(told.value.__cause__)
+    assert not set(threading.enumerate()) - before
+
+
+def test_an_abandoned_stream_leaves_no_threads(opened, mesh):
+    before = set(threading.enumerate())
+    batches = opened("stream").batches(plan(np.arange(12), 1, mesh))
+    next(batches)
+    threads = set(threading.enumerate()) - before
+    assert threads
+    batches.close()
+    assert not any(thread.is_alive() for thread in threads)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_checkerboard_shrinks_to_grey(channels):
+    board = (np.indices((128, 96)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    small = resize_image(np.repeat(board[..., None], 3, axis=2), 16, channels)
+    assert (small.shape, small.dtype) == ((16, 16, channels), np.uint8)
+    assert np.abs(small - 127.5).max() < 4
+
+
+def test_resizing_keeps_uniform_images_and_left_from_right():
+    uniform = np.broadcast_to(np.array([10, 200, 77], np.uint8), (50, 30, 3))
+    np.testing.assert_array_equal(resize_image(uniform, 8, 3), uniform[:8, :8])
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[:20, :30] = 255  # its upper left quarter
+    small = resize_image(image, 8, 3)[..., 0]
+    assert small[:3, :3].min() > 240
+    assert small[5:].max() < 15
+    assert small[:, 5:].max() < 15
+
+
+def test_grey_is_bt601():
+    colours = np.random.default_rng(0).integers(0, 256, (20, 3), np.uint8)
+    for colour in colours:
+        grey = resize_image(np.broadcast_to(colour, (9, 9, 3)), 4, 1)
+        exact = colour @ np.array([0.299, 0.587, 0.114])
+        assert np.all(np.abs(grey - exact) < 0.51)
+
+
+def test_masks_are_resized_to_the_nearest_index():
+    rng = np.random.default_rng(0)
+    mask = rng.choice(np.array([0, 1, 7, 20, VOID], np.uint8), (53, 37))
+    for size in (16, 64):
+        small = resize_mask(mask, size)
+        assert (small.shape, small.dtype) == ((size, size), np.uint8)
+        assert set(np.unique(small)) <= {0, 1, 7, 20, VOID}
+    blocks = rng.choice(np.array([0, 5, VOID], np.uint8), (8, 8))
+    np.testing.assert_array_equal(resize_mask(blocks.repeat(4, 0).repeat(4, 1), 8), blocks)
+    np.testing.assert_array_equal(resize_mask(blocks, 32), blocks.repeat(4, 0).repeat(4, 1))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"storage": "disk"}, "data.storage is 'disk'; it is one of auto, device, stream"),
+        ({"channels": 2}, r"data.channels is 2; it is 3 \(RGB\) or 1 \(grey\)"),
+        ({"size": 0}, "data.size is 0; it is the side"),
+    ],
+)
+def test_mistakes_are_named(prepared, rows, mesh, fields, message):
+    good = {"size": SIZE, "channels": 3, "masks": False}
+    with pytest.raises(UserError, match=message):
+        open_examples(prepared, rows, mesh, **(good | fields))

@@ -1,0 +1,169 @@
+"""Trained runs on image files of every kind."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vocjax.data import voc
+from vocjax.errors import UserError
+from vocjax.predict import predict
+
+STUDY = {
+    "reconstruction": "autoencoder_256",
+    "classification": "classifier_256",
+    "segmentation": "segmentation_dice",
+}
+ORIENTATION, TURNED = 0x0112, 6  # EXIF: shown turned by a quarter
+SIZES = {"wide.jpg": (67, 31), "grey.png": (23, 45), "clear.png": (41, 30), "turned.jpg": (30, 52)}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Files of odd sizes: RGB, grey, with transparency, and turned by its EXIF entry."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+
+    def picture(name, channels):
+        width, height = SIZES[name]
+        return Image.fromarray(rng.integers(0, 256, (height, width, channels), np.uint8).squeeze())
+
+    picture("wide.jpg", 3).save(folder / "wide.jpg")
+    picture("grey.png", 1).save(folder / "grey.png")
+    picture("clear.png", 4).save(folder / "clear.png")
+    exif = Image.Exif()
+    exif[ORIENTATION] = TURNED
+    picture("turned.jpg", 3).transpose(Image.Transpose.ROTATE_90).save(
+        folder / "turned.jpg", exif=exif
+    )
+    with Image.open(folder / "turned.jpg") as file:
+        assert file.size == SIZES["turned.jpg"][::-1]
+    return [folder / name for name in SIZES]
+
+
+def said(output):
+    return json.loads((output / "predictions.json").read_text())
+
+
+@pytest.mark.parametrize("task", STUDY)
+def test_every_kind_of_image_is_read(finished_run, photos, tmp_path, task):
+    output = tmp_path / "new" / "folder"
+    assert predict(finished_run(STUDY[task]), photos, output) == []
+    assert list(said(output)) == [str(photo) for photo in photos]
+    pictures = sorted(path.name for path in output.glob("*.png"))
+    assert pictures == ([] if task == "classification" else sorted(p.stem + ".png" for p in photos))
+    for numbers in said(output).values():
+        assert np.all(np.isfinite(list(numbers.values())))
+    for photo in photos if pictures else []:
+        with Image.open(output / f"{photo.stem}.png") as picture:
+            assert picture.mode == "RGB"
+            own = SIZES[photo.name]
+            assert picture.size == (own if task == "segmentation" else (32, 16))
+
+
+def test_what_is_said_of_an_image_does_not_depend_on_the_others(finished_run, photos, tmp_path):
+    run = finished_run(STUDY["classification"])
+    many = [*photos, *[photos[0].parent / f"{i}.png" for i in range(6)]]  # more than a batch
+    for i, path in enumerate(many[len(photos) :]):
+        Image.new("RGB", (9, 9 + i), (40 * i, 20, 90)).save(path)
+    predict(run, many, tmp_path / "many")
+    predict(run, many[-1:], tmp_path / "one")
+    assert len(said(tmp_path / "many")) == 10
+    alone, among_others = (said(tmp_path / name)[str(many[-1])] for name in ("one", "many"))
+    assert alone == pytest.approx(among_others, rel=1e-5)
+
+
+def test_an_image_counts_as_it_is_shown_in_rgb(finished_run, photos, tmp_path):
+    plain = []
+    for photo in photos:
+        with Image.open(photo) as file:
+            pixels = np.asarray(file)
+        if photo.name == "grey.png":
+            pixels = np.repeat(pixels[..., None], 3, axis=2)
+        if photo.name == "turned.jpg":
+            pixels = np.rot90(pixels, -1)
+        plain.append(tmp_path / f"{photo.stem}.png")
+        Image.fromarray(np.ascontiguousarray(pixels[..., :3])).save(plain[-1])
+    predict(finished_run(STUDY["classification"]), photos, tmp_path / "photos")
+    predict(finished_run(STUDY["classification"]), plain, tmp_path / "plain")
+    assert list(said(tmp_path / "photos").values()) == list(said(tmp_path / "plain").values())
+
+
+def test_numbers_are_named(finished_run, photos, tmp_path):
+    numbers = {}
+    for task, name in STUDY.items():
+        predict(finished_run(name), photos[:1], tmp_path / task)
+        (numbers[task],) = said(tmp_path / task).values()
+    assert numbers["reconstruction"].keys() == {"mse", "mae"}
+    assert numbers["classification"].keys() == {"aeroplane", "dog"}
+    assert numbers["segmentation"].keys() == {"foreground"}
+    assert all(0 <= value <= 1 for of in numbers.values() for value in of.values())
+
+
+def test_probabilities_are_those_of_the_data_set(finished_run, toy_dir, tmp_path):
+    run, prepared = finished_run(STUDY["classification"]), voc.load("toy", toy_dir)
+    with np.load(run / "samples.npz") as samples:
+        ids, kept = samples["val/ids"].tolist(), samples["val/probability"]
+    files = [tmp_path / f"{id_}.png" for id_ in ids]
+    for id_, file in zip(ids, files, strict=True):
+        row = prepared.index.ids.tolist().index(id_)
+        Image.fromarray(prepared.examples[row]["image"]).save(file)
+    predict(run, files, tmp_path / "said")
+    told = [[of["aeroplane"], of["dog"]] for of in said(tmp_path / "said").values()]
+    np.testing.assert_allclose(told, kept, rtol=1e-5)
+
+
+def test_unreadable_files_are_named_and_skipped(finished_run, photos, tmp_path, capsys):
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(photos[0].read_bytes()[:-900])
+    text, missing, folder = tmp_path / "text.png", tmp_path / "missing.jpg", tmp_path / "folder"
+    text.write_text("no image")
+    folder.mkdir()
+    images = [cut, photos[0], text, missing, folder, photos[1]]
+    unreadable = predict(finished_run(STUDY["classification"]), images, tmp_path / "said")
+    assert unreadable == [cut, text, missing, folder]
+    assert list(said(tmp_path / "said")) == [str(photos[0]), str(photos[1])]
+    told = capsys.readouterr().err
+    for path in unreadable:
+        assert f"{path} can't be read as an image and is skipped" in told
+
+
+def test_nothing_readable_says_nothing_but_so(finished_run, tmp_path):
+    missing = tmp_path / "missing.jpg"
+    assert predict(finished_run(STUDY["segmentation"]), [missing], tmp_path / "said") == [missing]
+    assert said(tmp_path / "said") == {}
+
+
+def test_two_files_of_one_stem_are_refused(finished_run, photos, tmp_path):
+    other = tmp_path / "wide.png"
+    Image.new("RGB", (9, 9)).save(other)
+    with pytest.raises(
+        UserError, match=r"wide.jpg and .*wide.png would both be written to wide.png"
+    ):
+        predict(finished_run(STUDY["segmentation"]), [photos[0], other], tmp_path / "said")
+    assert not (tmp_path / "said").exists()
+
+
+def test_a_file_given_twice_is_predicted_once(finished_run, photos, tmp_path):
+    assert predict(finished_run(STUDY["segmentation"]), [photos[0]] * 2, tmp_path / "said") == []
+    assert list(said(tmp_path / "said")) == [str(photos[0])]
+
+
+def test_no_picture_replaces_an_image_that_is_to_be_read(finished_run, photos):
+    grey = photos[1]
+    before = grey.read_bytes()
+    with pytest.raises(UserError, match=r"picture of .*grey.png would replace an image"):
+        predict(finished_run(STUDY["segmentation"]), [grey], grey.parent)
+    assert grey.read_bytes() == before
+
+
+def test_an_output_that_cannot_be_a_folder_is_named(finished_run, photos, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"nothing can be written in .*file"):
+        predict(finished_run(STUDY["segmentation"]), photos, tmp_path / "file")
+
+
+def test_a_folder_without_a_run_is_named(photos, tmp_path):
+    with pytest.raises(UserError, match=r"holds no run \(no config.json\)"):
+        predict(tmp_path, photos, tmp_path / "said")

@@ -1,0 +1,273 @@
+"""The train step: equal to a whole fit of Keras, donated, compiled once."""
+
+import functools
+import itertools
+import signal
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+
+from vocjax.data import voc
+from vocjax.data.pipeline import plan
+from vocjax.devices import make_mesh, replicated
+from vocjax.tasks import make_task
+from vocjax.training import loop
+from vocjax.training.evaluation import first_batch, sums_shape
+from vocjax.training.interrupts import Interrupted
+from vocjax.training.optimizers import make_optimizer
+from vocjax.training.records import Records
+from vocjax.training.setup import open_data
+from vocjax.training.state import create, is_finite
+from vocjax.training.step import make_train_step, mean_of_valid, summarise
+
+STEPS = 20
+
+
+@pytest.fixture(scope="module")
+def sgd_config(tiny_config):
+    """`sgd_config(**overrides)`: the smallest model, with steps that float32 can resolve."""
+
+    def load(**overrides):
+        sgd = {"optimizer.name": "sgd", "optimizer.learning_rate": 10.0, "data.classes": ()}
+        return tiny_config("linear_autoencoder", **(sgd | {"batch_size": 5} | overrides))
+
+    return load
+
+
+def begin(config):
+    """(task, step, state, train examples) of a config, as the loop makes them."""
+    mesh, task = make_mesh(), make_task(config)
+    data = open_data(config, voc.load("toy", Path(config.data.data_dir)), mesh)
+    train = data.splits["train"]
+    variables = jax.jit(task.init)(jax.random.key(0))
+    sums = sums_shape(task, variables, first_batch(train, config.batch_size, mesh))
+    optimizer = make_optimizer(config.optimizer, STEPS)
+    create_state = functools.partial(create, optimizer=optimizer, key=jax.random.key(1), sums=sums)
+    state = jax.jit(create_state, out_shardings=replicated(mesh))(variables)
+    return task, make_train_step(task, optimizer, config.data.augment, mesh), state, train
+
+
+def batches(config, train):
+    return train.batches(plan(np.arange(len(train.ids)), config.batch_size, make_mesh()))
+
+
+def run_steps(config, steps):
+    """The parameters before and after each of the first steps, and their losses."""
+    _, step, state, train = begin(config)
+    params, losses = [jax.device_get(state.params)], []
+    for _, batch in zip(range(steps), batches(config, train), strict=False):
+        state, loss = step(state, batch)
+        params.append(jax.device_get(state.params))
+        losses.append(float(loss))
+    return params, losses
+
+
+def difference(a, b):
+    return jax.tree.map(np.subtract, a, b)
+
+
+def norm(tree):
+    return np.sqrt(sum(np.sum(np.square(x, dtype=np.float64)) for x in jax.tree.leaves(tree)))
+
+
+def keras_autoencoder(params):
+    conv = functools.partial(keras.layers.Conv2D, kernel_size=3, padding="same", activation="relu")
+    layers = [
+        conv(4),
+        keras.layers.MaxPooling2D(),
+        conv(4),
+        keras.layers.MaxPooling2D(),
+        conv(4),
+        conv(4),
+        keras.layers.UpSampling2D(interpolation="nearest"),
+        conv(4),
+        keras.layers.UpSampling2D(interpolation="nearest"),
+        conv(3, activation="sigmoid"),
+    ]
+    model = keras.Sequential([keras.layers.Input((16, 16, 3)), *layers])
+    model.set_weights([array for pair in kernels_and_biases(params) for array in pair])
+    return model
+
+
+def kernels_and_biases(params):
+    encoder, decoder = params["encoder"], params["decoder"]
+    convs = [
+        *(encoder[f"ConvBlock_{i}"]["Conv_0"] for i in range(3)),
+        *(decoder[f"ConvBlock_{i}"]["Conv_0"] for i in range(2)),
+        decoder["Conv_0"],
+    ]
+    return [(np.asarray(conv["kernel"]), np.asarray(conv["bias"])) for conv in convs]
+
+
+def keras_weights(model):
+    return [np.asarray(weight.value) for weight in model.weights]
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "peer"),
+    [
+        ("sgd", 0.1, keras.optimizers.SGD),
+        ("adam", 1e-3, keras.optimizers.Adam),
+        ("rmsprop", 1e-3, keras.optimizers.RMSprop),
+    ],
+)
+def test_equals_a_keras_fit_over_20_steps(name, rate, peer, tiny_config):
+    config = tiny_config(
+        "autoencoder_256",
+        batch_size=5,
+        **{
+            "data.classes": (),  # 24 images: batches of 5, 5, 5, 5 and 4
+            "optimizer.name": name,
+            "optimizer.learning_rate": rate,
+            "optimizer.eps_in_sqrt": name == "rmsprop",
+        },
+    )
+    task, step, state, train = begin(config)
+    model = keras_autoencoder(state.params)
+    start = keras_weights(model)
+    images = np.concatenate(
+        [np.asarray(b["image"])[np.asarray(b["valid"]) > 0] for b in batches(config, train)]
+    )
+    images = images.astype(np.float32) / 255
+    assert len(images) == 24
+    losses = []
+    for _ in range(4):
+        for batch in batches(config, train):
+            state, _ = step(state, batch)
+        losses.append(summarise(task, state.sums)["loss"])
+        state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
+    assert int(state.step) == STEPS
+
+    model.compile(optimizer=peer(rate), loss="mse")
+    history = model.fit(images, images, batch_size=5, epochs=4, shuffle=False, verbose=0)
+    np.testing.assert_allclose(losses, history.history["loss"], rtol=1e-5)
+    ours = [array for pair in kernels_and_biases(state.params) for array in pair]
+    for mine, theirs, first in zip(ours, keras_weights(model), start, strict=True):
+        moved = np.linalg.norm(theirs - first)
+        assert moved > 1e-3
+        assert np.linalg.norm(mine - theirs) < 1e-4 * moved
+
+
+def test_state_is_donated_and_the_batch_is_not(random_config):
+    config = random_config()
+    _, step, state, train = begin(config)
+    batch = next(batches(config, train))
+    after, _ = step(state, batch)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((after, batch)))
+
+
+@pytest.mark.parametrize("storage", ["device", "stream"])
+def test_whole_run_compiles_each_step_once(storage, random_config, monkeypatch, caplog, tmp_path):
+    def log_and_stop(self, record, epochs, log=Records.epoch):
+        log(self, record, epochs)
+        if record["epoch"] == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    def compilations():
+        lines = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return sum(line.startswith("Compiling jit(step)") for line in lines)
+
+    monkeypatch.setattr(Records, "epoch", log_and_stop)
+    config = random_config(epochs=3, **{"data.storage": storage})
+    with jax.log_compiles(), pytest.raises(Interrupted):
+        loop.train_and_evaluate(config, tmp_path)
+    assert compilations() == 2  # to train and to evaluate
+    with jax.log_compiles():
+        loop.train_and_evaluate(config, tmp_path)  # from a restored state
+    assert compilations() == 3  # and for the baseline
+
+
+def test_draws_change_with_the_step_and_with_nothing_else(random_config):
+    config = random_config()
+    _, step, state, train = begin(config)
+    batch = next(batches(config, train))
+
+    def loss_at(number):
+        copy = jax.tree.map(jnp.copy, state)
+        return float(step(copy._replace(step=jnp.asarray(number, jnp.int32)), batch)[1])
+
+    assert loss_at(0) == loss_at(0)
+    assert len({loss_at(0), loss_at(1), loss_at(2)}) == 3
+
+
+def test_padding_of_a_batch_changes_nothing(random_config):
+    """Two images in a batch of 5 and of 12; the draws of an image don't depend on the padding."""
+    after = []
+    for batch_size in (5, 12):
+        config = random_config(batch_size=batch_size)
+        _, step, state, train = begin(config)
+        rows = np.arange(batch_size, dtype=np.int32) % 12
+        batch = next(train.batches(iter([(rows, np.float32(rows < 2))])))
+        state, loss = step(state, batch)
+        after.append((loss, state.batch_stats, state.opt_state, state.sums))
+    for a, b in zip(*map(jax.tree.leaves, after), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-8)
+
+
+def test_mean_of_valid_passes_over_padding():
+    mean = mean_of_valid(jnp.array([1.0, 3.0, jnp.nan, jnp.inf]), jnp.array([1.0, 1.0, 0.0, 0.0]))
+    assert float(mean) == 2
+
+
+def test_clipping_bounds_the_update(sgd_config):
+    free, _ = run_steps(sgd_config(), 1)
+    clipped, _ = run_steps(sgd_config(**{"optimizer.clip_norm": 1e-3}), 1)
+    assert norm(difference(free[1], free[0])) > 0.1
+    assert norm(difference(clipped[1], clipped[0])) == pytest.approx(10 * 1e-3, rel=1e-3)
+
+
+def test_weight_decay_shrinks_kernels_only(sgd_config):
+    (start, free), _ = run_steps(sgd_config(), 1)
+    (_, decayed), _ = run_steps(sgd_config(**{"optimizer.weight_decay": 0.01}), 1)
+    for layer in ("encoder", "decoder"):
+        np.testing.assert_allclose(
+            decayed[layer]["kernel"] - free[layer]["kernel"],
+            -10 * 0.01 * start[layer]["kernel"],
+            rtol=1e-4,
+            atol=1e-6,
+        )
+        np.testing.assert_array_equal(decayed[layer]["bias"], free[layer]["bias"])
+
+
+def test_learning_rate_follows_its_schedule(sgd_config):
+    config = sgd_config(
+        **{
+            "optimizer.schedule": "linear",
+            "optimizer.warmup_steps": 2,
+            "optimizer.clip_norm": 1e-3,  # so that an update is the learning rate times this
+        }
+    )
+    params, _ = run_steps(config, 5)
+    rates = [norm(difference(b, a)) / 1e-3 for a, b in itertools.pairwise(params)]
+    # A third and two thirds of the warm-up, then down to 0 over the 18 steps that are left.
+    np.testing.assert_allclose(rates, [10 / 3, 20 / 3, 10, 10 * 17 / 18, 10 * 16 / 18], rtol=1e-3)
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32(random_config):
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        config = random_config(precision=precision)
+        _, step, state, train = begin(config)
+        batch = next(batches(config, train))
+        assert ("bf16" in str(jax.make_jaxpr(step)(state, batch))) == (precision == "bfloat16")
+        state, loss = step(state, batch)
+        kept = (state.params, state.batch_stats, state.opt_state, state.sums, loss)
+        assert {str(x.dtype) for x in jax.tree.leaves(kept)} == {"float32", "int32"}
+        losses[precision] = float(loss)
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=2e-2)
+
+
+@pytest.mark.parametrize(
+    ("values", "finite"),
+    [([1.0, -3e38], True), ([1.0, np.inf], False), ([np.nan, 0.0], False)],
+)
+def test_is_finite(values, finite):
+    tree = {"ours": jnp.zeros((2, 2)), "theirs": [jnp.array(values)]}
+    assert bool(is_finite(tree)) is finite
