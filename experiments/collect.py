@@ -16,7 +16,7 @@ from typing import Any
 
 from vocjax.errors import UserError
 from vocjax.figures import encode_png
-from vocjax.reporting.runs import read_runs
+from vocjax.runs import read_runs
 from vocjax.tasks import figures_of
 from vocjax.training.rundir import write_json
 

@@ -13,8 +13,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from vocjax import runs
 from vocjax.errors import UserError
-from vocjax.reporting import runs
 from vocjax.reporting.page import METRICS, write_report
 
 METRIC_VALUES = {

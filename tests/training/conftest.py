@@ -48,13 +48,13 @@ def uninterrupted(random_config, tmp_path_factory) -> Path:
     return workdir
 
 
-@pytest.fixture
-def write_config(tmp_path) -> Callable[[ConfigDict], Path]:
-    """`write_config(config)` is a config file for the command line."""
+@pytest.fixture(scope="session")
+def write_config() -> Callable[[ConfigDict, Path], Path]:
+    """`write_config(config, folder)` is a config file for the command line."""
 
-    def write(config: ConfigDict) -> Path:
-        (tmp_path / "config.json").write_text(to_json(config))
-        path = tmp_path / "config.py"
+    def write(config: ConfigDict, folder: Path) -> Path:
+        (folder / "config.json").write_text(to_json(config))
+        path = folder / "config.py"
         path.write_text(
             "from pathlib import Path\n"
             "from vocjax.configuration import from_json\n"

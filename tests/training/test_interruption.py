@@ -65,7 +65,7 @@ def test_second_ctrl_c_stops_at_once(
     tiny_config, signal_at, write_config, assert_same_outcome, tmp_path, capsys
 ):
     config = tiny_config("linear_autoencoder")
-    arguments = ["train", "--config", str(write_config(config)), "--workdir"]
+    arguments = ["train", "--config", str(write_config(config, tmp_path)), "--workdir"]
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     signal_at({3: (signal.SIGINT, signal.SIGINT)})
     assert cli.main([*arguments, str(stopped)]) == 130
@@ -110,7 +110,7 @@ def test_signals_and_kills_of_a_process(
 ):
     config = tiny_config("linear_autoencoder", epochs=100, save_every_epochs=5)
     run, reference = tmp_path / "run", tmp_path / "reference"
-    train = ["train", "--config", str(write_config(config)), "--workdir", str(run)]
+    train = ["train", "--config", str(write_config(config, tmp_path)), "--workdir", str(run)]
 
     def start(*program):
         return subprocess.Popen(

@@ -3,8 +3,8 @@
 import functools
 import json
 import shutil
+import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -14,11 +14,14 @@ import pytest
 
 from vocjax.configuration import to_json
 from vocjax.data import toy, voc
+from vocjax.data.pipeline import shuffled
 from vocjax.errors import UserError
 from vocjax.tasks import make_task
+from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import LOSSES_IN_FLIGHT, train_and_evaluate
 from vocjax.training.records import Records
-from vocjax.training.rundir import read_config, read_records
+from vocjax.training.rundir import read_config, read_epochs
+from vocjax.training.state import ORDER, draw_key
 
 
 def snapshot(folder):
@@ -33,7 +36,7 @@ def test_results_of_a_run(finished_run):
     assert results.keys() == {"epoch", "step", "seconds", "train", "val", "best", "baselines"}
     assert (results["epoch"], results["step"]) == (2, 4)
     assert results["best"] == {"metric": "loss", "epoch": 2, "value": results["val"]["loss"]}
-    assert results["seconds"] == pytest.approx(sum(r["seconds"] for r in read_records(run)))
+    assert results["seconds"] == pytest.approx(sum(r["seconds"] for r in read_epochs(run)))
     baseline = results["baselines"]["mean image"]
     assert baseline["train"].keys() == results["train"].keys() == {"loss", "mse", "mae", "psnr"}
     with np.load(run / "samples.npz") as samples:
@@ -49,7 +52,7 @@ def test_closed_form_is_evaluated_and_saved_without_steps(finished_run):
     assert results["best"]["value"] == results["val"]["loss"]
     assert results["train"]["mse"] < results["baselines"]["mean image"]["train"]["mse"]
     assert (run / "checkpoints" / "0").is_dir()
-    assert read_records(run) == []
+    assert read_epochs(run) == []
 
 
 def test_finished_run_is_left_alone(finished_run, tmp_path):
@@ -69,7 +72,7 @@ def test_same_seed_gives_the_same_run_and_another_one_another(
     assert_same_outcome(tmp_path / "same", finished_run("linear_autoencoder"))
     config = tiny_config("linear_autoencoder", seed=1)
     train_and_evaluate(config, tmp_path / "other")
-    assert read_records(tmp_path / "other")[0]["train"] != read_records(tmp_path / "same")[0]["train"]
+    assert read_epochs(tmp_path / "other")[0]["train"] != read_epochs(tmp_path / "same")[0]["train"]
 
 
 def test_provenance(finished_run, tiny_config, toy_dir):
@@ -156,31 +159,81 @@ def test_workdir_that_a_kill_left_before_its_config_is_free(tiny_config, tmp_pat
 # Not finite --------------------------------------------------------------------------------------
 
 
-def poisoned(config, ids, value):
-    """The config's task with a loss of `value` for one of the images, found by its labels."""
+def poisoned(config, id_):
+    """The config's task, with a loss of NaN for one image, which is known by its labels."""
     task = make_task(config)
-    prepared = voc.load("toy", Path(config.data.data_dir))
-    (row,) = np.flatnonzero(prepared.index.ids == ids)
-    labels = jnp.asarray(prepared.index.labels[row])
+    index = voc.load("toy", Path(config.data.data_dir)).index
+    labels = index.labels[index.ids == id_]
+    assert (index.labels[index.main == "train"] == labels).all(axis=1).sum() == 1
 
     def loss(outputs, batch):
-        marked = (batch["labels"] == labels).all(axis=1)
-        return jnp.where(marked, value, task.loss(outputs, batch))
+        hit = (batch["labels"] == labels).all(axis=1)
+        return jnp.where(hit, jnp.nan, task.loss(outputs, batch))
 
     return task._replace(loss=loss)
 
 
-def batches_of(monkeypatch):
-    """The ids of each batch that is trained on, as the input pipeline hands them out."""
-    from vocjax.training import loop
+def batch_of(id_, epoch, config):
+    """(step, ids) of the batch that holds an image in an epoch counted from 0."""
+    index = voc.load("toy", Path(config.data.data_dir)).index
+    ids = index.ids[index.main == "train"]
+    order = shuffled(draw_key(jax.random.key(config.seed), ORDER, epoch), len(ids))
+    batches = [ids[order[i : i + config.batch_size]] for i in range(0, len(ids), config.batch_size)]
+    (number,) = (i for i, batch in enumerate(batches) if id_ in batch)
+    return epoch * len(batches) + number + 1, batches[number]
 
-    seen = []
 
-    def note(order, batch_size, mesh, **kwargs):
-        for rows, valid in plan(order, batch_size, mesh, **kwargs):
-            seen.append(rows[valid > 0])
-            yield rows, valid
+POISON = "train_000000"
 
-    plan = loop.plan
-    monkeypatch.setattr(loop, "plan", note)
-    return seen
+
+@pytest.fixture
+def all_images_config(tiny_config):
+    """24 images in 12 steps an epoch, more than the loop has in flight."""
+    assert LOSSES_IN_FLIGHT < 12
+    return tiny_config("linear_autoencoder", epochs=3, batch_size=2, **{"data.classes": ()})
+
+
+def test_loss_that_is_not_finite_names_step_and_images(all_images_config, tmp_path):
+    step, ids = batch_of(POISON, 0, all_images_config)
+    with pytest.raises(UserError) as refused:
+        train_and_evaluate(all_images_config, tmp_path, poisoned(all_images_config, POISON))
+    assert str(refused.value).startswith(
+        f"the loss is nan at step {step}; nothing was saved before. "
+        f"The batch held {', '.join(ids)}. "
+    )
+    assert read_epochs(tmp_path) == []
+    assert not list((tmp_path / "checkpoints").iterdir())
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_loss_that_is_not_finite_later_names_the_last_good_checkpoint(
+    all_images_config, monkeypatch, saved_state, tmp_path
+):
+    def log_and_stop(self, record, epochs, log=Records.epoch):
+        log(self, record, epochs)
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(Records, "epoch", log_and_stop)
+        train_and_evaluate(all_images_config, tmp_path)
+    step, ids = batch_of(POISON, 1, all_images_config)
+    for _ in range(2):  # the second time it goes on from the same checkpoint
+        with pytest.raises(UserError, match=f"the loss is nan at step {step}; ") as refused:
+            train_and_evaluate(all_images_config, tmp_path, poisoned(all_images_config, POISON))
+        assert "the last good checkpoint is step 12. " in str(refused.value)
+        assert f"The batch held {', '.join(ids)}. " in str(refused.value)
+        assert all(np.isfinite(x).all() for x in saved_state(tmp_path).values())
+    assert [record["epoch"] for record in read_epochs(tmp_path)] == [1]
+
+
+def test_parameters_that_are_not_finite_are_not_saved(tiny_config, tmp_path):
+    """The only loss of the epoch is finite; what its step makes of the parameters is not."""
+    config = tiny_config(
+        "linear_autoencoder",
+        batch_size=10,
+        **{"optimizer.name": "rmsprop", "optimizer.learning_rate": 3e38},
+    )
+    with pytest.raises(UserError, match="the loss is finite at step 1, but the parameters") as bad:
+        train_and_evaluate(config, tmp_path)
+    assert "nothing was saved before. The batch held train_" in str(bad.value)
+    assert not list((tmp_path / "checkpoints").iterdir())

@@ -10,10 +10,10 @@ import termios
 
 import pytest
 
+from vocjax.runs import read_epochs
 from vocjax.training import records
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.records import Records
-from vocjax.training.rundir import read_records
 
 
 def record(epoch, step):
@@ -47,19 +47,19 @@ def test_goes_on_after_a_step_and_drops_what_is_run_again(tmp_path):
             log.epoch(record(epoch, 2 * epoch), 3)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 4, "step": 8, "sec')  # kill -9 in the midst of a line
-    assert [r["epoch"] for r in read_records(tmp_path)] == [1, 2, 3]
+    assert [r["epoch"] for r in read_epochs(tmp_path)] == [1, 2, 3]
     with Records(tmp_path, "run", 5, 6) as log:
         log.epoch(record(3, 6), 3)
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
-    assert read_records(tmp_path) == [record(1, 2), record(2, 4), record(3, 6)]
+    assert read_epochs(tmp_path) == [record(1, 2), record(2, 4), record(3, 6)]
 
 
 def test_nothing_was_recorded_before_the_first_epoch(tmp_path):
-    assert read_records(tmp_path) == []
+    assert read_epochs(tmp_path) == []
     with Records(tmp_path, "run", 0, 6):
         pass
-    assert read_records(tmp_path) == []
+    assert read_epochs(tmp_path) == []
 
 
 def test_tensorboard_events_are_written_where_it_is_installed(tmp_path, capsys):
@@ -75,7 +75,7 @@ def test_runs_without_tensorboard(monkeypatch, tiny_config, tmp_path):
     monkeypatch.setattr(records, "SummaryWriter", None)
     train_and_evaluate(tiny_config("linear_autoencoder"), tmp_path)
     assert not (tmp_path / "tensorboard").exists()
-    assert len(read_records(tmp_path)) == 2
+    assert len(read_epochs(tmp_path)) == 2
 
 
 def test_plain_lines_where_there_is_no_terminal(tmp_path, capsys):

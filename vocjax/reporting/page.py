@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from vocjax import figures
 from vocjax.errors import UserError
-from vocjax.reporting.runs import TASKS, Run, counted, joined, lookup, read_runs
+from vocjax.runs import TASKS, Run, counted, joined, lookup, read_runs
 
 Draw = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], dict[str, Figure]]
 

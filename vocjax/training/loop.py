@@ -16,6 +16,7 @@ from vocjax.data import voc
 from vocjax.data.pipeline import Examples, plan, shuffled
 from vocjax.devices import make_mesh, replicated
 from vocjax.errors import UserError
+from vocjax.runs import read_epochs
 from vocjax.tasks import make_task
 from vocjax.tasks.task import Batch, Task, Variables
 from vocjax.training import rundir
@@ -90,10 +91,11 @@ def train_and_evaluate(
       Interrupted: SIGTERM or Ctrl-C came; the state was saved before.
     """
     workdir, mesh = Path(workdir), make_mesh()
-    task = make_task(config) if task is None else task
+    custom_task = task is not None
+    task = task or make_task(config)
     check_config(config, task)
     prepared = voc.load(config.data.dataset, Path(config.data.data_dir))
-    rundir.check(workdir, config, prepared)
+    rundir.check(workdir, config, prepared, custom_task=custom_task)
     if (finished := rundir.read_results(workdir)) is not None:
         return finished
     data = open_data(config, prepared, mesh)
@@ -116,7 +118,7 @@ def train_and_evaluate(
     # And before the first host writes, the others have looked at what was there.
     multihost_utils.sync_global_devices("the run directory is checked")
     parameters = sum(x.size for x in jax.tree.leaves(shapes["params"]))
-    rundir.begin(workdir, config, prepared, parameters, data.counts)
+    rundir.begin(workdir, config, prepared, parameters, data.counts, custom_task=custom_task)
     with Checkpoints(workdir, config.best) as checkpoints:
         if state is None:
             wanted = abstract(jax.eval_shape(create_state, shapes), mesh)
@@ -248,7 +250,7 @@ def _results(
 ) -> dict[str, Any]:
     """Measure both splits and the baselines at the end, and keep the arrays for figures."""
     config, task, data, mesh = run.config, run.task, run.data, run.mesh
-    variables, records = variables_of(state), rundir.read_records(run.workdir)
+    variables, records = variables_of(state), read_epochs(run.workdir)
     samples = keep_samples(task, variables, data.splits, data.labels, config.batch_size, mesh)
     rundir.write_arrays(run.workdir / "samples.npz", samples)
     baselines = {}

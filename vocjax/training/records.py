@@ -10,7 +10,8 @@ from typing import Any, Self
 import jax
 from tqdm import tqdm
 
-from vocjax.training.rundir import read_records, write_text
+from vocjax.runs import read_epochs
+from vocjax.training.rundir import write_text
 
 try:
     from tensorboardX import SummaryWriter
@@ -31,7 +32,7 @@ class Records:
         self._bar = None
         if not self._writes:
             return
-        kept = [record for record in read_records(workdir) if record["step"] <= first_step]
+        kept = [record for record in read_epochs(workdir) if record["step"] <= first_step]
         write_text(self._path, "".join(json.dumps(record) + "\n" for record in kept))
         if SummaryWriter is not None and steps:
             self._tensorboard = SummaryWriter(
@@ -65,7 +66,7 @@ class Records:
             return
         counts = " and ".join(f"{n} {split}" for split, n in images.items())
         where = "on the device" if resident else "streamed"
-        at = f"from step {self._first_step} of {self._steps}" if self._steps else "closed form"
+        at = f"from step {self._first_step} of {self._steps}" if self._steps else "no step to train"
         self._say(f"{counts} images {where}, {parameters:,} parameters, {at}")
 
     def _say(self, line: str) -> None:

@@ -1,6 +1,6 @@
 """A run directory: the config, what it takes to have the run again, and its metrics.
 
-`vocjax.reporting.runs` describes the files and reads them.
+`vocjax.runs` describes the files and reads them.
 """
 
 import datetime
@@ -18,9 +18,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from vocjax.configuration import differences, from_json, to_json
+from vocjax.configuration import base_config, differences, from_json, to_json
 from vocjax.data.voc import Prepared
 from vocjax.errors import UserError
+from vocjax.runs import lookup, read_epochs, read_json
 
 PACKAGES = (
     "jax",
@@ -68,28 +69,28 @@ def read_config(workdir: Path) -> ConfigDict:
             f"`vocjax train --config FILE --workdir {workdir}` makes one."
         )
     try:
-        return from_json(path.read_text())
-    except ValueError as error:
+        config = from_json(path.read_text())
+        lacking = [line for line in differences(base_config(), config) if "-> 'absent'" in line]
+    except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged: {error}. Restore it, or train anew.") from error
+    if lacking:
+        field = lacking[0].split(":")[0]
+        raise UserError(f"{path} lacks the field {field}. Restore it, or train anew.")
+    return config
 
 
 def read_results(workdir: Path) -> dict[str, Any] | None:
     """Return the results of a finished run, None for another."""
-    path = workdir / "results.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    return read_json(workdir / "results.json")
 
 
-def read_records(workdir: Path) -> list[dict[str, Any]]:
-    """Return the epochs in metrics.jsonl; a line cut short by kill -9 is passed over."""
-    path = workdir / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    lines = path.read_text().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+def check(
+    workdir: Path, config: ConfigDict, prepared: Prepared, *, custom_task: bool = False
+) -> None:
+    """Raise `UserError` unless a directory is free, or holds this config's run on this data.
 
-
-def check(workdir: Path, config: ConfigDict, prepared: Prepared) -> None:
-    """Raise `UserError` unless a directory is free, or holds this config's run on this data."""
+    A run with a `custom_task` of a notebook's is never one that the config alone describes.
+    """
     if not (workdir / "config.json").is_file():
         if workdir.exists() and not (workdir.is_dir() and _is_free(workdir)):
             raise UserError(f"{workdir} exists and is no run directory; give another --workdir.")
@@ -100,7 +101,13 @@ def check(workdir: Path, config: ConfigDict, prepared: Prepared) -> None:
             + "\n  ".join(changed)
             + "\nGive another --workdir, or the config that the run began with."
         )
-    began_with = _read_provenance(workdir).get("dataset", {}).get("fingerprint")
+    if lookup(_provenance(workdir), "custom_task") not in (None, custom_task):
+        other = "the config's own task" if custom_task else "a task that Python code made"
+        raise UserError(
+            f"{workdir} was trained with {other}, which a config does not tell. Go on as it began, "
+            "or in another directory."
+        )
+    began_with = lookup(_provenance(workdir), "dataset", "fingerprint")
     if began_with not in (None, prepared.fingerprint):
         raise UserError(
             f"{workdir} was begun on data with fingerprint {began_with}, and "
@@ -119,6 +126,8 @@ def begin(
     prepared: Prepared,
     parameters: int,
     images: dict[str, int],
+    *,
+    custom_task: bool,
 ) -> None:
     """Write config.json and run.json; a later start of the same run adds to its `starts`."""
     try:
@@ -128,7 +137,7 @@ def begin(
         raise UserError(f"nothing can be written in {workdir}: {error}.") from error
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     start = {"time": now, **_environment()}
-    known = _read_provenance(workdir) or {
+    known = _provenance(workdir) or {
         **_environment(),
         "started": now,
         "seed": config.seed,
@@ -140,8 +149,26 @@ def begin(
         },
         "parameters": parameters,
         "images": images,
+        "custom_task": custom_task,
+        "init_from": config.init_from and _origin(Path(config.init_from)),
     }
     write_json(workdir / "run.json", {**known, "starts": [*known.get("starts", []), start]})
+
+
+def _provenance(workdir: Path) -> dict[str, Any]:
+    return read_json(workdir / "run.json") or {}
+
+
+def _origin(run: Path) -> dict[str, Any]:
+    """Return what tells the run that another begins from: how it was made, and how far it came."""
+    made = _provenance(run)
+    epochs = read_epochs(run)
+    return {
+        "commit": made.get("commit"),
+        "seed": made.get("seed"),
+        "fingerprint": lookup(made, "dataset", "fingerprint"),
+        "step": epochs[-1]["step"] if epochs else 0,
+    }
 
 
 def _environment() -> dict[str, Any]:
@@ -158,11 +185,6 @@ def _environment() -> dict[str, Any]:
             "cores": os.cpu_count(),
         },
     }
-
-
-def _read_provenance(workdir: Path) -> dict[str, Any]:
-    path = workdir / "run.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def _command() -> list[str]:

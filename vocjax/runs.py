@@ -11,6 +11,7 @@ Only `config.json` has to be there: it is what makes a directory a run.
 
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,7 +158,7 @@ def read_run(directory: Path) -> Run:
     Raises:
         UserError: a file is broken, or the config's task is none of `TASKS`.
     """
-    config = _read_json(directory / "config.json") or {}
+    config = read_json(directory / "config.json") or {}
     if lookup(config, "task") not in TASKS:
         raise UserError(
             f"{directory / 'config.json'}: the task is {lookup(config, 'task')!r}, expected one of "
@@ -166,9 +167,9 @@ def read_run(directory: Path) -> Run:
     return Run(
         directory=directory,
         config=config,
-        provenance=_read_json(directory / "run.json") or {},
-        epochs=_read_epochs(directory / "metrics.jsonl"),
-        results=_read_json(directory / "results.json"),
+        provenance=read_json(directory / "run.json") or {},
+        epochs=read_epochs(directory),
+        results=read_json(directory / "results.json"),
         samples=_read_samples(directory / "samples.npz"),
     )
 
@@ -208,7 +209,8 @@ def _run_directories(directory: Path) -> list[Path]:
     return found
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object of a run, `None` where the file is absent; `UserError` if it is broken."""
     if not path.exists():
         return None
     try:
@@ -220,10 +222,15 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return tree
 
 
-def _read_epochs(path: Path) -> list[dict[str, Any]]:
+def read_epochs(directory: Path) -> list[dict[str, Any]]:
+    """Read a run's metrics.jsonl; a last line that kill -9 cut short is passed over."""
+    path = directory / "metrics.jsonl"
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise _broken(path, error) from error
     epochs: dict[int, dict[str, Any]] = {}
     for number, line in enumerate(lines, start=1):
         try:
@@ -245,12 +252,12 @@ def _read_samples(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path) as arrays:
             return dict(arrays)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise _broken(path, error) from error
 
 
 def _broken(path: Path, reason: object) -> UserError:
     return UserError(
         f"{path} can't be read: {reason}. Expected the file as `vocjax train` writes it: restore "
-        "it, or leave this run out of the report."
+        "it, or leave this run alone and train anew in another directory."
     )

@@ -1,0 +1,243 @@
+"""One device, eight, or two processes: the same run."""
+
+import json
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from vocjax.configuration import to_json
+from vocjax.devices import join_hosts, local_rows, make_mesh, rows_per_batch
+from vocjax.errors import UserError
+from vocjax.runs import read_epochs
+from vocjax.training.loop import train_and_evaluate
+
+EIGHT = """
+import signal, sys
+from pathlib import Path
+import jax, numpy as np
+from vocjax.configuration import from_json
+from vocjax.training.checkpoints import Checkpoints
+from vocjax.training.interrupts import Interrupted
+from vocjax.training.loop import train_and_evaluate
+from vocjax.training.records import Records
+
+assert jax.device_count() == 8
+folder = Path(sys.argv[1])
+configs = {name: from_json((folder / f"{name}.json").read_text()) for name in ("6", "8")}
+for name, config in configs.items():
+    train_and_evaluate(config, folder / f"{name}_on_8")
+
+save, count_step, steps = Checkpoints.save, Records.step, []
+
+def note_and_save(self, step, state, metrics=None):
+    state = state._replace(key=jax.random.key_data(state.key))
+    leaves = jax.tree.leaves_with_path(state)
+    held = {jax.tree_util.keystr(p, simple=True, separator="/"): x for p, x in leaves}
+    assert all(x.sharding.num_devices == 8 for x in held.values())
+    np.savez(folder / "held.npz", **held)
+    save(self, step, state._replace(key=jax.random.wrap_key_data(state.key)), metrics)
+
+def stop_at_seven(self):
+    count_step(self)
+    steps.append(None)
+    if len(steps) == 7:
+        signal.raise_signal(signal.SIGTERM)
+
+Checkpoints.save, Records.step = note_and_save, stop_at_seven
+try:
+    train_and_evaluate(configs["6"], folder / "interrupted")
+except Interrupted as stop:
+    print(stop)
+"""
+
+
+@pytest.fixture(scope="module")
+def configs(random_config):
+    """20 steps of 6 images, which eight devices pad, and of 8 and 4, which they don't."""
+
+    same = {
+        "epochs": 10,
+        "save_every_epochs": 5,
+        "data.augment.crop_padding": 0,
+        # Adam and rmsprop divide by the gradient's size, and with it rounding grows.
+        "optimizer.name": "sgd",
+        "optimizer.learning_rate": 0.1,
+    }
+    return {name: random_config(batch_size=int(name), **same) for name in ("6", "8")}
+
+
+@pytest.fixture(scope="module")
+def on_one_device(configs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one")
+    for name, config in configs.items():
+        train_and_evaluate(config, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def on_eight_devices(configs, child_environment, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("eight")
+    for name, config in configs.items():
+        (folder / f"{name}.json").write_text(to_json(config))
+    flags = child_environment()["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"
+    process = subprocess.run(
+        [sys.executable, "-c", EIGHT, str(folder)],
+        env=child_environment(XLA_FLAGS=flags, JAX_PLATFORMS="cpu"),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert "step 7 of 20 is saved" in process.stdout
+    return folder
+
+
+def assert_close(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        distance = np.linalg.norm(np.float64(array) - theirs[name])
+        assert distance <= 1e-5 * np.linalg.norm(np.float64(theirs[name])), name
+
+
+def assert_close_records(run, other):
+    ours, theirs = read_epochs(run), read_epochs(other)
+    assert [r["step"] for r in ours] == [r["step"] for r in theirs]
+    for record, expected in zip(ours, theirs, strict=True):
+        for split in ("train", "val"):
+            assert record[split] == pytest.approx(expected[split], rel=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", ["6", "8"])
+def test_eight_devices_equal_one(batch_size, on_one_device, on_eight_devices, saved_state):
+    one, eight = on_one_device / batch_size, on_eight_devices / f"{batch_size}_on_8"
+    assert json.loads((eight / "run.json").read_text())["device"]["count"] == 8
+    assert_close(saved_state(eight, 20), saved_state(one, 20))
+    assert_close_records(eight, one)
+
+
+def test_state_saved_on_eight_is_restored_on_one(
+    on_one_device, on_eight_devices, configs, saved_state
+):
+    run = on_eight_devices / "interrupted"
+    with np.load(on_eight_devices / "held.npz") as held:
+        restored = saved_state(run, 7)
+        assert restored.keys() == set(held)
+        for name, array in restored.items():
+            np.testing.assert_array_equal(array, held[name], err_msg=name, strict=True)
+    assert jax.device_count() == 1
+    train_and_evaluate(configs["6"], run)
+    assert_close(saved_state(run, 20), saved_state(on_one_device / "6", 20))
+    assert_close_records(run, on_one_device / "6")
+
+
+TWO = """
+import os, sys
+from pathlib import Path
+import jax
+from vocjax import cli
+from vocjax.configuration import from_json, load_config
+from vocjax.training.loop import train_and_evaluate
+
+folder, written = Path(sys.argv[1]), []
+
+def note_writing(event, arguments):
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_ACCMODE
+    if writes or event in ("os.rename", "os.remove"):
+        path = str(arguments[0])
+        if path.startswith(str(folder)) and "/checkpoints" not in path:
+            written.append(path)
+
+sys.addaudithook(note_writing)
+config = ["--config", str(folder / "config.py"), "--config.data.storage=device"]
+assert cli.main(["train", *config, "--workdir", str(folder / "device"), "--distributed"]) == 0
+assert (jax.process_count(), jax.device_count(), jax.local_device_count()) == (2, 2, 1)
+for name, overrides in (("stream", ["--config.data.storage=stream"]), ("pca", [])):
+    source = from_json((folder / "pca.json").read_text()) if name == "pca" else load_config(
+        folder / "config.py", overrides)
+    train_and_evaluate(source, folder / name)
+assert bool(written) == (jax.process_index() == 0), written
+"""
+
+
+@pytest.fixture(scope="module")
+def two_processes(configs, tiny_config, write_config, child_environment, tmp_path_factory):
+    """A folder with runs that two processes did together, and what each of them said."""
+    folder = tmp_path_factory.mktemp("two")
+    write_config(configs["6"], folder)
+    (folder / "pca.json").write_text(to_json(tiny_config("pca")))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    together = {
+        "JAX_COORDINATOR_ADDRESS": address,
+        "JAX_COORDINATOR_BIND_ADDRESS": address,
+        "JAX_NUM_PROCESSES": "2",
+        "JAX_PLATFORMS": "cpu",
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO, str(folder)],
+            env=child_environment(JAX_PROCESS_ID=str(number), **together),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in (0, 1)
+    ]
+    try:
+        said = [process.communicate(timeout=300)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
+    return folder, said
+
+
+def test_two_processes_equal_one(two_processes, on_one_device, saved_state):
+    folder, _ = two_processes
+    assert json.loads((folder / "device" / "run.json").read_text())["device"]["count"] == 2
+    assert_close(saved_state(folder / "device", 20), saved_state(on_one_device / "6", 20))
+    assert_close_records(folder / "device", on_one_device / "6")
+
+
+def test_two_processes_stream_what_they_would_keep(two_processes, assert_same_outcome):
+    folder, _ = two_processes
+    assert_same_outcome(folder / "stream", folder / "device")
+
+
+def test_two_processes_fit_a_closed_form(two_processes, finished_run):
+    folder, _ = two_processes
+    ours, theirs = (
+        json.loads((run / "results.json").read_text())
+        for run in (folder / "pca", finished_run("pca"))
+    )
+    assert ours["val"] == pytest.approx(theirs["val"], rel=1e-4)
+
+
+def test_only_the_first_process_speaks(two_processes):
+    """That only it writes files, the processes themselves assert."""
+    _, (first, second) = two_processes
+    assert "epoch 10/10" in first
+    assert "epoch" not in second
+
+
+def test_joining_nobody_is_refused(monkeypatch):
+    for name in ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match=r"set JAX_COORDINATOR_ADDRESS .* JAX_NUM_PROCESSES"):
+        join_hosts()
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "two")
+    with pytest.raises(UserError, match=r"can't join the other hosts: invalid literal .* 'two'"):
+        join_hosts()
+
+
+def test_rows_of_one_device():
+    mesh = make_mesh()
+    assert rows_per_batch(6, mesh) == 6
+    rows = np.arange(6)
+    np.testing.assert_array_equal(local_rows(rows, mesh), rows)
