@@ -6,6 +6,7 @@ The work is in functions that a notebook can import: `data.voc.prepare`,
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.verb(options, left)
     except UserError as error:
+        print(f"vocjax: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of a pipe, `head` say, has seen enough
+        # Python flushes at its end, and would complain there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:  # no space left, no permission: the text names the file
         print(f"vocjax: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

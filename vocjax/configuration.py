@@ -60,10 +60,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
     """Read a config file and apply overrides such as `--config.optimizer.learning_rate=3e-4`.
 
     Raises `UserError` for a missing or broken file, an unknown field (with the nearest known one)
-    or a value of the wrong type.
+    or a value of the wrong type. Of a field that is given twice, the last value counts.
     """
     config, values = _run(path), flags.FlagValues()
-    arguments = ["vocjax", *overrides]
+    arguments = ["vocjax", *_last_of_each(overrides)]
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
         left = values(arguments)
@@ -79,6 +79,18 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
             f"{left[1]!r} is no flag and no override; overrides look like --config.epochs=3."
         )
     return config
+
+
+def _last_of_each(overrides: Sequence[str]) -> list[str]:
+    """Return the last override of each field: absl would join the values of a tuple."""
+    kept: dict[str, list[str]] = {}
+    name = ""
+    for token in overrides:
+        if token.startswith("--"):
+            name = token.split("=")[0]
+            kept[name] = []
+        kept.setdefault(name, []).append(token)
+    return [token for tokens in kept.values() for token in tokens]
 
 
 def _run(path: Path) -> ConfigDict:
