@@ -1,7 +1,6 @@
-r"""Keep what runs found: their figures with config, seed, commit, versions and device, in one file.
+"""Keep what runs found: their figures with config, seed, commit, versions and device, in one file.
 
-    python experiments/collect.py runs/study --output experiments/results/toy.json \
-        --figure experiments/results/toy.png
+    python experiments/collect.py runs/study --output experiments/results/toy.json
 
 The kept files make the README's table, which a test compares with the README:
 
@@ -15,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vocjax.errors import UserError
-from vocjax.figures import encode_png
 from vocjax.runs import read_runs
-from vocjax.tasks import figures_of
 from vocjax.training.rundir import write_json
 
 RESULTS = Path(__file__).parent / "results"
@@ -44,15 +41,6 @@ def collect(directory: Path) -> list[dict[str, Any]]:
         }
         for run in runs
     ]
-
-
-def picture(directory: Path) -> bytes:
-    """Return the masks of a folder's segmentation run as PNG."""
-    for run in read_runs([directory]):
-        if run.task == "segmentation":
-            (figure,) = figures_of(run.task)(run.samples, run.config).values()
-            return encode_png(figure)
-    raise UserError(f"{directory} holds no segmentation run.")
 
 
 def table(kept: dict[str, list[dict[str, Any]]]) -> str:
@@ -101,7 +89,6 @@ def main() -> int:
     )
     parser.add_argument("directory", type=Path, nargs="?", help="a folder of finished runs")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the kept file to write")
-    parser.add_argument("--figure", type=Path, metavar="FILE", help="masks over images, PNG")
     parser.add_argument("--table", action="store_true", help="print the README's table")
     options = parser.parse_args()
     if bool(options.directory) != bool(options.output) or not (options.output or options.table):
@@ -109,8 +96,6 @@ def main() -> int:
     try:
         if options.output:
             write_json(options.output, collect(options.directory))
-            if options.figure:
-                options.figure.write_bytes(picture(options.directory))
     except UserError as error:
         print(f"collect: {error}", file=sys.stderr)
         return 1

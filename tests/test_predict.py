@@ -90,6 +90,15 @@ def test_an_image_counts_as_it_is_shown_in_rgb(finished_run, photos, tmp_path):
     assert list(said(tmp_path / "photos").values()) == list(said(tmp_path / "plain").values())
 
 
+def test_sixteen_bits_count_as_eight(finished_run, photos, tmp_path):
+    deep, flat = tmp_path / "deep.png", photos[1]
+    with Image.open(flat) as file:
+        Image.fromarray(np.asarray(file).astype(np.uint16) * 257).save(deep)
+    predict(finished_run(STUDY["classification"]), [deep, flat], tmp_path / "said")
+    of_deep, of_flat = said(tmp_path / "said").values()
+    assert of_deep == pytest.approx(of_flat, rel=1e-5)
+
+
 def test_numbers_are_named(finished_run, photos, tmp_path):
     numbers = {}
     for task, name in STUDY.items():

@@ -96,7 +96,10 @@ def _read(
     for path in images:
         try:
             with Image.open(path) as file:
-                pixels = np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
+                upright = ImageOps.exif_transpose(file)
+                if upright.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
+                    upright = Image.fromarray((np.asarray(upright) // 256).astype(np.uint8))
+                pixels = np.asarray(upright.convert("RGB"))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             print(f"{path} can't be read as an image and is skipped: {error}", file=sys.stderr)
             unreadable.append(path)

@@ -44,7 +44,7 @@ def contact_sheet(prepared: Prepared, file: Path) -> None:
 
     Args:
         prepared: the data set.
-        file: what to write; the suffix says the format (.png, .pdf, .svg).
+        file: what to write; the suffix says the format (.png, .jpg, .pdf, .svg).
 
     Raises:
         UserError: no image format has this suffix, or the file can't be written.
@@ -67,7 +67,7 @@ def contact_sheet(prepared: Prepared, file: Path) -> None:
         figure.savefig(file)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"The figure {file} can't be written ({error}). Give a path that ends in .png, .pdf or "
+            f"The figure {file} can't be written ({error}). Give a path that ends in .png, .jpg, .pdf or "
             ".svg, in a folder where you may write."
         ) from error
 
