@@ -67,8 +67,8 @@ def contact_sheet(prepared: Prepared, file: Path) -> None:
         figure.savefig(file)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"The figure {file} can't be written ({error}). Give a path that ends in .png, .jpg, .pdf or "
-            ".svg, in a folder where you may write."
+            f"The figure {file} can't be written ({error}). Give a path that ends in .png, .jpg, "
+            ".pdf or .svg, in a folder where you may write."
         ) from error
 
 
