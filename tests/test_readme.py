@@ -4,6 +4,7 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_python_of_the_readme_runs(block, tiny_config, tmp_path, monkeypatch):
 
     monkeypatch.setattr(vocjax.configuration, "load_config", load)
     monkeypatch.chdir(tmp_path)
-    scope: dict = {}
+    scope: dict[str, Any] = {}
     exec(compile(block, "README.md", "exec"), scope)
     assert scope["results"]["val"]["mse"] > 0
     assert next((tmp_path / "runs").iterdir()).joinpath("results.json").is_file()

@@ -136,12 +136,14 @@ def test_state_saved_on_eight_is_restored_on_one(
 
 
 TWO = """
-import os, sys
+import os, signal, sys, time
 from pathlib import Path
 import jax
 from vocjax import cli
 from vocjax.configuration import from_json, load_config
+from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_and_evaluate
+from vocjax.training.records import Records
 
 folder, written = Path(sys.argv[1]), []
 
@@ -161,6 +163,21 @@ for name, overrides in (("stream", ["--config.data.storage=stream"]), ("pca", []
         folder / "config.py", overrides)
     train_and_evaluate(source, folder / name)
 assert bool(written) == (jax.process_index() == 0), written
+
+count_step, steps = Records.step, []
+
+def stop_at_three(self):
+    count_step(self)
+    steps.append(None)
+    if len(steps) == 3 and jax.process_index() == 0:
+        signal.raise_signal(signal.SIGINT)
+    time.sleep(0.15)  # JAX's service looks for a SIGTERM once a second
+
+Records.step = stop_at_three
+try:
+    train_and_evaluate(load_config(folder / "config.py"), folder / "interrupted")
+except Interrupted as stop:
+    print(f"signal {stop.signal_number}, {stop}")
 """
 
 
@@ -190,11 +207,11 @@ def two_processes(configs, tiny_config, write_config, child_environment, tmp_pat
         for number in (0, 1)
     ]
     try:
-        said = [process.communicate(timeout=300)[1] for process in processes]
+        said = [process.communicate(timeout=300) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
+    assert [process.returncode for process in processes] == [0, 0], said
     return folder, said
 
 
@@ -221,9 +238,23 @@ def test_two_processes_fit_a_closed_form(two_processes, finished_run):
 
 def test_only_the_first_process_speaks(two_processes):
     """That only it writes files, the processes themselves assert."""
-    _, (first, second) = two_processes
+    _, ((_, first), (_, second)) = two_processes
     assert "epoch 10/10" in first
     assert "epoch" not in second
+
+
+def test_ctrl_c_of_one_process_stops_both_at_the_same_step(
+    two_processes, on_one_device, configs, saved_state
+):
+    folder, ((first, _), (second, _)) = two_processes
+    run = folder / "interrupted"
+    step = int(saved_state(run)["step"])
+    assert 3 <= step < 20
+    assert f"signal 2, stopped by signal; step {step} of 20 is saved in {run}." in first
+    assert f"signal 15, stopped by signal; step {step} of 20 is saved in {run}." in second
+    train_and_evaluate(configs["6"], run)  # goes on alone
+    assert_close(saved_state(run, 20), saved_state(on_one_device / "6", 20))
+    assert_close_records(run, on_one_device / "6")
 
 
 def test_joining_nobody_is_refused(monkeypatch):

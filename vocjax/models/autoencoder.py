@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from vocjax.models.convolution import max_pool
 from vocjax.models.layers import Conv, ConvBlock, kernel_initializer
@@ -21,7 +22,7 @@ class Encoder(nn.Module):
     batch_norm: bool = False
     dropout: float = 0.0
     kernel_init: str = "glorot_uniform"
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -53,7 +54,7 @@ class Decoder(nn.Module):
     batch_norm: bool = False
     dropout: float = 0.0
     kernel_init: str = "glorot_uniform"
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -109,7 +110,7 @@ class LinearAutoencoder(nn.Module):
     components: int
     image_shape: tuple[int, int, int]
     kernel_init: str = "glorot_uniform"
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
         """One dense layer each way."""

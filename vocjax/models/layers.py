@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from vocjax.errors import UserError
 from vocjax.models.convolution import conv, upsample_conv
@@ -36,7 +37,7 @@ class Conv(nn.Module):
     features: int
     upsample: bool = False
     kernel_init: str = "glorot_uniform"
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -65,7 +66,7 @@ class ConvBlock(nn.Module):
     batch_norm: bool = False
     dropout: float = 0.0
     kernel_init: str = "glorot_uniform"
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None = None) -> jax.Array:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
@@ -55,7 +56,7 @@ class Task(NamedTuple):
     baselines: Mapping[str, Baseline]
 
 
-def compute_dtype(config: ConfigDict) -> jnp.dtype:
+def compute_dtype(config: ConfigDict) -> DTypeLike:
     """Return the computation's dtype by `config.precision`; parameters stay float32."""
     if config.precision not in DTYPES:
         raise UserError(f"precision is {config.precision!r}; it is one of {', '.join(DTYPES)}.")

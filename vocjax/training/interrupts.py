@@ -1,5 +1,6 @@
 """SIGTERM and Ctrl-C ask for a stop; the loop saves, then stops."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -24,27 +25,27 @@ def stop_requests() -> Iterator[Callable[[int], int | None]]:
 
     A second Ctrl-C raises `KeyboardInterrupt` at once. Signal handlers are put back at the end;
     outside the main thread, where Python allows none, nothing is caught. With several hosts the
-    answer comes from JAX's preemption service, so that all of them stop after the same step.
+    answer comes from JAX's preemption service, which catches SIGTERM by itself, so that all of
+    them stop after the same step.
     """
     received: list[int] = []
+    several = jax.process_count() > 1
 
     def handle(number: int, frame: FrameType | None) -> None:
         if received and number == signal.SIGINT:
             raise KeyboardInterrupt
         received.append(number)
+        if several:
+            os.kill(os.getpid(), signal.SIGTERM)  # tells the service, and by it the other hosts
 
     def requested(step: int) -> int | None:
-        if jax.process_count() > 1:
-            stop = multihost_utils.reached_preemption_sync_point(step)
-            return signal.SIGTERM if stop else None
-        return received[0] if received else None
+        if several and not multihost_utils.reached_preemption_sync_point(step):
+            return None
+        return received[0] if received else signal.SIGTERM if several else None
 
-    catches = threading.current_thread() is threading.main_thread() and jax.process_count() == 1
-    previous = {
-        number: signal.signal(number, handle)
-        for number in (signal.SIGTERM, signal.SIGINT)
-        if catches
-    }
+    caught = (signal.SIGINT,) if several else (signal.SIGTERM, signal.SIGINT)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    previous = {number: signal.signal(number, handle) for number in caught if in_main_thread}
     try:
         yield requested
     finally:

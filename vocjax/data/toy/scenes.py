@@ -179,7 +179,7 @@ def _annotate(
         difficult = bool((own & ~border).sum() < 0.006 * owner.size or visible < 0.3 * full)
         values[number] = VOID if difficult else CLASSES.index(one.name) + 1
         low, high = bounds(one.shape)
-        outside = low.min() < -1 or high[0] > width + 1 or high[1] > height + 1
+        outside = low[0] < -1 or low[1] < -1 or high[0] > width + 1 or high[1] > height + 1
         (top, *_, bottom), (left, *_, right) = (
             np.flatnonzero(own.any(axis)) + 1 for axis in (1, 0)
         )
