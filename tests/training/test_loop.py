@@ -16,6 +16,7 @@ from vocjax.configuration import to_json
 from vocjax.data import toy, voc
 from vocjax.data.pipeline import shuffled
 from vocjax.errors import UserError
+from vocjax.evaluate import evaluate
 from vocjax.tasks import make_task
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import LOSSES_IN_FLIGHT, train_and_evaluate
@@ -215,7 +216,7 @@ def test_loss_that_is_not_finite_later_names_the_last_good_checkpoint(
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(Records, "epoch", log_and_stop)
-        train_and_evaluate(all_images_config, tmp_path)
+        train_and_evaluate(all_images_config, tmp_path, make_task(all_images_config))
     step, ids = batch_of(POISON, 1, all_images_config)
     for _ in range(2):  # the second time it goes on from the same checkpoint
         with pytest.raises(UserError, match=f"the loss is nan at step {step}; ") as refused:
@@ -224,6 +225,16 @@ def test_loss_that_is_not_finite_later_names_the_last_good_checkpoint(
         assert f"The batch held {', '.join(ids)}. " in str(refused.value)
         assert all(np.isfinite(x).all() for x in saved_state(tmp_path).values())
     assert [record["epoch"] for record in read_epochs(tmp_path)] == [1]
+
+
+def test_a_task_of_ones_own_is_not_taken_for_the_configs(tiny_config, tmp_path):
+    config = tiny_config("linear_autoencoder", epochs=1)
+    halved = make_task(config)._replace(loss=lambda outputs, batch: batch["valid"] / 2)
+    assert train_and_evaluate(config, tmp_path, halved)["val"]["loss"] == 0.5
+    for again in (lambda: train_and_evaluate(config, tmp_path), lambda: evaluate(tmp_path)):
+        with pytest.raises(UserError, match="a task that Python code made"):
+            again()
+    assert train_and_evaluate(config, tmp_path, halved)["val"]["loss"] == 0.5
 
 
 def test_parameters_that_are_not_finite_are_not_saved(tiny_config, tmp_path):
