@@ -251,7 +251,7 @@ def _curves(
             ring = axis.plot([best_epoch], [curve[best_epoch]], "o", markersize=8, color=colour)[0]
             ring.set(markerfacecolor="none", label=f"best, epoch {best_epoch}")
     axis.set(xlabel="epoch", title=metric.replace("_", " "))
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     axis.grid(axis="y")
 
 

@@ -74,13 +74,14 @@ class Run:
 
     @property
     def setting(self) -> str:
-        """What sets the run apart from others of its task: model, optimizer, epochs, seed."""
+        """What sets the run apart: model, optimizer, epochs, seed and directory."""
         model, optimizer = (lookup(self.config, key, "name") for key in ("model", "optimizer"))
         epochs, seed = (self.config.get(key) for key in ("epochs", "seed"))
         # What is fitted in closed form has an optimizer in its config and no epochs behind it.
         fitted = self.results is not None and not self.epochs
         steps = "closed form" if fitted else joined(optimizer, counted(epochs, "epoch"))
-        return joined(model, steps, f"seed {seed}" if seed is not None else "")
+        seeded = f"seed {seed}" if seed is not None else ""
+        return joined(model, steps, seeded, f"in {self.directory.name}")
 
     @property
     def outcome(self) -> str:

@@ -127,7 +127,11 @@ class TestTable:
         header = page.row("Run")
         assert header[2:] == ["MSE\xa0↓", "MAE\xa0↓", "PSNR, dB\xa0↑", "loss\xa0↓"]
         values = ["0.0312", "0.131", "15.12", "0.0312"]
-        assert page.row("AE 9") == ["AE 9autoencoder, rmsprop, 1 epoch, seed 7", "train", *values]
+        assert page.row("AE 9") == [
+            "AE 9autoencoder, rmsprop, 1 epoch, seed 7, in AE 9",
+            "train",
+            *values,
+        ]
         assert page.rows[page.rows.index(page.row("AE 9")) + 1] == ["val", *values]
 
     def test_the_study_stands_below_with_its_own_digits_and_mark(self, tmp_path):
@@ -277,7 +281,7 @@ class TestProvenance:
         directory.mkdir()
         (directory / "config.json").write_text('{"task": "segmentation"}')
         page = report(directory)
-        assert page.row("bare") == ["bare", "unfinished: last epoch 0"]
+        assert page.row("bare") == ["barein bare", "unfinished: last epoch 0"]
         for name in ("Command", "Seed", "Commit", "Device", "Versions", "Parameters", "Started"):
             assert f"{name}{DASH}" in page.text
 
