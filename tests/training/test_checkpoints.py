@@ -1,6 +1,5 @@
 """What is kept, what can be restored, and that readers leave writers alone."""
 
-import gc
 import json
 import shutil
 import signal
@@ -21,8 +20,6 @@ from vocjax.training.records import Records
 from vocjax.training.rundir import read_config
 
 NAN = float("nan")
-# Of a load that failed Orbax leaves coroutines behind, which complain when they are collected.
-LEAVES_COROUTINES = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def kept(workdir):
@@ -147,28 +144,12 @@ def test_reading_leaves_a_save_under_way_alone(finished_run, tmp_path):
     assert config.read_text() == before
 
 
-@LEAVES_COROUTINES
-def test_damaged_checkpoint_is_named(finished_run, tmp_path):
+def test_checkpoint_that_lacks_its_state_is_named(finished_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(finished_run("linear_autoencoder"), run)
-    for path in (run / "checkpoints" / "4" / "state").rglob("*"):
-        if path.is_file() and path.parent.name == "d":
-            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    shutil.rmtree(run / "checkpoints" / "4" / "state")
     with pytest.raises(UserError, match=r"checkpoint 4 in .* can't be read: it is damaged"):
         evaluate(run)
-    gc.collect()
-
-
-@LEAVES_COROUTINES
-def test_checkpoint_of_another_model_is_named(finished_run, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(finished_run("linear_autoencoder"), run)
-    config = json.loads((run / "config.json").read_text())
-    config["model"]["components"] = 5
-    (run / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="written for another model"):
-        evaluate(run)
-    gc.collect()
 
 
 def test_run_without_checkpoint_says_so(finished_run, tmp_path):

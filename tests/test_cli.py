@@ -1,0 +1,236 @@
+"""The command line: every verb, and every mistake as one clear message and an exit code."""
+
+import importlib.metadata
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+from PIL import Image
+
+from vocjax import cli
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+VERBS = [["data", "prepare"], ["data", "info"], ["train"], ["evaluate"], ["predict"], ["report"]]
+TINY = {
+    "data.size": "16",
+    "batch_size": "8",
+    "epochs": "1",
+    "model.encoder": "(4,4,4)",
+    "model.decoder": "(4,4)",
+}
+
+
+def overrides(toy_dir, **fields):
+    values = TINY | {"data.data_dir": str(toy_dir)} | fields
+    return [f"--config.{name}={value}" for name, value in values.items()]
+
+
+def run(capsys, *arguments):
+    """(exit code, stdout, stderr); flags that don't parse exit too."""
+    try:
+        code = cli.main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    return code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_help_shows_an_example(verb, capsys):
+    code, out, err = run(capsys, *verb, "--help")
+    assert (code, err) == (0, "")
+    example = out[out.index("example:") :].splitlines()[1].split()
+    assert example[: 1 + len(verb)] == ["vocjax", *verb]
+    parser = cli._parser()
+    options, left = parser.parse_known_args(example[1:])  # and the example parses
+    assert all(argument.startswith("--config.") for argument in left)
+    assert callable(options.verb)
+
+
+def test_help_of_the_whole_names_the_verbs(capsys):
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    for verb in ("data", "train", "evaluate", "predict", "report"):
+        assert f"    {verb} " in out
+    assert "prepare" in run(capsys, "data", "--help")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: VERB"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["data"], "the following arguments are required: VERB"),
+        (["data", "info"], "the following arguments are required: --dataset"),
+        (["train", "--config", "c.py"], "the following arguments are required: --workdir"),
+        (["train", "--workdir", "w"], "the following arguments are required: --config"),
+        (
+            ["train", "--config", "c.py", "--workdir", "w", "--epochs=3"],
+            "unknown argument '--epochs=3'; fields are set like --config.epochs=3",
+        ),
+        (
+            ["evaluate", "--workdir", "w", "--splits=val"],
+            "unknown argument '--splits=val'; see `vocjax evaluate --help`",
+        ),
+        (["predict", "--workdir", "w", "--output", "o"], "arguments are required: IMAGE"),
+        (["report", "w"], "the following arguments are required: --output"),
+        (
+            ["data", "prepare", "--dataset", "toy", "--archive", "a", "--devkit", "d"],
+            "argument --devkit: not allowed with argument --archive",
+        ),
+    ],
+)
+def test_flags_that_do_not_parse(arguments, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--config.optimiser.name=adam"], 'Did you mean "optimizer" instead of "optimiser"?'),
+        (["--config.epochs=few"], "flag --config.epochs=few: invalid literal"),
+        (["epochs=3"], "'epochs=3' is no flag and no override"),
+        (["--config.batch_size=0"], "batch_size is 0; it must be at least 1"),
+        (["--config.task=dreaming"], "task is 'dreaming'; it is one of"),
+        (["--config.data.size=17"], "data.size=17 can't be halved 2 times"),
+        (["--config.data.dataset=voc2009"], "voc2009 isn't prepared in"),
+        (["--config.data.classes=('unicorn',)"], "'unicorn', which VOC does not know"),
+        (["--config.best.metric=beauty"], "'beauty'; this task measures loss, "),
+        (["--config.init_from=nowhere"], "nowhere holds no run"),
+        (["--config.optimizer.learning_rate=-1"], "a number above 0 was expected"),
+    ],
+)
+def test_mistake_in_a_config_leaves_nothing(extra, message, toy_dir, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    config = CONFIGS / "autoencoder_256.py"
+    arguments = ["--config", config, "--workdir", "run", *overrides(toy_dir), *extra]
+    code, out, err = run(capsys, "train", *arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("vocjax: ")
+    assert message in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_files_are_named(finished_run, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    finished = tmp_path / "finished"
+    shutil.copytree(finished_run("linear_autoencoder"), finished)
+    (tmp_path / "empty").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    capsys.readouterr()
+    for arguments, message in (
+        (["train", "--config", "no.py", "--workdir", "w"], "there is no config file no.py"),
+        (["evaluate", "--workdir", "w"], "w holds no run (no config.json)"),
+        (["evaluate", "--workdir", finished, "--split", "test"], "there is no split 'test'"),
+        (["evaluate", "--workdir", finished, "--checkpoint", "5"], "there is no checkpoint '5'"),
+        (["predict", "--workdir", "w", "a.jpg", "--output", "empty"], "w holds no run"),
+        (["report", "w", "--output", "r.html"], "w does not exist"),
+        (["report", "empty", "--output", "r.html"], "empty is no run"),
+        (["data", "info", "--dataset", "voc1999", "--data_dir", "d"], "no data set 'voc1999'"),
+        (["data", "info", "--dataset", "voc2009", "--data_dir", "d"], "voc2009 isn't prepared"),
+    ):
+        code, out, err = run(capsys, *arguments)
+        assert (code, out) == (1, ""), arguments
+        assert err.startswith("vocjax: ")
+        assert message in err
+        assert err.count("\n") == 1
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_other_config_shows_the_difference(toy_dir, capsys, tmp_path):
+    arguments = ["--config", CONFIGS / "pca.py", "--workdir", tmp_path / "run"]
+    fields = {"data.data_dir": str(toy_dir), "data.size": "8", "model.components": "2"}
+    same = [f"--config.{name}={value}" for name, value in fields.items()]
+    assert run(capsys, "train", *arguments, *same)[0] == 0
+    code, out, err = run(capsys, "train", *arguments, *same, "--config.model.components", "3")
+    assert (code, out) == (1, "")
+    assert "\n  model.components: 2 -> 3\n" in err
+
+
+def in_a_process(cwd, *arguments):
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    }
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=os.environ | cache,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_python_m_vocjax_trains_and_notes_what_was_typed(toy_dir, tmp_path):
+    (tmp_path / "data").symlink_to(toy_dir)
+    shutil.copy(CONFIGS / "pca.py", tmp_path)
+    typed = ["train", "--config", "pca.py", "--workdir", "run", "--config.data.size=8"]
+    typed += ["--config.model.components", "2", "--config.data.classes=('dog','aeroplane')"]
+    process = in_a_process(tmp_path, "-m", "vocjax", *typed)
+    assert process.returncode == 0, process.stderr
+    train, val, last = process.stdout.splitlines()
+    assert train.startswith("train loss ")
+    assert val.startswith("val   loss ")
+    assert last == "run directory: run"
+    text = (tmp_path / "run" / "run.json").read_text()
+    told = json.loads(text)
+    assert shlex.split(told["command"]) == ["vocjax", *typed]
+    here = Path(__file__).parents[1]
+    for path in (tmp_path, toy_dir, here, sys.prefix, sys.base_prefix, Path.home()):
+        assert str(path) not in text
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["model"]["components"] == 2
+    assert config["data"]["classes"] == ["dog", "aeroplane"]
+
+
+def test_installed_command_is_the_same():
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="vocjax")
+    assert script.load() is cli.main
+
+
+WHOLE_PATH = """
+import functools, json, sys
+from pathlib import Path
+from vocjax import cli
+from vocjax.data import toy
+
+toy.write_devkit = functools.partial(toy.write_devkit, images=(6, 4), segmentation=(6, 4))
+for arguments in json.loads(sys.argv[1]):
+    assert cli.main(arguments) == 0, arguments
+for path in Path("run/checkpoints").rglob("d/*"):  # the arrays of each checkpoint
+    path.write_bytes(path.read_bytes()[:-100])
+assert cli.main(["evaluate", "--workdir", "run"]) == 1
+banned = ("tensorflow", "tensorboard", "clu")
+print("BANNED", sorted(name for name in sys.modules if name.split(".")[0] in banned))
+"""
+
+
+def test_whole_path_without_tensorflow(tmp_path):
+    Image.new("RGB", (40, 30), (200, 60, 60)).save(tmp_path / "photo.png")
+    config = str(CONFIGS / "segmentation_dice.py")
+    lines = [
+        ["data", "prepare", "--dataset", "toy"],
+        ["data", "info", "--dataset", "toy", "--figure", "toy.png"],
+        ["train", "--config", config, "--workdir", "run", *overrides("data")],
+        ["evaluate", "--workdir", "run", "--checkpoint", "best"],
+        ["predict", "--workdir", "run", "photo.png", "--output", "predicted"],
+        ["report", "run", "--output", "report.html"],
+    ]
+    process = in_a_process(tmp_path, "-c", WHOLE_PATH, json.dumps(lines))
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines()[-1] == "BANNED []"
+    assert "vocjax: checkpoint 2 in " in process.stderr
+    assert "can't be read: it is damaged" in process.stderr
+    for path in ("toy.png", "run/results.json", "predicted/photo.png", "report.html"):
+        assert (tmp_path / path).stat().st_size > 0
