@@ -73,7 +73,7 @@ def child_environment() -> Callable[..., dict[str, str]]:
     def environment(**more: str) -> dict[str, str]:
         cache = {
             "JAX_COMPILATION_CACHE_DIR": str(jax.config.values["jax_compilation_cache_dir"]),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
         return os.environ | cache | more
 

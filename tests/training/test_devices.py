@@ -175,7 +175,7 @@ def stop_at_three(self):
     steps.append(None)
     if len(steps) == 3 and jax.process_index() == 0:
         signal.raise_signal(signal.SIGINT)
-    time.sleep(0.15)  # JAX's service looks for a SIGTERM once a second
+    time.sleep(0.1)  # JAX's service looks for a SIGTERM once a second
 
 Records.step = stop_at_three
 try:

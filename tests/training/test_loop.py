@@ -56,6 +56,20 @@ def test_closed_form_is_evaluated_and_saved_without_steps(finished_run):
     assert read_epochs(run) == []
 
 
+def test_training_values_are_those_of_their_own_epoch(tiny_config, tmp_path):
+    """With one step an epoch, they are what the model was before that step."""
+
+    def run(epochs):
+        config = tiny_config("linear_autoencoder", epochs=epochs, batch_size=10)
+        return train_and_evaluate(config, tmp_path / str(epochs))
+
+    after_one = run(1)
+    run(2)
+    first, second = read_epochs(tmp_path / "2")
+    assert second["val"] != first["val"] == after_one["val"]
+    assert second["train"] == pytest.approx(after_one["train"], rel=1e-5)
+
+
 def test_finished_run_is_left_alone(finished_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(finished_run("linear_autoencoder"), run)

@@ -183,8 +183,15 @@ def test_whole_run_compiles_each_step_once(storage, random_config, monkeypatch, 
     assert compilations() == 3  # and for the baseline
 
 
-def test_draws_change_with_the_step_and_with_nothing_else(random_config):
-    config = random_config()
+@pytest.mark.parametrize(
+    "off",
+    [
+        pytest.param({"data.augment.flip": False, "data.augment.crop_padding": 0}, id="dropout"),
+        pytest.param({"model.dropout": 0.0}, id="augmentation"),
+    ],
+)
+def test_draws_change_with_the_step_and_with_nothing_else(off, random_config):
+    config = random_config(**off)
     _, step, state, train = begin(config)
     batch = next(batches(config, train))
 
