@@ -41,6 +41,12 @@ def test_overrides_set_fields_of_every_type():
     ]
 
 
+def test_last_of_an_override_given_twice_counts():
+    twice = ["--config.model.encoder=(4,4)", "--config.epochs=3", "--config.model.encoder", "(8,)"]
+    config = load_config(AUTOENCODER, [*twice, "--config.epochs=5"])
+    assert (config.model.encoder, config.epochs) == ((8,), 5)
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

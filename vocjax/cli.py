@@ -173,6 +173,8 @@ def _info(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    import jax
+
     from vocjax.configuration import load_config
     from vocjax.devices import join_hosts
     from vocjax.training.interrupts import Interrupted
@@ -186,6 +188,8 @@ def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     except Interrupted as stop:
         print(f"vocjax: {stop}", file=sys.stderr)
         return 128 + stop.signal_number
+    if jax.process_index():  # the first host speaks for all
+        return 0
     for split in ("train", "val"):
         values = (f"{name} {value:.5g}" for name, value in results[split].items())
         print(f"{split:5}", *values)

@@ -38,11 +38,11 @@ def predict(
     """
     images = list(dict.fromkeys(images))
     _check_names(images, output)
+    config, task, variables, _ = load_run(workdir, make_mesh(), checkpoint)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"nothing can be written in {output}: {error}.") from error
-    config, task, variables, _ = load_run(workdir, make_mesh(), checkpoint)
     describe = TASKS[config.task].describe
     settings = config.to_dict()
 
