@@ -33,8 +33,8 @@ Arrays = dict[str, np.ndarray]
 class Examples(NamedTuple):
     """A split, ready to be asked for batches.
 
-    `ids` [n] are the image ids in row order; `batches(rows, valid)` takes an iterator of (rows
-    [batch], valid [batch]) and yields the batch of each.
+    `ids` [n] are the image ids in row order; `batches(plan)` takes an iterator of (rows [batch],
+    valid [batch]), as `plan` makes it, and yields the batch of each.
     """
 
     ids: np.ndarray
