@@ -18,7 +18,6 @@ from vocjax.errors import UserError
 RNG_SHAPE = (5, 4, 3, 2)
 
 binary_cross_entropy = jax.jit(losses.binary_cross_entropy)
-softmax_cross_entropy = jax.jit(losses.softmax_cross_entropy)
 soft_dice = jax.jit(losses.soft_dice, static_argnames=("reduction", "smoothing"))
 
 
@@ -120,49 +119,6 @@ def test_weight_broadcasts_along_axes_of_size_one():
         )
 
 
-def test_softmax_cross_entropy_equals_a_loop():
-    rng = np.random.default_rng(1)
-    logits = rng.normal(0, 3, (4, 3, 5, 7)).astype(np.float32)
-    labels = rng.integers(0, 7, (4, 3, 5))
-    weight = (rng.random((4, 3, 5)) < 0.7).astype(np.float32)
-    labels[weight == 0] = 255
-    expected = []
-    for example in range(4):
-        terms = [
-            np.log(np.sum(np.exp(logits[example, i, j].astype(np.float64))))
-            - logits[example, i, j, labels[example, i, j]]
-            for i in range(3)
-            for j in range(5)
-            if weight[example, i, j]
-        ]
-        expected.append(np.mean(terms))
-    ours = softmax_cross_entropy(logits, labels, weight)
-    np.testing.assert_allclose(ours, expected, rtol=1e-5)
-
-
-def test_softmax_cross_entropy_equals_keras_and_weighs():
-    logits, _, _ = draw(shape=(6, 4))
-    labels = np.array([0, 1, 2, 3, 3, 0])
-    weight = np.array([1, 1, 0, 1, 2, 1], np.float32)
-    theirs = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-    expected = np.where(weight > 0, theirs, 0)
-    np.testing.assert_allclose(softmax_cross_entropy(logits, labels, weight), expected, rtol=1e-5)
-
-
-def test_softmax_cross_entropy_is_stable():
-    logits = jnp.asarray([[0.0, 1000.0], [0.0, 1000.0]])
-    values = softmax_cross_entropy(logits, jnp.asarray([1, 0]), jnp.ones(2))
-    np.testing.assert_allclose(values, [0, 1000])
-
-
-def test_an_unknown_label_that_counts_is_not_passed_over():
-    logits, ones = jnp.zeros((1, 3, 4)), jnp.ones((1, 3))
-    labels = jnp.asarray([[0, 255, 1]])
-    assert np.isnan(softmax_cross_entropy(logits, labels, ones)[0])
-    counted = jnp.asarray([[1.0, 0.0, 1.0]])
-    np.testing.assert_allclose(softmax_cross_entropy(logits, labels, counted), np.log(4), rtol=1e-6)
-
-
 def dice(p, t, w, smoothing):
     numerator, denominator = smoothing, smoothing
     for pi, ti, wi in zip(p.flat, t.flat, w.flat, strict=True):
@@ -251,21 +207,6 @@ def test_excluded_elements_count_for_nothing_whatever_they_hold(loss):
     assert np.all(np.isfinite(slope))
 
 
-def test_softmax_cross_entropy_of_excluded_pixels():
-    logits = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
-    labels = np.array([[0, 1, 255, 2], [255, 255, 255, 255]])
-    weight = (labels != 255).astype(np.float32)
-    expected = softmax_cross_entropy(logits, labels, weight)
-    assert expected[1] == 0
-    with jax.debug_nans(True):  # a NaN on the way would lead whoever looks for another one astray
-        losses.softmax_cross_entropy(logits, labels, weight)
-    logits = np.where(weight[..., None] == 0, np.nan, logits)
-    np.testing.assert_array_equal(softmax_cross_entropy(logits, labels, weight), expected)
-    slope = gradient(softmax_cross_entropy, logits, labels, weight)
-    assert np.all(np.isfinite(slope))
-    assert not np.any(slope[weight == 0])
-
-
 def test_shapes_that_would_broadcast_to_nonsense_are_refused():
     # [4, 4, 1] against [4, 4] would broadcast to [4, 4, 4].
     image, flat = jnp.zeros((4, 4, 1)), jnp.zeros((4, 4))
@@ -276,8 +217,6 @@ def test_shapes_that_would_broadcast_to_nonsense_are_refused():
             loss(image, flat, image)
         with pytest.raises(ValueError, match="rank"):
             loss(flat, flat, jnp.ones(4))
-    with pytest.raises(ValueError, match="need labels"):
-        softmax_cross_entropy(image, jnp.zeros((4,), jnp.int32), jnp.ones(4))
 
 
 def test_an_unknown_reduction_is_told():

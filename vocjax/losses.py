@@ -48,23 +48,6 @@ def binary_cross_entropy(logits: Array, target: Array, weight: Array) -> Array:
     return weighted_mean(optax.sigmoid_binary_cross_entropy(logits, target), weight)
 
 
-def softmax_cross_entropy(logits: Array, labels: Array, weight: Array) -> Array:
-    """Cross-entropy, -sum w log softmax(logits)[label] / sum w.
-
-    Stable for logits of any size. An example whose elements are all excluded gives 0.
-    A label of K or more gives NaN where its weight isn't 0.
-
-    Shapes: `logits` [B, ..., K], `labels` [B, ...] integers, `weight` as labels; the result is [B].
-    """
-    if logits.shape[:-1] != labels.shape:
-        raise ValueError(f"logits {logits.shape} need labels {logits.shape[:-1]}: {labels.shape}")
-    weight = _broadcast(weight, labels)
-    logits = _included(logits, weight[..., None])
-    # Void's 255 would be NaN here: masked further on, but a false alarm under jax_debug_nans.
-    labels = jnp.where(weight > 0, labels, 0)
-    return weighted_mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels), weight)
-
-
 def soft_dice(
     logits: Array,
     target: Array,

@@ -160,11 +160,6 @@ def iou(confusion: Array) -> Array:
     return intersection / jnp.where(union > 0, union, jnp.nan)
 
 
-def mean_iou(confusion: Array) -> Array:
-    """Mean of `iou` over the classes that are in the truth or the prediction, [] float32."""
-    return jnp.nanmean(iou(confusion))
-
-
 def pixel_accuracy(confusion: Array) -> Array:
     """Share of the counted pixels that are right, [] float32; NaN if none was counted."""
     return jnp.trace(confusion) / jnp.sum(confusion)
