@@ -6,6 +6,7 @@ vocjax train --config configs/autoencoder_256.py --workdir runs/autoencoder_256
 from ml_collections import ConfigDict
 
 from vocjax.configuration import base_config
+from vocjax.models.layers import study_style
 
 
 def get_config() -> ConfigDict:
@@ -15,6 +16,7 @@ def get_config() -> ConfigDict:
     config.task = "reconstruction"
     config.data.classes = ("aeroplane", "dog")
     config.model.name = "autoencoder"
+    config.model.update(study_style())
     config.model.encoder = (256, 128, 64, 32, 16)
     config.model.decoder = (32, 64, 128, 256)
     config.loss.name = "mse"

@@ -1,4 +1,4 @@
-"""Task 1: an autoencoder with one linear hidden layer, which mimics PCA.
+"""Task 1: an autoencoder with one linear hidden layer, trained until it spans PCA's subspace.
 
 vocjax train --config configs/linear_autoencoder.py --workdir runs/linear_autoencoder
 """
@@ -13,10 +13,17 @@ def get_config() -> ConfigDict:
     config = base_config()
     config.name = "Linear autoencoder"
     config.task = "reconstruction"
-    config.epochs = 50
     config.data.classes = ("aeroplane", "dog")
     config.model.name = "linear_autoencoder"
-    config.model.components = 128
+    config.model.components = 64
+    config.model.tied = False
     config.loss.name = "mse"
-    config.optimizer.name = "adam"
+    # A whole-batch gradient and a rate that falls to 0: what is left to find is a subspace, and
+    # noise would keep it from closing in on the last of its directions.
+    config.batch_size = 1024
+    config.epochs = 800
+    config.evaluate_every_epochs = 20
+    config.optimizer.name = "muon"
+    config.optimizer.learning_rate = 0.05
+    config.optimizer.schedule = "cosine"
     return config

@@ -8,6 +8,7 @@ The honest protocol: masks resized by nearest neighbour, void excluded from loss
 from ml_collections import ConfigDict
 
 from vocjax.configuration import base_config
+from vocjax.models.layers import study_style
 
 
 def get_config() -> ConfigDict:
@@ -18,10 +19,9 @@ def get_config() -> ConfigDict:
     config.data.image_set = "Segmentation"
     config.data.channels = 1
     config.model.name = "segmenter"
+    config.model.update(study_style())
     config.model.encoder = (256, 128, 64, 32, 16)
     config.model.decoder = (32, 64, 128, 256)
-    config.model.batch_norm = False
-    config.model.dropout = 0.0
     config.loss.name = "soft_dice"
     config.loss.reduction = "batch"
     config.loss.smoothing = 0.0

@@ -1,4 +1,4 @@
-"""Losses against loops in float64, Keras and scikit-learn; gradients at the edges."""
+"""Losses against loops in float64, Keras, scikit-learn and scikit-image; gradients at the edges."""
 
 import itertools
 import os
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
+import skimage.metrics
 import sklearn.metrics
 
 from vocjax import losses
@@ -18,6 +19,7 @@ from vocjax.errors import UserError
 RNG_SHAPE = (5, 4, 3, 2)
 
 binary_cross_entropy = jax.jit(losses.binary_cross_entropy)
+dissimilarity = jax.jit(losses.dissimilarity)
 soft_dice = jax.jit(losses.soft_dice, static_argnames=("reduction", "smoothing"))
 
 
@@ -63,7 +65,48 @@ def test_losses_of_low_precision_inputs_are_computed_in_float32():
     entropy = (np.logaddexp(0, exact_p) - exact_p * exact_t).mean(axis=(1, 2))
     ours = binary_cross_entropy(prediction, target, weight)
     np.testing.assert_allclose(ours, entropy, rtol=1e-5)
+    images, exact = prediction[..., None], (exact_p[..., None], exact_t[..., None])
+    expected = dissimilarity(*(x.astype(np.float32) for x in exact))
+    np.testing.assert_allclose(dissimilarity(images, target[..., None]), expected, rtol=1e-6)
     assert ours.dtype == soft_dice(prediction, target, weight).dtype == jnp.float32
+
+
+def test_the_gradient_of_dissimilarity_is_that_of_scikit_images_similarity():
+    rng = np.random.default_rng(0)
+    prediction, target, direction = rng.random((3, 14, 12, 3))
+    slope = gradient(dissimilarity, *(x[None].astype(np.float32) for x in (prediction, target)))
+
+    def theirs(step):
+        return 1 - skimage.metrics.structural_similarity(
+            prediction + step * direction,
+            target,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=1,
+            channel_axis=-1,
+        )
+
+    expected = (theirs(1e-4) - theirs(-1e-4)) / 2e-4
+    assert float((slope[0] * direction).sum()) == pytest.approx(expected, rel=1e-3)
+
+
+def test_dissimilarity_of_flat_images_has_a_finite_gradient():
+    levels = jnp.asarray([0.0, 0.3, 1.0])
+    prediction, target = (
+        jnp.broadcast_to(x[:, None, None, None], (9, 16, 16, 3))
+        for x in (jnp.repeat(levels, 3), jnp.tile(levels, 3))
+    )
+    assert np.all(np.isfinite(gradient(dissimilarity, prediction, target)))
+    values = dissimilarity(prediction, target).reshape(3, 3)
+    np.testing.assert_array_equal(jnp.diagonal(values), 0)
+    assert np.all(values[~np.eye(3, dtype=bool)] > 0.3)
+
+
+@pytest.mark.parametrize("shape", [(2, 10, 16, 3), (2, 16, 10, 3), (2, 16, 16)])
+def test_dissimilarity_needs_images_of_11_pixels(shape):
+    with pytest.raises(ValueError, match="H and W at least 11"):
+        dissimilarity(jnp.zeros(shape), jnp.zeros(shape))
 
 
 def loop_binary_cross_entropy(logits, target, weight):
@@ -212,6 +255,8 @@ def test_shapes_that_would_broadcast_to_nonsense_are_refused():
     image, flat = jnp.zeros((4, 4, 1)), jnp.zeros((4, 4))
     with pytest.raises(ValueError, match="must be alike"):
         losses.mse(image, flat)
+    with pytest.raises(ValueError, match="must be alike"):
+        dissimilarity(jnp.zeros((2, 16, 16, 3)), jnp.zeros((2, 16, 16, 1)))
     for loss in MASKED:
         with pytest.raises(ValueError, match="must be alike"):
             loss(image, flat, image)

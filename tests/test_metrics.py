@@ -1,9 +1,10 @@
-"""Metrics against loops in float64 and scikit-learn; sums that merge over any split."""
+"""Metrics against float64 loops, scikit-learn and scikit-image; sums that merge over any split."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import skimage.metrics
 import sklearn.metrics
 
 from vocjax import losses, metrics
@@ -16,6 +17,7 @@ IMAGES = (7, 6, 5)
 mean = jax.jit(metrics.mean)
 merge = jax.jit(metrics.merge)
 psnr = jax.jit(metrics.psnr)
+ssim = jax.jit(metrics.ssim)
 log_loss = jax.jit(metrics.log_loss)
 elementwise_accuracy = jax.jit(metrics.elementwise_accuracy)
 exact_match = jax.jit(metrics.exact_match)
@@ -133,6 +135,56 @@ def test_psnr_per_image():
     target = np.zeros((3, 2, 2, 1), np.float32)
     prediction = target + np.asarray([0.1, 1.0, 0.0], np.float32)[:, None, None, None]
     np.testing.assert_allclose(psnr(prediction, target), [20, 0, np.inf], atol=1e-5)
+
+
+def draw_images(shape=(6, 24, 20, 3)):
+    """Smooth targets in [0, 1], some flat, and predictions from near to unlike."""
+    rng = np.random.default_rng(0)
+    slopes = np.cumsum(np.cumsum(rng.normal(0, 1, shape), axis=1), axis=2)
+    target = (slopes - slopes.min()) / np.ptp(slopes)
+    target[0], target[1, :12] = 1.0, 0.0
+    noise = np.linspace(0, 0.5, shape[0])[:, None, None, None] * rng.normal(0, 1, shape)
+    return (target + noise).clip(0, 1).astype(np.float32), target.astype(np.float32)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_metrics_of_images_equal_scikit_image(channels):
+    prediction, target = draw_images((6, 24, 20, channels))
+    pairs = list(zip(prediction.astype(np.float64), target.astype(np.float64), strict=True))
+    squared = [skimage.metrics.mean_squared_error(*pair) for pair in pairs]
+    np.testing.assert_allclose(losses.mse(prediction, target), squared, rtol=1e-5)
+    decibels = [skimage.metrics.peak_signal_noise_ratio(t, p, data_range=1) for p, t in pairs[1:]]
+    np.testing.assert_allclose(psnr(prediction, target)[1:], decibels, rtol=1e-6)
+    similarity = [
+        skimage.metrics.structural_similarity(
+            *pair,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=1,
+            channel_axis=-1,
+        )
+        for pair in pairs
+    ]
+    np.testing.assert_allclose(ssim(prediction, target), similarity, atol=1e-5)
+    assert min(similarity) < 0.3 < max(similarity[1:])
+
+
+def test_ssim_of_equal_images_is_one_and_of_black_and_white_nearly_zero():
+    _, target = draw_images()
+    np.testing.assert_array_equal(ssim(target, target), 1)
+    black, white = np.zeros((2, 11, 11, 3), np.float32), np.ones((2, 11, 11, 3), np.float32)
+    np.testing.assert_allclose(ssim(black, white), 1e-4 / (1 + 1e-4), rtol=1e-2)
+
+
+def test_ssim_tells_blur_from_a_shift_of_brightness_as_mse_can_not():
+    _, target = draw_images()
+    target = 0.2 + 0.6 * target
+    brighter = target + 0.1
+    rng = np.random.default_rng(0)
+    noisy = target + 0.1 * rng.choice([-1, 1], target.shape).astype(np.float32)
+    np.testing.assert_allclose(losses.mse(brighter, target), losses.mse(noisy, target), rtol=1e-4)
+    assert np.all(ssim(brighter, target) > 0.1 + ssim(noisy, target))
 
 
 def test_log_loss_equals_scikit_learn():

@@ -126,6 +126,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("directories", type=Path, nargs="+", metavar="DIR")
     report.add_argument("--output", type=Path, required=True, metavar="FILE")
+    report.add_argument(
+        "--without_pictures",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="more run directories, for tables and comparisons alone",
+    )
+
+    explore = _verb(
+        verbs,
+        "explore",
+        _explore,
+        "open a local page with a slider for each direction of an autoencoder's code",
+        "vocjax explore --workdir runs/ae",
+    )
+    explore.add_argument("--workdir", type=Path, required=True, metavar="DIR")
+    explore.add_argument("--checkpoint", default="last", help="last or best (default: last)")
+    explore.add_argument(
+        "--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only"
+    )
+    explore.add_argument(
+        "--port", type=int, default=8000, help="default: 8000; 0: any that is free"
+    )
     return parser
 
 
@@ -223,6 +247,22 @@ def _predict(options: argparse.Namespace, _: Sequence[str]) -> int:
 def _report(options: argparse.Namespace, _: Sequence[str]) -> int:
     from vocjax.reporting.page import write_report
 
-    write_report(options.directories, options.output)
+    write_report(options.directories, options.output, without_pictures=options.without_pictures)
     print(f"report: {options.output}")
+    return 0
+
+
+def _explore(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.explorer.explore import serve
+    from vocjax.training.setup import latent_space_of
+
+    config, space = latent_space_of(options.workdir, options.checkpoint)
+    serve(
+        space,
+        size=config.data.size,
+        channels=config.data.channels,
+        title=config.name,
+        host=options.host,
+        port=options.port,
+    )
     return 0

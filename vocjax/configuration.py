@@ -26,7 +26,7 @@ def base_config() -> ConfigDict:
             "batch_size": 32,
             "precision": "float32",  # of the computation: float32 or bfloat16
             "init_from": "",  # a run directory whose encoder the run begins with
-            "save_every_epochs": 1,
+            "evaluate_every_epochs": 1,  # and save
             "best": {"metric": "loss", "mode": "min"},  # on validation; mode is min or max
             "data": {
                 "dataset": "toy",  # toy, voc2007 to voc2012, or custom
@@ -35,13 +35,14 @@ def base_config() -> ConfigDict:
                 "classes": (),  # only images that show one of these; empty keeps all
                 "size": 64,
                 "channels": 3,  # 3 RGB, 1 grey
+                "held_out": 0.0,  # share of train, by image, that stands in for val: to tune on
                 "storage": "auto",  # device, stream, or auto: by size
                 "augment": {"flip": False, "crop_padding": 0, "colour": 0.0},
             },
             "model": {"name": "", "kernel_init": "glorot_uniform"},
             "loss": {"name": ""},
             "optimizer": {
-                "name": "rmsprop",  # rmsprop, adam or sgd, as Keras 2 had them
+                "name": "rmsprop",  # rmsprop, adam, sgd as Keras 2 had them, or muon
                 "learning_rate": 1e-3,  # Keras 2's for rmsprop and adam; its sgd has 1e-2
                 "eps_in_sqrt": False,  # rmsprop as the slides print it, and as Keras 3 has it
                 "schedule": "constant",  # constant, cosine or linear, after the warm-up

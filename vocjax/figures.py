@@ -13,7 +13,6 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 WIDTH = 6.0  # inches: text set for this width is still readable when a phone shrinks the figure
@@ -132,46 +131,6 @@ def _strip(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @matplotlib.rc_context(STYLE)
-def scatter(
-    points: np.ndarray,
-    groups: np.ndarray,
-    names: Sequence[str],
-    held_out: np.ndarray | None = None,
-    axis_names: tuple[str, str] = ("", ""),
-) -> Figure:
-    """Points in the plane, a colour for each group: the latent space.
-
-    Args:
-        points: float `[N, 2]`.
-        groups: int `[N]`, indices into `names`.
-        names: what the groups are called.
-        held_out: bool `[N]`, where given: validation examples are hollow, training ones filled.
-        axis_names: what the two coordinates are.
-    """
-    figure = Figure(figsize=(5.2, 4.6))
-    axis = figure.add_subplot()
-    hollow = np.zeros(len(points), bool) if held_out is None else np.asarray(held_out, bool)
-    legend = []
-    for index, name in enumerate(names):
-        colour, shape = COLOURS[index % len(COLOURS)], SHAPES[index // len(COLOURS) % len(SHAPES)]
-        for chosen, face in ((~hollow, colour), (hollow, "none")):
-            x, y = points[chosen & (groups == index)].T
-            axis.scatter(x, y, s=16, marker=shape, facecolor=face, edgecolor=colour, alpha=0.75)
-        legend.append(_dot(name, shape, colour, colour))
-    if held_out is not None:
-        legend += [_dot("train", "o", QUIET, QUIET), _dot("val", "o", QUIET, "none")]
-    axis.set(xlabel=axis_names[0], ylabel=axis_names[1])
-    # Distances are what such a picture is read for, so both axes have one scale.
-    axis.set_aspect("equal", adjustable="datalim")
-    figure.legend(handles=legend, loc="outside lower left", ncols=4, handletextpad=0)
-    return figure
-
-
-def _dot(name: str, shape: str, colour: str, face: str) -> Line2D:
-    return Line2D([], [], ls="", marker=shape, color=colour, markerfacecolor=face, label=name)
-
-
-@matplotlib.rc_context(STYLE)
 def probability_bars(probability: np.ndarray, groups: np.ndarray, names: Sequence[str]) -> Figure:
     """The predicted probability of each image's true class: one bar an image, sorted, by class.
 
@@ -206,25 +165,34 @@ def probability_bars(probability: np.ndarray, groups: np.ndarray, names: Sequenc
 
 @matplotlib.rc_context(STYLE)
 def learning_curves(
-    records: Sequence[Mapping[str, Any]], metrics: Sequence[str], best_epoch: int | None = None
+    records: Sequence[Mapping[str, Any]],
+    metrics: Sequence[str],
+    best_epoch: int | None = None,
+    levels: Mapping[str, float] | None = None,
 ) -> Figure:
     """Training and validation values by epoch: a panel for each metric, in rows of two.
 
     Args:
-        records: `{"epoch": int, "train": {metric: value}, "val": {metric: value}}` for each epoch.
-            Where a value is missing or not finite the curve has no point.
+        records: `{"epoch": int, "train": {metric: value}, "val": {metric: value}}` for each epoch,
+            and "model" for what the parameters themselves tell. Where a value is missing or not
+            finite the curve has no point.
         metrics: the names of the values to draw.
         best_epoch: marked by a line across every panel and a ring on the validation curve.
+        levels: split -> a value to compare with, dotted.
     """
     columns = min(2, len(metrics))
     rows = math.ceil(len(metrics) / columns)
     figure = Figure(figsize=(3.4 * columns, 2.7 * rows))
     for index, metric in enumerate(metrics):
-        _curves(figure.add_subplot(rows, columns, index + 1), records, metric, best_epoch)
+        _curves(
+            figure.add_subplot(rows, columns, index + 1), records, metric, best_epoch, levels or {}
+        )
     # Below the axes: inside there is no corner that a curve may not pass through.
     legend = {line.get_label(): line for axis in figure.axes for line in axis.get_lines()}
     handles = [
-        legend[name] for name in ("train", "val", f"best, epoch {best_epoch}") if name in legend
+        legend[name]
+        for name in ("train", "val", "model", f"best, epoch {best_epoch}")
+        if name in legend
     ]
     figure.legend(
         handles=handles, loc="outside lower left", ncols=3, handlelength=1.2, columnspacing=1.2
@@ -233,16 +201,24 @@ def learning_curves(
 
 
 def _curves(
-    axis: Axes, records: Sequence[Mapping[str, Any]], metric: str, best_epoch: int | None
+    axis: Axes,
+    records: Sequence[Mapping[str, Any]],
+    metric: str,
+    best_epoch: int | None,
+    levels: Mapping[str, float],
 ) -> None:
     if best_epoch is not None:
         axis.axvline(best_epoch, color=QUIET, linewidth=0.9, linestyle=(0, (1, 2)))
-    for split, colour in zip(("train", "val"), COLOURS, strict=False):
+    for split, colour in zip(("train", "val", "model"), COLOURS, strict=False):
         curve = {
             record["epoch"]: value
             for record in records
             if (value := (record.get(split) or {}).get(metric)) is not None and math.isfinite(value)
         }
+        if split == "model" and not curve:
+            continue
+        if split in levels:
+            axis.axhline(levels[split], color=colour, linewidth=1, linestyle=":")
         # A single epoch draws no line: the dots keep it visible.
         marker = "o" if len(curve) <= 15 else ""
         epochs, values = list(curve), list(curve.values())

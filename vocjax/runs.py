@@ -10,12 +10,13 @@ Only `config.json` has to be there: it is what makes a directory a run.
 """
 
 import json
+import statistics
 import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -190,6 +191,46 @@ def counted(number: int | None, noun: str) -> str:
 def joined(*parts: Any, by: str = ", ") -> str:
     """The parts that are there, as one text."""
     return by.join(str(part) for part in parts if part)
+
+
+def by_data(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Group runs by what they saw: the data set's name, size and fingerprint."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        fingerprint = lookup(run.provenance, "dataset", "fingerprint") or ""
+        groups.setdefault(joined(run.data, fingerprint[:8], by=" · "), []).append(run)
+    return groups
+
+
+def replicates(runs: Sequence[Run]) -> list[list[Run]]:
+    """Group runs whose configs differ in the seed alone, and in the run that they begin from."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        config = {k: v for k, v in run.config.items() if k not in ("seed", "init_from")}
+        groups.setdefault(json.dumps(config, sort_keys=True), []).append(run)
+    return list(groups.values())
+
+
+class Spread(NamedTuple):
+    """A value over several seeds: mean, and standard deviation with the divisor n - 1."""
+
+    mean: float
+    deviation: float
+
+
+def over_seeds(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
+    """Return {split: {metric: Spread}} of finished replicates; of a single one, its values."""
+    results = [run.results or {} for run in runs]
+    if len(results) == 1:
+        return {split: results[0][split] for split in ("train", "val")}
+    return {
+        split: {
+            metric: Spread(statistics.mean(values), statistics.stdev(values))
+            for metric in results[0][split]
+            for values in [[result[split][metric] for result in results]]
+        }
+        for split in ("train", "val")
+    }
 
 
 def _run_directories(directory: Path) -> list[Path]:

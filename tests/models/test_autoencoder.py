@@ -1,4 +1,6 @@
-"""The study's networks: sizes, Keras 3's values with the same weights, padding, precision."""
+"""The networks: sizes, Keras 3's values with the same weights, padding, precision, unpooling."""
+
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -8,16 +10,21 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from vocjax import losses
+from vocjax.configuration import load_config
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import ConvAutoencoder, Decoder, Encoder, LinearAutoencoder
+from vocjax.models.autoencoder import (
+    ConvAutoencoder,
+    Decoder,
+    Encoder,
+    LinearAutoencoder,
+    encoder_and_decoder,
+)
 from vocjax.models.classifier import Classifier
-from vocjax.models.layers import check_poolable, kernel_initializer
+from vocjax.models.convolution import max_pool, max_positions
+from vocjax.models.layers import DOWNSAMPLINGS, NORMS, UPSAMPLINGS, Style
 from vocjax.models.segmenter import Segmenter
 
-STUDY = {
-    "AE 2048": ((256, 128, 64, 32), (32, 64, 128), (8, 8, 32), 394_464, 499_523),
-    "AE 256": ((256, 128, 64, 32, 16), (32, 64, 128, 256), (4, 4, 16), 399_088, 798_163),
-}
+CONFIGS = Path(__file__).parents[2] / "configs"
 ENCODER, DECODER = (6, 5, 4), (3, 12)  # small, and the decoder has both kinds of up-sampling
 
 
@@ -26,14 +33,15 @@ def draw_images(n, size=12, seed=0):
     return jnp.asarray(rng.random((n, size, size, 3)), jnp.float32)
 
 
-def small_autoencoder(**settings):
-    return ConvAutoencoder(Encoder(ENCODER, **settings), Decoder(DECODER, 3, **settings))
+def small_autoencoder(decoder=DECODER, **settings):
+    style = Style(**settings)
+    return ConvAutoencoder(Encoder(ENCODER, style), Decoder(decoder, 3, style))
 
 
-def initial(model, seed=0):
+def initial(model, size=12):
     """Variables without any zeros or ones left, so that a missing bias or scale is noticed."""
-    variables = jax.jit(model.init)(jax.random.key(seed), draw_images(1))
-    rng = np.random.default_rng(seed)
+    variables = jax.jit(model.init)(jax.random.key(0), draw_images(1, size))
+    rng = np.random.default_rng(0)
     return jax.tree.map(lambda x: x + 0.1 * rng.random(x.shape, np.float32), variables)
 
 
@@ -41,16 +49,70 @@ def count(tree):
     return sum(x.size for x in jax.tree.leaves(tree))
 
 
-@pytest.mark.parametrize("name", STUDY)
-def test_the_studys_sizes(name):
-    encoder, decoder, code_shape, in_encoder, in_all = STUDY[name]
-    model = ConvAutoencoder(Encoder(encoder), Decoder(decoder, 3))
-    images = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32)
-    (image, code), variables = jax.eval_shape(model.init_with_output, jax.random.key(0), images)
+def shapes_of(model, shape=(64, 64, 3)):
+    """((image, code), variables) of two images, as shapes."""
+    images = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+    return jax.eval_shape(model.init_with_output, jax.random.key(0), images)
+
+
+@pytest.mark.parametrize(
+    ("name", "code_shape", "in_encoder", "in_all"),
+    [
+        ("autoencoder_2048", (8, 8, 32), 394_464, 499_523),
+        ("autoencoder_256", (4, 4, 16), 399_088, 798_163),
+    ],
+)
+def test_the_studys_sizes(name, code_shape, in_encoder, in_all):
+    config = load_config(CONFIGS / f"{name}.py")
+    model = ConvAutoencoder(*encoder_and_decoder(config.model, 3, jnp.float32))
+    (image, code), variables = shapes_of(model)
     assert count(variables["params"]["encoder"]) == in_encoder
     assert count(variables["params"]) == in_all
     assert code.shape == (2, *code_shape)
     assert image.shape == (2, 64, 64, 3)
+
+
+def test_the_lectures_code_has_72_numbers():
+    config = load_config(CONFIGS / "autoencoder_72.py")
+    model = ConvAutoencoder(*encoder_and_decoder(config.model, 3, jnp.float32))
+    (image, code), _ = shapes_of(model)
+    assert code.shape == (2, 2, 2, 18)
+    assert image.shape == (2, 64, 64, 3)
+
+
+@pytest.mark.parametrize("numbers", [16, 64, 256, 1024, 2048])
+def test_the_code_is_as_large_as_the_last_width_makes_it(numbers):
+    (_, code), _ = shapes_of(
+        ConvAutoencoder(Encoder((8, 8, 8, 8, numbers // 16)), Decoder((8, 8, 8, 8), 3))
+    )
+    assert code.shape == (2, 4, 4, numbers // 16)
+
+
+def test_names_of_the_parameters():
+    _, variables = shapes_of(small_autoencoder(norm="batch"), (12, 12, 3))
+    encoder = {f"encoder/ConvBlock_{i}" for i in range(len(ENCODER))}
+    decoder = {f"decoder/ConvBlock_{i}" for i in range(len(DECODER))}
+    convs = {f"{block}/Conv_0" for block in encoder | decoder} | {"decoder/Conv_0"}
+    norms = {f"{block}/BatchNorm_0" for block in encoder | decoder}
+    expected = {f"params/{conv}/{leaf}" for conv in convs for leaf in ("kernel", "bias")}
+    expected |= {f"params/{norm}/{leaf}" for norm in norms for leaf in ("scale", "bias")}
+    expected |= {f"batch_stats/{norm}/{leaf}" for norm in norms for leaf in ("mean", "var")}
+    paths = jax.tree.leaves_with_path(variables)
+    assert {jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in paths} == expected
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("downsample", DOWNSAMPLINGS)
+@pytest.mark.parametrize("upsample", UPSAMPLINGS)
+def test_every_style_keeps_the_sizes(downsample, upsample, norm):
+    style = Style("silu", norm, 0.1, 1, downsample, upsample, dtype=jnp.bfloat16)
+    model = ConvAutoencoder(Encoder((5, 3, 7), style), Decoder((3, 5), 1, style))
+    (image, code), variables = jax.eval_shape(
+        lambda: model.init_with_output(jax.random.key(0), jnp.zeros((2, 12, 20, 1)))
+    )
+    assert (image.shape, image.dtype) == ((2, 12, 20, 1), jnp.float32)
+    assert (code.shape, code.dtype) == ((2, 3, 5, 7), jnp.bfloat16)
+    assert {x.dtype for x in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
 
 
 def keras_model():
@@ -102,7 +164,7 @@ def assert_all_close(ours, theirs, **tolerances):
 
 
 def test_forward_gradient_and_statistics_equal_keras():
-    model, images = small_autoencoder(batch_norm=True), draw_images(5)
+    model, images = small_autoencoder(norm="batch"), draw_images(5)
     variables = initial(model)
     peer = keras_model()
     trained, moving = trained_values(variables["params"]), moving_values(variables["batch_stats"])
@@ -137,8 +199,8 @@ def test_forward_gradient_and_statistics_equal_keras():
 
 
 def test_padded_examples_change_nothing():
-    shared = {"batch_norm": True}
-    model = ConvAutoencoder(Encoder((5, 4), **shared), Decoder((3,), 3, **shared))
+    style = Style(norm="batch", residual=1)
+    model = ConvAutoencoder(Encoder((3, 4), style), Decoder((), 3, style))
     variables = initial(model)
 
     @jax.jit
@@ -170,7 +232,10 @@ def test_padded_examples_change_nothing():
 
 @pytest.mark.parametrize(
     "model",
-    [small_autoencoder(), LinearAutoencoder(5, (12, 12, 3))],
+    [
+        small_autoencoder(),
+        LinearAutoencoder(5, (12, 12, 3)),
+    ],
     ids=["convolutional", "linear"],
 )
 def test_encoder_and_decoder_compose(model):
@@ -199,12 +264,12 @@ def test_encoder_and_decoder_stand_alone():
 
 
 def make(name, dtype):
-    shared = {"batch_norm": True, "dtype": dtype}
+    style = Style(norm="batch", dtype=dtype)
     return {
-        "autoencoder": ConvAutoencoder(Encoder(ENCODER, **shared), Decoder(DECODER, 3, **shared)),
+        "autoencoder": ConvAutoencoder(Encoder(ENCODER, style), Decoder(DECODER, 3, style)),
         "linear": LinearAutoencoder(5, (12, 12, 3), dtype=dtype),
-        "classifier": Classifier(Encoder(ENCODER, **shared), 2),
-        "segmenter": Segmenter(Encoder(ENCODER, **shared), Decoder(DECODER, 1, **shared)),
+        "classifier": Classifier(Encoder(ENCODER, style), 2),
+        "segmenter": Segmenter(Encoder(ENCODER, style), Decoder(DECODER, 1, style)),
     }[name]
 
 
@@ -247,36 +312,80 @@ def test_dropout_draws_in_training_only():
     np.testing.assert_array_equal(evaluated, without)
 
 
-def test_initialisers_have_keras_limits():
-    shape = (3, 3, 8, 16)
-    fan_in, fan_out = 9 * 8, 9 * 16
-    draws = kernel_initializer("glorot_uniform")(jax.random.key(0), shape)
-    limit = np.sqrt(6 / (fan_in + fan_out))
-    assert 0.98 * limit < np.abs(draws).max() <= limit
-    lecun = kernel_initializer("lecun_normal")(jax.random.key(0), shape)
-    assert np.std(lecun) == pytest.approx(np.sqrt(1 / fan_in), rel=0.05)
-    he = kernel_initializer("he_normal")(jax.random.key(0), shape)
-    assert np.std(he) == pytest.approx(np.sqrt(2 / fan_in), rel=0.05)
-    with pytest.raises(UserError, match=r"'orthogonal'; model.kernel_init is one of glorot_uni"):
-        kernel_initializer("orthogonal")
+def test_the_last_switches_are_the_first_to_be_used():
+    encoder = Encoder((3, 3, 3), Style(upsample="unpool"))
+    decoder = Decoder((3, 3), 3, Style(upsample="unpool"))
+    images = draw_images(2, size=8)
+    blocks = [f"ConvBlock_{i}" for i in range(3)]
+    identity = jnp.zeros((3, 3, 3, 3)).at[1, 1].set(jnp.eye(3))
+    conv = {"Conv_0": {"kernel": identity, "bias": jnp.zeros(3)}}
+    in_encoder = {"params": dict.fromkeys(blocks, conv)}
+    in_decoder = {"params": dict.fromkeys(blocks[:2], conv) | conv}
+
+    @jax.jit
+    def run():
+        code, switches = encoder.apply(in_encoder, images, method="with_switches")
+        with_switches = decoder.apply(in_decoder, code, switches)
+        return code, switches, with_switches, decoder.apply(in_decoder, code)
+
+    code, switches, restored, alone = run()
+    peaks = np.asarray(max_pool(max_pool(images)))
+    np.testing.assert_array_equal(code, peaks)
+    np.testing.assert_array_equal(switches[1], max_positions(max_pool(images)))
+    # Through identities each maximum comes back to where it was in the image.
+    spread = peaks.repeat(4, axis=1).repeat(4, axis=2)
+    np.testing.assert_array_equal(restored, np.where(images == spread, images, 0))
+    # Without switches it goes to the top left of its 4x4 pixels.
+    np.testing.assert_array_equal(alone[:, ::4, ::4], peaks)
+    assert np.count_nonzero(alone) == np.count_nonzero(peaks)
+
+
+@pytest.mark.parametrize("whole", [ConvAutoencoder, Segmenter])
+def test_a_call_hands_the_switches_to_the_decoder(whole):
+    style = Style(upsample="unpool")
+    model = whole(Encoder((4, 2), style), Decoder((4,), 1, style))
+    variables, images = initial(model, size=4), draw_images(2, size=4)
+
+    @jax.jit
+    def both(images):
+        bound = model.bind(variables)
+        code, switches = bound.encoder.with_switches(images)
+        return bound(images), code, bound.decoder(code, switches), bound.decoder(code)
+
+    (output, its_code), code, with_switches, without = both(images)
+    logits = output if whole is Segmenter else jnp.log(output / (1 - output))[..., 0]
+    np.testing.assert_array_equal(its_code, code)
+    np.testing.assert_allclose(logits, with_switches[..., 0], rtol=1e-4, atol=1e-5)
+    assert np.abs(logits - without[..., 0]).max() > 0.01
+
+
+def build(**fields):
+    config = load_config(CONFIGS / "autoencoder_256.py")
+    config.model.update({"encoder": (8, 6, 4, 2), "decoder": (4, 6, 8)} | fields)
+    return encoder_and_decoder(config.model, 3, jnp.float32)
+
+
+def test_a_config_makes_both_halves():
+    encoder, decoder = build(upsample="unpool", activation="elu", residual=2)
+    style = Style("elu", upsample="unpool", residual=2)
+    assert encoder == Encoder((8, 6, 4, 2), style)
+    assert decoder == Decoder((4, 6, 8), 3, style)
 
 
 @pytest.mark.parametrize(
-    ("size", "pools", "nearest"),
+    ("fields", "message"),
     [
-        (60, 4, "48 or 64 (multiples of 16)"),
-        (65, 4, "64 or 80 (multiples of 16)"),
-        (10, 4, "16 (multiples of 16)"),
-        (0, 2, "4 (multiples of 4)"),
+        (
+            {"upsample": "unpool", "decoder": (4, 8, 8)},
+            r"model.decoder is \(4, 8, 8\); with .* set it to \(4, 6, 8\)",
+        ),
+        (
+            {"activaton": "elu"},
+            "has model.activaton, which autoencoder does not know; .* activation",
+        ),
+        ({"norm": "layer"}, "no norm 'layer'; model.norm is one of none, batch, group"),
     ],
 )
-def test_size_that_cannot_be_pooled_names_the_nearest(size, pools, nearest):
-    with pytest.raises(UserError) as told:
-        check_poolable(size, pools)
-    assert f"data.size={size} can't be halved {pools} times" in str(told.value)
-    assert f"are {nearest}" in str(told.value)
-
-
-@pytest.mark.parametrize(("size", "pools"), [(64, 4), (64, 6), (48, 4), (7, 0)])
-def test_size_that_can_be_pooled_passes(size, pools):
-    check_poolable(size, pools)
+def test_a_config_that_cannot_be_built_is_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        build(**fields)

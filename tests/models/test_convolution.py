@@ -1,12 +1,22 @@
-"""The faster convolutions against XLA's own, values and gradients, compiled."""
+"""The convolutions against XLA's and Keras', values and gradients, compiled; pooling by hand."""
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
 import pytest
 from flax import linen as nn
 
-from vocjax.models.convolution import conv, max_pool, upsample_conv
+from vocjax.models.convolution import (
+    bilinear_upsample,
+    conv,
+    max_pool,
+    max_positions,
+    max_unpool,
+    strided_conv,
+    transposed_conv,
+    upsample_conv,
+)
 
 SAME = ((1, 1), (1, 1))
 THIN_TO_WIDE, WIDE_TO_THIN = (3, 7), (7, 3)  # channels, features: a branch each
@@ -141,6 +151,99 @@ def test_max_pool_shares_the_gradient_of_equals(window):
 
 
 @pytest.mark.parametrize("size", [(3, 4), (4, 3), (1, 2)])
-def test_max_pool_refuses_an_odd_size(size):
+def test_halving_refuses_an_odd_size(size):
     with pytest.raises(ValueError, match=r"max_pool .*odd"):
         max_pool(jnp.zeros((1, *size, 2)))
+    with pytest.raises(ValueError, match=r"strided_conv .*odd"):
+        strided_conv(jnp.zeros((1, *size, 2)), jnp.zeros((3, 3, 2, 1)))
+
+
+def keras_strided(x, kernel):
+    layer = keras.layers.Conv2D(kernel.shape[-1], 3, strides=2, padding="same", use_bias=False)
+    layer.build(x.shape)
+    return layer.stateless_call([kernel], [], x)[0]
+
+
+def keras_transposed(x, kernel):
+    layer = keras.layers.Conv2DTranspose(
+        kernel.shape[-1], 4, strides=2, padding="same", use_bias=False
+    )
+    layer.build(x.shape)
+    return layer.stateless_call([jnp.swapaxes(kernel, 2, 3)], [], x)[0]
+
+
+@pytest.mark.parametrize(("channels", "features"), [THIN_TO_WIDE, WIDE_TO_THIN])
+@pytest.mark.parametrize("size", [(2, 2), (4, 6)])
+def test_strided_conv_equals_keras(channels, features, size):
+    x, kernel = draw((2, *size, channels), (3, 3, channels, features))
+    assert_equal_in_float32(strided_conv, keras_strided, x, kernel)
+
+
+@pytest.mark.parametrize(("channels", "features"), [(8, 2), (2, 3)])  # one convolution, and four
+@pytest.mark.parametrize("size", [(1, 1), (3, 4)])
+def test_transposed_conv_equals_keras(channels, features, size):
+    x, kernel = draw((2, *size, channels), (4, 4, channels, features))
+    assert_equal_in_float32(transposed_conv, keras_transposed, x, kernel)
+
+
+@pytest.mark.parametrize(
+    ("function", "reference", "side"),
+    [(strided_conv, keras_strided, 3), (transposed_conv, keras_transposed, 4)],
+)
+def test_resampling_convs_in_bfloat16_with_a_float32_kernel(function, reference, side):
+    x, kernel = draw((2, 4, 6, 3), (side, side, 3, 4))
+    assert_as_good_as_bfloat16_is(function, reference, x.astype(jnp.bfloat16), kernel)
+
+
+def test_transposed_conv_draws_no_checkerboard():
+    y = transposed_conv(jnp.ones((1, 5, 5, 1)), jnp.ones((4, 4, 1, 1)))
+    np.testing.assert_array_equal(y[:, 1:-1, 1:-1], np.full((1, 8, 8, 1), 4.0))
+
+
+@pytest.mark.parametrize("size", [(1, 3), (4, 2)])
+def test_bilinear_upsampling_equals_keras(size):
+    layer = keras.layers.UpSampling2D(interpolation="bilinear")
+    (x,) = draw((2, *size, 3))
+    assert_equal_in_float32(bilinear_upsample, layer, x)
+    assert bilinear_upsample(x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def windows_with_ties(seed=0, shape=(2, 4, 6, 3)):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 3, shape).astype(np.float32)
+
+
+def test_max_positions_and_unpooling_equal_a_double_loop():
+    x = windows_with_ties()
+    switches = max_positions(jnp.asarray(x))
+    placed = np.zeros_like(x)
+    for b, i, j, c in np.ndindex(switches.shape):
+        window = x[b, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2, c]
+        place = int(np.argmax(window))  # the first of equals
+        assert switches[b, i, j, c] == place
+        placed[b, 2 * i + place // 2, 2 * j + place % 2, c] = window.max()
+    unpooled = max_unpool(max_pool(jnp.asarray(x)), switches)
+    np.testing.assert_array_equal(unpooled, placed)
+
+
+def test_max_unpool_equals_torchs():
+    torch = pytest.importorskip("torch")
+    x = windows_with_ties()
+    ours = max_unpool(max_pool(jnp.asarray(x)), max_positions(jnp.asarray(x)))
+    pooled, indices = torch.nn.MaxPool2d(2, return_indices=True)(
+        torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
+    )
+    theirs = torch.nn.MaxUnpool2d(2)(pooled, indices).numpy()
+    np.testing.assert_array_equal(ours, theirs.transpose(0, 2, 3, 1))
+
+
+def test_the_gradient_of_max_unpool_is_taken_where_the_value_went():
+    x, gradient = draw((1, 2, 2, 3), (1, 4, 4, 3))
+    switches = max_positions(gradient)  # then it is the largest of each window that is taken
+    (of_x,) = jax.vjp(lambda x: max_unpool(x, switches), x)[1](gradient)
+    np.testing.assert_array_equal(of_x, max_pool(gradient))
+
+
+def test_max_unpool_refuses_switches_of_another_shape():
+    with pytest.raises(ValueError, match=r"values \(1, 2, 2, 3\) and switches \(1, 2, 2, 1\)"):
+        max_unpool(jnp.zeros((1, 2, 2, 3)), jnp.zeros((1, 2, 2, 1), jnp.uint8))

@@ -30,7 +30,7 @@ def random_config(tiny_config) -> Callable[..., ConfigDict]:
             "batch_size": 5,
             "model.encoder": (4, 4),
             "model.decoder": (4,),
-            "model.batch_norm": True,
+            "model.norm": "batch",
             "model.dropout": 0.2,
             "data.augment.flip": True,
             "data.augment.crop_padding": 2,

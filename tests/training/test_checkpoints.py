@@ -108,7 +108,7 @@ def test_save_that_only_a_stop_asked_for_is_no_candidate_for_the_best(
     tiny_config, monkeypatch, tmp_path
 ):
     config = tiny_config(
-        "linear_autoencoder", epochs=4, save_every_epochs=3, **{"best.mode": "max"}
+        "linear_autoencoder", epochs=4, evaluate_every_epochs=3, **{"best.mode": "max"}
     )
     whole = train_and_evaluate(config, tmp_path / "whole")
     assert whole["best"]["epoch"] == 3

@@ -60,7 +60,7 @@ def padded_config(random_config):
     return random_config(
         epochs=10,
         batch_size=9,
-        save_every_epochs=5,
+        evaluate_every_epochs=5,
         **{
             # Adam and rmsprop divide by the gradient's size, and with it rounding grows.
             "optimizer.name": "sgd",
@@ -73,7 +73,7 @@ def padded_config(random_config):
 def shared_config(tiny_config):
     """20 steps of the smallest model, for two processes: 5 or 4 images, and one of padding."""
     sgd = {"optimizer.name": "sgd", "optimizer.learning_rate": 0.5, "data.classes": ()}
-    return tiny_config("linear_autoencoder", epochs=4, batch_size=5, save_every_epochs=2, **sgd)
+    return tiny_config("linear_autoencoder", epochs=4, batch_size=5, evaluate_every_epochs=2, **sgd)
 
 
 @pytest.fixture(scope="module")

@@ -108,7 +108,7 @@ cli.main(sys.argv[3:])
 def test_signals_and_kills_of_a_process(
     tiny_config, write_config, child_environment, assert_same_outcome, saved_state, tmp_path
 ):
-    config = tiny_config("linear_autoencoder", epochs=100, save_every_epochs=5)
+    config = tiny_config("linear_autoencoder", epochs=100, evaluate_every_epochs=5)
     run, reference = tmp_path / "run", tmp_path / "reference"
     train = ["train", "--config", str(write_config(config, tmp_path)), "--workdir", str(run)]
 

@@ -139,7 +139,7 @@ def test_missing_run_is_refused(tiny_config, tmp_path):
     [
         ("autoencoder_256", {"batch_size": 0}, "batch_size is 0; it must be at least 1"),
         ("autoencoder_256", {"epochs": -1}, "epochs is -1; it must be at least 0"),
-        ("autoencoder_256", {"save_every_epochs": 0}, "save_every_epochs is 0"),
+        ("autoencoder_256", {"evaluate_every_epochs": 0}, "evaluate_every_epochs is 0"),
         ("autoencoder_256", {"seed": -1}, "seed is -1; it must be at least 0"),
         ("autoencoder_256", {"seed": 2**32}, "seed is 4294967296; .* less than 2"),
         ("autoencoder_256", {"best.mode": "low"}, "best.mode is 'low'; it is min or max"),

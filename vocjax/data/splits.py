@@ -1,5 +1,7 @@
 """Which images a task trains on and is evaluated on."""
 
+import hashlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +12,8 @@ from vocjax.errors import UserError
 
 IMAGE_SETS = ("Main", "Segmentation")
 SPLITS = ("train", "val")
+# VOC's ids from 2008 on; any other id stands for itself.
+_PHOTOGRAPH = re.compile(r"\d{4}_\d{6}|.*", re.DOTALL)
 
 
 def class_columns(classes: Sequence[str]) -> tuple[int, ...]:
@@ -25,7 +29,16 @@ def class_columns(classes: Sequence[str]) -> tuple[int, ...]:
     return tuple(CLASSES.index(name) for name in classes)
 
 
-def select(index: Index, image_set: str, split: str, classes: Sequence[str] = ()) -> np.ndarray:
+def group_by_class(labels: np.ndarray, columns: tuple[int, ...]) -> np.ndarray:
+    """Return for each image [n, 20] the first of `columns` present, as its position; 0 for none."""
+    if not columns:
+        return np.zeros(len(labels), int)
+    return np.argmax(labels[:, list(columns)] == 1, axis=1)
+
+
+def select(
+    index: Index, image_set: str, split: str, classes: Sequence[str] = (), held_out: float = 0.0
+) -> np.ndarray:
     """Return the sorted rows of `index` that stand in a split and show one of `classes`.
 
     Args:
@@ -34,6 +47,8 @@ def select(index: Index, image_set: str, split: str, classes: Sequence[str] = ()
       split: "train" or "val", VOC's own.
       classes: keep images with at least one of these present (VOC's state 1; a difficult one does
         not count). An image with two of them is kept once. Empty: keep every image.
+      held_out: where above 0, "val" is this share of the training images and "train" the others,
+        so that something can be tuned without a look at VOC's validation images.
 
     Returns:
       int64 rows. `UserError` if the names are unknown or nothing is left.
@@ -42,8 +57,13 @@ def select(index: Index, image_set: str, split: str, classes: Sequence[str] = ()
         raise UserError(f"data.image_set is {image_set!r}; it is one of {', '.join(IMAGE_SETS)}.")
     if split not in SPLITS:
         raise UserError(f"there is no split {split!r}; there are {' and '.join(SPLITS)}.")
+    if not 0 <= held_out < 1:
+        raise UserError(f"data.held_out is {held_out}; it must be in [0, 1), 0 for VOC's own val.")
     membership = index.main if image_set == "Main" else index.segmentation
-    keep = membership == split
+    if held_out:
+        keep = (membership == "train") & (is_held_out(index.ids, held_out) == (split == "val"))
+    else:
+        keep = membership == split
     if classes:
         keep &= (index.labels[:, list(class_columns(classes))] == 1).any(axis=1)
     rows = np.flatnonzero(keep)
@@ -54,3 +74,17 @@ def select(index: Index, image_set: str, split: str, classes: Sequence[str] = ()
             "`vocjax data info` shows what is in it, data.data_dir says which copy is read."
         )
     return rows
+
+
+def is_held_out(ids: np.ndarray, share: float) -> np.ndarray:
+    """Tell which images [n] are held out: about `share` of them, always the same ones.
+
+    Decided by a hash of the photograph's id, so that crops of one photograph (2008_000019_0 and
+    2008_000019_1) stay together, and that further images change nothing for the others.
+    """
+    return np.array([_hash(_PHOTOGRAPH.findall(str(i))[0]) < share for i in ids])
+
+
+def _hash(text: str) -> float:
+    """Map a text to a number in [0, 1)."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48

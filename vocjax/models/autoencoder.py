@@ -6,25 +6,33 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
+from ml_collections import ConfigDict
 
-from vocjax.models.convolution import max_pool
-from vocjax.models.layers import Conv, ConvBlock, kernel_initializer
+from vocjax.errors import UserError
+from vocjax.models.convolution import max_pool, max_positions, max_unpool
+from vocjax.models.layers import (
+    STYLE_FIELDS,
+    Conv,
+    ConvBlock,
+    Style,
+    check_fields,
+    kernel_initializer,
+    style_of,
+)
+
+Switches = tuple[jax.Array, ...]  # of each pooling, the first one first; empty without unpooling
 
 
 class Encoder(nn.Module):
-    """3x3 convolutions with relu; 2x2 max-pooling after each but the last.
+    """A convolution block for each width; halving before each but the first.
 
-    Filters 256-128-64-32-16 on 64x64x3 give the study's code of 4x4x16 numbers (AE 256, 399,088
+    Widths 256-128-64-32-16 on 64x64x3 give the study's code of 4x4x16 numbers (AE 256, 399,088
     parameters); 256-128-64-32 give 8x8x32 (AE 2048, 394,464 parameters).
     """
 
     filters: Sequence[int]
-    batch_norm: bool = False
-    dropout: float = 0.0
-    kernel_init: str = "glorot_uniform"
-    dtype: DTypeLike = jnp.float32
+    style: Style = Style()
 
-    @nn.compact
     def __call__(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> jax.Array:
@@ -32,54 +40,93 @@ class Encoder(nn.Module):
 
         The code is smaller than the image by 2 ** (len(filters) - 1).
         """
-        x = images
+        return self.with_switches(images, train=train, valid=valid)[0]
+
+    @nn.compact
+    def with_switches(
+        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> tuple[jax.Array, Switches]:
+        """Return (code, switches) of images; the switches are of `max_positions`, for unpooling.
+
+        They tell where in the image the maxima were: two bits for every pooled value, which a
+        decoder then has beside the code's numbers.
+        """
+        style, x, switches = self.style, images, []
         for index, features in enumerate(self.filters):
-            if index:
+            sampling = "stride" if index and style.downsample == "stride" else "same"
+            if index and style.downsample == "pool":
+                if style.upsample == "unpool":
+                    switches.append(max_positions(x))
                 x = max_pool(x)
-            x = ConvBlock(
-                features,
-                batch_norm=self.batch_norm,
-                dropout=self.dropout,
-                kernel_init=self.kernel_init,
-                dtype=self.dtype,
-            )(x, train=train, valid=valid)
-        return x
+            x = ConvBlock(features, sampling, style)(x, train=train, valid=valid)
+        return x, tuple(switches)
 
 
 class Decoder(nn.Module):
-    """The encoder's mirror: nearest 2x up-sampling before each convolution but the first."""
+    """The encoder's mirror: blocks and a convolution, doubling before all but the first.
+
+    The first block, on the code, keeps its size.
+
+    With unpooling every value goes where the switches say that the encoder's maximum was. Without
+    switches, when there is only a code, it goes to the top left of its 2x2 window.
+    """
 
     filters: Sequence[int]
     channels: int
-    batch_norm: bool = False
-    dropout: float = 0.0
-    kernel_init: str = "glorot_uniform"
-    dtype: DTypeLike = jnp.float32
+    style: Style = Style()
 
     @nn.compact
     def __call__(
-        self, code: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+        self,
+        code: jax.Array,
+        switches: Switches = (),
+        *,
+        train: bool = False,
+        valid: jax.Array | None = None,
     ) -> jax.Array:
         """[batch, height', width', features] to logits [batch, height, width, channels], float32.
 
         The image is larger than the code by 2 ** len(filters).
         """
-        x = code
+        style, remaining = self.style, list(switches)
+
+        def unpooled(x: jax.Array) -> jax.Array:
+            if style.upsample != "unpool":  # the convolution doubles the size
+                return x
+            top_left = jnp.zeros(x.shape, jnp.uint8)
+            return max_unpool(x, remaining.pop() if remaining else top_left)
+
+        x, sampling = code, "same" if style.upsample == "unpool" else style.upsample
         for index, features in enumerate(self.filters):
-            x = ConvBlock(
-                features,
-                upsample=index > 0,
-                batch_norm=self.batch_norm,
-                dropout=self.dropout,
-                kernel_init=self.kernel_init,
-                dtype=self.dtype,
-            )(x, train=train, valid=valid)
-        logits = Conv(self.channels, True, self.kernel_init, self.dtype)(x)
+            block = ConvBlock(features, sampling if index else "same", style)
+            x = block(unpooled(x) if index else x, train=train, valid=valid)
+        logits = Conv(self.channels, sampling, style.kernel_init, style.dtype)(unpooled(x))
         return logits.astype(jnp.float32)
 
 
+def encoder_and_decoder(
+    model: ConfigDict, channels: int, dtype: DTypeLike
+) -> tuple[Encoder, Decoder]:
+    """Return the two halves that a config's `model` describes, the decoder with `channels` outputs.
+
+    Raises `UserError` for unknown fields and values, and for widths that can't be unpooled.
+    """
+    check_fields(model, ("encoder", "decoder", *STYLE_FIELDS))
+    style, mirror = style_of(model, dtype), tuple(model.encoder[-2::-1])
+    if style.upsample == "unpool" and tuple(model.decoder) != mirror:
+        raise UserError(
+            f"model.decoder is {tuple(model.decoder)!r}; with model.upsample 'unpool' it has the "
+            f"widths that the encoder pools, last first: set it to {mirror!r}."
+        )
+    return Encoder(tuple(model.encoder), style), Decoder(tuple(model.decoder), channels, style)
+
+
 class ConvAutoencoder(nn.Module):
-    """Encoder and decoder with a sigmoid at the end; `encode` and `decode` are separate methods."""
+    """Encoder and decoder with a sigmoid at the end; `encode` and `decode` are separate methods.
+
+    With unpooling a call hands the encoder's switches to the decoder: information beside the
+    code's numbers, which `decode` by itself does not have, so that its images are others.
+    """
 
     encoder: Encoder
     decoder: Decoder
@@ -93,15 +140,18 @@ class ConvAutoencoder(nn.Module):
     def decode(
         self, code: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> jax.Array:
-        """A code [batch, height', width', features] to images [batch, height, width, channels]."""
+        """A code [batch, height', width', features] to images [batch, height, width, channels].
+
+        With unpooling every value goes to the top left of its 2x2 window.
+        """
         return nn.sigmoid(self.decoder(code, train=train, valid=valid))
 
     def __call__(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Return (reconstruction, code) of images [batch, height, width, channels] in [0, 1]."""
-        code = self.encode(images, train=train, valid=valid)
-        return self.decode(code, train=train, valid=valid), code
+        code, switches = self.encoder.with_switches(images, train=train, valid=valid)
+        return nn.sigmoid(self.decoder(code, switches, train=train, valid=valid)), code
 
 
 class LinearAutoencoder(nn.Module):

@@ -1,34 +1,27 @@
-"""Convolution, 2x up-sampling convolution and max-pooling: XLA's values, faster on the CPU.
+"""Convolution, resampling by two and max-pooling: XLA's values, most of them faster on the CPU.
 
 Milliseconds of processor time on two cores, batch 32, forward and backward: the last decoder layer
 (32x32x256 up-sampled, to 3) 625 -> 83, the one before (16x16x128, to 256) 1134 -> 342, the weight
-gradient of 64x64x3 -> 256 336 -> 55, pooling 64x64x256 724 -> 89.
+gradient of 64x64x3 -> 256 336 -> 55, pooling 64x64x256 724 -> 89. With stride 2 the same tricks
+gain only where the input is 64x64x256 (a third), and lose elsewhere, so that stays with XLA.
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
-# Which of the three kernel taps falls on which of two low-resolution pixels, for even and odd
-# output rows: [phase, low-resolution tap, kernel tap].
-_PHASE_TAPS = (((1, 0, 0), (0, 1, 1)), ((1, 1, 0), (0, 0, 1)))
+# Which of the kernel's taps fall on which of two low-resolution pixels, for even and odd output
+# rows: [phase, low-resolution tap, kernel tap]. An even row sees the pixel before and its own, an
+# odd row its own and the pixel after.
+_NEAREST_TAPS = (((1, 0, 0), (0, 1, 1)), ((1, 1, 0), (0, 0, 1)))
+_TRANSPOSED_TAPS = (((0, 0, 0, 1), (0, 1, 0, 0)), ((0, 0, 1, 0), (1, 0, 0, 0)))
 _SAME: Padding = ((1, 1), (1, 1))
 
 
-def _xla_conv(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(1, 1),
-        padding=padding,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv(x: jax.Array, kernel: jax.Array, padding: Padding = _SAME) -> jax.Array:
     """Convolve with stride 1; differentiable in reverse mode.
 
@@ -37,12 +30,27 @@ def conv(x: jax.Array, kernel: jax.Array, padding: Padding = _SAME) -> jax.Array
 
     Args:
       x: [batch, height, width, channels].
-      kernel: [kernel height, kernel width, channels, features], of x's dtype.
+      kernel: [kernel height, kernel width, channels, features]; cast to x's dtype.
       padding: zeros before and after, by axis; one on every side makes a 3x3 kernel `same`.
 
     Returns:
       [batch, height', width', features].
     """
+    return _conv(x, kernel.astype(x.dtype), padding)
+
+
+def _xla_conv(x: jax.Array, kernel: jax.Array, padding: Padding, stride: int = 1) -> jax.Array:
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(stride, stride),
+        padding=padding,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _conv(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
     return _xla_conv(x, kernel, padding)
 
 
@@ -67,7 +75,7 @@ def _conv_backward(
     return of_input, jax.lax.platform_dependent(x, gradient, cpu=by_matrix_product, default=by_xla)
 
 
-conv.defvjp(_conv_forward, _conv_backward)
+_conv.defvjp(_conv_forward, _conv_backward)
 
 
 def _kernel_gradient(
@@ -101,6 +109,20 @@ def _kernel_gradient(
     return by_tap.reshape(channels, rows, columns, features).transpose(1, 2, 0, 3)
 
 
+def strided_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolve with stride 2, as Keras does with padding "same": zeros below and to the right.
+
+    Args:
+      x: [batch, height, width, channels]; ValueError at trace time for an odd height or width.
+      kernel: [3, 3, channels, features]; cast to x's dtype.
+
+    Returns:
+      [batch, height / 2, width / 2, features].
+    """
+    _check_even(x, "strided_conv")
+    return _xla_conv(x, kernel.astype(x.dtype), ((0, 1), (0, 1)), stride=2)
+
+
 def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolve a nearest 2x up-sampled image with a 3x3 `same` kernel, at the low resolution.
 
@@ -114,19 +136,62 @@ def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
       [batch, 2 * height, 2 * width, features].
     """
+    return _conv_by_phases(x, kernel, _NEAREST_TAPS)
+
+
+def transposed_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Transposed 4x4 convolution with stride 2, as Keras does with padding "same".
+
+    Four is divisible by the stride, so that every output pixel gets as many terms, 2x2; a 3x3
+    kernel draws a checkerboard (Odena et al. 2016, "Deconvolution and checkerboard artifacts").
+
+    Args:
+      x: [batch, height, width, channels].
+      kernel: [4, 4, channels, features], where Keras has [4, 4, features, channels]; cast to x's
+        dtype. Tap [t, u] of pixel [m, n] adds to output pixel [2 * m + t - 1, 2 * n + u - 1].
+
+    Returns:
+      [batch, 2 * height, 2 * width, features].
+    """
+    return _conv_by_phases(x, kernel, _TRANSPOSED_TAPS)
+
+
+def _conv_by_phases(
+    x: jax.Array, kernel: jax.Array, taps: tuple[tuple[tuple[int, ...], ...], ...]
+) -> jax.Array:
+    """Convolve with one 2x2 kernel for each of the four output phases."""
     batch, height, width, channels = x.shape
     features = kernel.shape[-1]
-    taps = jnp.asarray(_PHASE_TAPS, kernel.dtype)
-    folded = jnp.einsum("atu,bsv,uvcf->abtscf", taps, taps, kernel).astype(x.dtype)
+    fold = jnp.asarray(taps, kernel.dtype)
+    folded = jnp.einsum("atu,bsv,uvcf->abtscf", fold, fold, kernel).astype(x.dtype)
     if 4 * features <= channels:
         # One convolution reads the wide input once; with as many features it is slower than four.
         together = folded.transpose(2, 3, 4, 0, 1, 5).reshape(2, 2, channels, 4 * features)
         y = conv(x, together, _SAME).reshape(batch, height + 1, width + 1, 2, 2, features)
-        phases = [[y[:, a : a + height, b : b + width, a, b] for b in (0, 1)] for a in (0, 1)]
-    else:
-        phases = [[conv(x, folded[a, b], ((1 - a, a), (1 - b, b))) for b in (0, 1)] for a in (0, 1)]
-    rows = [jnp.stack(row, axis=3) for row in phases]
-    return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, features)
+        return _interleave(
+            [y[:, a : a + height, b : b + width, a, b] for a in (0, 1) for b in (0, 1)]
+        )
+    return _interleave(
+        [
+            conv(x, folded[a, b], ((1 - a, a), (1 - b, b)))
+            for a, b in ((0, 0), (0, 1), (1, 0), (1, 1))
+        ]
+    )
+
+
+def bilinear_upsample(x: jax.Array) -> jax.Array:
+    """Double height and width of [batch, height, width, channels] by linear interpolation.
+
+    The pixels' centres stay where they are (half-pixel centres, edges repeated), as in Keras'
+    UpSampling2D(interpolation="bilinear"): weights 1/4 and 3/4.
+    """
+    for axis in (1, 2):
+        edges = [(1, 1) if i == axis else (0, 0) for i in range(4)]
+        wider, n = jnp.pad(x, edges, mode="edge"), x.shape[axis]
+        before, after = (jax.lax.slice_in_dim(wider, i, i + n, axis=axis) for i in (0, 2))
+        pairs = jnp.stack([0.25 * before + 0.75 * x, 0.75 * x + 0.25 * after], axis + 1)
+        x = pairs.reshape(*x.shape[:axis], 2 * n, *x.shape[axis + 1 :])
+    return x
 
 
 def max_pool(x: jax.Array) -> jax.Array:
@@ -135,7 +200,50 @@ def max_pool(x: jax.Array) -> jax.Array:
     The gradient of equal values is shared; XLA's reduce_window would give it to the first.
     Raises ValueError at trace time for an odd height or width.
     """
-    if x.shape[1] % 2 or x.shape[2] % 2:
-        raise ValueError(f"max_pool halves height and width; {x.shape[1:3]} has an odd one")
+    _check_even(x, "max_pool")
     rows = jnp.maximum(x[:, ::2], x[:, 1::2])
     return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
+
+
+def max_positions(x: jax.Array) -> jax.Array:
+    """Where the maximum of each 2x2 window is: the switches of `max_unpool`.
+
+    Args:
+      x: [batch, height, width, channels]; ValueError at trace time for an odd height or width.
+
+    Returns:
+      [batch, height / 2, width / 2, channels] uint8: 0 top left, 1 top right, 2 bottom left,
+      3 bottom right; the first of equals.
+    """
+    peak = max_pool(x)
+    first, second, third = (x[:, ::2, ::2], x[:, ::2, 1::2], x[:, 1::2, ::2])
+    position = jnp.where(third == peak, 2, 3)
+    position = jnp.where(second == peak, 1, position)
+    return jnp.where(first == peak, 0, position).astype(jnp.uint8)
+
+
+def max_unpool(x: jax.Array, switches: jax.Array) -> jax.Array:
+    """Put every value at its place in a 2x2 window of zeros (Zeiler et al. 2011).
+
+    Args:
+      x: [batch, height, width, channels].
+      switches: as `max_positions` gives them; ValueError at trace time where not of x's shape.
+
+    Returns:
+      [batch, 2 * height, 2 * width, channels].
+    """
+    if switches.shape != x.shape:
+        raise ValueError(f"max_unpool has values {x.shape} and switches {switches.shape}")
+    return _interleave([jnp.where(switches == place, x, 0) for place in range(4)])
+
+
+def _interleave(corners: Sequence[jax.Array]) -> jax.Array:
+    """Weave the four phases of an image, top left, top right, bottom left, bottom right."""
+    batch, height, width, channels = corners[0].shape
+    rows = [jnp.stack(corners[:2], axis=3), jnp.stack(corners[2:], axis=3)]
+    return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, channels)
+
+
+def _check_even(x: jax.Array, name: str) -> None:
+    if x.shape[1] % 2 or x.shape[2] % 2:
+        raise ValueError(f"{name} halves height and width; {x.shape[1:3]} has an odd one")

@@ -1,72 +1,157 @@
-"""Convolution blocks with Keras 2's constants."""
+"""What encoders and decoders are made of: convolution blocks in a style, with Keras' constants."""
 
-from collections.abc import Sequence
+import functools
+import math
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
+from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
-from vocjax.models.convolution import conv, upsample_conv
+from vocjax.models.convolution import (
+    bilinear_upsample,
+    conv,
+    strided_conv,
+    transposed_conv,
+    upsample_conv,
+)
 
 INITIALIZERS = {
-    "glorot_uniform": nn.initializers.glorot_uniform(),  # Keras 2's default
+    "glorot_uniform": nn.initializers.glorot_uniform(),  # Keras' default
     "lecun_normal": nn.initializers.lecun_normal(),  # Flax's default
     "he_normal": nn.initializers.he_normal(),
+    "zeros": nn.initializers.zeros_init(),  # of the last convolution in a residual sum
+}
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": nn.relu,
+    "leaky_relu": functools.partial(nn.leaky_relu, negative_slope=0.2),  # Keras 3's slope
+    "elu": nn.elu,
+    "gelu": functools.partial(nn.gelu, approximate=False),
+    "silu": nn.silu,
+    "tanh": nn.tanh,
+}
+NORMS = ("none", "batch", "group")
+DOWNSAMPLINGS = ("pool", "stride")
+UPSAMPLINGS = ("nearest", "bilinear", "transposed", "unpool")
+
+# How a convolution changes the size of its input, and the side of its kernel.
+CONVOLUTIONS: dict[str, tuple[Callable[[jax.Array, jax.Array], jax.Array], int]] = {
+    "same": (conv, 3),
+    "stride": (strided_conv, 3),
+    "nearest": (upsample_conv, 3),
+    "bilinear": (lambda x, kernel: conv(bilinear_upsample(x), kernel), 3),
+    "transposed": (transposed_conv, 4),
 }
 
 
-def kernel_initializer(name: str) -> nn.initializers.Initializer:
-    """Return the kernel initialiser of that name; `UserError` names the choices."""
-    if name not in INITIALIZERS:
+class Style(NamedTuple):
+    """How an encoder or a decoder is made, but for its widths; the defaults are the study's.
+
+    - `activation`: relu, leaky_relu (slope .2), elu, gelu (exact), silu or tanh;
+    - `norm`, after the activation: none, batch, or group (Wu & He 2018), of gcd(8, features)
+      groups, which takes every image's mean and scale out of the code, too;
+    - `dropout`: the share of features dropped after each norm, in [0, 1);
+    - `residual`: the residual blocks after the convolution of each stage;
+    - `downsample`: pool (2x2 maximum before a convolution) or stride (of 2, in it);
+    - `upsample`, with or before a convolution: nearest, bilinear, transposed (4x4, stride 2), or
+      unpool (each value goes where the encoder's maximum was; only with pool);
+    - `kernel_init`: glorot_uniform, lecun_normal or he_normal;
+    - `dtype` of the computation; parameters are float32.
+    """
+
+    activation: str = "relu"
+    norm: str = "none"
+    dropout: float = 0.0
+    residual: int = 0
+    downsample: str = "pool"
+    upsample: str = "nearest"
+    kernel_init: str = "glorot_uniform"
+    dtype: DTypeLike = jnp.float32
+
+
+STYLE_FIELDS = tuple(field for field in Style._fields if field != "dtype")  # of a config's `model`
+
+
+def study_style() -> dict[str, object]:
+    """Return the study's style as fields for a config's `model`, so that they can be overridden."""
+    return {field: getattr(Style(), field) for field in STYLE_FIELDS}
+
+
+def style_of(model: ConfigDict, dtype: DTypeLike) -> Style:
+    """Return the style that a config's `model` describes; fields that it lacks are the study's.
+
+    Raises `UserError` for a value that is none of a field's choices, and for unpool with stride.
+    """
+    style = Style(**{field: model[field] for field in STYLE_FIELDS if field in model}, dtype=dtype)
+    for field, choices in (
+        ("activation", ACTIVATIONS),
+        ("norm", NORMS),
+        ("downsample", DOWNSAMPLINGS),
+        ("upsample", UPSAMPLINGS),
+    ):
+        _check_choice(field, field, getattr(style, field), choices)
+    kernel_initializer(style.kernel_init)
+    if not 0 <= style.dropout < 1:
+        raise UserError(f"model.dropout is {style.dropout}; it must be in [0, 1), 0 for off.")
+    if type(style.residual) is not int or style.residual < 0:
         raise UserError(
-            f"there is no kernel initialiser {name!r}; model.kernel_init is one of "
-            f"{', '.join(INITIALIZERS)}."
+            f"model.residual is {style.residual!r}; it is the number of residual blocks of each "
+            "stage, 0 or more."
         )
+    if style.upsample == "unpool" and style.downsample != "pool":
+        raise UserError(
+            f"model.upsample is 'unpool' and model.downsample {style.downsample!r}; unpooling puts "
+            "values back where max-pooling found them: set model.downsample to 'pool', or "
+            "model.upsample to nearest, bilinear or transposed."
+        )
+    return style
+
+
+def kernel_initializer(name: str) -> nn.initializers.Initializer:
+    """Return the kernel initialiser that a config names; `UserError` names the choices."""
+    choices = [
+        choice for choice in INITIALIZERS if choice != "zeros"
+    ]  # a net of zeros never learns
+    _check_choice("kernel_init", "kernel initialiser", name, choices)
     return INITIALIZERS[name]
 
 
 class Conv(nn.Module):
-    """A 3x3 `same` convolution with bias, after nearest 2x up-sampling where asked.
+    """A convolution with bias that keeps, halves ("stride") or doubles its input's size.
 
-    Parameters `kernel` [3, 3, channels, features] and `bias` [features] are float32; the
-    computation runs in `dtype`.
+    Parameters `kernel` [3, 3, channels, features], 4x4 where `sampling` is "transposed", and `bias`
+    [features] are float32; the computation runs in `dtype`.
     """
 
     features: int
-    upsample: bool = False
+    sampling: str = "same"
     kernel_init: str = "glorot_uniform"
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[batch, height, width, channels] to [batch, height', width', features]."""
-        kernel = self.param(
-            "kernel",
-            kernel_initializer(self.kernel_init),
-            (3, 3, x.shape[-1], self.features),
-            jnp.float32,
-        )
+        convolve, side = CONVOLUTIONS[self.sampling]
+        shape = (side, side, x.shape[-1], self.features)
+        kernel = self.param("kernel", INITIALIZERS[self.kernel_init], shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
-        x = x.astype(self.dtype)
-        y = upsample_conv(x, kernel) if self.upsample else conv(x, kernel.astype(self.dtype))
-        return y + bias.astype(self.dtype)
+        return convolve(x.astype(self.dtype), kernel) + bias.astype(self.dtype)
 
 
 class ConvBlock(nn.Module):
-    """Convolution and relu, then batch norm and dropout where asked (the study's run 5).
+    """A stage: convolution, activation, norm and dropout (the study's run 5), residual blocks.
 
     Batch norm has Keras 2's constants (momentum .99, epsilon 1e-3); padded examples take no part
-    in its statistics.
+    in its statistics. Group norm has the same epsilon, Keras 3's.
     """
 
     features: int
-    upsample: bool = False
-    batch_norm: bool = False
-    dropout: float = 0.0
-    kernel_init: str = "glorot_uniform"
-    dtype: DTypeLike = jnp.float32
+    sampling: str = "same"
+    style: Style = Style()
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None = None) -> jax.Array:
@@ -74,15 +159,57 @@ class ConvBlock(nn.Module):
 
         `valid` [batch] is 0 for the padded examples of a partial batch.
         """
-        x = nn.relu(Conv(self.features, self.upsample, self.kernel_init, self.dtype)(x))
-        if self.batch_norm:
-            mask = None if valid is None else (valid > 0)[:, None, None, None]
-            x = nn.BatchNorm(
-                use_running_average=not train, momentum=0.99, epsilon=1e-3, dtype=self.dtype
-            )(x, mask=mask)
-        if self.dropout:
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        style = self.style
+        x = Conv(self.features, self.sampling, style.kernel_init, style.dtype)(x)
+        x = _normalise(ACTIVATIONS[style.activation](x), style, train, valid)
+        if style.dropout:
+            x = nn.Dropout(style.dropout, deterministic=not train)(x)
+        for _ in range(style.residual):
+            x = ResidualBlock(style)(x, train=train, valid=valid)
         return x
+
+
+class ResidualBlock(nn.Module):
+    """Twice norm, activation and 3x3 convolution, added to the input.
+
+    Pre-activation as in He et al. 2016, "Identity mappings in deep residual networks"; dropout
+    between the two convolutions as in Zagoruyko & Komodakis 2016, "Wide residual networks".
+    """
+
+    style: Style
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None = None) -> jax.Array:
+        """[batch, height, width, features] to the same shape; `valid` as in `ConvBlock`."""
+        style, y = self.style, x
+        for index in (0, 1):
+            y = ACTIVATIONS[style.activation](_normalise(y, style, train, valid))
+            if index and style.dropout:
+                y = nn.Dropout(style.dropout, deterministic=not train)(y)
+            y = Conv(x.shape[-1], "same", style.kernel_init, style.dtype)(y)
+        return x + y
+
+
+def _normalise(x: jax.Array, style: Style, train: bool, valid: jax.Array | None) -> jax.Array:
+    """Apply the style's norm, as a submodule of the module that is being called."""
+    if style.norm == "batch":
+        mask = None if valid is None else (valid > 0)[:, None, None, None]
+        return nn.BatchNorm(
+            use_running_average=not train, momentum=0.99, epsilon=1e-3, dtype=style.dtype
+        )(x, mask=mask)
+    if style.norm == "group":
+        return nn.GroupNorm(math.gcd(8, x.shape[-1]), epsilon=1e-3, dtype=style.dtype)(x)
+    return x
+
+
+def check_fields(model: ConfigDict, fields: Sequence[str]) -> None:
+    """Raise `UserError` unless a config's `model` has only `fields`, its name and kernel_init."""
+    known = {"name", "kernel_init", *fields}
+    if unknown := sorted(set(model) - known):
+        raise UserError(
+            f"the config has {', '.join(f'model.{field}' for field in unknown)}, which "
+            f"{model.name} does not know; remove or rename: it takes {', '.join(sorted(known))}."
+        )
 
 
 def check_widths(field: str, widths: Sequence[int]) -> None:
@@ -101,4 +228,11 @@ def check_poolable(size: int, pools: int) -> None:
         raise UserError(
             f"data.size={size} can't be halved {pools} times; the nearest sizes that can are "
             f"{nearest} (multiples of {step})."
+        )
+
+
+def _check_choice(field: str, what: str, name: str, choices: Collection[str]) -> None:
+    if name not in choices:
+        raise UserError(
+            f"there is no {what} {name!r}; model.{field} is one of {', '.join(choices)}."
         )

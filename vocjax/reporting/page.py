@@ -4,7 +4,7 @@ import base64
 import errno
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -16,29 +16,27 @@ from matplotlib.figure import Figure
 
 from vocjax import figures
 from vocjax.errors import UserError
-from vocjax.runs import TASKS, Run, counted, joined, lookup, read_runs
+from vocjax.reporting import classification, hover, reconstruction, segmentation
+from vocjax.reporting.hover import Scatter
+from vocjax.reporting.table import MISSING, in_order, results_table
+from vocjax.runs import TASKS, Run, by_data, counted, joined, lookup, read_runs, replicates
 
-Draw = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], dict[str, Figure]]
+Drawn = Mapping[str, Figure | Scatter]
+Draw = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], Drawn]
 
-# In the order of the columns: how a metric is called, where better lies, and its digits. A metric
-# that isn't here follows under its own name.
-METRICS = {
-    "mse": ("MSE", "↓", ".4f"),
-    "mae": ("MAE", "↓", ".3f"),
-    "psnr": ("PSNR, dB", "↑", ".2f"),
-    "log_loss": ("log loss", "↓", ".3f"),
-    "elementwise_accuracy": ("element-wise accuracy", "↑", ".3f"),
-    "argmax_accuracy": ("argmax accuracy", "↑", ".3f"),
-    "exact_match": ("exact match", "↑", ".3f"),
-    "soft_dice": ("soft Dice", "↑", ".3f"),
-    "soft_iou": ("soft IoU", "↑", ".3f"),
-    "hard_dice": ("hard Dice", "↑", ".3f"),
-    "iou": ("IoU, data set", "↑", ".3f"),
-    "pixel_accuracy": ("pixel accuracy", "↑", ".3f"),
-    "loss": ("loss", "↓", ".4f"),
+FIGURES: Mapping[str, Draw] = {
+    "reconstruction": reconstruction.figures,
+    "classification": classification.figures,
+    "segmentation": segmentation.figures,
 }
+# Pictures of several runs together.
+COMPARISONS: Mapping[str, Callable[[Sequence[Run], Sequence[Mapping[str, Any]]], Drawn]] = {
+    "reconstruction": reconstruction.comparison,
+}
+
 NOTES = {
-    "reconstruction": "Images through a code and back. Errors are those of intensities in [0, 1].",
+    "reconstruction": "Images through a code and back. Errors are those of intensities in [0, 1], "
+    "each image's own, averaged; PSNR too, beside that of the data set's MSE.",
     "classification": "Which classes an image shows. Element-wise accuracy counts every class of "
     "every image by itself, exact match the images of which all classes are right, and argmax "
     "accuracy those whose likeliest class is present. The log loss is in nats.",
@@ -46,14 +44,14 @@ NOTES = {
     "ones from probabilities and hard ones from decisions; the IoU of the data set is that of the "
     "foreground, from one confusion matrix over all pixels.",
 }
-SPLITS = ("train", "val")
-MISSING = "\N{EN DASH}"
 
 
 def write_report(
     directories: Sequence[Path],
     output: Path,
-    figures_of: Callable[[str], Draw] | None = None,
+    *,
+    without_pictures: Sequence[Path] = (),
+    figures_of: Mapping[str, Draw] = FIGURES,
 ) -> None:
     """Write the report of some runs: one HTML file that needs nothing beside it.
 
@@ -62,21 +60,19 @@ def write_report(
     Args:
         directories: run directories, or folders of run directories (`runs.read_runs`).
         output: the HTML file; its folder is made if it isn't there.
-        figures_of: task name -> the function that draws that task's samples; `vocjax.tasks` has
-            the default.
+        without_pictures: more of them, which stand in tables and comparisons alone.
+        figures_of: task name -> the function that draws that task's samples.
 
     Raises:
         UserError: a directory is no run, a run is broken, or the output can't be written.
     """
-    if figures_of is None:
-        # Here, because it brings JAX with it, which nothing else on this page needs.
-        from vocjax import tasks
-
-        figures_of = tasks.figures_of
     here = resources.files("vocjax.reporting")
     study = json.loads(here.joinpath("study.json").read_text(encoding="utf-8"))
     template = here.joinpath("template.html").read_text(encoding="utf-8")
-    page = render(read_runs(directories), study, template, figures_of)
+    runs = read_runs([*directories, *without_pictures])
+    plain = {run.directory for run in read_runs(without_pictures)} if without_pictures else set()
+    pictured = [run for run in runs if run.directory not in plain]
+    page = render(runs, pictured, study, template, figures_of)
     try:
         _replace(output, page)
     except OSError as error:
@@ -100,14 +96,16 @@ def _replace(path: Path, text: str) -> None:
 
 def render(
     runs: Sequence[Run],
+    pictured: Sequence[Run],
     study: Mapping[str, Any],
     template: str,
-    figures_of: Callable[[str], Draw],
+    figures_of: Mapping[str, Draw],
 ) -> str:
     """The page of some runs as HTML text: the same runs give the same text.
 
     Args:
         runs: what the report tells of, in the order of its rows.
+        pictured: those of them that have pictures; of several seeds the first is drawn.
         study: `study.json`: for each task the study's rows and what they were measured on.
         template: `template.html`, with places for `summary`, `navigation` and `sections`.
         figures_of: task name -> the function that draws that task's samples.
@@ -117,10 +115,13 @@ def render(
     for task in TASKS:
         members = [run for run in runs if run.task == task]
         if members:
-            pictures = "".join(_pictures(run, figures_of(task)) for run in members)
+            rows = study[task]["rows"]
+            drawn = [seeds[0] for seeds in replicates([r for r in members if r in pictured])]
+            pictures = _comparisons(members, rows)
+            pictures += "".join(_pictures(run, figures_of[task]) for run in drawn)
             sections.append(
                 f'<section id="{task}"><h2>{task.capitalize()}</h2><p>{NOTES[task]}</p>'
-                f"{_table(members, study[task]['rows'], anchors)}"
+                f"{results_table(members, rows, anchors)}"
                 f"{_study_note(members, study[task]['data'], study['source'])}{pictures}</section>"
             )
             links.append(f'<a href="#{task}">{task.capitalize()}</a>')
@@ -146,100 +147,6 @@ def _summary(runs: Sequence[Run]) -> str:
     return f"<p>{escape(facts)}</p>"
 
 
-def _table(
-    runs: Sequence[Run], study: Sequence[Mapping[str, Any]], anchors: Mapping[Path, str]
-) -> str:
-    """Runs and baselines, a group of rows for each kind of data; then the study's rows."""
-    metrics = _in_order(
-        name
-        for splits in [*(run.results or {} for run in runs), *study]
-        for split in SPLITS
-        for name in splits.get(split) or {}
-    )
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        fingerprint = lookup(run.provenance, "dataset", "fingerprint") or ""
-        groups.setdefault(joined(run.data, fingerprint[:8], by=" · "), []).append(run)
-    bodies = []
-    for data, members in groups.items():
-        rows = [_run_row(run, metrics, anchors[run.directory]) for run in members]
-        rows += _baseline_rows(members, metrics)
-        bodies.append(f"<tbody>{_group(escape(data), metrics)}{''.join(rows)}</tbody>")
-    rows = [_row(escape(r["name"]), escape(r["setting"]), _cells(r, metrics)) for r in study]
-    title = "The study's own figures <b class='tag'>study, slides</b>"
-    bodies.append(f'<tbody class="study">{_group(title, metrics)}{"".join(rows)}</tbody>')
-    labels = ["&nbsp;".join(METRICS.get(name, (escape(name),))[:2]) for name in metrics]
-    head = "".join(f'<th scope="col">{label}</th>' for label in labels)
-    return (
-        '<div class="scroll" role="region" tabindex="0" aria-label="Results"><table>'
-        f'<thead><tr><th scope="col">Run</th><th scope="col">Split</th>{head}</tr></thead>'
-        f"{''.join(bodies)}</table></div>"
-        f'<p class="note">↓ less is better, ↑ more is better, {MISSING} not known. Runs have the '
-        "values after their last epoch. A loss compares only with losses of its own kind.</p>"
-    )
-
-
-def _in_order(names: Iterable[str]) -> list[str]:
-    present = dict.fromkeys(names)
-    return [name for name in METRICS if name in present] + [n for n in present if n not in METRICS]
-
-
-def _group(title: str, metrics: Sequence[str]) -> str:
-    width = len(metrics) + 2
-    return f'<tr><th scope="rowgroup" colspan="{width}"><span>{title}</span></th></tr>'
-
-
-def _run_row(run: Run, metrics: Sequence[str], anchor: str) -> str:
-    name = f'<a href="#{anchor}">{escape(run.name)}</a>'
-    if run.results is not None:
-        lines = _cells(run.results, metrics)
-    else:
-        lines = [f'<td class="split" colspan="{len(metrics) + 1}">{escape(run.outcome)}</td>']
-    return _row(name, escape(run.setting), lines)
-
-
-def _baseline_rows(runs: Sequence[Run], metrics: Sequence[str]) -> list[str]:
-    """The trivial baselines: once where the runs agree, by run where they don't."""
-    found: dict[str, dict[tuple[str, ...], list[str]]] = {}
-    # Runs on the same data share every value but the loss, which each defines for itself.
-    shared = ["" if name == "loss" else name for name in metrics]
-    for run in runs:
-        for name, splits in (lookup(run.results, "baselines") or {}).items():
-            rows = found.setdefault(name, {})
-            rows.setdefault(tuple(_cells(splits, shared)), []).append(run.name)
-    tag = '<b class="tag">baseline</b>'
-    return [
-        _row(escape(name), tag + (escape(f" of {joined(*names)}") if len(rows) > 1 else ""), cells)
-        for name, rows in found.items()
-        for cells, names in rows.items()
-    ]
-
-
-def _row(name: str, setting: str, lines: Sequence[str]) -> str:
-    """Table rows that share one label, from HTML."""
-    label = f'{name}<span class="setting">{setting}</span>'
-    label = f'<th scope="row" rowspan="{len(lines)}">{label}</th>'
-    return f'<tr class="first">{label}' + "</tr><tr>".join(lines) + "</tr>"
-
-
-def _cells(splits: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
-    """A line of cells for each split that has values, or one line without any."""
-    known = {split: splits[split] for split in SPLITS if splits.get(split)} or {MISSING: {}}
-    return [
-        f'<td class="split">{split}</td>'
-        + "".join(f"<td>{_value(values.get(name), name)}</td>" for name in metrics)
-        for split, values in known.items()
-    ]
-
-
-def _value(value: Any, metric: str) -> str:
-    if value is None:
-        return MISSING
-    if isinstance(value, int | float):
-        return format(value, METRICS[metric][2] if metric in METRICS else ".4g")
-    return escape(str(value))  # the study's, with the digits that it printed
-
-
 def _study_note(runs: Sequence[Run], data: str, source: str) -> str:
     other = dict.fromkeys(run.dataset for run in runs if not run.is_full_voc2009)
     warning = (
@@ -251,35 +158,65 @@ def _study_note(runs: Sequence[Run], data: str, source: str) -> str:
     return f'<p class="note">{warning}Study: {escape(data)} {escape(source)}</p>'
 
 
+def _comparisons(runs: Sequence[Run], study: Sequence[Mapping[str, Any]]) -> str:
+    compare = COMPARISONS.get(runs[0].task)
+    if compare is None:
+        return ""
+    drawn = {
+        f"{title} ({data})": figure
+        for data, members in by_data(runs).items()
+        for title, figure in compare(members, study).items()
+    }
+    return "".join(f"<figure>{_drawn(figure, title)}</figure>" for title, figure in drawn.items())
+
+
 def _pictures(run: Run, draw: Draw) -> str:
     """A run's learning curves, where it has epochs; its task's figures, where it has samples."""
     best = lookup(run.results, "best", "epoch")
     # A picture for each metric: on a phone they stand below each other.
     curves = [
-        _image(figures.learning_curves(run.epochs, [name], best), f"{run.name}: {name} by epoch")
+        _image(
+            figures.learning_curves(run.epochs, [name], best, _levels(run, name)),
+            f"{run.name}: {name} by epoch",
+        )
         for name in _curves(run.epochs)
     ]
     blocks = []
     if curves:
         chosen = f"best {lookup(run.results, 'best', 'metric')} on val at epoch {best}"
-        caption = joined("Learning curves", chosen if best is not None else "")
+        dotted = "dotted: PCA with as many numbers" if _levels(run, "mse") else ""
+        caption = joined("Learning curves", chosen if best is not None else "", dotted)
         blocks.append(f'<div class="panels">{"".join(curves)}</div>{_caption(caption)}')
     for title, figure in (draw(run.samples, run.config) if run.samples else {}).items():
-        blocks.append(_image(figure, f"{run.name}: {title}") + _caption(title))
+        blocks.append(_drawn(figure, title, f"{run.name}: "))
     body = "".join(f"<figure>{block}</figure>" for block in blocks)
     return f"<h3>{escape(run.name)}</h3>{body}" if body else ""
 
 
+def _levels(run: Run, metric: str) -> dict[str, float]:
+    """What PCA with as many numbers reaches on each split."""
+    splits = lookup(run.results, "baselines", "PCA of the code's size") or {}
+    return {split: values[metric] for split, values in splits.items() if metric in values}
+
+
+def _drawn(figure: Figure | Scatter, title: str, run: str = "") -> str:
+    if isinstance(figure, Scatter):
+        return hover.to_html(figure) + _caption(title)
+    return _image(figure, run + title) + _caption(title)
+
+
 def _curves(epochs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The loss, and the first metric that is not the loss under another name."""
-    names = _in_order(name for epoch in epochs for name in epoch.get("val") or {})
+    names = in_order(name for epoch in epochs for name in epoch.get("val") or {})
 
     def is_loss(name: str) -> bool:
         pairs = [(lookup(e, "val", name), lookup(e, "val", "loss")) for e in epochs]
         known = [pair for pair in pairs if None not in pair]
         return bool(known) and all(math.isclose(*pair, rel_tol=1e-3) for pair in known)
 
-    return [n for n in names if n == "loss"] + [n for n in names if not is_loss(n)][:1]
+    inspected = in_order(name for epoch in epochs for name in epoch.get("model") or {})
+    first = [n for n in names if not is_loss(n)][:1]
+    return [n for n in names if n == "loss"] + (inspected[:1] or first)
 
 
 def _image(figure: Figure, description: str) -> str:

@@ -1,11 +1,8 @@
-"""The three tasks. Each module has `make_task(config)` and `figures(samples, config)`."""
+"""The three tasks. Each module has `make_task(config)` and `describe(outputs, ...)`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import ModuleType
-from typing import Any
 
-import numpy as np
-from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
@@ -33,10 +30,3 @@ def make_task(config: ConfigDict) -> Task:
             f"the config of {config.task} with model {config.model.name!r} lacks the field "
             f"{field!r}; the files in configs/ show which belong together."
         ) from error
-
-
-def figures_of(
-    task_name: str,
-) -> Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], dict[str, Figure]]:
-    """Return the function that draws a task's kept arrays."""
-    return TASKS[task_name].figures

@@ -6,15 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from vocjax import figures as draw
 from vocjax import losses, metrics
 from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
 from vocjax.models.autoencoder import Encoder
 from vocjax.models.classifier import Classifier
+from vocjax.models.layers import STYLE_FIELDS, check_fields, style_of
 from vocjax.tasks.task import (
     Baseline,
     Batch,
@@ -23,8 +22,8 @@ from vocjax.tasks.task import (
     applier,
     check_encoder,
     compute_dtype,
-    group_by_class,
     initializer,
+    summed,
 )
 
 
@@ -33,19 +32,11 @@ def make_task(config: ConfigDict) -> Task:
     columns = jnp.asarray(class_columns(config.data.classes))
     if columns.size < 2:
         raise UserError("data.classes must name at least two classes to tell apart.")
-    if config.model.name != "classifier":
-        raise UserError(f"model.name is {config.model.name!r}; classification has classifier.")
     if config.loss.name != "binary_cross_entropy":
         raise UserError(
             f"loss.name is {config.loss.name!r}; classification has binary_cross_entropy."
         )
-    check_encoder(config)
-    encoder = Encoder(
-        tuple(config.model.encoder),
-        kernel_init=config.model.kernel_init,
-        dtype=compute_dtype(config),
-    )
-    model = Classifier(encoder, columns.size, config.model.kernel_init)
+    model = build_model(config)
 
     def target(batch: Batch) -> tuple[jax.Array, jax.Array]:
         states = batch["labels"][:, columns]
@@ -84,8 +75,19 @@ def make_task(config: ConfigDict) -> Task:
         metrics=measure,
         summary=lambda sums: {name: metrics.value(s) for name, s in sums.items()},
         keep=keep,
-        baselines={"majority class (frequency)": Baseline(class_sums, class_frequency)},
+        baselines={"majority class (frequency)": Baseline(summed(class_sums), class_frequency)},
     )
+
+
+def build_model(config: ConfigDict) -> Classifier:
+    """Return the classifier that `config.model` describes."""
+    model = config.model
+    if model.name != "classifier":
+        raise UserError(f"model.name is {model.name!r}; classification has classifier.")
+    check_encoder(config)
+    check_fields(model, ("encoder", *(field for field in STYLE_FIELDS if field != "upsample")))
+    encoder = Encoder(tuple(model.encoder), style_of(model, compute_dtype(config)))
+    return Classifier(encoder, len(config.data.classes), model.kernel_init)
 
 
 def keep(outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
@@ -103,15 +105,3 @@ def describe(
     probability = np.exp(-np.logaddexp(0, -outputs["logits"].astype(np.float64)))
     classes = config["data"]["classes"]
     return {name: float(p) for name, p in zip(classes, probability, strict=True)}, None
-
-
-def figures(samples: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, Figure]:
-    """Draw the study's plot 6: the predicted probability of each image's true class."""
-    classes = tuple(config["data"]["classes"])
-    groups = group_by_class(samples["val/labels"], class_columns(classes))
-    probability = samples["val/probability"][np.arange(len(groups)), groups]
-    return {
-        "Probability of the true class, validation": draw.probability_bars(
-            probability, groups, classes
-        )
-    }

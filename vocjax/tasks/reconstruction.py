@@ -1,21 +1,22 @@
 """Task 1: reconstruct an image from a short code; PCA, linear and convolutional autoencoders."""
 
-from collections.abc import Mapping
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from matplotlib.figure import Figure
+from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 
-from vocjax import figures as draw
 from vocjax import losses, metrics
-from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
-from vocjax.models import pca
-from vocjax.models.autoencoder import ConvAutoencoder, Decoder, Encoder, LinearAutoencoder
+from vocjax.models import dct, linear, pca, transform
+from vocjax.models.autoencoder import ConvAutoencoder, encoder_and_decoder
+from vocjax.models.layers import check_fields
 from vocjax.tasks.task import (
     Baseline,
     Batch,
@@ -24,35 +25,57 @@ from vocjax.tasks.task import (
     Variables,
     applier,
     check_encoder_and_decoder,
+    codec_of,
     compute_dtype,
-    group_by_class,
     image_shape,
     initializer,
+    summed,
 )
 
-LOSSES = {"mse": losses.mse, "mae": losses.mae}
+LOSSES = {"mse": losses.mse, "mae": losses.mae, "ssim": losses.dissimilarity}
+PCA, DCT = "PCA of the code's size", "DCT of the code's size"
+THUMBNAIL = 40  # pixels
+PICTURED = 8  # components that are kept to be drawn
 
 
 def build_model(config: ConfigDict) -> nn.Module:
     """Return the autoencoder that `config.model` describes."""
     shape, dtype = image_shape(config), compute_dtype(config)
     model = config.model
-    if model.name in ("pca", "linear_autoencoder") and model.components < 1:
-        raise UserError(f"model.components is {model.components}; it must be at least 1.")
+    if model.name in ("pca", "linear_autoencoder"):
+        check_fields(model, ("components", {"pca": "solver"}.get(model.name, "tied")))
+        if model.components < 1:
+            raise UserError(f"model.components is {model.components}; it must be at least 1.")
     if model.name == "pca":
         return pca.PCA(model.components, shape)
     if model.name == "linear_autoencoder":
-        return LinearAutoencoder(model.components, shape, model.kernel_init, dtype)
+        return linear.LinearAutoencoder(
+            model.components, shape, model.tied, model.kernel_init, dtype
+        )
     if model.name == "autoencoder":
         check_encoder_and_decoder(config)
-        shared = {"kernel_init": model.kernel_init, "dtype": dtype}
-        return ConvAutoencoder(
-            Encoder(tuple(model.encoder), **shared),
-            Decoder(tuple(model.decoder), config.data.channels, **shared),
-        )
+        return ConvAutoencoder(*encoder_and_decoder(model, config.data.channels, dtype))
+    if model.name == "transform_autoencoder":
+        return _transform_autoencoder(config, dtype)
     raise UserError(
-        f"model.name is {model.name!r}; reconstruction has pca, linear_autoencoder, autoencoder."
+        f"model.name is {model.name!r}; reconstruction has pca, linear_autoencoder, autoencoder, "
+        "transform_autoencoder."
     )
+
+
+def _transform_autoencoder(config: ConfigDict, dtype: DTypeLike) -> nn.Module:
+    fields = ("components", "width", "encoder_blocks", "decoder_blocks", "patch")
+    check_fields(config.model, fields)
+    shape, values = image_shape(config), {field: config.model[field] for field in fields}
+    for field, value in values.items():
+        least = 0 if field.endswith("blocks") else 1
+        if value < least:
+            raise UserError(f"model.{field} is {value}; it must be at least {least}.")
+    if config.data.size % config.model.patch:
+        raise UserError(
+            f"data.size={config.data.size} is no multiple of model.patch={config.model.patch}."
+        )
+    return transform.TransformAutoencoder(image_shape=shape, dtype=dtype, **values)
 
 
 def make_task(config: ConfigDict) -> Task:
@@ -60,39 +83,119 @@ def make_task(config: ConfigDict) -> Task:
     model = build_model(config)
     if config.loss.name not in LOSSES:
         raise UserError(f"loss.name is {config.loss.name!r}; it is one of {', '.join(LOSSES)}.")
-    loss = LOSSES[config.loss.name]
-
-    def fit(images: jax.Array) -> Variables:
-        state = pca.fit(images.reshape(images.shape[0], -1), config.model.components)
-        return {"params": dict(state._asdict()), "batch_stats": {}}
-
+    if unknown := set(config.loss) - {"name", "noise"}:
+        raise UserError(f"loss has no field {', '.join(sorted(unknown))}; it has name and noise.")
+    if config.loss.name == "ssim" and config.data.size < losses.SSIM_WINDOW:
+        raise UserError(
+            f"data.size is {config.data.size}; the loss ssim needs {losses.SSIM_WINDOW} pixels."
+        )
+    loss, codec = LOSSES[config.loss.name], codec_of(model, config)
+    noise = config.loss.get("noise", 0.0)
+    if noise < 0:
+        raise UserError(f"loss.noise is {noise}; it must be at least 0, 0 for none.")
+    is_pca = config.model.name == "pca"
+    if is_pca and config.epochs:
+        raise UserError(f"epochs is {config.epochs}; PCA has a closed form: set it to 0.")
+    baselines = {
+        "mean image": Baseline(summed(_image_sum), _mean_image),
+        PCA: Baseline(functools.partial(fit_pca, codec.numbers), _linear(pca)),
+        DCT: Baseline(functools.partial(fit_dct, codec.numbers), _linear(dct)),
+    }
+    if is_pca:
+        del baselines[PCA]
     return Task(
         init=initializer(model, config),
-        fit=fit if config.model.name == "pca" else None,
-        apply=applier(model, ("image", "code")),
+        fit=fitter(config, codec.numbers),
+        apply=denoising(applier(model, ("image", "code")), noise),
         loss=lambda outputs, batch: loss(outputs["image"], batch["image"]),
         metrics=measure,
-        summary=lambda sums: {name: metrics.value(s) for name, s in sums.items()},
+        summary=summary,
         keep=keep,
-        baselines={"mean image": Baseline(_image_sum, _mean_image)},
+        baselines=baselines,
+        codec=codec,
+        inspect=INSPECTIONS.get(config.model.name),
     )
 
 
+def fitter(
+    config: ConfigDict, numbers: int
+) -> Callable[[Variables, Iterator[Batch]], Variables] | None:
+    """Return the closed form of a model, or of the part of it that has one; else None."""
+    if config.model.name == "pca":
+        if config.model.solver not in SOLVERS:
+            raise UserError(
+                f"model.solver is {config.model.solver!r}; it is one of {', '.join(SOLVERS)}."
+            )
+        solve = SOLVERS[config.model.solver]
+
+        def fit(variables: Variables, batches: Iterator[Batch]) -> Variables:
+            return variables | {"params": solve(batches, numbers)._asdict()}
+
+        return fit
+    if config.model.name == "transform_autoencoder":
+        return lambda variables, batches: transform.with_code(variables, fit_dct(numbers, batches))
+    return None
+
+
+def denoising(
+    apply: Callable[..., tuple[Outputs, Any]], deviation: float
+) -> Callable[..., tuple[Outputs, Any]]:
+    """Add Gaussian noise to what a model sees in training; its target stays clean.
+
+    Source: Vincent et al. 2008, "Extracting and composing robust features with denoising
+    autoencoders". `deviation` is in units of the intensity, 0 for none.
+    """
+
+    def noisy(
+        variables: Variables, batch: Batch, train: bool, key: jax.Array
+    ) -> tuple[Outputs, Any]:
+        if train and deviation:
+            noise_key, key = jax.random.split(key)
+            noise = deviation * jax.random.normal(noise_key, batch["image"].shape)
+            batch = batch | {"image": batch["image"] + noise}
+        return apply(variables, batch, train, key)
+
+    return noisy
+
+
+def errors(outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
+    """Return MSE, MAE, PSNR (dB) and SSIM of each image, [batch]; intensities are in [0, 1].
+
+    SSIM is left out for images smaller than its window, 11 pixels.
+    """
+    functions = {"mse": losses.mse, "mae": losses.mae, "psnr": metrics.psnr, "ssim": metrics.ssim}
+    if min(batch["image"].shape[1:3]) < losses.SSIM_WINDOW:
+        del functions["ssim"]
+    return {name: f(outputs["image"], batch["image"]) for name, f in functions.items()}
+
+
 def measure(outputs: Outputs, batch: Batch) -> dict[str, metrics.Mean]:
-    """Sum MSE, MAE and PSNR per image; values in [0, 1], PSNR in dB."""
-    of_example = {"mse": losses.mse, "mae": losses.mae, "psnr": metrics.psnr}
+    """Sum the errors of the valid images."""
     return {
-        name: metrics.mean(function(outputs["image"], batch["image"]), batch["valid"])
-        for name, function in of_example.items()
+        name: metrics.mean(values, batch["valid"])
+        for name, values in errors(outputs, batch).items()
     }
 
 
+def summary(sums: dict[str, metrics.Mean]) -> dict[str, float]:
+    """Divide the sums: the images' mean errors, and the PSNR of the data set's MSE."""
+    means = {name: metrics.value(s) for name, s in sums.items()}
+    mse = means["mse"]
+    return means | {"psnr_of_set": -10 * math.log10(mse) if mse else math.inf}
+
+
 def keep(outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
-    """Keep every code [batch, numbers]; show images and reconstructions."""
-    code = outputs["code"].astype(jnp.float32)
+    """Keep every code [batch, numbers], error and thumbnail; show images and reconstructions."""
+    code, image = outputs["code"].astype(jnp.float32), batch["image"]
+    side = min(THUMBNAIL, image.shape[1])
+    small = jax.image.resize(image, (len(image), side, side, image.shape[-1]), "cubic")
     return (
-        {"code": code.reshape(code.shape[0], -1)},
-        {"image": batch["image"], "reconstruction": outputs["image"].clip(0, 1)},
+        {
+            "code": code.reshape(code.shape[0], -1),
+            "thumbnail": jnp.rint(255 * small.clip(0, 1)).astype(jnp.uint8),
+            **errors(outputs, batch),
+        },
+        {"image": image, "reconstruction": outputs["image"].clip(0, 1)},
     )
 
 
@@ -103,6 +206,84 @@ def _image_sum(batch: Batch) -> tuple[jax.Array, jax.Array]:
 def _mean_image(statistic: Any, batch: Batch) -> Outputs:
     total, count = statistic
     return {"image": jnp.broadcast_to(total / count, batch["image"].shape)}
+
+
+def full_pca(batches: Iterator[Batch], components: int) -> pca.PCAState:
+    """Fit PCA to all images at once."""
+    points = jnp.concatenate([_points(batch["image"]) for batch in batches])
+    return jax.jit(pca.fit, static_argnums=1)(points, components)
+
+
+def streaming_pca(batches: Iterator[Batch], components: int) -> pca.PCAState:
+    """Fit PCA in one pass; only one batch and the components are in memory."""
+    return pca.fit_stream((_points(batch["image"]) for batch in batches), components)
+
+
+def fit_pca(numbers: int, batches: Iterator[Batch]) -> pca.PCAState:
+    """Fit PCA with `numbers` components, or with as many as the images have."""
+    images = list(batches)
+    most = min(sum(len(b["image"]) for b in images) - 1, images[0]["image"][0].size)
+    return full_pca(iter(images), min(numbers, most))
+
+
+def fit_dct(numbers: int, batches: Iterator[Batch]) -> dct.DCTState:
+    """Choose `numbers` cosine coefficients."""
+    images = jnp.concatenate([batch["image"] for batch in batches])
+    return jax.jit(dct.fit, static_argnums=1)(images, min(numbers, images[0].size))
+
+
+def _linear(model: Any) -> Callable[[Any, Batch], Outputs]:
+    """Return the outputs of a fitted linear code: the modules `pca` and `dct` are alike."""
+
+    def outputs(state: Any, batch: Batch) -> Outputs:
+        image = batch["image"]
+        points = _points(image) if model is pca else image
+        decoded = model.decode(state, model.encode(state, points))
+        return {"image": decoded.reshape(image.shape)}
+
+    return outputs
+
+
+def _points(images: jax.Array) -> jax.Array:
+    return images.reshape(images.shape[0], -1)
+
+
+def inspect_pca(variables: Variables, fitted: Mapping[str, Any]) -> tuple[Outputs, Outputs]:
+    """Keep the first components, and the share of the variance that each explains."""
+    state = pca.PCAState(**variables["params"])
+    ratio = pca.explained_variance_ratio(state)
+    return (
+        {"explained_variance": ratio.sum()},
+        {"explained_variance_ratio": ratio, "PCA": state.components[:PICTURED]},
+    )
+
+
+def inspect_linear(variables: Variables, fitted: Mapping[str, Any]) -> tuple[Outputs, Outputs]:
+    """Compare a linear autoencoder's components with PCA's: subspace, order, orthogonality.
+
+    `largest_angle` is the largest principal angle between the two subspaces in degrees, and
+    `largest_cosine` the largest between two different components of the autoencoder.
+    """
+    rows, state = variables["params"]["components"], fitted[PCA]
+    turned = linear.rotated(rows, state)
+    cosine = linear.cosines(rows)
+    others = jnp.abs(cosine - jnp.diag(jnp.diag(cosine)))
+    return (
+        {
+            "largest_angle": linear.principal_angles(rows, state.components).max(),
+            "largest_cosine": others.max(),
+        },
+        {
+            "PCA": state.components[:PICTURED],
+            "autoencoder": rows[:PICTURED],
+            "autoencoder, rotated": turned[:PICTURED],
+            "cosines": cosine,
+        },
+    )
+
+
+SOLVERS = {"full": full_pca, "streaming": streaming_pca}
+INSPECTIONS = {"pca": inspect_pca, "linear_autoencoder": inspect_linear}
 
 
 def describe(
@@ -123,24 +304,3 @@ def describe(
         {"mse": float((error**2).mean()), "mae": float(np.abs(error).mean())},
         np.round(255 * pair).astype(np.uint8),
     )
-
-
-def figures(samples: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, Figure]:
-    """Draw reconstructions and the latent space from what a run kept."""
-    classes = tuple(config["data"]["classes"])
-    rows = {"validation image": samples["image"], "reconstruction": samples["reconstruction"]}
-    result = {"Reconstructions": draw.image_rows(rows)}
-    codes = np.concatenate([samples["train/code"], samples["val/code"]])
-    if min(codes.shape) >= 2:
-        labels = np.concatenate([samples["train/labels"], samples["val/labels"]])
-        centred = codes - samples["train/code"].mean(axis=0)
-        _, _, axes = np.linalg.svd(centred[: len(samples["train/code"])], full_matrices=False)
-        result["Codes along their first two principal directions"] = draw.scatter(
-            centred @ axes[:2].T,
-            group_by_class(labels, class_columns(classes)),
-            classes or ("image",),
-            held_out=np.repeat(
-                [False, True], [len(samples["train/code"]), len(samples["val/code"])]
-            ),
-        )
-    return result

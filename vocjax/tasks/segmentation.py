@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 from PIL import Image
 
@@ -15,7 +14,7 @@ from vocjax import figures as draw
 from vocjax import losses, metrics
 from vocjax.data.devkit import PALETTE, VOID
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import Decoder, Encoder
+from vocjax.models.autoencoder import encoder_and_decoder
 from vocjax.models.segmenter import Segmenter
 from vocjax.tasks.task import (
     Baseline,
@@ -66,7 +65,7 @@ def make_task(config: ConfigDict) -> Task:
         summary=summary,
         keep=keep,
         baselines={
-            "all foreground": Baseline(lambda batch: jnp.zeros(()), _all_foreground),
+            "all foreground": Baseline(lambda batches: jnp.zeros(()), _all_foreground),
         },
     )
 
@@ -77,17 +76,7 @@ def build_model(config: ConfigDict) -> Segmenter:
     if model.name != "segmenter":
         raise UserError(f"model.name is {model.name!r}; segmentation has segmenter.")
     check_encoder_and_decoder(config)
-    if not 0 <= model.dropout < 1:
-        raise UserError(f"model.dropout is {model.dropout}; it must be in [0, 1), 0 for off.")
-    shared = {
-        "batch_norm": model.batch_norm,
-        "dropout": model.dropout,
-        "kernel_init": model.kernel_init,
-        "dtype": compute_dtype(config),
-    }
-    return Segmenter(
-        Encoder(tuple(model.encoder), **shared), Decoder(tuple(model.decoder), 1, **shared)
-    )
+    return Segmenter(*encoder_and_decoder(model, 1, compute_dtype(config)))
 
 
 def target(batch: Batch) -> tuple[jax.Array, jax.Array]:
@@ -154,18 +143,3 @@ def describe(
     mask = np.asarray(resized) > THRESHOLD
     overlay = draw.overlay(photo, mask.astype(np.uint8), PALETTE)
     return {"foreground": float(mask.mean())}, overlay
-
-
-def figures(samples: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, Figure]:
-    """Draw image, truth, probability and prediction of the kept validation images."""
-    image = np.round(255 * np.broadcast_to(samples["image"], (*samples["image"].shape[:3], 3)))
-    image = image.astype(np.uint8)
-    truth = np.where(samples["mask"] == VOID, VOID, (samples["mask"] > 0).astype(np.uint8))
-    predicted = (samples["probability"] > THRESHOLD).astype(np.uint8)
-    rows = {
-        "image": image,
-        "truth": draw.overlay(image, truth, PALETTE),
-        "prediction": draw.overlay(image, predicted, PALETTE),
-        "probability": samples["probability"][..., None],
-    }
-    return {"Masks over validation images": draw.image_rows(rows)}

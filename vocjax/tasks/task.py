@@ -1,15 +1,17 @@
 """What a task is: a handful of pure functions over batches, and nothing else."""
 
-from collections.abc import Callable, Mapping
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 
+from vocjax import metrics
 from vocjax.errors import UserError
 from vocjax.models.layers import check_poolable, check_widths
 
@@ -20,40 +22,66 @@ Batch = dict[str, jax.Array]  # `image` is float32 in [0, 1] here; the rest as i
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-class Baseline(NamedTuple):
-    """A trivial predictor that learns one statistic of the training split.
+# What is fitted takes the training split once, batch by batch, in order, without padding.
+Fit = Callable[[Iterator[Batch]], Any]
 
-    `statistic(batch)` is a pytree that adds over batches; `outputs(statistic, batch)` are then
-    outputs like a model's.
+
+class Baseline(NamedTuple):
+    """A simple predictor that needs no gradient.
+
+    `fit(batches)` gives what it learns of the training split, a pytree; `outputs(fitted, batch)`
+    are then outputs like a model's.
     """
 
-    statistic: Callable[[Batch], Any]
+    fit: Fit
     outputs: Callable[[Any, Batch], Outputs]
+
+
+class Codec(NamedTuple):
+    """The two halves of an autoencoder, on flat codes of `numbers` numbers.
+
+    `encode(variables, images [n, height, width, channels]) -> [n, numbers]`;
+    `decode(variables, codes [n, numbers]) -> images`.
+    """
+
+    encode: Callable[[Variables, jax.Array], jax.Array]
+    decode: Callable[[Variables, jax.Array], jax.Array]
+    numbers: int
 
 
 class Task(NamedTuple):
     """A task as pure functions. Swap one with `task._replace(loss=...)`.
 
     - `init(key) -> variables`;
-    - `fit(images [n, height, width, channels]) -> variables`, for a model with a closed form: then
-      `config.epochs` is 0. None for the others;
+    - `fit(variables, batches) -> variables`, for a model that has parts in closed form; None for
+      the others;
     - `apply(variables, batch, train, key) -> (outputs, batch_stats)`;
     - `loss(outputs, batch) -> [batch]` float32;
     - `metrics(outputs, batch) -> pytree` of sums that add over batches, devices and hosts;
     - `summary(sums) -> {name: value}`;
     - `keep(outputs, batch) -> (every, some)`: arrays kept of every example, and larger ones kept
       of the few that are shown;
-    - `baselines`: trivial predictors, by name.
+    - `baselines`: simple predictors, by name; the most trivial one first;
+    - `codec`: encoder and decoder by themselves, for a model that has both;
+    - `inspect(variables, fitted) -> (values, arrays)`: what the parameters themselves tell beside
+      the fitted baselines: scalars that are logged every epoch, arrays that are kept at the end.
     """
 
     init: Callable[[jax.Array], Variables]
-    fit: Callable[[jax.Array], Variables] | None
+    fit: Callable[[Variables, Iterator[Batch]], Variables] | None
     apply: Callable[..., tuple[Outputs, Any]]
     loss: Callable[[Outputs, Batch], jax.Array]
     metrics: Callable[[Outputs, Batch], Any]
     summary: Callable[[Any], dict[str, float]]
     keep: Callable[[Outputs, Batch], tuple[Outputs, Outputs]]
     baselines: Mapping[str, Baseline]
+    codec: Codec | None = None
+    inspect: Callable[[Variables, Mapping[str, Any]], tuple[Outputs, Outputs]] | None = None
+
+
+def summed(statistic: Callable[[Batch], Any]) -> Fit:
+    """Return a fit that adds `statistic(batch)`, a pytree of sums, over the batches."""
+    return lambda batches: functools.reduce(metrics.merge, map(jax.jit(statistic), batches))
 
 
 def compute_dtype(config: ConfigDict) -> DTypeLike:
@@ -117,8 +145,25 @@ def applier(model: nn.Module, names: tuple[str, str]) -> Callable[..., tuple[Out
     return apply
 
 
-def group_by_class(labels: np.ndarray, columns: tuple[int, ...]) -> np.ndarray:
-    """Return for each image [n, 20] the first of `columns` present, as its position; 0 for none."""
-    if not columns:
-        return np.zeros(len(labels), int)
-    return np.argmax(labels[:, list(columns)] == 1, axis=1)
+def codec_of(model: nn.Module, config: ConfigDict) -> Codec:
+    """Return the codec of a model with the methods `encode` and `decode`."""
+    images = jnp.zeros((1, *image_shape(config)))
+
+    def run(variables: Variables, argument: jax.Array, method: str) -> jax.Array:
+        result = model.apply(variables, argument, method=method)
+        assert isinstance(result, jax.Array)  # nothing is mutable, so nothing else comes back
+        return result
+
+    def code(key: jax.Array) -> jax.Array:
+        return run(dict(model.init(key, images)), images, "encode")
+
+    shape = jax.eval_shape(code, jax.random.key(0)).shape[1:]
+
+    def encode(variables: Variables, images: jax.Array) -> jax.Array:
+        codes = run(variables, images, "encode")
+        return codes.reshape(images.shape[0], -1).astype(jnp.float32)
+
+    def decode(variables: Variables, codes: jax.Array) -> jax.Array:
+        return run(variables, codes.reshape(-1, *shape), "decode")
+
+    return Codec(encode, decode, math.prod(shape))

@@ -1,6 +1,5 @@
 """Metrics and kept arrays of a whole split, of a model or a baseline."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from vocjax import metrics
 from vocjax.data.pipeline import Batch, Examples, plan
 from vocjax.devices import replicated
-from vocjax.tasks.task import Baseline, Outputs, Task, Variables
+from vocjax.tasks.task import Outputs, Task, Variables
 from vocjax.training.state import zeros_like
 from vocjax.training.step import all_sums, as_float, make_eval_step, model_outputs, summarise
 
@@ -59,15 +57,27 @@ def make_evaluate(
     return evaluate
 
 
-def baseline_statistic(baseline: Baseline, train: Examples, batch_size: int, mesh: Mesh) -> Any:
-    """Sum a baseline's statistic over the training split."""
+def make_inspect(
+    task: Task,
+) -> Callable[[Variables, dict[str, Any]], tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """Return `inspect(variables, fitted)`: {"model": values} and the arrays "model/NAME".
 
-    @jax.jit(out_shardings=replicated(mesh))
-    def statistic_of(batch: Batch) -> Any:
-        return baseline.statistic(as_float(batch))
+    Both are empty for a task that inspects nothing.
+    """
+    if task.inspect is None:
+        return lambda variables, fitted: ({}, {})
+    compiled = jax.jit(task.inspect)
 
-    batches = train.batches(plan(np.arange(len(train.ids)), batch_size, mesh))
-    return functools.reduce(metrics.merge, map(statistic_of, batches))
+    def inspect(
+        variables: Variables, fitted: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        values, arrays = jax.device_get(compiled(variables, fitted))
+        return (
+            {"model": {name: float(value) for name, value in values.items()}},
+            {f"model/{name}": _host(array) for name, array in arrays.items()},
+        )
+
+    return inspect
 
 
 def keep_samples(
@@ -113,7 +123,7 @@ def _batches(examples: Examples, order: np.ndarray, batch_size: int, mesh: Mesh)
     return zip(chunks, examples.batches(plan(order, batch_size, mesh)), strict=True)
 
 
-def _host(array: jax.Array) -> np.ndarray:
+def _host(array: jax.Array | np.ndarray) -> np.ndarray:
     # Pictures need no more than half precision; codes and probabilities keep theirs.
     picture = array.ndim > 2 and array.dtype == jnp.float32
-    return np.asarray(array.astype(jnp.float16) if picture else array)
+    return np.asarray(array).astype(np.float16) if picture else np.asarray(array)

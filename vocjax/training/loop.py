@@ -16,22 +16,31 @@ from vocjax.data import voc
 from vocjax.data.pipeline import Examples, plan, shuffled
 from vocjax.devices import make_mesh, replicated
 from vocjax.errors import UserError
+from vocjax.latent import survey
 from vocjax.runs import read_epochs
 from vocjax.tasks import make_task
 from vocjax.tasks.task import Batch, Task, Variables
 from vocjax.training import rundir
 from vocjax.training.checkpoints import Checkpoints, abstract, has_checkpoint
 from vocjax.training.evaluation import (
-    baseline_statistic,
     first_batch,
     keep_samples,
     make_evaluate,
+    make_inspect,
     sums_shape,
 )
 from vocjax.training.interrupts import Interrupted, stop_requests
 from vocjax.training.optimizers import make_optimizer
 from vocjax.training.records import Records
-from vocjax.training.setup import Data, check_best, check_config, initial_variables, open_data
+from vocjax.training.setup import (
+    Data,
+    check_best,
+    check_config,
+    initial_variables,
+    open_data,
+    place,
+    whole_batches,
+)
 from vocjax.training.state import (
     ORDER,
     TrainState,
@@ -59,11 +68,22 @@ class Run(NamedTuple):
     mesh: Mesh
     data: Data
     sums: Any  # the shapes of what the metrics sum
+    fitted: dict[str, Any]  # what the baselines learnt of the training split
 
     @property
     def batches(self) -> int:
         """Batches in an epoch; the last one may be partial."""
         return -(-len(self.data.splits["train"].ids) // self.config.batch_size)
+
+    def images(self, first: int, last: int) -> int:
+        """Images seen from one step to another; the last batch of an epoch may be partial."""
+        n = len(self.data.splits["train"].ids)
+
+        def until(step: int) -> int:
+            epochs, steps = divmod(step, self.batches)
+            return epochs * n + steps * self.config.batch_size
+
+        return until(last) - until(first)
 
     @property
     def steps(self) -> int:
@@ -101,19 +121,26 @@ def train_and_evaluate(
     data = open_data(config, prepared, mesh)
     example = first_batch(data.splits["train"], config.batch_size, mesh)
     shapes = jax.eval_shape(task.init, jax.random.key(0))
-    run = Run(config, workdir, task, mesh, data, sums_shape(task, shapes, example))
-    check_best(config, task, run.sums)
+    sums = sums_shape(task, shapes, example)
+    check_best(config, task, sums)
+    fitted = {
+        name: place(
+            baseline.fit(whole_batches(data.splits["train"], config.batch_size, mesh)), mesh
+        )
+        for name, baseline in task.baselines.items()
+    }
+    run = Run(config, workdir, task, mesh, data, sums, fitted)
     optimizer = make_optimizer(config.optimizer, max(run.steps, 1))
 
     def create_state(variables: Variables) -> TrainState:
-        return create(variables, optimizer, jax.random.key(config.seed), run.sums)
+        return create(variables, optimizer, jax.random.key(config.seed), sums)
 
     # Before anything is written: what a fresh run begins with may turn out not to exist.
     begun, state = time.monotonic(), None
     if not has_checkpoint(workdir):
         variables = initial_variables(config, task, data.splits["train"], mesh)
-        place = jax.jit(create_state, out_shardings=replicated(mesh))
-        state = jax.block_until_ready(place(variables))
+        first_state = jax.jit(create_state, out_shardings=replicated(mesh))
+        state = jax.block_until_ready(first_state(variables))
     fit_seconds = time.monotonic() - begun
     # And before the first host writes, the others have looked at what was there.
     multihost_utils.sync_global_devices("the run directory is checked")
@@ -126,7 +153,7 @@ def train_and_evaluate(
         with Records(workdir, config.name, int(state.step), run.steps) as records:
             records.begin(data.counts, parameters, data.splits["train"].resident)
             step = make_train_step(task, optimizer, config.data.augment, mesh)
-            evaluate = make_evaluate(model_outputs(task), task, run.sums, config.batch_size, mesh)
+            evaluate = make_evaluate(model_outputs(task), task, sums, config.batch_size, mesh)
             state = _run_epochs(run, step, evaluate, state, checkpoints, records)
         best = checkpoints.best
     results = _results(run, evaluate, state, best, fit_seconds)
@@ -148,36 +175,41 @@ def _run_epochs(
     step = int(state.step)
     if not run.steps:
         checkpoints.save(0, state, evaluate(variables_of(state), splits["val"]))
+    inspect = make_inspect(run.task)
     with stop_requests() as requested:
+        begun, first = time.monotonic(), step
         for epoch in range(step // max(run.batches, 1), config.epochs):
-            begun, first = time.monotonic(), step
             state, step = _train_epoch(
                 run, train_step, state, epoch, requested, checkpoints, records
             )
-            trained = summarise(run.task, state.sums)
-            seconds = time.monotonic() - begun
             if step < (epoch + 1) * run.batches:  # a stop was asked for within the epoch
                 checkpoints.save(step, state)
                 raise _stopped(run, checkpoints, requested)
+            trained = summarise(run.task, state.sums)
+            seconds = time.monotonic() - begun
             state = state._replace(sums=zeros())
-            images = len(splits["train"].ids) - (first - epoch * run.batches) * config.batch_size
-            record = {
-                "epoch": epoch + 1,
-                "step": step,
-                "seconds": round(seconds, 3),
-                "images_per_second": round(images / seconds, 3),
-                "train": trained,
-                "val": evaluate(variables_of(state), splits["val"]),
-            }
-            records.epoch(record, config.epochs)
+            planned = not (epoch + 1) % config.evaluate_every_epochs or step == run.steps
+            record: dict[str, Any] = {}
+            if planned:
+                record = {
+                    "epoch": epoch + 1,
+                    "step": step,
+                    "seconds": round(seconds, 3),
+                    "images_per_second": round(run.images(first, step) / seconds, 3),
+                    "train": trained,
+                    "val": evaluate(variables_of(state), splits["val"]),
+                    **inspect(variables_of(state), run.fitted)[0],
+                }
+                records.epoch(record, config.epochs)
             stops = requested(step) is not None
-            planned = not (epoch + 1) % config.save_every_epochs or step == run.steps
             if planned or stops:
                 # One that only the stop asked for is no candidate for the best: without the stop
                 # it would not be there.
-                checkpoints.save(step, state, record["val"] if planned else None)
+                checkpoints.save(step, state, record.get("val"))
             if stops and step < run.steps:
                 raise _stopped(run, checkpoints, requested)
+            if planned:
+                begun, first = time.monotonic(), step
     return state
 
 
@@ -252,17 +284,22 @@ def _results(
     config, task, data, mesh = run.config, run.task, run.data, run.mesh
     variables, records = variables_of(state), read_epochs(run.workdir)
     samples = keep_samples(task, variables, data.splits, data.labels, config.batch_size, mesh)
-    rundir.write_arrays(run.workdir / "samples.npz", samples)
+    values, arrays = make_inspect(task)(variables, run.fitted)
+    if task.codec is not None:
+        samples |= survey(task.codec, variables, samples, jax.random.key(config.seed))
+    rundir.write_arrays(run.workdir / "samples.npz", samples | arrays)
     baselines = {}
     for name, baseline in task.baselines.items():
-        statistic = baseline_statistic(baseline, data.splits["train"], config.batch_size, mesh)
         predict = make_evaluate(baseline.outputs, task, run.sums, config.batch_size, mesh)
-        baselines[name] = {s: predict(statistic, e) for s, e in data.splits.items()}
+        fitted = run.fitted[name]
+        baselines[name] = {s: predict(fitted, e) for s, e in data.splits.items()}
     return {
         "epoch": config.epochs,
         "step": run.steps,
         "seconds": round(sum(r["seconds"] for r in records) if records else fit_seconds, 3),
         **{split: evaluate(variables, examples) for split, examples in data.splits.items()},
+        **values,
+        **({"code": task.codec.numbers} if task.codec else {}),
         "best": best
         and {"metric": config.best.metric, "epoch": best[0] // run.batches, "value": best[1]},
         "baselines": baselines,

@@ -9,6 +9,9 @@ epsilon stands. With g the gradient, lr the learning rate and t = 1, 2, ... the 
     adam     m = .9 m + .1 g,  v = .999 v + .001 g^2
              p -= lr * sqrt(1 - .999^t) / (1 - .9^t) * m / (sqrt(v) + 1e-7)
 
+`muon` is younger: it moves every direction of a matrix at the same speed, however small its
+gradient is, which is what a linear autoencoder needs to find its last components.
+
 Keras 3 (and the formula printed on the study's slides) has rmsprop divide by sqrt(v + 1e-7);
 `eps_in_sqrt` selects that form.
 """
@@ -21,6 +24,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
@@ -40,7 +44,7 @@ def make_optimizer(config: ConfigDict, total_steps: int) -> optax.GradientTransf
     The updates are float32 like the parameters and are added to them (`optax.apply_updates`).
 
     Args:
-      config: `name` ("rmsprop", "adam" or "sgd"); `learning_rate`, `schedule` and `warmup_steps`
+      config: `name` ("rmsprop", "adam", "sgd", "muon"); `learning_rate`, `schedule`, `warmup_steps`
         (see `make_schedule`); `eps_in_sqrt` (rmsprop only, see the module's text); `weight_decay`,
         which adds `learning_rate * weight_decay * p` to the step of every kernel, that is every
         array of rank > 1 (Loshchilov and Hutter 2019, as PyTorch and optax scale it); `clip_norm`,
@@ -129,6 +133,15 @@ def adam(config: ConfigDict) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
+def muon(config: ConfigDict) -> optax.GradientTransformation:
+    """Muon's direction (Jordan et al. 2024): momentum with all of its singular values made 1.
+
+    For matrices [n, m], times sqrt(max(1, m / n)); other arrays take Adam's direction.
+    """
+    del config
+    return optax.chain(optax.contrib.muon(1.0), optax.scale(-1.0))  # the direction, uphill
+
+
 def sgd(config: ConfigDict) -> optax.GradientTransformation:
     """Plain gradient descent's direction, without momentum: the gradient itself."""
     del config
@@ -148,6 +161,7 @@ RULES: dict[str, Callable[[ConfigDict], optax.GradientTransformation]] = {
     "rmsprop": rmsprop,
     "adam": adam,
     "sgd": sgd,
+    "muon": muon,
 }
 SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
     "constant": _constant,

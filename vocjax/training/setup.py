@@ -1,9 +1,11 @@
 """From a config to what the loop needs: splits on the devices and initial variables."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
@@ -12,14 +14,16 @@ from ml_collections import ConfigDict
 from vocjax.data.pipeline import Examples, open_examples, plan
 from vocjax.data.splits import SPLITS, select
 from vocjax.data.voc import Prepared
-from vocjax.devices import replicated
+from vocjax.devices import make_mesh, replicated
 from vocjax.errors import UserError
+from vocjax.latent import LatentSpace, latent_space
+from vocjax.runs import read_run
 from vocjax.tasks import make_task
-from vocjax.tasks.task import Task, Variables
+from vocjax.tasks.task import Batch, Task, Variables
 from vocjax.training import rundir
 from vocjax.training.checkpoints import restore_variables
 from vocjax.training.state import INIT, draw_key, zeros_like
-from vocjax.training.step import summarise
+from vocjax.training.step import as_float, summarise
 
 
 class Data(NamedTuple):
@@ -39,7 +43,9 @@ def open_data(
 ) -> Data:
     """Open splits of a prepared data set as `config.data` asks for them."""
     data = config.data
-    rows = {s: select(prepared.index, data.image_set, s, data.classes) for s in splits}
+    rows = {
+        s: select(prepared.index, data.image_set, s, data.classes, data.held_out) for s in splits
+    }
 
     def examples(rows: np.ndarray) -> Examples:
         return open_examples(
@@ -60,15 +66,11 @@ def open_data(
 
 def check_config(config: ConfigDict, task: Task) -> None:
     """Raise `UserError` for fields that no loop can run with, before any data is read."""
-    for field, smallest in (("batch_size", 1), ("epochs", 0), ("save_every_epochs", 1)):
+    for field, smallest in (("batch_size", 1), ("epochs", 0), ("evaluate_every_epochs", 1)):
         if config[field] < smallest:
             raise UserError(f"{field} is {config[field]}; it must be at least {smallest}.")
     if not 0 <= config.seed < 2**32:
         raise UserError(f"seed is {config.seed}; it must be at least 0 and less than 2**32.")
-    if task.fit is not None and config.epochs:
-        raise UserError(
-            f"epochs is {config.epochs}; {config.model.name} has a closed form: set it to 0."
-        )
     if config.best.mode not in ("min", "max"):
         raise UserError(f"best.mode is {config.best.mode!r}; it is min or max.")
     padding, colour = config.data.augment.crop_padding, config.data.augment.colour
@@ -91,10 +93,7 @@ def check_best(config: ConfigDict, task: Task, sums: Any) -> None:
 
 
 def initial_variables(config: ConfigDict, task: Task, train: Examples, mesh: Mesh) -> Variables:
-    """Return what a run begins with: a closed-form fit, another run's encoder, or a fresh draw."""
-    if task.fit is not None:
-        fit = jax.jit(task.fit, out_shardings=replicated(mesh))
-        return fit(all_images(train, config.batch_size, mesh))
+    """Return what a run begins with: a fresh draw, with another run's encoder or a closed form."""
 
     @jax.jit(out_shardings=replicated(mesh))
     def draw() -> Variables:
@@ -102,18 +101,23 @@ def initial_variables(config: ConfigDict, task: Task, train: Examples, mesh: Mes
 
     variables = draw()
     if config.init_from:
-        return with_encoder_of(variables, Path(config.init_from), mesh)
+        variables = with_encoder_of(variables, Path(config.init_from), mesh)
+    if task.fit is not None:
+        variables = place(task.fit(variables, whole_batches(train, config.batch_size, mesh)), mesh)
     return variables
 
 
-def all_images(examples: Examples, batch_size: int, mesh: Mesh) -> np.ndarray:
-    """Gather a split's images [n, height, width, channels], float32 in [0, 1]."""
+def whole_batches(examples: Examples, batch_size: int, mesh: Mesh) -> Iterator[Batch]:
+    """Yield a split once, in order, without padding, whole on every host; images in [0, 1]."""
     planned = list(plan(np.arange(len(examples.ids)), batch_size, mesh))
-    gathered = [
-        multihost_utils.process_allgather(batch["image"], tiled=True)[valid > 0]
-        for (_, valid), batch in zip(planned, examples.batches(iter(planned)), strict=True)
-    ]
-    return np.concatenate(gathered).astype(np.float32) / 255
+    for (_, valid), batch in zip(planned, examples.batches(iter(planned)), strict=True):
+        gathered = multihost_utils.process_allgather(batch, tiled=True)
+        yield as_float({name: jnp.asarray(a[valid > 0]) for name, a in gathered.items()})
+
+
+def place(tree: Any, mesh: Mesh) -> Any:
+    """Put a pytree, alike on every host, onto every device."""
+    return jax.jit(lambda x: x, out_shardings=replicated(mesh))(jax.device_get(tree))
 
 
 class Trained(NamedTuple):
@@ -132,6 +136,21 @@ def load_run(workdir: Path, mesh: Mesh, checkpoint: str = "last") -> Trained:
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     step, variables = restore_variables(workdir, config.best, shapes, mesh, checkpoint)
     return Trained(config, task, variables, step)
+
+
+def latent_space_of(workdir: Path, checkpoint: str = "last") -> tuple[ConfigDict, LatentSpace]:
+    """Return a run's config and latent space, with the axes of its training images' codes."""
+    trained = load_run(workdir, make_mesh(), checkpoint)
+    codec = trained.task.codec
+    if codec is None:
+        raise UserError(
+            f"{workdir} is a run of {trained.config.task}, which has no decoder; "
+            "give one of reconstruction, configs/autoencoder_256.py for instance."
+        )
+    samples = read_run(workdir).samples
+    if "train/code" not in samples:
+        raise UserError(f"{workdir} is not finished; go on with its `vocjax train`.")
+    return trained.config, latent_space(codec, trained.variables, samples["train/code"])
 
 
 def with_encoder_of(variables: Variables, run: Path, mesh: Mesh) -> Variables:

@@ -1,0 +1,23 @@
+"""Task 1: the study's convolutional autoencoder with a code of 8x8x32 numbers.
+
+vocjax train --config configs/autoencoder_2048.py --workdir runs/autoencoder_2048
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.configuration import base_config
+from vocjax.models.layers import study_style
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = base_config()
+    config.name = "AE 2048"
+    config.task = "reconstruction"
+    config.data.classes = ("aeroplane", "dog")
+    config.model.name = "autoencoder"
+    config.model.update(study_style())
+    config.model.encoder = (256, 128, 64, 32)
+    config.model.decoder = (32, 64, 128)
+    config.loss.name = "mse"
+    return config

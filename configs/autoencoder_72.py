@@ -1,0 +1,23 @@
+"""Task 1: the lecture's code of 72 numbers, 2x2x18, by a fifth pooling.
+
+vocjax train --config configs/autoencoder_72.py --workdir runs/autoencoder_72
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.configuration import base_config
+from vocjax.models.layers import study_style
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = base_config()
+    config.name = "AE 72"
+    config.task = "reconstruction"
+    config.data.classes = ("aeroplane", "dog")
+    config.model.name = "autoencoder"
+    config.model.update(study_style())
+    config.model.encoder = (256, 128, 64, 32, 32, 18)
+    config.model.decoder = (32, 32, 64, 128, 256)
+    config.loss.name = "mse"
+    return config

@@ -1,0 +1,223 @@
+"""Styles and layers: Keras 3's values with the same weights, and the mistakes in a config."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from vocjax.errors import UserError
+from vocjax.models.layers import (
+    ACTIVATIONS,
+    Conv,
+    ConvBlock,
+    ResidualBlock,
+    Style,
+    check_fields,
+    check_poolable,
+    kernel_initializer,
+    style_of,
+)
+
+
+def draw(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+
+
+def initial(module, x):
+    """Variables without any zeros or ones left, so that a missing bias or scale is noticed."""
+    variables = jax.jit(functools.partial(module.init, train=False))(jax.random.key(0), x)
+    rng = np.random.default_rng(1)
+    return jax.tree.map(lambda v: v + 0.1 * rng.random(v.shape, np.float32), variables)
+
+
+def stateless(layer, x, weights, state=(), **arguments):
+    if not layer.built:
+        layer.build(x.shape)
+    return layer.stateless_call(list(weights), list(state), x, **arguments)[0]
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_equal_keras(name):
+    x = jnp.linspace(-4, 4, 81)
+    expected = getattr(keras.activations, name)(x)
+    np.testing.assert_allclose(ACTIVATIONS[name](x), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("features", "groups"), [(12, 4), (16, 8), (5, 1)])
+def test_group_norm_equals_keras(features, groups):
+    block, x = ConvBlock(features, style=Style("elu", "group")), draw(3, 4, 6, 2)
+    params = initial(block, x)["params"]
+
+    @jax.jit
+    def both(x):
+        conv, norm = params["Conv_0"], params["GroupNorm_0"]
+        peer = keras.layers.Conv2D(features, 3, padding="same", activation="elu")
+        y = stateless(peer, x, (conv["kernel"], conv["bias"]))
+        peer = keras.layers.GroupNormalization(groups, epsilon=1e-3)
+        theirs = stateless(peer, y, (norm["scale"], norm["bias"]))
+        return block.apply({"params": params}, x, train=True), theirs
+
+    np.testing.assert_allclose(*both(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("sampling", ["stride", "bilinear", "transposed"])
+def test_resampling_convolutions_equal_keras(sampling):
+    conv, x = Conv(4, sampling), draw(2, 4, 6, 2)
+    params = jax.jit(conv.init)(jax.random.key(0), x)["params"]
+    kernel, bias = params["kernel"], params["bias"] + 1
+
+    @jax.jit
+    def both(x):
+        ours = conv.apply({"params": {"kernel": kernel, "bias": bias}}, x)
+        if sampling == "transposed":
+            peer = keras.layers.Conv2DTranspose(4, 4, strides=2, padding="same")
+            return ours, stateless(peer, x, (jnp.swapaxes(kernel, 2, 3), bias))
+        if sampling == "bilinear":
+            x = keras.layers.UpSampling2D(interpolation="bilinear")(x)
+        strides = 2 if sampling == "stride" else 1
+        peer = keras.layers.Conv2D(4, 3, strides=strides, padding="same")
+        return ours, stateless(peer, x, (kernel, bias))
+
+    np.testing.assert_allclose(*both(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_residual_block_equals_keras(train):
+    block, x = ResidualBlock(Style("relu", "batch")), draw(3, 4, 6, 5)
+    variables = initial(block, x)
+    params, stats = variables["params"], variables["batch_stats"]
+
+    @jax.jit
+    def both(x):
+        ours, _ = block.apply(variables, x, train=train, mutable=["batch_stats"])
+        y = x
+        for i in (0, 1):
+            norm, moving = params[f"BatchNorm_{i}"], stats[f"BatchNorm_{i}"]
+            weights, state = (norm["scale"], norm["bias"]), (moving["mean"], moving["var"])
+            peer = keras.layers.BatchNormalization(epsilon=1e-3)
+            y = keras.activations.relu(stateless(peer, y, weights, state, training=train))
+            weights = (params[f"Conv_{i}"]["kernel"], params[f"Conv_{i}"]["bias"])
+            y = stateless(keras.layers.Conv2D(5, 3, padding="same"), y, weights)
+        return ours, x + y
+
+    np.testing.assert_allclose(*both(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_stage_has_its_residual_blocks_after_everything_else():
+    block, x = ConvBlock(4, "stride", Style("tanh", residual=2)), draw(2, 4, 6, 3)
+    variables = initial(block, x)
+    params = variables["params"]
+    assert params.keys() == {"Conv_0", "ResidualBlock_0", "ResidualBlock_1"}
+
+    @jax.jit
+    def both(x):
+        plain = {"params": {"Conv_0": params["Conv_0"]}}
+        y = ConvBlock(4, "stride", Style("tanh")).apply(plain, x, train=False)
+        for i in (0, 1):
+            residual = {"params": params[f"ResidualBlock_{i}"]}
+            y = ResidualBlock(Style("tanh")).apply(residual, y, train=False)
+        return block.apply(variables, x, train=False), y
+
+    np.testing.assert_allclose(*both(x), rtol=1e-5, atol=1e-6)
+
+
+def test_dropout_in_a_residual_block_leaves_the_input_alone():
+    block, x = ResidualBlock(Style(dropout=0.99)), jnp.ones((1, 2, 2, 4))
+    params = block.init(jax.random.key(0), x, train=False)["params"]
+
+    def apply(key, train):
+        return block.apply({"params": params}, x, train=train, rngs={"dropout": key})
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    np.testing.assert_array_equal(apply(keys[0], True), x)
+    assert np.any(apply(keys[0], False) != x)
+
+
+def test_a_config_without_a_style_has_the_studys():
+    model = ConfigDict({"name": "autoencoder", "encoder": (4,), "kernel_init": "glorot_uniform"})
+    assert style_of(model, jnp.float32) == Style()
+    assert style_of(model, jnp.bfloat16).dtype == jnp.bfloat16
+
+
+def test_style_of_a_config():
+    fields = {
+        "activation": "gelu",
+        "norm": "group",
+        "dropout": 0.25,
+        "residual": 2,
+        "downsample": "stride",
+        "upsample": "bilinear",
+        "kernel_init": "he_normal",
+    }
+    expected = Style("gelu", "group", 0.25, 2, "stride", "bilinear", "he_normal", jnp.float32)
+    assert style_of(ConfigDict(fields), jnp.float32) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"activation": "selu"}, "no activation 'selu'; model.activation is one of relu, leaky_"),
+        ({"norm": True}, "no norm True; model.norm is one of none, batch, group"),
+        ({"downsample": "mean"}, "'mean'; model.downsample is one of pool, stride"),
+        ({"upsample": "cubic"}, "'cubic'; model.upsample is one of nearest, bilinear, transposed"),
+        ({"kernel_init": "zeros"}, "'zeros'; model.kernel_init is one of glorot_uniform, lecun_"),
+        ({"dropout": 1.0}, r"model.dropout is 1.0; it must be in \[0, 1\)"),
+        ({"dropout": -0.1}, r"model.dropout is -0.1; it must be in \[0, 1\)"),
+        ({"residual": -1}, "model.residual is -1; it is the number of residual blocks"),
+        ({"residual": True}, "model.residual is True; it is the number of residual blocks"),
+        (
+            {"upsample": "unpool", "downsample": "stride"},
+            "'unpool' and model.downsample 'stride'; .* set model.downsample to 'pool', or",
+        ),
+    ],
+)
+def test_mistakes_in_a_style_are_named(fields, message):
+    with pytest.raises(UserError, match=message):
+        style_of(ConfigDict(fields), jnp.float32)
+
+
+def test_unknown_fields_are_listed():
+    model = ConfigDict({"name": "vae", "kernel_init": "", "encoder": (4,), "depht": 1, "beta": 2})
+    check_fields(model, ("encoder", "depht", "beta"))
+    message = "model.beta, model.depht, which vae does not know; .* encoder, kernel_init, name"
+    with pytest.raises(UserError, match=message):
+        check_fields(model, ("encoder",))
+
+
+def test_initialisers_have_keras_limits():
+    shape = (3, 3, 8, 16)
+    fan_in, fan_out = 9 * 8, 9 * 16
+    draws = kernel_initializer("glorot_uniform")(jax.random.key(0), shape)
+    limit = np.sqrt(6 / (fan_in + fan_out))
+    assert 0.98 * limit < np.abs(draws).max() <= limit
+    lecun = kernel_initializer("lecun_normal")(jax.random.key(0), shape)
+    assert np.std(lecun) == pytest.approx(np.sqrt(1 / fan_in), rel=0.05)
+    he = kernel_initializer("he_normal")(jax.random.key(0), shape)
+    assert np.std(he) == pytest.approx(np.sqrt(2 / fan_in), rel=0.05)
+    with pytest.raises(UserError, match=r"'orthogonal'; model.kernel_init is one of glorot_uni"):
+        kernel_initializer("orthogonal")
+
+
+@pytest.mark.parametrize(
+    ("size", "pools", "nearest"),
+    [
+        (60, 4, "48 or 64 (multiples of 16)"),
+        (65, 4, "64 or 80 (multiples of 16)"),
+        (10, 4, "16 (multiples of 16)"),
+        (0, 2, "4 (multiples of 4)"),
+    ],
+)
+def test_size_that_cannot_be_pooled_names_the_nearest(size, pools, nearest):
+    with pytest.raises(UserError) as told:
+        check_poolable(size, pools)
+    assert f"data.size={size} can't be halved {pools} times" in str(told.value)
+    assert f"are {nearest}" in str(told.value)
+
+
+@pytest.mark.parametrize(("size", "pools"), [(64, 4), (64, 6), (48, 4), (7, 0)])
+def test_size_that_can_be_pooled_passes(size, pools):
+    check_poolable(size, pools)

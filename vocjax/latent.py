@@ -1,0 +1,169 @@
+"""The latent space: what can be done with the codes of images, as pure functions of arrays.
+
+A code is a point [numbers]. `axes` is the PCA of the training codes: along it a code has
+coordinates in standard deviations, of which 0 is the mean code and most lie within -3 and 3.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vocjax.models import pca
+from vocjax.models.pca import PCAState
+from vocjax.tasks.task import Codec, Variables
+
+# Directions with less than this share of the first one's variance are rounding errors: units that
+# never fire, or more numbers than images.
+SMALLEST_VARIANCE = 1e-6
+EMBEDDED = 2000  # codes that t-SNE embeds: it takes minutes for many more
+NEIGHBOURS = 5
+DEVIATIONS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+
+
+class LatentSpace(NamedTuple):
+    """A trained autoencoder's two halves and the directions in which its codes vary.
+
+    `encode` maps images [n, height, width, channels] in [0, 1] to codes [n, numbers], `decode`
+    codes back to images; `axes` is the PCA of the training codes.
+    """
+
+    encode: Callable[[jax.Array], jax.Array]
+    decode: Callable[[jax.Array], jax.Array]
+    axes: PCAState
+
+
+def latent_space(codec: Codec, variables: Variables, codes: np.ndarray) -> LatentSpace:
+    """Return the latent space of trained variables, with the axes of the training codes."""
+    encode, decode = jax.jit(codec.encode), jax.jit(codec.decode)
+    return LatentSpace(
+        lambda images: encode(variables, images),
+        lambda codes: decode(variables, codes),
+        principal_axes(jnp.asarray(codes)),
+    )
+
+
+def principal_axes(codes: jax.Array) -> PCAState:
+    """Fit the PCA of codes [n, numbers]; directions without variance are left out."""
+    n, numbers = codes.shape
+    axes = pca.fit(jnp.asarray(codes), min(n - 1, numbers))
+    kept = max(1, int((axes.variance > SMALLEST_VARIANCE * axes.variance[0]).sum()))
+    return axes._replace(components=axes.components[:kept], variance=axes.variance[:kept])
+
+
+def coordinates(axes: PCAState, codes: jax.Array) -> jax.Array:
+    """Map codes [n, numbers] to coordinates [n, directions] in standard deviations."""
+    return pca.whiten(axes, pca.encode(axes, codes))
+
+
+def from_coordinates(axes: PCAState, points: jax.Array) -> jax.Array:
+    """Map coordinates [n, directions] in standard deviations to codes [n, numbers]."""
+    return pca.decode(axes, pca.unwhiten(axes, points))
+
+
+def interpolate(start: jax.Array, end: jax.Array, steps: int) -> jax.Array:
+    """Return the codes [steps, numbers] on the straight line between two codes, both included."""
+    return start + jnp.linspace(0, 1, steps)[:, None] * (end - start)
+
+
+def walk(axes: PCAState, direction: int, deviations: jax.Array) -> jax.Array:
+    """Return codes [n, numbers] along one principal direction through the mean code.
+
+    `deviations` [n] says how far, in standard deviations.
+    """
+    points = jnp.zeros((len(deviations), len(axes.variance)))
+    return from_coordinates(axes, points.at[:, direction].set(deviations))
+
+
+def plane(axes: PCAState, deviations: jax.Array) -> jax.Array:
+    """Return a grid of codes [n, n, numbers] in the plane of the first two directions.
+
+    Rows go down along the second direction, columns along the first; both at `deviations` [n].
+    """
+    n = len(deviations)
+    points = jnp.zeros((n, n, len(axes.variance)))
+    points = points.at[..., 0].set(deviations[None, :]).at[..., 1].set(deviations[::-1, None])
+    return from_coordinates(axes, points.reshape(n * n, -1)).reshape(n, n, -1)
+
+
+def sample(key: jax.Array, axes: PCAState, n: int) -> jax.Array:
+    """Draw codes [n, numbers] from the Gaussian with the training codes' mean and covariance."""
+    return from_coordinates(axes, jax.random.normal(key, (n, len(axes.variance))))
+
+
+def neighbours(queries: np.ndarray, codes: np.ndarray, count: int) -> np.ndarray:
+    """Return for each query code [m, numbers] the rows [m, count] of the nearest `codes`."""
+    distances = ((queries[:, None] - codes[None]) ** 2).sum(axis=-1)
+    return np.argsort(distances, axis=1, kind="stable")[:, :count]
+
+
+def tsne(codes: np.ndarray, seed: int) -> np.ndarray:
+    """Embed codes [n, numbers] in the plane, [n, 2] (van der Maaten and Hinton 2008)."""
+    from sklearn.manifold import TSNE  # here, as importing it takes a second
+
+    embedding = TSNE(perplexity=min(30.0, (len(codes) - 1) / 3), random_state=seed)
+    return np.asarray(embedding.fit_transform(codes))
+
+
+def survey(
+    codec: Codec, variables: Variables, samples: Mapping[str, np.ndarray], key: jax.Array
+) -> dict[str, np.ndarray]:
+    """Return what a report shows of a latent space.
+
+    Args:
+      codec: encoder and decoder.
+      variables: the trained model's.
+      samples: `train/code`, `val/code` [n, numbers] and some validation images, `image`.
+      key: for the samples, and the seed of t-SNE.
+
+    Returns:
+      Images [..., height, width, channels]: `latent/interpolation` between pairs of the images
+      given, `latent/walk` along the first directions, `latent/plane` in that of the first two,
+      `latent/sample` from the fitted Gaussian. `latent/neighbours`, rows of `train/code` for each
+      of the images. `SPLIT/embedded`, the rows that t-SNE embedded, and `SPLIT/tsne` and
+      `SPLIT/principal` [n, 2], where they lie.
+    """
+    codes = {split: samples[f"{split}/code"] for split in ("train", "val")}
+    space = latent_space(codec, variables, codes["train"])
+    shown = space.encode(jnp.asarray(samples["image"], jnp.float32))
+    deviations = jnp.asarray(DEVIATIONS)
+    points = {"sample": sample(key, space.axes, 24)}
+    points["walk"] = jnp.stack(
+        [walk(space.axes, i, deviations) for i in range(min(8, len(space.axes.variance)))]
+    )
+    if len(space.axes.variance) > 1:
+        points["plane"] = plane(space.axes, deviations)
+    if len(shown) > 1:
+        pairs = zip(shown[0::2], shown[1::2], strict=False)
+        points["interpolation"] = jnp.stack([interpolate(a, b, 8) for a, b in pairs])
+    result = {}
+    for name, batch in points.items():
+        images = space.decode(batch.reshape(-1, codec.numbers)).clip(0, 1)
+        shape = (*batch.shape[:-1], *images.shape[1:])
+        result[f"latent/{name}"] = np.asarray(images.reshape(shape)).astype(np.float16)
+    result["latent/neighbours"] = neighbours(np.asarray(shown), codes["train"], NEIGHBOURS)
+    return result | _embeddings(space.axes, codes, key)
+
+
+def _embeddings(
+    axes: PCAState, codes: Mapping[str, np.ndarray], key: jax.Array
+) -> dict[str, np.ndarray]:
+    total = sum(map(len, codes.values()))
+    share = min(1.0, EMBEDDED / total)
+    rows = {
+        split: np.unique(np.linspace(0, len(c) - 1, int(share * len(c))).astype(int))
+        for split, c in codes.items()
+    }
+    chosen = np.concatenate([codes[split][r] for split, r in rows.items()])
+    principal = np.asarray(pca.encode(axes, jnp.asarray(chosen)))[:, :2]
+    if principal.shape[1] < 2:
+        return {}
+    seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
+    planar = {"tsne": tsne(chosen, seed), "principal": principal}
+    result = {f"{split}/embedded": r for split, r in rows.items()}
+    first = len(rows["train"])
+    for name, where in planar.items():
+        result[f"train/{name}"], result[f"val/{name}"] = where[:first], where[first:]
+    return result

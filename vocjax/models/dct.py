@@ -1,0 +1,78 @@
+"""A fixed linear code: the discrete cosine coefficients of largest training variance.
+
+Nothing is learnt but which coefficients to keep and their means, so it can't overfit as PCA does.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vocjax.errors import UserError
+
+HIGHEST = jax.lax.Precision.HIGHEST  # a GPU would round the factors of a product to TF32
+
+
+class DCTState(NamedTuple):
+    """What a fit finds: `mean` [h, w, c] of the coefficients, and which ones to keep.
+
+    `selected` [k] int32 are positions in the flattened coefficients, largest variance first.
+    """
+
+    mean: jax.Array
+    selected: jax.Array
+
+
+def forward(images: jax.Array) -> jax.Array:
+    """Orthonormal DCT-II of images along height, width and colour, [b, h, w, c] to the same.
+
+    Along three colours it is (R + G + B) / sqrt 3, (R - B) / sqrt 2 and (R - 2 G + B) / sqrt 6,
+    which are the decorrelated colours of Ohta et al. (1980), "Color information for region
+    segmentation", at unit length. One channel passes through. Sums of squares are preserved.
+    """
+    return _transform("uh,vw,dc,bhwc->buvd", images)
+
+
+def inverse(coefficients: jax.Array) -> jax.Array:
+    """Images of coefficients, [b, h, w, c] to the same; undoes `forward`."""
+    return _transform("hu,wv,cd,bhwc->buvd", coefficients)
+
+
+def fit(images: jax.Array, components: int) -> DCTState:
+    """Choose the coefficients of largest variance over images [n, h, w, c].
+
+    Raises `UserError` for less than 1 or more than h w c components.
+    """
+    numbers = images[0].size
+    if not 1 <= components <= numbers:
+        raise UserError(
+            f"images of {numbers} numbers have 1 to {numbers} cosine coefficients, not "
+            f"{components}; set model.components to at most {numbers}."
+        )
+    coefficients = forward(images)
+    _, selected = jax.lax.top_k(coefficients.var(axis=0).ravel(), components)
+    return DCTState(coefficients.mean(axis=0), selected)
+
+
+def encode(state: DCTState, images: jax.Array) -> jax.Array:
+    """Give the selected coefficients of images [b, h, w, c], less their means: codes [b, k]."""
+    deviations = forward(images) - state.mean
+    return deviations.reshape(len(images), -1)[:, state.selected]
+
+
+def decode(state: DCTState, codes: jax.Array) -> jax.Array:
+    """Map codes [b, k] to images [b, h, w, c]; what was not selected has its training mean."""
+    deviations = jnp.zeros((len(codes), state.mean.size)).at[:, state.selected].set(codes)
+    return inverse(deviations.reshape(-1, *state.mean.shape) + state.mean)
+
+
+def _transform(subscripts: str, values: jax.Array) -> jax.Array:
+    height, width, colour = (_basis(n) for n in values.shape[1:])
+    return jnp.einsum(subscripts, height, width, colour, values, precision=HIGHEST)
+
+
+def _basis(n: int) -> np.ndarray:
+    """DCT-II of n points as an orthonormal matrix, [frequency, position] float32."""
+    cosines = np.cos(np.pi / n * np.outer(np.arange(n), np.arange(n) + 0.5))
+    return (cosines / np.linalg.norm(cosines, axis=1, keepdims=True)).astype(np.float32)

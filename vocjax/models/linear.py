@@ -1,0 +1,92 @@
+"""The autoencoder with one linear hidden layer, and how near it is to PCA.
+
+Trained on squared error it spans PCA's subspace (Baldi and Hornik 1989, "Neural networks and
+principal component analysis"), but its own components have no order, and those of the untied one
+are not orthogonal: any invertible map of the code, undone by the decoder, gives the same images.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from vocjax.models.layers import kernel_initializer
+from vocjax.models.pca import PCAState, with_fixed_signs
+
+
+class LinearAutoencoder(nn.Module):
+    """One hidden layer without non-linearity.
+
+    `tied` decodes with the encoder's transpose: x -> (x - b) W, code -> code W^T + b. Untied, both
+    layers have a kernel and a bias of their own.
+    """
+
+    components: int
+    image_shape: tuple[int, int, int]
+    tied: bool = False
+    kernel_init: str = "glorot_uniform"
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        """Declare the decoder's `components` [k, d] and `mean` [d], and the encoder if untied."""
+        height, width, channels = self.image_shape
+        d = height * width * channels
+        init, zeros = kernel_initializer(self.kernel_init), nn.initializers.zeros_init()
+        self.rows = self.param("components", init, (self.components, d), jnp.float32)
+        self.mean = self.param("mean", zeros, (d,), jnp.float32)
+        if not self.tied:
+            self.encoder = nn.Dense(self.components, kernel_init=init, dtype=self.dtype)
+
+    def encode(self, images: jax.Array) -> jax.Array:
+        """[batch, height, width, channels] to a code [batch, components]."""
+        points = images.reshape(images.shape[0], -1)
+        if not self.tied:
+            return self.encoder(points)
+        return (points - self.mean).astype(self.dtype) @ self.rows.T.astype(self.dtype)
+
+    def decode(self, code: jax.Array) -> jax.Array:
+        """A code [batch, components] to images [batch, height, width, channels], float32."""
+        pixels = code.astype(self.dtype) @ self.rows.astype(self.dtype)
+        return (pixels.astype(jnp.float32) + self.mean).reshape(-1, *self.image_shape)
+
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return (reconstruction, code) of images [batch, height, width, channels]."""
+        code = self.encode(images)
+        return self.decode(code), code
+
+
+def principal_angles(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Angles between the spans of the rows of a [k, d] and b [m, d], [min(k, m)], in degrees.
+
+    Smallest first. Small angles come from sines, which rounding leaves exact where cosines are 1
+    (Bjorck and Golub 1973, "Numerical methods for computing angles between linear subspaces").
+    """
+    if len(a) > len(b):
+        a, b = b, a
+    p, q = jnp.linalg.qr(a.T)[0], jnp.linalg.qr(b.T)[0]
+    inner = q.T @ p
+    cosines = jnp.linalg.svd(inner, compute_uv=False)
+    sines = jnp.linalg.svd(p - q @ inner, compute_uv=False)[::-1]
+    angles = jnp.where(
+        cosines**2 > 0.5, jnp.arcsin(sines.clip(0, 1)), jnp.arccos(cosines.clip(0, 1))
+    )
+    return jnp.rad2deg(angles)
+
+
+def cosines(rows: jax.Array) -> jax.Array:
+    """Cosine of the angle between any two rows of [k, d], [k, k]; the identity if orthogonal."""
+    unit = rows / jnp.linalg.norm(rows, axis=1, keepdims=True).clip(1e-12)
+    return unit @ unit.T
+
+
+def rotated(rows: jax.Array, pca: PCAState) -> jax.Array:
+    """Turn a subspace's basis [k, d] to its principal directions, orthonormal and in order, [k, d].
+
+    The covariance is that of a fitted PCA's components. Where the rows span the same subspace, the
+    result is PCA's own components: what the linear autoencoder lacks is only this rotation.
+    """
+    basis = jnp.linalg.qr(rows.T)[0].T
+    deviations = (basis @ pca.components.T) * jnp.sqrt(pca.variance)
+    return with_fixed_signs(jnp.linalg.svd(deviations, full_matrices=False)[0].T @ basis)

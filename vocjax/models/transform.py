@@ -1,0 +1,111 @@
+"""An autoencoder around a fixed linear code: learnt filters before and after a cosine transform.
+
+The code is that of transform coding: the cosine coefficients of largest training variance. What is
+learnt are two convolutional networks on images. One changes an image before it is transformed, the
+other restores what the transform lost. Both treat every place of an image alike, so that a few
+hundred images teach them a lot, and both begin as the identity: training starts at the error of the
+linear code.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from vocjax.models import dct
+from vocjax.models.dct import DCTState
+from vocjax.models.layers import Conv
+
+
+class Filter(nn.Module):
+    """Residual 3x3 convolutions on the patches of an image; what it gives is to be added to it.
+
+    Patches of `patch` x `patch` pixels become `width` features, then `blocks` times
+    x + conv(gelu(conv(x))), then pixels again. Each sum's last convolution begins at 0 (Zhang et
+    al. 2019, "Fixup initialization").
+    """
+
+    width: int
+    blocks: int
+    patch: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """[batch, height, width, channels] in [0, 1] to the same shape, float32."""
+
+        def conv(x: jax.Array, features: int, kernel_init: str) -> jax.Array:
+            return Conv(features, "same", kernel_init, self.dtype)(x)
+
+        x = conv(to_patches(2 * images - 1, self.patch), self.width, "he_normal")
+        for _ in range(self.blocks):
+            x = x + conv(nn.gelu(conv(x, self.width, "he_normal")), self.width, "zeros")
+        numbers = self.patch**2 * images.shape[-1]
+        return to_pixels(conv(nn.gelu(x), numbers, "zeros"), self.patch).astype(jnp.float32)
+
+
+class TransformAutoencoder(nn.Module):
+    """Filter, cosine coefficients, filter: images to codes of `components` numbers and back.
+
+    The statistics `mean` and `selected` say which coefficients the code has; they come from
+    `with_code` and are not trained.
+    """
+
+    components: int
+    image_shape: tuple[int, int, int]
+    width: int
+    encoder_blocks: int
+    decoder_blocks: int
+    patch: int
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        """Declare the two filters and the code's statistics."""
+        self.encoder = Filter(self.width, self.encoder_blocks, self.patch, self.dtype)
+        self.decoder = Filter(self.width, self.decoder_blocks, self.patch, self.dtype)
+        self.mean = self.variable("batch_stats", "mean", jnp.zeros, self.image_shape)
+        self.selected = self.variable(
+            "batch_stats", "selected", jnp.zeros, (self.components,), jnp.int32
+        )
+
+    def encode(self, images: jax.Array) -> jax.Array:
+        """[batch, height, width, channels] in [0, 1] to codes [batch, components]."""
+        return dct.encode(self._code(), images + self.encoder(images))
+
+    def decode(self, code: jax.Array) -> jax.Array:
+        """Codes [batch, components] to images [batch, height, width, channels], not clipped."""
+        smooth = dct.decode(self._code(), code)
+        return smooth + self.decoder(smooth)
+
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return (reconstruction, code); a reconstruction is clipped to [0, 1] but in training."""
+        code = self.encode(images)
+        image = self.decode(code)
+        return image if train else image.clip(0, 1), code
+
+    def _code(self) -> DCTState:
+        return DCTState(self.mean.value, self.selected.value)
+
+
+def with_code(variables: dict[str, Any], state: DCTState) -> dict[str, Any]:
+    """Return a `TransformAutoencoder`'s variables with the coefficients that a fit chose."""
+    return variables | {"batch_stats": state._asdict()}
+
+
+def to_patches(images: jax.Array, patch: int) -> jax.Array:
+    """[batch, height, width, channels] to [batch, height / patch, width / patch, patch^2 c]."""
+    batch, height, width, channels = images.shape
+    rows, columns = height // patch, width // patch
+    cut = images.reshape(batch, rows, patch, columns, patch, channels)
+    return cut.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows, columns, -1)
+
+
+def to_pixels(patches: jax.Array, patch: int) -> jax.Array:
+    """Undo `to_patches`."""
+    batch, rows, columns, numbers = patches.shape
+    cut = patches.reshape(batch, rows, columns, patch, patch, numbers // patch**2)
+    return cut.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows * patch, columns * patch, -1)

@@ -1,0 +1,213 @@
+"""What the report shows of task 1: reconstructions, components, the latent space, the trade-off."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from vocjax import figures as draw
+from vocjax.data.splits import class_columns, group_by_class
+from vocjax.reporting.hover import Scatter
+from vocjax.runs import Run, lookup
+
+Samples = Mapping[str, np.ndarray]
+DEVIATIONS = "-3, -2, -1, 0, 1, 2 and 3 standard deviations"
+
+
+def figures(samples: Samples, config: Mapping[str, Any]) -> dict[str, Figure | Scatter]:
+    """Draw what a run of this task kept."""
+    result: dict[str, Figure | Scatter] = {
+        "Reconstructions": draw.image_rows(
+            {"validation image": samples["image"], "reconstruction": samples["reconstruction"]}
+        )
+    }
+    return result | _of_components(samples) | _of_latent_space(samples, config)
+
+
+def _of_components(samples: Samples) -> dict[str, Figure | Scatter]:
+    shape = samples["image"].shape[1:]
+    rows = {
+        name: _as_pictures(samples[f"model/{name}"], shape)
+        for name in ("PCA", "autoencoder", "autoencoder, rotated")
+        if f"model/{name}" in samples
+    }
+    result: dict[str, Figure | Scatter] = {}
+    if "model/cosines" in samples:
+        result[
+            "Components side by side: the linear autoencoder's have no order and overlap, until "
+            "they are rotated to the principal directions of their own subspace"
+        ] = draw.image_rows(rows)
+        result[
+            "Cosines between the linear autoencoder's components; PCA's would be the diagonal alone"
+        ] = _matrix(samples["model/cosines"])
+    elif rows:
+        result["The first components"] = draw.image_rows({"component": rows["PCA"]})
+        result["Share of the training images' variance that the first components explain"] = (
+            _explained(samples["model/explained_variance_ratio"])
+        )
+    return result
+
+
+def _as_pictures(components: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Components [n, d] to images in [0, 1]; grey is 0."""
+    largest = np.abs(components).max(axis=1, keepdims=True)
+    return (0.5 + components / np.where(largest, 2 * largest, 1)).reshape(-1, *shape)
+
+
+@matplotlib.rc_context(draw.STYLE)
+def _matrix(cosines: np.ndarray) -> Figure:
+    figure = Figure(figsize=(4, 3.4))
+    axis = figure.add_subplot()
+    picture = axis.imshow(cosines, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+    axis.set(xlabel="component", ylabel="component")
+    figure.colorbar(picture, ax=axis, label="cosine")
+    return figure
+
+
+@matplotlib.rc_context(draw.STYLE)
+def _explained(ratio: np.ndarray) -> Figure:
+    figure = Figure(figsize=(4.4, 2.7))
+    axis = figure.add_subplot()
+    axis.plot(np.arange(1, len(ratio) + 1), np.cumsum(ratio), color=draw.COLOURS[0])
+    axis.set(xlabel="components", ylabel="share", ylim=(0, 1.02))
+    axis.grid(axis="y")
+    return figure
+
+
+def _of_latent_space(samples: Samples, config: Mapping[str, Any]) -> dict[str, Figure | Scatter]:
+    result: dict[str, Figure | Scatter] = {}
+    if "train/tsne" in samples:
+        result["Codes in the plane; the pointer shows the image of a point"] = _scatter(
+            samples, tuple(config["data"]["classes"])
+        )
+    if "latent/neighbours" in samples:
+        nearest = samples["train/thumbnail"][samples["latent/neighbours"]]
+        ordinals = ("nearest", "second", "third", "fourth", "fifth")
+        rows = {f"{name} in train": nearest[:, i] for i, name in enumerate(ordinals)}
+        result["Nearest training images by the distance of codes"] = draw.image_rows(
+            {"validation image": samples["image"]} | rows
+        )
+    if "latent/interpolation" in samples:
+        result["From one validation image to another, along a straight line in the code"] = (
+            draw.image_rows(
+                {f"pair {i}": row for i, row in enumerate(samples["latent/interpolation"], 1)}
+            )
+        )
+    if "latent/plane" in samples:
+        result[f"The plane of the codes' first two principal directions, {DEVIATIONS}"] = (
+            draw.image_rows(
+                {
+                    f"second direction {3 - i:+d}": row
+                    for i, row in enumerate(samples["latent/plane"])
+                }
+            )
+        )
+    if "latent/walk" in samples:
+        result[f"Along the codes' principal directions, {DEVIATIONS}"] = draw.image_rows(
+            {f"direction {i}": row for i, row in enumerate(samples["latent/walk"], 1)}
+        )
+    if "latent/sample" in samples:
+        sample = samples["latent/sample"]
+        rows = {" " * i: sample[8 * i : 8 * i + 8] for i in range(len(sample) // 8)}
+        result["Drawn from a Gaussian with the mean and covariance of the training codes"] = (
+            draw.image_rows(rows)
+        )
+    return result
+
+
+def _scatter(samples: Samples, classes: tuple[str, ...]) -> Scatter:
+    def both(name: str) -> np.ndarray:
+        return np.concatenate(
+            [samples[f"{split}/{name}"][samples[f"{split}/embedded"]] for split in ("train", "val")]
+        )
+
+    planar = {
+        title: np.concatenate([samples[f"{split}/{name}"] for split in ("train", "val")])
+        for title, name in (("first two principal directions", "principal"), ("t-SNE", "tsne"))
+    }
+    counts = [len(samples[f"{split}/embedded"]) for split in ("train", "val")]
+    return Scatter(
+        planar,
+        group_by_class(both("labels"), class_columns(classes)),
+        classes or ("image",),
+        np.repeat([False, True], counts),
+        both("thumbnail"),
+        both("ids"),
+    )
+
+
+def comparison(
+    runs: Sequence[Run], study: Sequence[Mapping[str, Any]]
+) -> dict[str, Figure | Scatter]:
+    """Draw reconstruction error against code size, over runs on the same data.
+
+    A curve for each kind of model, seeds averaged: runs whose names differ in their numbers alone
+    ("AE 16", "AE 256"). Nothing where there are fewer than three code sizes.
+    """
+    curves: dict[str, dict[int, list[tuple[float, float]]]] = {}
+    for run in runs:
+        size = lookup(run.results, "code")
+        if size is None:
+            continue
+        kind = " ".join(re.sub(r"\d+", "", run.name).split())
+        entries = {kind: run.results}
+        entries |= {
+            name.split()[0]: values
+            for name, values in (lookup(run.results, "baselines") or {}).items()
+            if name != "mean image"
+        }
+        for name, values in entries.items():
+            errors = lookup(values, "train", "mse"), lookup(values, "val", "mse")
+            curves.setdefault(name, {}).setdefault(size, []).append(errors)
+    if len({size for sizes in curves.values() for size in sizes}) < 3:
+        return {}
+    title = (
+        "Reconstruction error against the numbers in the code, all on these data: dashed on "
+        "training, solid on validation images. Crosses are the study's two points, on its own data"
+    )
+    return {title: _trade_off(curves, study)}
+
+
+@matplotlib.rc_context(draw.STYLE)
+def _trade_off(
+    curves: Mapping[str, Mapping[int, Sequence[tuple[float, float]]]],
+    study: Sequence[Mapping[str, Any]],
+) -> Figure:
+    figure = Figure(figsize=(draw.WIDTH, 4.2))
+    axis = figure.add_subplot()
+    for index, (name, sizes) in enumerate(sorted(curves.items())):
+        colour = draw.COLOURS[index % len(draw.COLOURS)]
+        shape = draw.SHAPES[index // len(draw.COLOURS) % len(draw.SHAPES)]
+        x = sorted(sizes)
+        train, val = np.array([np.mean(sizes[size], axis=0) for size in x]).T
+        axis.plot(x, train, color=colour, linestyle="--", linewidth=1, marker=shape, markersize=2)
+        axis.plot(x, val, color=colour, marker=shape, markersize=4, label=name)
+    for row in study:
+        _mark_study(axis, row)
+    axis.set(xlabel="numbers in the code", ylabel="MSE", xscale="log", yscale="log")
+    axis.xaxis.set_major_locator(FixedLocator([16, 32, 64, 128, 256, 512, 1024, 2048]))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter("{x:.0f}")
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.grid(axis="y", which="both")
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+def _mark_study(axis: Axes, row: Mapping[str, Any]) -> None:
+    for split, size in (("train", 5), ("val", 8)):
+        error = float(row[split]["mse"])
+        axis.plot([row["code"]], [error], "x", color=draw.INK, markersize=size)
+    axis.annotate(
+        f"study, {row['name']}",
+        (row["code"], float(row["val"]["mse"])),
+        xytext=(-6, 5),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+    )

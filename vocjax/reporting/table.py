@@ -1,0 +1,138 @@
+"""The report's tables: runs with their spread over seeds, baselines, the study's own figures."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from vocjax.runs import Run, Spread, by_data, joined, lookup, over_seeds, replicates
+
+# In the order of the columns: how a metric is called, where better lies, and its digits. A metric
+# that isn't here follows under its own name.
+METRICS = {
+    "mse": ("MSE", "↓", ".4f"),
+    "mae": ("MAE", "↓", ".3f"),
+    "psnr": ("PSNR, dB", "↑", ".2f"),
+    "psnr_of_set": ("PSNR of the MSE, dB", "↑", ".2f"),
+    "ssim": ("SSIM", "↑", ".3f"),
+    "log_loss": ("log loss", "↓", ".3f"),
+    "elementwise_accuracy": ("element-wise accuracy", "↑", ".3f"),
+    "argmax_accuracy": ("argmax accuracy", "↑", ".3f"),
+    "exact_match": ("exact match", "↑", ".3f"),
+    "soft_dice": ("soft Dice", "↑", ".3f"),
+    "soft_iou": ("soft IoU", "↑", ".3f"),
+    "hard_dice": ("hard Dice", "↑", ".3f"),
+    "iou": ("IoU, data set", "↑", ".3f"),
+    "pixel_accuracy": ("pixel accuracy", "↑", ".3f"),
+    "loss": ("loss", "↓", ".4f"),
+}
+SPLITS = ("train", "val")
+MISSING = "\N{EN DASH}"
+
+
+def results_table(
+    runs: Sequence[Run], study: Sequence[Mapping[str, Any]], anchors: Mapping[Path, str]
+) -> str:
+    """The table of some runs as HTML: runs and baselines by kind of data, then the study's rows.
+
+    Runs that differ in their seed alone share a row: mean and standard deviation.
+
+    Args:
+        runs: what the rows tell of.
+        study: the study's rows for the task.
+        anchors: where on the page a run's provenance stands, by directory.
+    """
+    metrics = in_order(
+        name
+        for splits in [*(run.results or {} for run in runs), *study]
+        for split in SPLITS
+        for name in splits.get(split) or {}
+    )
+    bodies = []
+    for data, members in by_data(runs).items():
+        rows = [_run_row(seeds, metrics, anchors) for seeds in replicates(members)]
+        rows += _baseline_rows(members, metrics)
+        bodies.append(f"<tbody>{_group(escape(data), metrics)}{''.join(rows)}</tbody>")
+    rows = [_row(escape(r["name"]), escape(r["setting"]), _cells(r, metrics)) for r in study]
+    title = "The study's own figures <b class='tag'>study, slides</b>"
+    bodies.append(f'<tbody class="study">{_group(title, metrics)}{"".join(rows)}</tbody>')
+    labels = ["&nbsp;".join(METRICS.get(name, (escape(name),))[:2]) for name in metrics]
+    head = "".join(f'<th scope="col">{label}</th>' for label in labels)
+    return (
+        '<div class="scroll" role="region" tabindex="0" aria-label="Results"><table>'
+        f'<thead><tr><th scope="col">Run</th><th scope="col">Split</th>{head}</tr></thead>'
+        f"{''.join(bodies)}</table></div>"
+        f'<p class="note">↓ less is better, ↑ more is better, {MISSING} not known. Runs have the '
+        "values after their last epoch. A loss compares only with losses of its own kind.</p>"
+    )
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """The metrics of these names, each once: known ones in the table's order, then the others."""
+    present = dict.fromkeys(names)
+    return [name for name in METRICS if name in present] + [n for n in present if n not in METRICS]
+
+
+def _group(title: str, metrics: Sequence[str]) -> str:
+    width = len(metrics) + 2
+    return f'<tr><th scope="rowgroup" colspan="{width}"><span>{title}</span></th></tr>'
+
+
+def _run_row(seeds: Sequence[Run], metrics: Sequence[str], anchors: Mapping[Path, str]) -> str:
+    run, finished = seeds[0], [seed for seed in seeds if seed.results is not None]
+    name = f'<a href="#{anchors[run.directory]}">{escape(run.name)}</a>'
+    if not finished:
+        lines = [f'<td class="split" colspan="{len(metrics) + 1}">{escape(run.outcome)}</td>']
+    elif len(seeds) == 1:
+        lines = _cells(finished[0].results or {}, metrics)
+    else:
+        lines = _cells(over_seeds(finished), metrics)
+    more = f" and {len(seeds) - 1} more, mean ± standard deviation" if len(seeds) > 1 else ""
+    unfinished = (
+        f"; {len(seeds) - len(finished)} unfinished" if 0 < len(finished) < len(seeds) else ""
+    )
+    return _row(name, escape(run.setting + more + unfinished), lines)
+
+
+def _baseline_rows(runs: Sequence[Run], metrics: Sequence[str]) -> list[str]:
+    """The trivial baselines: once where the runs agree, by run where they don't."""
+    found: dict[str, dict[tuple[str, ...], list[str]]] = {}
+    # Runs on the same data share every value but the loss, which each defines for itself.
+    shared = ["" if name == "loss" else name for name in metrics]
+    for run in runs:
+        for name, splits in (lookup(run.results, "baselines") or {}).items():
+            rows = found.setdefault(name, {})
+            rows.setdefault(tuple(_cells(splits, shared)), []).append(run.name)
+    tag = '<b class="tag">baseline</b>'
+    return [
+        _row(escape(name), tag + (escape(f" of {joined(*names)}") if len(rows) > 1 else ""), cells)
+        for name, rows in found.items()
+        for cells, names in rows.items()
+    ]
+
+
+def _row(name: str, setting: str, lines: Sequence[str]) -> str:
+    """Table rows that share one label, from HTML."""
+    label = f'{name}<span class="setting">{setting}</span>'
+    label = f'<th scope="row" rowspan="{len(lines)}">{label}</th>'
+    return f'<tr class="first">{label}' + "</tr><tr>".join(lines) + "</tr>"
+
+
+def _cells(splits: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
+    """A line of cells for each split that has values, or one line without any."""
+    known = {split: splits[split] for split in SPLITS if splits.get(split)} or {MISSING: {}}
+    return [
+        f'<td class="split">{split}</td>'
+        + "".join(f"<td>{_value(values.get(name), name)}</td>" for name in metrics)
+        for split, values in known.items()
+    ]
+
+
+def _value(value: Any, metric: str) -> str:
+    if value is None:
+        return MISSING
+    if isinstance(value, Spread):
+        return f"{_value(value.mean, metric)} ± {_value(value.deviation, metric)}"
+    if isinstance(value, int | float):
+        return format(value, METRICS[metric][2] if metric in METRICS else ".4g")
+    return escape(str(value))  # the study's, with the digits that it printed
