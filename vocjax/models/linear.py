@@ -5,44 +5,48 @@ principal component analysis"), but its own components have no order, and those 
 are not orthogonal: any invertible map of the code, undone by the decoder, gives the same images.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from vocjax.models.layers import kernel_initializer
 from vocjax.models.pca import PCAState, with_fixed_signs
+
+SMALL = nn.initializers.normal(1e-4)
 
 
 class LinearAutoencoder(nn.Module):
     """One hidden layer without non-linearity.
 
-    `tied` decodes with the encoder's transpose: x -> (x - b) W, code -> code W^T + b. Untied, both
-    layers have a kernel and a bias of their own.
+    `tied`: x -> (x - m) W, code -> code W^T + m. Untied: x -> (x - m) E + e, code -> code W^T + m.
+    `m` is trained, but begins as the training images' mean (`with_mean`): centred, no direction
+    dwarfs the others. The kernels begin near 0 and so stay in the span of the training images: what
+    a larger start has outside of it no gradient would remove, and other images would show it.
     """
 
     components: int
     image_shape: tuple[int, int, int]
     tied: bool = False
-    kernel_init: str = "glorot_uniform"
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
         """Declare the decoder's `components` [k, d] and `mean` [d], and the encoder if untied."""
         height, width, channels = self.image_shape
         d = height * width * channels
-        init, zeros = kernel_initializer(self.kernel_init), nn.initializers.zeros_init()
-        self.rows = self.param("components", init, (self.components, d), jnp.float32)
+        zeros = nn.initializers.zeros_init()
+        self.rows = self.param("components", SMALL, (self.components, d), jnp.float32)
         self.mean = self.param("mean", zeros, (d,), jnp.float32)
         if not self.tied:
-            self.encoder = nn.Dense(self.components, kernel_init=init, dtype=self.dtype)
+            self.encoder = nn.Dense(self.components, kernel_init=zeros, dtype=self.dtype)
 
     def encode(self, images: jax.Array) -> jax.Array:
         """[batch, height, width, channels] to a code [batch, components]."""
-        points = images.reshape(images.shape[0], -1)
+        points = images.reshape(images.shape[0], -1) - self.mean
         if not self.tied:
             return self.encoder(points)
-        return (points - self.mean).astype(self.dtype) @ self.rows.T.astype(self.dtype)
+        return points.astype(self.dtype) @ self.rows.T.astype(self.dtype)
 
     def decode(self, code: jax.Array) -> jax.Array:
         """A code [batch, components] to images [batch, height, width, channels], float32."""
@@ -55,6 +59,11 @@ class LinearAutoencoder(nn.Module):
         """Return (reconstruction, code) of images [batch, height, width, channels]."""
         code = self.encode(images)
         return self.decode(code), code
+
+
+def with_mean(variables: dict[str, Any], mean: jax.Array) -> dict[str, Any]:
+    """Return a `LinearAutoencoder`'s variables that begin from the images' mean [h, w, c]."""
+    return variables | {"params": variables["params"] | {"mean": mean.ravel()}}
 
 
 def principal_angles(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -121,7 +121,7 @@ def render(
             pictures += "".join(_pictures(run, figures_of[task]) for run in drawn)
             sections.append(
                 f'<section id="{task}"><h2>{task.capitalize()}</h2><p>{NOTES[task]}</p>'
-                f"{results_table(members, rows, anchors)}"
+                f"{results_table(members, drawn or members, rows, anchors)}"
                 f"{_study_note(members, study[task]['data'], study['source'])}{pictures}</section>"
             )
             links.append(f'<a href="#{task}">{task.capitalize()}</a>')
@@ -184,7 +184,7 @@ def _pictures(run: Run, draw: Draw) -> str:
     blocks = []
     if curves:
         chosen = f"best {lookup(run.results, 'best', 'metric')} on val at epoch {best}"
-        dotted = "dotted: PCA with as many numbers" if _levels(run, "mse") else ""
+        dotted = "dotted: PCA with as many components" if _levels(run, "mse") else ""
         caption = joined("Learning curves", chosen if best is not None else "", dotted)
         blocks.append(f'<div class="panels">{"".join(curves)}</div>{_caption(caption)}')
     for title, figure in (draw(run.samples, run.config) if run.samples else {}).items():
@@ -195,8 +195,10 @@ def _pictures(run: Run, draw: Draw) -> str:
 
 def _levels(run: Run, metric: str) -> dict[str, float]:
     """What PCA with as many numbers reaches on each split."""
-    splits = lookup(run.results, "baselines", "PCA of the code's size") or {}
-    return {split: values[metric] for split, values in splits.items() if metric in values}
+    for name, splits in (lookup(run.results, "baselines") or {}).items():
+        if name.startswith("PCA"):
+            return {split: values[metric] for split, values in splits.items() if metric in values}
+    return {}
 
 
 def _drawn(figure: Figure | Scatter, title: str, run: str = "") -> str:
@@ -220,10 +222,10 @@ def _curves(epochs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _image(figure: Figure, description: str) -> str:
-    data = base64.b64encode(figures.encode_png(figure)).decode("ascii")
+    data = base64.b64encode(figures.encode_webp(figure)).decode("ascii")
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     return (
-        f'<img src="data:image/png;base64,{data}" alt="{escape(description)}" '
+        f'<img src="data:image/webp;base64,{data}" alt="{escape(description)}" '
         f'width="{width}" height="{height}">'
     )
 

@@ -157,7 +157,7 @@ def comparison(
         kind = " ".join(re.sub(r"\d+", "", run.name).split())
         entries = {kind: run.results}
         entries |= {
-            name.split()[0]: values
+            name.split(",")[0]: values
             for name, values in (lookup(run.results, "baselines") or {}).items()
             if name != "mean image"
         }
@@ -190,6 +190,10 @@ def _trade_off(
     for row in study:
         _mark_study(axis, row)
     axis.set(xlabel="numbers in the code", ylabel="MSE", xscale="log", yscale="log")
+    # PCA with a component for every training image has no training error to speak of.
+    axis.set_ylim(
+        bottom=0.2 * min(np.mean(e, axis=0)[1] for s in curves.values() for e in s.values())
+    )
     axis.xaxis.set_major_locator(FixedLocator([16, 32, 64, 128, 256, 512, 1024, 2048]))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter("{x:.0f}")

@@ -31,7 +31,10 @@ MISSING = "\N{EN DASH}"
 
 
 def results_table(
-    runs: Sequence[Run], study: Sequence[Mapping[str, Any]], anchors: Mapping[Path, str]
+    runs: Sequence[Run],
+    with_baselines: Sequence[Run],
+    study: Sequence[Mapping[str, Any]],
+    anchors: Mapping[Path, str],
 ) -> str:
     """The table of some runs as HTML: runs and baselines by kind of data, then the study's rows.
 
@@ -39,6 +42,7 @@ def results_table(
 
     Args:
         runs: what the rows tell of.
+        with_baselines: those of them whose baselines have rows, too.
         study: the study's rows for the task.
         anchors: where on the page a run's provenance stands, by directory.
     """
@@ -51,7 +55,7 @@ def results_table(
     bodies = []
     for data, members in by_data(runs).items():
         rows = [_run_row(seeds, metrics, anchors) for seeds in replicates(members)]
-        rows += _baseline_rows(members, metrics)
+        rows += _baseline_rows([run for run in members if run in with_baselines], metrics)
         bodies.append(f"<tbody>{_group(escape(data), metrics)}{''.join(rows)}</tbody>")
     rows = [_row(escape(r["name"]), escape(r["setting"]), _cells(r, metrics)) for r in study]
     title = "The study's own figures <b class='tag'>study, slides</b>"

@@ -33,7 +33,6 @@ from vocjax.tasks.task import (
 )
 
 LOSSES = {"mse": losses.mse, "mae": losses.mae, "ssim": losses.dissimilarity}
-PCA, DCT = "PCA of the code's size", "DCT of the code's size"
 THUMBNAIL = 40  # pixels
 PICTURED = 8  # components that are kept to be drawn
 
@@ -49,9 +48,7 @@ def build_model(config: ConfigDict) -> nn.Module:
     if model.name == "pca":
         return pca.PCA(model.components, shape)
     if model.name == "linear_autoencoder":
-        return linear.LinearAutoencoder(
-            model.components, shape, model.tied, model.kernel_init, dtype
-        )
+        return linear.LinearAutoencoder(model.components, shape, model.tied, dtype)
     if model.name == "autoencoder":
         check_encoder_and_decoder(config)
         return ConvAutoencoder(*encoder_and_decoder(model, config.data.channels, dtype))
@@ -98,11 +95,16 @@ def make_task(config: ConfigDict) -> Task:
         raise UserError(f"epochs is {config.epochs}; PCA has a closed form: set it to 0.")
     baselines = {
         "mean image": Baseline(summed(_image_sum), _mean_image),
-        PCA: Baseline(functools.partial(fit_pca, codec.numbers), _linear(pca)),
-        DCT: Baseline(functools.partial(fit_dct, codec.numbers), _linear(dct)),
+        # n images have no more than n - 1 components.
+        f"PCA, at most {codec.numbers} components": Baseline(
+            functools.partial(fit_pca, codec.numbers), _linear(pca)
+        ),
+        f"DCT, {codec.numbers} coefficients": Baseline(
+            functools.partial(fit_dct, codec.numbers), _linear(dct)
+        ),
     }
     if is_pca:
-        del baselines[PCA]
+        del baselines[f"PCA, at most {codec.numbers} components"]
     return Task(
         init=initializer(model, config),
         fit=fitter(config, codec.numbers),
@@ -132,6 +134,13 @@ def fitter(
             return variables | {"params": solve(batches, numbers)._asdict()}
 
         return fit
+    if config.model.name == "linear_autoencoder":
+
+        def centre(variables: Variables, batches: Iterator[Batch]) -> Variables:
+            total, count = summed(_image_sum)(batches)
+            return linear.with_mean(variables, total / count)
+
+        return centre
     if config.model.name == "transform_autoencoder":
         return lambda variables, batches: transform.with_code(variables, fit_dct(numbers, batches))
     return None
@@ -264,7 +273,8 @@ def inspect_linear(variables: Variables, fitted: Mapping[str, Any]) -> tuple[Out
     `largest_angle` is the largest principal angle between the two subspaces in degrees, and
     `largest_cosine` the largest between two different components of the autoencoder.
     """
-    rows, state = variables["params"]["components"], fitted[PCA]
+    rows = variables["params"]["components"]
+    state = next(fit for name, fit in fitted.items() if name.startswith("PCA"))
     turned = linear.rotated(rows, state)
     cosine = linear.cosines(rows)
     others = jnp.abs(cosine - jnp.diag(jnp.diag(cosine)))

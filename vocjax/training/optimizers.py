@@ -136,10 +136,24 @@ def adam(config: ConfigDict) -> optax.GradientTransformation:
 def muon(config: ConfigDict) -> optax.GradientTransformation:
     """Muon's direction (Jordan et al. 2024): momentum with all of its singular values made 1.
 
-    For matrices [n, m], times sqrt(max(1, m / n)); other arrays take Adam's direction.
+    For matrices and, as matrices [height * width * channels, features], convolution kernels; other
+    arrays take Adam's direction.
     """
-    del config
-    return optax.chain(optax.contrib.muon(1.0), optax.scale(-1.0))  # the direction, uphill
+
+    def dimensions(params: optax.Params) -> optax.Params:
+        return jax.tree.map(
+            lambda p: optax.contrib.MuonDimensionNumbers(tuple(range(p.ndim - 1)), (p.ndim - 1,)),
+            params,
+        )
+
+    def label(params: optax.Params) -> optax.Params:
+        return jax.tree.map(lambda p: "other" if p.ndim < 2 else "kernel", params)
+
+    directions = {
+        "kernel": optax.contrib.scale_by_muon(weight_dimension_numbers=dimensions),
+        "other": adam(config),
+    }
+    return optax.partition(directions, label)
 
 
 def sgd(config: ConfigDict) -> optax.GradientTransformation:
