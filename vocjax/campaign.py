@@ -1,0 +1,99 @@
+"""A list of experiments, one after the other: what the scripts in experiments/ have in common."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vocjax.configuration import load_config
+from vocjax.errors import UserError
+from vocjax.reporting.page import write_report
+from vocjax.training.interrupts import Interrupted
+from vocjax.training.loop import train_and_evaluate
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+class Experiment(NamedTuple):
+    """One run: its directory's name, its file in configs/, and fields that differ from the file.
+
+    `overrides` are fields by their full name after `config.`, "model.components=16". `pictured`
+    says whether the report draws its pictures, or has it in tables and comparisons alone.
+    """
+
+    directory: str
+    config: str
+    overrides: tuple[str, ...] = ()
+    pictured: bool = True
+
+
+def run(
+    experiments: Sequence[Experiment], workdir: Path, overrides: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Train and evaluate experiments and write their report; return the results by directory.
+
+    Args:
+      experiments: in this order; what is finished is left alone, what was begun goes on.
+      workdir: holds a run directory for each, and report.html.
+      overrides: further `--config.FIELD=VALUE`, for every one of them.
+    """
+    results = {}
+    for experiment in experiments:
+        changes = [f"--config.{change}" for change in experiment.overrides]
+        config = load_config(CONFIGS / f"{experiment.config}.py", [*changes, *overrides])
+        results[experiment.directory] = train_and_evaluate(config, workdir / experiment.directory)
+    pictured = [workdir / e.directory for e in experiments if e.pictured]
+    others = [workdir / e.directory for e in experiments if not e.pictured]
+    write_report(pictured, workdir / "report.html", without_pictures=others)
+    return results
+
+
+def print_results(results: dict[str, dict[str, Any]]) -> None:
+    """Print the final figures of every run, and those of its baselines beside them."""
+    for name, result in results.items():
+        rows = {name: result} | result["baselines"]
+        metrics = [metric for metric in result["val"] if metric != "loss"]
+        print("\n" + "".join(f"{cell:>22}" for cell in ("", *metrics)))
+        for label, values in rows.items():
+            for split in ("train", "val"):
+                cells = (f"{values[split][metric]:>22.4f}" for metric in metrics)
+                print(f"{label[:16]:16} {split:5}", *cells, sep="")
+
+
+def main(
+    description: str | None, plan: Callable[[argparse.Namespace], Sequence[Experiment]]
+) -> int:
+    """Parse a script's flags and run what it plans; return the exit code.
+
+    `plan(options)` gets `dataset`, `data_dir` and `objects_dir`. 0: done; 1: a mistake that is
+    told; 128 + the signal: stopped.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--workdir", type=Path, required=True)
+    parser.add_argument("--dataset", default="toy", help="toy (default), or voc2007 to voc2012")
+    parser.add_argument("--data_dir", type=Path, default=Path("data"), help="default: data")
+    parser.add_argument(
+        "--objects_dir", type=Path, help="data_dir of tasks 1 and 2, where it is another"
+    )
+    options, overrides = parser.parse_known_args()
+    options.objects_dir = options.objects_dir or options.data_dir
+    for override in overrides:
+        if not override.startswith("--config."):
+            parser.error(f"unknown argument {override!r}; fields are set like --config.epochs=3")
+    try:
+        results = run(plan(options), options.workdir, overrides)
+    except UserError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    except Interrupted as stop:
+        print(f"{parser.prog}: {stop}", file=sys.stderr)
+        return 128 + stop.signal_number
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: stopped", file=sys.stderr)
+        return 130
+    print_results(results)
+    print(f"\nreport: {options.workdir / 'report.html'}")
+    return 0
