@@ -66,7 +66,6 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
         *seeds("AE 2048", "autoencoder_2048", *trained),
         *seeds("AE 256", "autoencoder_256", *trained),
         experiment("AE 72", "autoencoder_72", *trained),
-        experiment("Transform autoencoder 256", "transform_autoencoder"),
     ]
     solver = ("model.solver=streaming", f"model.components={largest}", "batch_size=64")
     points = [
@@ -105,7 +104,8 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
             for name, changes in FAMILY.items()
         ),
     ]
-    return principal + [point._replace(pictured=False) for point in points]
+    best = experiment("Transform autoencoder 256", "transform_autoencoder")
+    return [*principal, *(point._replace(pictured=False) for point in points), best]
 
 
 if __name__ == "__main__":
