@@ -1,10 +1,14 @@
 """Keep what runs found: their figures with config, seed, commit, versions and device, in one file.
 
-    python experiments/collect.py runs/study --output experiments/results/toy.json
+    python experiments/collect.py runs/study --output experiments/results/study_toy.json
 
-The kept files make the README's table, which a test compares with the README:
+The kept files make the README's tables, which a test compares with the README:
 
-    python experiments/collect.py --table
+    python experiments/collect.py --tables
+
+and its picture of task 1's trade-off:
+
+    python experiments/collect.py --trade_off experiments/results/trade_off.webp
 """
 
 import argparse
@@ -14,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from vocjax.errors import UserError
-from vocjax.runs import read_runs
-from vocjax.training.rundir import write_json
+from vocjax.figures import encode_webp
+from vocjax.reporting.page import read_study
+from vocjax.reporting.reconstruction import comparison
+from vocjax.runs import Run, Spread, over_seeds, read_runs, replicates
+from vocjax.training.rundir import write_text
 
 RESULTS = Path(__file__).parent / "results"
 HEADLINES = {
@@ -23,17 +30,18 @@ HEADLINES = {
     "classification": {"elementwise_accuracy": "element-wise accuracy", "log_loss": "log-loss"},
     "segmentation": {"soft_dice": "soft Dice per image", "iou": "IoU over the set"},
 }
+SPLITS = ("train", "val")
 
 
-def collect(directory: Path) -> list[dict[str, Any]]:
-    """Return config, provenance, epochs and results of every run in a folder of finished runs."""
+def collect(directory: Path) -> str:
+    """Return config, provenance, epochs and results of a folder's finished runs, a line each."""
     runs = read_runs([directory])
     for run in runs:
         if run.results is None:
             raise UserError(f"{run.directory} is not finished; go on with its `vocjax train`.")
-    return [
+    kept = [
         {
-            "name": run.name,
+            "directory": run.directory.name,
             "config": run.config,
             "provenance": run.provenance,
             "epochs": run.epochs,
@@ -41,45 +49,91 @@ def collect(directory: Path) -> list[dict[str, Any]]:
         }
         for run in runs
     ]
+    return "[\n" + ",\n".join(json.dumps(run) for run in kept) + "\n]\n"
 
 
-def table(kept: dict[str, list[dict[str, Any]]]) -> str:
-    """Return a Markdown table: a row a run and headline metric, columns by kept file.
+def read_kept(study: str) -> dict[str, list[Run]]:
+    """Return the runs of a study's kept files by data set, the toy set first."""
+    files = sorted(RESULTS.glob(f"{study}_*.json"), key=lambda p: ("toy" not in p.stem, p.stem))
+    return {
+        path.stem.removeprefix(f"{study}_").replace("_", " "): [
+            Run(Path(run.pop("directory")), **run, samples={})
+            for run in json.loads(path.read_text())
+        ]
+        for path in files
+    }
 
-    Cells are `train / val (the baseline's val)`.
+
+def study_table(kept: dict[str, list[Run]]) -> str:
+    """Return a Markdown table: a row a run and headline metric, columns by data set.
+
+    Cells are `train / val (the trivial baseline's val)`.
     """
-    lines = [
-        "| run | metric | " + " | ".join(kept) + " |",
-        "|---" * (2 + len(kept)) + "|",
-    ]
-    names = list(dict.fromkeys(run["name"] for runs in kept.values() for run in runs))
+    rows = [["run", "metric", *kept]]
+    names = dict.fromkeys(run.name for runs in kept.values() for run in runs)
     for name in names:
-        by_file = {title: _named(runs, name) for title, runs in kept.items()}
-        task = next(run["config"]["task"] for run in by_file.values() if run)
+        of_name = [next((r for r in runs if r.name == name), None) for runs in kept.values()]
+        task = next(run.task for run in of_name if run)
         for metric, shown in HEADLINES[task].items():
-            cells = [_cell(run["results"], metric) if run else "" for run in by_file.values()]
-            lines.append(f"| {name} | {shown} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+            rows.append([name, shown, *(_cell(run, metric) if run else "" for run in of_name)])
+    return _markdown(rows)
 
 
-def _named(runs: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
-    return next((run for run in runs if run["name"] == name), None)
-
-
-def _cell(results: dict[str, Any], metric: str) -> str:
-    (baseline,) = results["baselines"].values()
-    train, val, trivial = (
-        results["train"][metric],
-        results["val"][metric],
-        baseline["val"][metric],
-    )
+def _cell(run: Run, metric: str) -> str:
+    results = run.results or {}
+    trivial = next(iter(results["baselines"].values()))["val"][metric]
+    train, val = (results[split][metric] for split in SPLITS)
     return f"{train:.4f} / {val:.4f} ({trivial:.4f})"
 
 
-def read_kept() -> dict[str, list[dict[str, Any]]]:
-    """Return the kept files by name, the toy set first."""
-    files = sorted(RESULTS.glob("*.json"), key=lambda path: (path.stem != "toy", path.stem))
-    return {path.stem.replace("_", " "): json.loads(path.read_text()) for path in files}
+def representation_table(runs: list[Run]) -> str:
+    """Return a Markdown table of task 1: MSE, `train / val`, of a model and of what is simpler.
+
+    Of several seeds, mean ± standard deviation.
+    """
+    study = {row["name"]: row for row in read_study()["reconstruction"]["rows"]}
+    header = ["run", "numbers", "seeds", "study", "ours", "PCA", "DCT", "mean image", "angle"]
+    rows = [header]
+    for seeds in replicates(runs):
+        first = seeds[0].results or {}
+        simpler = {name.split(",")[0]: values for name, values in first["baselines"].items()}
+        angle = first.get("model", {}).get("largest_angle")
+        rows.append(
+            [
+                seeds[0].name,
+                str(first["code"]),
+                str(len(seeds)),
+                _pair(study.get(seeds[0].name)),
+                _pair(over_seeds(seeds)),
+                *(_pair(simpler.get(name)) for name in ("PCA", "DCT", "mean image")),
+                "" if angle is None else f"{angle:.2f}°",
+            ]
+        )
+    return _markdown(rows)
+
+
+def _pair(splits: dict[str, Any] | None) -> str:
+    return " / ".join(_number(splits[split]["mse"]) for split in SPLITS) if splits else ""
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, Spread):
+        return f"{value.mean:.4f} ± {value.deviation:.4f}"
+    return value.removeprefix("0") if isinstance(value, str) else f"{value:.4f}"
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "|---" * len(rows[0]) + "|")
+    return "\n".join(lines) + "\n"
+
+
+def tables() -> str:
+    """Return the README's tables, each under a heading of its own."""
+    parts = ["The study\n\n" + study_table(read_kept("study"))]
+    for data, runs in read_kept("representation").items():
+        parts.append(f"Task 1 in full, {data}\n\n" + representation_table(runs))
+    return "\n".join(parts)
 
 
 def main() -> int:
@@ -89,18 +143,25 @@ def main() -> int:
     )
     parser.add_argument("directory", type=Path, nargs="?", help="a folder of finished runs")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the kept file to write")
-    parser.add_argument("--table", action="store_true", help="print the README's table")
+    parser.add_argument("--tables", action="store_true", help="print the README's tables")
+    parser.add_argument("--trade_off", type=Path, metavar="FILE", help="draw the trade-off, WebP")
     options = parser.parse_args()
-    if bool(options.directory) != bool(options.output) or not (options.output or options.table):
-        parser.error("give a folder of runs with --output, or --table")
+    if bool(options.directory) != bool(options.output):
+        parser.error("a folder of runs and --output belong together")
+    if not (options.output or options.tables or options.trade_off):
+        parser.error("give a folder of runs with --output, --tables, or --trade_off")
     try:
         if options.output:
-            write_json(options.output, collect(options.directory))
+            write_text(options.output, collect(options.directory))
     except UserError as error:
         print(f"collect: {error}", file=sys.stderr)
         return 1
-    if options.table:
-        print(table(read_kept()), end="")
+    if options.tables:
+        print(tables(), end="")
+    if options.trade_off:
+        *_, runs = read_kept("representation").values()
+        (figure,) = comparison(runs, read_study()["reconstruction"]["rows"]).values()
+        options.trade_off.write_bytes(encode_webp(figure))
     return 0
 
 

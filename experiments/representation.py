@@ -17,9 +17,9 @@ from vocjax.campaign import Experiment, main
 
 SEEDS = (0, 1, 2)
 PCA_SIZES = (16, 32, 64, 128, 256)
-LINEAR_SIZES = (16, 256)
+LINEAR_SIZES = (16, 128)
 # The last width of AE 256's encoder: 4x4 places times as many numbers.
-CONVOLUTIONAL = {16: 1, 64: 4, 512: 32, 1024: 64}
+CONVOLUTIONAL = {16: 1, 64: 4, 1024: 64}
 WIDTHS = ("model.encoder=(32, 64, 64, 64, 16)", "model.decoder=(64, 64, 64, 32)")
 FAMILY = {
     "plain": (),
@@ -98,7 +98,7 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
                 *WIDTHS,
                 "optimizer.name=adam",
                 *trained,
-                "epochs=20",
+                "epochs=10",
                 *changes,
             )
             for name, changes in FAMILY.items()

@@ -24,6 +24,12 @@ SHRUNK_MODELS: dict[str, dict[str, Any]] = {
     "pca": {"components": 3},
     "linear_autoencoder": {"components": 3},
     "autoencoder": {"encoder": (4, 4, 4), "decoder": (4, 4)},
+    "transform_autoencoder": {
+        "components": 12,
+        "width": 4,
+        "encoder_blocks": 1,
+        "decoder_blocks": 1,
+    },
     "classifier": {"encoder": (4, 4, 4)},
     "segmenter": {"encoder": (4, 4, 4), "decoder": (4, 4)},
 }

@@ -37,7 +37,7 @@ def base_config() -> ConfigDict:
                 "channels": 3,  # 3 RGB, 1 grey
                 "held_out": 0.0,  # share of train, by image, that stands in for val: to tune on
                 "storage": "auto",  # device, stream, or auto: by size
-                "augment": {"flip": False, "crop_padding": 0, "colour": 0.0},
+                "augment": {"flip": False, "crop_padding": 0, "zoom": 0.0, "colour": 0.0},
             },
             "model": {"name": "", "kernel_init": "glorot_uniform"},
             "loss": {"name": ""},

@@ -12,13 +12,7 @@ from jax.flatten_util import ravel_pytree
 from vocjax import losses
 from vocjax.configuration import load_config
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import (
-    ConvAutoencoder,
-    Decoder,
-    Encoder,
-    LinearAutoencoder,
-    encoder_and_decoder,
-)
+from vocjax.models.autoencoder import ConvAutoencoder, Decoder, Encoder, encoder_and_decoder
 from vocjax.models.classifier import Classifier
 from vocjax.models.convolution import max_pool, max_positions
 from vocjax.models.layers import DOWNSAMPLINGS, NORMS, UPSAMPLINGS, Style
@@ -230,16 +224,9 @@ def test_padded_examples_change_nothing():
     )
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        small_autoencoder(),
-        LinearAutoencoder(5, (12, 12, 3)),
-    ],
-    ids=["convolutional", "linear"],
-)
-def test_encoder_and_decoder_compose(model):
-    variables, images = initial(model), draw_images(2)
+def test_encoder_and_decoder_compose():
+    model, images = small_autoencoder(), draw_images(2)
+    variables = initial(model)
     image, code = jax.jit(model.apply)(variables, images)
     encoded = jax.jit(lambda x: model.apply(variables, x, method="encode"))(images)
     np.testing.assert_allclose(encoded, code, rtol=1e-6, atol=1e-7)
@@ -267,13 +254,12 @@ def make(name, dtype):
     style = Style(norm="batch", dtype=dtype)
     return {
         "autoencoder": ConvAutoencoder(Encoder(ENCODER, style), Decoder(DECODER, 3, style)),
-        "linear": LinearAutoencoder(5, (12, 12, 3), dtype=dtype),
         "classifier": Classifier(Encoder(ENCODER, style), 2),
         "segmenter": Segmenter(Encoder(ENCODER, style), Decoder(DECODER, 1, style)),
     }[name]
 
 
-@pytest.mark.parametrize("name", ["autoencoder", "linear", "classifier", "segmenter"])
+@pytest.mark.parametrize("name", ["autoencoder", "classifier", "segmenter"])
 def test_bfloat16_keeps_params_outputs_and_gradients_float32(name):
     model, images = make(name, jnp.bfloat16), draw_images(2)
     variables = jax.jit(model.init)(jax.random.key(0), images)

@@ -34,6 +34,29 @@ def crop(
     )
 
 
+def zoom(
+    key: jax.Array, image: jax.Array, mask: jax.Array, share: float
+) -> tuple[jax.Array, jax.Array]:
+    """Show a random window of an image at the image's own size.
+
+    Height and width of the window are drawn each for itself, smaller than the image's by up to
+    `share` of them. The image [height, width, channels] in [0, 1] is resampled by Lanczos, the mask
+    [height, width] by its nearest pixel.
+    """
+    side_key, place_key = jax.random.split(key)
+    sides = jax.random.uniform(side_key, (2,), minval=1 - share, maxval=1.0)
+    shape = jnp.asarray(mask.shape, jnp.float32)
+    corner = jax.random.uniform(place_key, (2,)) * (1 - sides) * shape
+    window = jax.image.scale_and_translate(
+        image, image.shape, (0, 1), 1 / sides, -corner / sides, method="lanczos3"
+    )
+    rows, columns = (
+        jnp.floor(corner[axis] + (jnp.arange(n) + 0.5) * sides[axis]).astype(int).clip(0, n - 1)
+        for axis, n in enumerate(mask.shape)
+    )
+    return window.clip(0, 1), mask[rows][:, columns]
+
+
 def colour_jitter(key: jax.Array, image: jax.Array, strength: float) -> jax.Array:
     """Scale brightness, contrast and saturation of an image in [0, 1] by 1 +- `strength` each.
 
@@ -57,6 +80,7 @@ def augment(
     *,
     flips: bool,
     crop_padding: int,
+    zoom_share: float,
     colour: float,
 ) -> tuple[jax.Array, jax.Array]:
     """Augment a batch, every example by its own draw.
@@ -67,15 +91,18 @@ def augment(
       masks: [batch, height, width] uint8, 255 void.
       flips: mirror left and right in half of the cases.
       crop_padding: pixels that a random crop may move the image; 0 is off.
+      zoom_share: how much smaller a random window may be than the image; 0 is off.
       colour: strength of the colour jitter; 0 is off.
     """
 
     def one(key: jax.Array, image: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-        flip_key, crop_key, colour_key = jax.random.split(key, 3)
+        flip_key, crop_key, zoom_key, colour_key = jax.random.split(key, 4)
         if flips:
             image, mask = flip(flip_key, image, mask)
         if crop_padding:
             image, mask = crop(crop_key, image, mask, crop_padding)
+        if zoom_share:
+            image, mask = zoom(zoom_key, image, mask, zoom_share)
         if colour:
             image = colour_jitter(colour_key, image, colour)
         return image, mask

@@ -16,7 +16,6 @@ from vocjax.models.layers import (
     ConvBlock,
     Style,
     check_fields,
-    kernel_initializer,
     style_of,
 )
 
@@ -152,35 +151,3 @@ class ConvAutoencoder(nn.Module):
         """Return (reconstruction, code) of images [batch, height, width, channels] in [0, 1]."""
         code, switches = self.encoder.with_switches(images, train=train, valid=valid)
         return nn.sigmoid(self.decoder(code, switches, train=train, valid=valid)), code
-
-
-class LinearAutoencoder(nn.Module):
-    """One hidden layer without non-linearity: what linear PCA is when trained by gradient."""
-
-    components: int
-    image_shape: tuple[int, int, int]
-    kernel_init: str = "glorot_uniform"
-    dtype: DTypeLike = jnp.float32
-
-    def setup(self) -> None:
-        """One dense layer each way."""
-        height, width, channels = self.image_shape
-        init = kernel_initializer(self.kernel_init)
-        self.encoder = nn.Dense(self.components, kernel_init=init, dtype=self.dtype)
-        self.decoder = nn.Dense(height * width * channels, kernel_init=init, dtype=self.dtype)
-
-    def encode(self, images: jax.Array) -> jax.Array:
-        """[batch, height, width, channels] to a code [batch, components]."""
-        return self.encoder(images.reshape(images.shape[0], -1))
-
-    def decode(self, code: jax.Array) -> jax.Array:
-        """A code [batch, components] to images [batch, height, width, channels], float32."""
-        pixels = self.decoder(code).astype(jnp.float32)
-        return pixels.reshape(code.shape[0], *self.image_shape)
-
-    def __call__(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array]:
-        """Return (reconstruction, code) of images [batch, height, width, channels]."""
-        code = self.encode(images)
-        return self.decode(code), code

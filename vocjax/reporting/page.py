@@ -34,6 +34,7 @@ COMPARISONS: Mapping[str, Callable[[Sequence[Run], Sequence[Mapping[str, Any]]],
     "reconstruction": reconstruction.comparison,
 }
 
+RESOURCES = resources.files("vocjax.reporting")
 NOTES = {
     "reconstruction": "Images through a code and back. Errors are those of intensities in [0, 1], "
     "each image's own, averaged; PSNR too, beside that of the data set's MSE.",
@@ -66,13 +67,11 @@ def write_report(
     Raises:
         UserError: a directory is no run, a run is broken, or the output can't be written.
     """
-    here = resources.files("vocjax.reporting")
-    study = json.loads(here.joinpath("study.json").read_text(encoding="utf-8"))
-    template = here.joinpath("template.html").read_text(encoding="utf-8")
+    template = RESOURCES.joinpath("template.html").read_text(encoding="utf-8")
     runs = read_runs([*directories, *without_pictures])
     plain = {run.directory for run in read_runs(without_pictures)} if without_pictures else set()
     pictured = [run for run in runs if run.directory not in plain]
-    page = render(runs, pictured, study, template, figures_of)
+    page = render(runs, pictured, read_study(), template, figures_of)
     try:
         _replace(output, page)
     except OSError as error:
@@ -80,6 +79,11 @@ def write_report(
             f"Can't write the report to {output}: {error.strerror}. Expected the name of a file in "
             "a folder that may be written to: choose another --output."
         ) from error
+
+
+def read_study() -> dict[str, Any]:
+    """Return the study's own figures: by task its rows, and what they were measured on."""
+    return json.loads(RESOURCES.joinpath("study.json").read_text(encoding="utf-8"))
 
 
 def _replace(path: Path, text: str) -> None:

@@ -141,9 +141,7 @@ def _scatter(samples: Samples, classes: tuple[str, ...]) -> Scatter:
     )
 
 
-def comparison(
-    runs: Sequence[Run], study: Sequence[Mapping[str, Any]]
-) -> dict[str, Figure | Scatter]:
+def comparison(runs: Sequence[Run], study: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
     """Draw reconstruction error against code size, over runs on the same data.
 
     A curve for each kind of model, seeds averaged: runs whose names differ in their numbers alone

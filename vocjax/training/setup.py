@@ -73,14 +73,15 @@ def check_config(config: ConfigDict, task: Task) -> None:
         raise UserError(f"seed is {config.seed}; it must be at least 0 and less than 2**32.")
     if config.best.mode not in ("min", "max"):
         raise UserError(f"best.mode is {config.best.mode!r}; it is min or max.")
-    padding, colour = config.data.augment.crop_padding, config.data.augment.colour
+    padding = config.data.augment.crop_padding
     if padding and not 0 < padding < config.data.size:
         raise UserError(
             f"data.augment.crop_padding is {padding}; it must be at least 0 (off) and less than "
             f"data.size, {config.data.size}."
         )
-    if not 0 <= colour < 1:
-        raise UserError(f"data.augment.colour is {colour}; it must be in [0, 1), 0 for off.")
+    for name in ("zoom", "colour"):
+        if not 0 <= (value := config.data.augment[name]) < 1:
+            raise UserError(f"data.augment.{name} is {value}; it must be in [0, 1), 0 for off.")
 
 
 def check_best(config: ConfigDict, task: Task, sums: Any) -> None:

@@ -46,7 +46,8 @@ def make_train_step(
     Every draw folds the step into the state's key, so a step depends on nothing but its arguments.
     Data parallelism comes from the batch's sharding.
     """
-    augments = augmentation.flip or augmentation.crop_padding or augmentation.colour
+    augments = augmentation.flip or augmentation.crop_padding or augmentation.zoom
+    augments = augments or augmentation.colour
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
         batch = as_float(batch)
@@ -57,6 +58,7 @@ def make_train_step(
                 batch.get("mask", jnp.zeros(batch["image"].shape[:3], jnp.uint8)),
                 flips=augmentation.flip,
                 crop_padding=augmentation.crop_padding,
+                zoom_share=augmentation.zoom,
                 colour=augmentation.colour,
             )
             batch = batch | {"image": image} | ({"mask": mask} if "mask" in batch else {})

@@ -1,0 +1,46 @@
+"""What brought how much to task 1's best autoencoder, measured on a held-out part of train.
+
+    python experiments/transform.py --workdir runs/transform --dataset voc2009
+
+Every run differs in one thing from the one before. VOC's validation images are not looked at: a
+fifth of the training images, whole photographs at a time, stands in for them.
+"""
+
+import argparse
+import sys
+
+from vocjax.campaign import Experiment, main
+
+STEPS = (
+    (
+        "Decoder's filter alone, Adam",
+        "model.encoder_blocks=0",
+        "optimizer.name=adam",
+        "optimizer.learning_rate=0.001",
+        "data.augment.zoom=0.0",
+    ),
+    ("Both filters", "model.encoder_blocks=2"),
+    ("and random windows", "data.augment.zoom=0.4"),
+    ("and Muon", "optimizer.name=muon", "optimizer.learning_rate=0.01"),
+    ("and four times as long", "epochs=120"),
+)
+
+
+def plan(options: argparse.Namespace) -> list[Experiment]:
+    """Return the ladder of runs on the data set that the options name."""
+    changes: tuple[str, ...] = (
+        f"data.dataset={options.dataset}",
+        f"data.data_dir={options.objects_dir}",
+        "data.held_out=0.2",
+        "epochs=30",
+    )
+    experiments = []
+    for number, (name, *further) in enumerate(STEPS, start=1):
+        changes += tuple(further)
+        named = (f"name={name}", *changes)
+        experiments.append(Experiment(f"{number}", "transform_autoencoder", named))
+    return experiments
+
+
+if __name__ == "__main__":
+    sys.exit(main(__doc__, plan))
