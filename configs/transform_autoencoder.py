@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     config = base_config()
     config.name = "Transform autoencoder 256"
     config.task = "reconstruction"
-    config.epochs = 120
+    config.epochs = 200
     config.evaluate_every_epochs = 5
     config.data.classes = ("aeroplane", "dog")
     config.data.augment.flip = True
@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
     config.model.encoder_blocks = 2
     config.model.decoder_blocks = 3
     config.model.patch = 4
+    config.model.refinements = 10
     config.loss.name = "mse"
     config.optimizer.name = "muon"
     config.optimizer.learning_rate = 0.01

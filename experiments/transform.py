@@ -15,6 +15,7 @@ STEPS = (
     (
         "Decoder's filter alone, Adam",
         "model.encoder_blocks=0",
+        "model.refinements=0",
         "optimizer.name=adam",
         "optimizer.learning_rate=0.001",
         "data.augment.zoom=0.0",
@@ -22,7 +23,8 @@ STEPS = (
     ("Both filters", "model.encoder_blocks=2"),
     ("and random windows", "data.augment.zoom=0.4"),
     ("and Muon", "optimizer.name=muon", "optimizer.learning_rate=0.01"),
-    ("and four times as long", "epochs=120"),
+    ("and refined codes", "model.refinements=10"),
+    ("and seven times as long", "epochs=200"),
 )
 
 

@@ -102,9 +102,13 @@ def neighbours(queries: np.ndarray, codes: np.ndarray, count: int) -> np.ndarray
 def tsne(codes: np.ndarray, seed: int) -> np.ndarray:
     """Embed codes [n, numbers] in the plane, [n, 2] (van der Maaten and Hinton 2008)."""
     from sklearn.manifold import TSNE  # here, as importing it takes a second
+    from threadpoolctl import threadpool_limits
 
     embedding = TSNE(perplexity=min(30.0, (len(codes) - 1) / 3), random_state=seed)
-    return np.asarray(embedding.fit_transform(codes))
+    # The threads wait for each other a thousand times, spinning: where another process has one of
+    # the cores, two of them take many times as long as one.
+    with threadpool_limits(1, user_api="openmp"):
+        return np.asarray(embedding.fit_transform(codes))
 
 
 def survey(

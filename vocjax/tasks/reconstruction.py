@@ -61,11 +61,11 @@ def build_model(config: ConfigDict) -> nn.Module:
 
 
 def _transform_autoencoder(config: ConfigDict, dtype: DTypeLike) -> nn.Module:
-    fields = ("components", "width", "encoder_blocks", "decoder_blocks", "patch")
+    fields = ("components", "width", "encoder_blocks", "decoder_blocks", "patch", "refinements")
     check_fields(config.model, fields)
     shape, values = image_shape(config), {field: config.model[field] for field in fields}
     for field, value in values.items():
-        least = 0 if field.endswith("blocks") else 1
+        least = 0 if field.endswith(("blocks", "refinements")) else 1
         if value < least:
             raise UserError(f"model.{field} is {value}; it must be at least {least}.")
     if config.data.size % config.model.patch:
