@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     # A whole-batch gradient and a rate that falls to 0: what is left to find is a subspace, and
     # noise would keep it from closing in on the last of its directions.
     config.batch_size = 1024
-    config.epochs = 300
+    config.epochs = 150
     config.evaluate_every_epochs = 10
     config.optimizer.name = "muon"
     config.optimizer.learning_rate = 0.05

@@ -17,7 +17,7 @@ from vocjax.campaign import Experiment, main
 
 SEEDS = (0, 1, 2)
 PCA_SIZES = (16, 32, 64, 128, 256)
-LINEAR_SIZES = (16, 128)
+LINEAR_SIZES = (16, 32)
 # The last width of AE 256's encoder: 4x4 places times as many numbers.
 CONVOLUTIONAL = {16: 1, 64: 4, 1024: 64}
 WIDTHS = ("model.encoder=(32, 64, 64, 64, 16)", "model.decoder=(64, 64, 64, 32)")

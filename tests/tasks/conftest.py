@@ -39,12 +39,12 @@ def measured():
 
 @pytest.fixture
 def baseline_measured():
-    """`baseline_measured(task, name, train, test)`: its metrics after learning from batches."""
+    """`baseline_measured(task, name, train, test)`: its metrics after a fit to batches."""
 
     def measure(task, name, train, test):
         baseline = task.baselines[name]
-        statistic = functools.reduce(metrics.merge, map(baseline.statistic, train))
-        sums = [task.metrics(baseline.outputs(statistic, batch), batch) for batch in test]
+        fitted = baseline.fit(iter(train))
+        sums = [task.metrics(baseline.outputs(fitted, batch), batch) for batch in test]
         return task.summary(jax.device_get(functools.reduce(metrics.merge, sums)))
 
     return measure

@@ -1,4 +1,4 @@
-"""Task 2: loss, metrics, the class-frequency baseline and figures, against NumPy."""
+"""Task 2: loss, metrics, the class-frequency baseline, against NumPy."""
 
 import json
 
@@ -10,7 +10,7 @@ import pytest
 from vocjax.data.devkit import CLASSES
 from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
-from vocjax.tasks import figures_of, make_task
+from vocjax.tasks import make_task
 from vocjax.tasks.classification import describe
 
 STUDY, NAMES = "classifier_256", ("aeroplane", "dog")
@@ -18,12 +18,12 @@ COLUMNS = list(class_columns(NAMES))
 BASELINE = "majority class (frequency)"
 
 
-def labelled(states, **valid):
+def labelled(states):
     """A batch of images whose states of aeroplane and dog are given; all else is present."""
     labels = np.ones((len(states), 20), np.int8)
     labels[:, COLUMNS] = states
     images = jnp.zeros((len(states), 4, 4, 3))
-    return {"image": images, "labels": jnp.asarray(labels), "valid": jnp.ones(len(states))} | valid
+    return {"image": images, "labels": jnp.asarray(labels), "valid": jnp.ones(len(states))}
 
 
 STATES = [(1, -1), (-1, 1), (1, 1), (0, 1), (1, 0)]
@@ -84,8 +84,7 @@ def test_padding_changes_nothing(task, measured, padded):
 
 def test_class_frequency_baseline(task, baseline_measured):
     """Its probability of a class is (present + 1/2) / (counted + 1) of the training images."""
-    padding = {"valid": jnp.array([1, 1, 1, 1, 0], jnp.float32)}
-    train = [labelled(STATES), labelled([(1, -1), (1, -1), (1, 1), (1, -1), (-1, 1)], **padding)]
+    train = [labelled(STATES), labelled([(1, -1), (1, -1), (1, 1), (1, -1)])]
     states = np.array([*STATES, (1, -1), (1, -1), (1, 1), (1, -1)])
     p = ((states == 1).sum(axis=0) + 0.5) / ((states != 0).sum(axis=0) + 1)
     values = baseline_measured(task, BASELINE, train, [labelled(STATES)])
@@ -140,15 +139,6 @@ def test_describe_names_the_classes():
     numbers, picture = describe(outputs, nothing, nothing, config)
     assert numbers == pytest.approx({"aeroplane": 1 / (1 + np.exp(-2)), "dog": 0})
     assert picture is None
-
-
-def test_figures_of_a_run(tiny_config, finished_run):
-    with np.load(finished_run(STUDY) / "samples.npz") as file:
-        drawn = figures_of("classification")(dict(file), tiny_config(STUDY).to_dict())
-    (figure,) = drawn.values()
-    assert list(drawn) == ["Probability of the true class, validation"]
-    bars = sum(len(axes.patches) for axes in figure.axes)
-    assert bars == 8  # one for each validation image
 
 
 def test_classes_are_the_configs(tiny_config):

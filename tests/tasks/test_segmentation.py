@@ -12,7 +12,7 @@ from vocjax.data.devkit import VOID
 from vocjax.data.pipeline import resize_mask
 from vocjax.data.splits import select
 from vocjax.errors import UserError
-from vocjax.tasks import figures_of, make_task
+from vocjax.tasks import make_task
 from vocjax.tasks.segmentation import describe
 
 STUDY = "segmentation_dice"
@@ -164,13 +164,6 @@ def test_describe_paints_the_photo_at_its_own_size():
     assert numbers == {"foreground": 0.5}
     assert np.any(picture[:, :20] != photo[:, :20])
     np.testing.assert_array_equal(picture[:, 24:], photo[:, 24:])
-
-
-def test_figures_of_a_run(tiny_config, finished_run):
-    with np.load(finished_run(STUDY) / "samples.npz") as file:
-        drawn = figures_of("segmentation")(dict(file), tiny_config(STUDY).to_dict())
-    assert list(drawn) == ["Masks over validation images"]
-    assert len(drawn["Masks over validation images"].axes) >= 4
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The update rules against Keras 3 and against Keras 2's formulas; schedules, decay, clipping."""
+"""Update rules against Keras 3 and Keras 2's formulas; Muon, schedules, decay, clipping."""
 
 import os
 
@@ -237,6 +237,48 @@ def test_glorot_uniform_has_keras_bounds():
         np.testing.assert_allclose(kernel.std(), limit / np.sqrt(3), rtol=0.03)
 
 
+def first_direction(name, grads):
+    """What the first step at a learning rate of 1 goes against."""
+    optimizer = make_optimizer(make_config(name, learning_rate=1.0), 10)
+    params = jax.tree.map(jnp.zeros_like, grads)
+    updates, _ = jax.jit(optimizer.update)(grads, optimizer.init(params), params)
+    return jax.tree.map(lambda u: -np.asarray(u), updates)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (5, 12), (3, 3, 2, 7), (2, 4, 3, 5)])
+def test_muon_goes_as_far_in_every_direction_of_a_kernel(shape):
+    """The gradient's singular vectors, with values near 1 however small the gradient's own are."""
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((int(np.prod(shape[:-1])), shape[-1]))
+    left, _, right = np.linalg.svd(matrix, full_matrices=False)
+    values = np.geomspace(1, 0.02, len(right))
+    gradient = (left * values) @ right
+    moved = first_direction("muon", jnp.asarray(gradient.reshape(shape), jnp.float32))
+    turned = left.T @ moved.reshape(matrix.shape) @ right.T
+    # Five steps of Jordan's polynomial leave them between .7 and 1.2.
+    assert np.all(np.abs(np.diag(turned) - 1) < 0.35)
+    np.testing.assert_allclose(turned - np.diag(np.diag(turned)), 0, atol=1e-3)
+
+
+def test_muon_does_not_see_the_size_of_a_gradient():
+    gradient = jnp.asarray(np.random.default_rng(0).standard_normal((4, 6)), jnp.float32)
+    small = first_direction("muon", 1e-4 * gradient)
+    np.testing.assert_allclose(small, first_direction("muon", gradient), atol=1e-3)
+
+
+def test_muon_leaves_what_is_no_kernel_to_adam():
+    rng = np.random.default_rng(0)
+    grads = {
+        "kernel": jnp.asarray(rng.standard_normal((3, 3, 2, 4)), jnp.float32),
+        "bias": jnp.asarray(rng.standard_normal(4), jnp.float32),
+        "scale": jnp.asarray(rng.standard_normal(()), jnp.float32),
+    }
+    muon, adam = first_direction("muon", grads), first_direction("adam", grads)
+    np.testing.assert_array_equal(muon["bias"], adam["bias"])
+    np.testing.assert_array_equal(muon["scale"], adam["scale"])
+    assert relative_difference(muon["kernel"], adam["kernel"]) > 0.1
+
+
 def rates(config, total_steps):
     schedule = make_schedule(config, total_steps)
     return jax.jit(jax.vmap(schedule))(jnp.arange(total_steps + 1))
@@ -274,7 +316,7 @@ def test_the_schedule_moves_the_optimizer():
     np.testing.assert_allclose(position, -(0.5 + 1 + 0.75 + 0.5 + 0.25), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop", "muon"])
 def test_weight_decay_is_decoupled_and_spares_all_but_kernels(name):
     params = {"kernel": jnp.full((3, 2), 2.0), "bias": jnp.full((2,), 2.0)}
     grads = jax.tree.map(lambda p: 0.01 * p, params)
@@ -314,7 +356,7 @@ def test_part_of_the_parameters_can_be_frozen():
     assert np.all(updates["head"]["kernel"] < 0)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop", "muon"])
 def test_a_donated_step_runs_from_the_initial_state(name):
     optimizer = make_optimizer(make_config(name), 10)
 
@@ -331,7 +373,7 @@ def test_a_donated_step_runs_from_the_initial_state(name):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"name": "adma"}, "'adma'.*rmsprop, adam, sgd.*Did you mean 'adam'"),
+        ({"name": "adma"}, "'adma'.*rmsprop, adam, sgd, muon.*Did you mean 'adam'"),
         ({"name": "lion"}, "'lion'.*rmsprop, adam, sgd"),
         ({"schedule": "cosin"}, "'cosin'.*constant, cosine, linear.*Did you mean 'cosine'"),
         ({"learning_rate": 0.0}, "learning_rate=0.0.*above 0"),
