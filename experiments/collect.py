@@ -31,6 +31,7 @@ HEADLINES = {
     "segmentation": {"soft_dice": "soft Dice per image", "iou": "IoU over the set"},
 }
 SPLITS = ("train", "val")
+FAMILY = "Slim AE 256, "
 
 
 def collect(directory: Path) -> str:
@@ -87,39 +88,62 @@ def _cell(run: Run, metric: str) -> str:
 
 
 def representation_table(runs: list[Run]) -> str:
-    """Return a Markdown table of task 1: MSE, `train / val`, of a model and of what is simpler.
+    """Return a Markdown table of task 1: a model, what is simpler, and the study, `train / val`.
 
-    Of several seeds, mean ± standard deviation.
+    Errors are MSE, but for the last columns: the largest angle to PCA's subspace, and the MAE on
+    validation images, ours and the study's. Of several seeds, mean ± standard deviation.
     """
     study = {row["name"]: row for row in read_study()["reconstruction"]["rows"]}
     header = ["run", "numbers", "seeds", "study", "ours", "PCA", "DCT", "mean image", "angle"]
-    rows = [header]
-    for seeds in replicates(runs):
-        first = seeds[0].results or {}
+    rows = [[*header, "MAE", "study's"]]
+    for seeds in replicates([run for run in runs if not run.name.startswith(FAMILY)]):
+        first, ours = seeds[0].results or {}, over_seeds(seeds)
         simpler = {name.split(",")[0]: values for name, values in first["baselines"].items()}
         angle = first.get("model", {}).get("largest_angle")
+        theirs = study.get(seeds[0].name)
         rows.append(
             [
                 seeds[0].name,
                 str(first["code"]),
                 str(len(seeds)),
-                _pair(study.get(seeds[0].name)),
-                _pair(over_seeds(seeds)),
+                _pair(theirs),
+                _pair(ours),
                 *(_pair(simpler.get(name)) for name in ("PCA", "DCT", "mean image")),
                 "" if angle is None else f"{angle:.2f}°",
+                _number(ours["val"]["mae"]),
+                _number(theirs["val"]["mae"]) if theirs else "",
             ]
         )
     return _markdown(rows)
 
 
-def _pair(splits: dict[str, Any] | None) -> str:
-    return " / ".join(_number(splits[split]["mse"]) for split in SPLITS) if splits else ""
+def family_table(kept: dict[str, list[Run]]) -> str:
+    """Return a Markdown table of the variants of the slim AE 256: MSE and SSIM, `train / val`."""
+    rows = [["variant", *(f"{metric}, {data}" for data in kept for metric in ("MSE", "SSIM"))]]
+    variants = [[run for run in runs if run.name.startswith(FAMILY)] for runs in kept.values()]
+    for of_variant in zip(*variants, strict=True):
+        cells = [_pair(run.results, metric) for run in of_variant for metric in ("mse", "ssim")]
+        rows.append([of_variant[0].name.removeprefix(FAMILY), *cells])
+    return _markdown(rows)
+
+
+def ladder_table(runs: list[Run]) -> str:
+    """Return a Markdown table of what brought how much: MSE, `train / held-out part of train`."""
+    first = runs[0].results or {}
+    rows = [["", "train / held out"]]
+    rows += [[name, _pair(values)] for name, values in first["baselines"].items()]
+    rows += [[run.name, _pair(run.results)] for run in runs]
+    return _markdown(rows)
+
+
+def _pair(splits: dict[str, Any] | None, metric: str = "mse") -> str:
+    return " / ".join(_number(splits[split][metric]) for split in SPLITS) if splits else ""
 
 
 def _number(value: Any) -> str:
     if isinstance(value, Spread):
         return f"{value.mean:.4f} ± {value.deviation:.4f}"
-    return value.removeprefix("0") if isinstance(value, str) else f"{value:.4f}"
+    return value if isinstance(value, str) else f"{value:.4f}"
 
 
 def _markdown(rows: list[list[str]]) -> str:
@@ -128,12 +152,15 @@ def _markdown(rows: list[list[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def tables() -> str:
-    """Return the README's tables, each under a heading of its own."""
-    parts = ["The study\n\n" + study_table(read_kept("study"))]
-    for data, runs in read_kept("representation").items():
-        parts.append(f"Task 1 in full, {data}\n\n" + representation_table(runs))
-    return "\n".join(parts)
+def tables() -> list[str]:
+    """Return the README's tables."""
+    full = read_kept("representation")
+    return [
+        study_table(read_kept("study")),
+        *(representation_table(runs) for runs in full.values()),
+        family_table(full),
+        *(ladder_table(runs) for runs in read_kept("transform").values()),
+    ]
 
 
 def main() -> int:
@@ -157,7 +184,7 @@ def main() -> int:
         print(f"collect: {error}", file=sys.stderr)
         return 1
     if options.tables:
-        print(tables(), end="")
+        print("\n".join(tables()), end="")
     if options.trade_off:
         *_, runs = read_kept("representation").values()
         (figure,) = comparison(runs, read_study()["reconstruction"]["rows"]).values()

@@ -29,6 +29,7 @@ SHRUNK_MODELS: dict[str, dict[str, Any]] = {
         "width": 4,
         "encoder_blocks": 1,
         "decoder_blocks": 1,
+        "refinements": 1,
     },
     "classifier": {"encoder": (4, 4, 4)},
     "segmenter": {"encoder": (4, 4, 4), "decoder": (4, 4)},
@@ -71,6 +72,7 @@ def tiny_config(toy_dir: Path) -> Callable[..., ConfigDict]:
             "batch_size": 8,
             "data.data_dir": str(toy_dir),
             "data.size": 16,
+            "optimizer.warmup_steps": 0,
         }
         shrunk = {f"model.{k}": v for k, v in SHRUNK_MODELS[config.model.name].items()}
         config.update_from_flattened_dict(small | shrunk | overrides)

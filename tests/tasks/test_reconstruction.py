@@ -87,10 +87,11 @@ def test_an_exact_reconstruction_has_an_infinite_psnr(tiny_config, measured):
 
 def test_padding_changes_nothing(tiny_config, measured, padded):
     task = make_task(tiny_config(STUDY))
-    outputs, batch = draw(5)
-    wider = padded(outputs, batch)
-    np.testing.assert_array_equal(task.loss(*wider)[:5], task.loss(outputs, batch))
-    assert measured(task, *wider) == pytest.approx(measured(task, outputs, batch), rel=1e-6)
+    outputs, batch = draw(5, size=4)
+    np.testing.assert_array_equal(task.loss(*padded(outputs, batch))[:5], task.loss(outputs, batch))
+    for outputs, batch in (draw(5, size=4), draw(5, size=12)):  # without and with SSIM
+        wider = padded(outputs, batch)
+        assert measured(task, *wider) == pytest.approx(measured(task, outputs, batch), rel=1e-6)
 
 
 def test_noise_is_added_in_training_only_and_the_target_stays_clean():
@@ -404,6 +405,7 @@ def test_mistakes_are_named(tiny_config, overrides, message):
         ("transform_autoencoder", {"model.patch": 3}, "data.size=16 is no multiple of model.patch"),
         ("transform_autoencoder", {"model.width": 0}, "model.width is 0; it must be at least 1"),
         ("transform_autoencoder", {"model.decoder_blocks": -1}, "is -1; it must be at least 0"),
+        ("transform_autoencoder", {"model.refinements": -1}, "is -1; it must be at least 0"),
     ],
 )
 def test_mistakes_of_other_models_are_named(tiny_config, name, overrides, message):
@@ -427,7 +429,10 @@ def test_fields_that_nothing_reads_are_named(tiny_config, name, field, message):
         make_task(config)
 
 
-@pytest.mark.parametrize(("name", "missing"), [("pca", "components"), (STUDY, "decoder")])
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [("pca", "components"), ("linear_autoencoder", "tied"), (STUDY, "decoder")],
+)
 def test_a_field_that_is_missing_is_named(tiny_config, name, missing):
     config = tiny_config(name)
     del config.model[missing]

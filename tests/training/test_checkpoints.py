@@ -1,5 +1,6 @@
 """What is kept, what can be restored, and that readers leave writers alone."""
 
+import itertools
 import json
 import shutil
 import signal
@@ -13,6 +14,7 @@ from ml_collections import ConfigDict
 from vocjax.devices import make_mesh
 from vocjax.errors import UserError
 from vocjax.evaluate import evaluate
+from vocjax.runs import read_epochs
 from vocjax.training.checkpoints import Checkpoints, abstract, has_checkpoint
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_and_evaluate
@@ -20,6 +22,12 @@ from vocjax.training.records import Records
 from vocjax.training.rundir import read_config
 
 NAN = float("nan")
+# Every epoch lowers the loss, so the highest is the best one from the first epoch on.
+WORSENING = {
+    "best.mode": "max",
+    "optimizer.name": "rmsprop",
+    "optimizer.learning_rate": 1e-3,
+}
 
 
 def kept(workdir):
@@ -81,7 +89,7 @@ def test_saves_what_the_state_was_though_it_is_donated_meanwhile(tmp_path):
 
 
 def test_run_keeps_its_best_and_evaluates_it(tiny_config, tmp_path):
-    config = tiny_config("linear_autoencoder", epochs=3, **{"best.mode": "max"})
+    config = tiny_config("linear_autoencoder", epochs=3, evaluate_every_epochs=1, **WORSENING)
     results = train_and_evaluate(config, tmp_path)
     epochs = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     worst = max(epochs, key=lambda epoch: epoch["val"]["loss"])
@@ -107,24 +115,23 @@ def test_run_keeps_its_best_and_evaluates_it(tiny_config, tmp_path):
 def test_save_that_only_a_stop_asked_for_is_no_candidate_for_the_best(
     tiny_config, monkeypatch, tmp_path
 ):
-    config = tiny_config(
-        "linear_autoencoder", epochs=4, evaluate_every_epochs=3, **{"best.mode": "max"}
-    )
+    config = tiny_config("linear_autoencoder", epochs=4, evaluate_every_epochs=3, **WORSENING)
     whole = train_and_evaluate(config, tmp_path / "whole")
     assert whole["best"]["epoch"] == 3
-    log = Records.epoch
+    count_step, steps = Records.step, itertools.count(1)
 
-    def log_and_stop(self, record, epochs):
-        log(self, record, epochs)
-        signal.raise_signal(signal.SIGINT)
+    def count_and_stop(self):
+        count_step(self)
+        if next(steps) == 2:  # the end of the first epoch, which has no record
+            signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Records, "epoch", log_and_stop)
+    monkeypatch.setattr(Records, "step", count_and_stop)
     with pytest.raises(Interrupted):
         train_and_evaluate(config, tmp_path / "stopped")
     assert kept(tmp_path / "stopped") == [2]
+    assert read_epochs(tmp_path / "stopped") == []
     with pytest.raises(UserError, match="no best checkpoint yet"):
         evaluate(tmp_path / "stopped", "val", "best")
-    monkeypatch.setattr(Records, "epoch", log)
     assert train_and_evaluate(config, tmp_path / "stopped")["best"] == whole["best"]
     assert kept(tmp_path / "stopped") == kept(tmp_path / "whole") == [6, 8]
 

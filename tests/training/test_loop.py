@@ -34,16 +34,51 @@ def snapshot(folder):
 def test_results_of_a_run(finished_run):
     run = finished_run("autoencoder_256")
     results = json.loads((run / "results.json").read_text())
-    assert results.keys() == {"epoch", "step", "seconds", "train", "val", "best", "baselines"}
-    assert (results["epoch"], results["step"]) == (2, 4)
+    of_every_run = {"epoch", "step", "seconds", "train", "val", "best", "baselines"}
+    assert results.keys() == of_every_run | {"code"}
+    assert (results["epoch"], results["step"], results["code"]) == (2, 4, 4 * 4 * 4)
     assert results["best"] == {"metric": "loss", "epoch": 2, "value": results["val"]["loss"]}
     assert results["seconds"] == pytest.approx(sum(r["seconds"] for r in read_epochs(run)))
-    baseline = results["baselines"]["mean image"]
-    assert baseline["train"].keys() == results["train"].keys() == {"loss", "mse", "mae", "psnr"}
+    for baseline in results["baselines"].values():
+        assert baseline["train"].keys() == baseline["val"].keys() == results["train"].keys()
     with np.load(run / "samples.npz") as samples:
         assert len(samples["train/ids"]) == 10
         assert len(samples["val/ids"]) == 8
         assert samples["train/code"].shape == (10, 4 * 4 * 4)
+        assert samples["latent/sample"].shape == (24, 16, 16, 3)
+
+
+def test_what_a_run_learns_lies_between_its_trivial_baseline_and_the_optimum(finished_run):
+    """Of all linear codes PCA has the smallest training error; the mean image needs no code."""
+    results = json.loads((finished_run("linear_autoencoder") / "results.json").read_text())
+    mse = {name: values["train"]["mse"] for name, values in results["baselines"].items()}
+    assert list(mse) == ["mean image", "PCA, at most 3 components", "DCT, 3 coefficients"]
+    optimum = mse["PCA, at most 3 components"]
+    assert optimum < results["train"]["mse"] < mse["mean image"]
+    assert optimum < mse["DCT, 3 coefficients"] < mse["mean image"]
+    pca = json.loads((finished_run("pca") / "results.json").read_text())
+    assert pca["train"]["mse"] == pytest.approx(optimum, rel=1e-6)
+    assert "PCA, at most 3 components" not in pca["baselines"]  # it is the run itself
+
+
+def test_what_the_parameters_tell_is_logged_and_kept(finished_run):
+    run = finished_run("linear_autoencoder")
+    results = json.loads((run / "results.json").read_text())
+    assert results["model"].keys() == {"largest_angle", "largest_cosine"}
+    assert read_epochs(run)[-1]["model"] == results["model"]
+    with np.load(run / "samples.npz") as samples:
+        assert samples["model/cosines"].shape == (3, 3)
+        assert samples["model/PCA"].shape == (3, 16 * 16 * 3)
+        others = np.abs(samples["model/cosines"] - np.eye(3)).max()
+        assert results["model"]["largest_cosine"] == pytest.approx(others, abs=1e-5)
+
+
+def test_a_task_without_code_or_inspection_has_neither(uninterrupted):
+    results = json.loads((uninterrupted / "results.json").read_text())
+    assert not {"code", "model"} & results.keys()
+    assert all("model" not in record for record in read_epochs(uninterrupted))
+    with np.load(uninterrupted / "samples.npz") as samples:
+        assert not [name for name in samples if name.startswith(("latent/", "model/"))]
 
 
 def test_closed_form_is_evaluated_and_saved_without_steps(finished_run):
@@ -60,7 +95,9 @@ def test_training_values_are_those_of_their_own_epoch(tiny_config, tmp_path):
     """With one step an epoch, they are what the model was before that step."""
 
     def run(epochs):
-        config = tiny_config("linear_autoencoder", epochs=epochs, batch_size=10)
+        config = tiny_config(
+            "linear_autoencoder", epochs=epochs, batch_size=10, evaluate_every_epochs=1
+        )
         return train_and_evaluate(config, tmp_path / str(epochs))
 
     after_one = run(1)
@@ -68,6 +105,28 @@ def test_training_values_are_those_of_their_own_epoch(tiny_config, tmp_path):
     first, second = read_epochs(tmp_path / "2")
     assert second["val"] != first["val"] == after_one["val"]
     assert second["train"] == pytest.approx(after_one["train"], rel=1e-5)
+
+
+def test_an_epoch_that_is_not_evaluated_changes_nothing_but_the_records(
+    tiny_config, saved_state, tmp_path
+):
+    def run(every):
+        workdir = tmp_path / str(every)
+        config = tiny_config("linear_autoencoder", epochs=5, evaluate_every_epochs=every)
+        results = train_and_evaluate(config, workdir)
+        return results, {record["epoch"]: record for record in read_epochs(workdir)}
+
+    (all_results, all_records), (results, records) = run(1), run(2)
+    assert list(all_records) == [1, 2, 3, 4, 5]
+    assert list(records) == [2, 4, 5]  # the last epoch always
+    for epoch, record in records.items():
+        for part in ("step", "train", "val", "model"):
+            assert record[part] == all_records[epoch][part]
+    images = [record["seconds"] * record["images_per_second"] for record in records.values()]
+    assert images == pytest.approx([20, 20, 10], rel=0.2)  # seconds are rounded to milliseconds
+    assert results["val"] == all_results["val"]
+    ours, theirs = saved_state(tmp_path / "2"), saved_state(tmp_path / "1")
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_finished_run_is_left_alone(finished_run, tmp_path):
@@ -97,7 +156,8 @@ def test_provenance(finished_run, tiny_config, toy_dir):
     assert told["dataset"]["fingerprint"] == voc.load("toy", toy_dir).fingerprint
     assert told["dataset"]["name"] == "toy"
     assert told["images"] == {"train": 10, "val": 8}
-    assert told["parameters"] == 16 * 16 * 3 * 3 * 2 + 3 + 16 * 16 * 3
+    pixels, components = 16 * 16 * 3, 3
+    assert told["parameters"] == 2 * pixels * components + components + pixels
     assert told["versions"]["jax"] == jax.__version__
     assert "not installed" not in told["versions"].values()
     assert told["device"]["platform"] == jax.default_backend()
@@ -127,7 +187,7 @@ def test_run_of_another_config_is_refused_and_not_touched(finished_run, tiny_con
     said = str(refused.value).splitlines()
     assert "  data.classes: ('aeroplane', 'dog') -> ('cat',)" in said
     assert "  epochs: 2 -> 7" in said
-    assert "  optimizer.learning_rate: 0.001 -> 0.5" in said
+    assert "  optimizer.learning_rate: 0.05 -> 0.5" in said
     assert len(said) == 5
     assert snapshot(run) == before
 
@@ -205,7 +265,13 @@ POISON = "train_000000"
 def all_images_config(tiny_config):
     """24 images in 12 steps an epoch, more than the loop has in flight."""
     assert LOSSES_IN_FLIGHT < 12
-    return tiny_config("linear_autoencoder", epochs=3, batch_size=2, **{"data.classes": ()})
+    return tiny_config(
+        "linear_autoencoder",
+        epochs=3,
+        batch_size=2,
+        evaluate_every_epochs=1,
+        **{"data.classes": ()},
+    )
 
 
 def test_loss_that_is_not_finite_names_step_and_images(all_images_config, tmp_path):

@@ -34,7 +34,8 @@ def test_metrics_of_a_run(finished_run):
     assert [(line["epoch"], line["step"]) for line in lines] == [(1, 2), (2, 4)]
     for line in lines:
         assert line.keys() == {"epoch", "step", "seconds", "images_per_second", "train", "val"}
-        assert line["train"].keys() == line["val"].keys() == {"loss", "mse", "mae", "psnr"}
+        errors = {"loss", "mse", "mae", "psnr", "psnr_of_set", "ssim"}
+        assert line["train"].keys() == line["val"].keys() == errors
         images = line["seconds"] * line["images_per_second"]
         assert images == pytest.approx(10, rel=0.2)  # seconds are rounded to milliseconds
     results = json.loads((run / "results.json").read_text())
@@ -73,7 +74,7 @@ def test_tensorboard_events_are_written_where_it_is_installed(tmp_path, capsys):
 
 def test_runs_without_tensorboard(monkeypatch, tiny_config, tmp_path):
     monkeypatch.setattr(records, "SummaryWriter", None)
-    train_and_evaluate(tiny_config("linear_autoencoder"), tmp_path)
+    train_and_evaluate(tiny_config("linear_autoencoder", evaluate_every_epochs=1), tmp_path)
     assert not (tmp_path / "tensorboard").exists()
     assert len(read_epochs(tmp_path)) == 2
 

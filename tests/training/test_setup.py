@@ -1,28 +1,37 @@
 """What a run begins with: its data, a closed form, a fresh draw or another run's encoder."""
 
+import shutil
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from vocjax.data import voc
+from vocjax.data.pipeline import resize_image
 from vocjax.devices import make_mesh
 from vocjax.errors import UserError
 from vocjax.tasks import make_task
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.setup import (
-    all_images,
     check_config,
     initial_variables,
+    latent_space_of,
     load_run,
     open_data,
+    whole_batches,
     with_encoder_of,
 )
 
 
 def open_tiny(config):
     return open_data(config, voc.load("toy", Path(config.data.data_dir)), make_mesh())
+
+
+def images_of(config, batch_size):
+    batches = list(whole_batches(open_tiny(config).splits["train"], batch_size, make_mesh()))
+    return np.concatenate([batch["image"] for batch in batches]), [len(b["image"]) for b in batches]
 
 
 def equal(a, b):
@@ -41,18 +50,37 @@ def test_splits_are_vocs_own(tiny_config):
     }
 
 
-def test_all_images_are_in_row_order_without_padding(tiny_config):
-    train = open_tiny(tiny_config("pca", **{"data.classes": ()})).splits["train"]
-    images = all_images(train, 5, make_mesh())
+def test_held_out_images_are_training_images_that_are_not_trained_on(tiny_config):
+    config = tiny_config("pca", **{"data.classes": (), "data.held_out": 0.4})
+    data = open_tiny(config)
+    ids = {split: set(examples.ids) for split, examples in data.splits.items()}
+    assert not ids["train"] & ids["val"]
+    whole = open_tiny(tiny_config("pca", **{"data.classes": ()}))
+    assert ids["train"] | ids["val"] == set(whole.splits["train"].ids)
+    assert 0 < len(ids["val"]) < len(ids["train"])
+    assert {split: len(labels) for split, labels in data.labels.items()} == data.counts
+
+
+@pytest.mark.parametrize("storage", ["device", "stream"])
+def test_a_split_is_given_once_in_row_order_without_padding(storage, tiny_config):
+    config = tiny_config("pca", **{"data.classes": (), "data.storage": storage})
+    images, sizes = images_of(config, 5)
+    assert sizes == [5, 5, 5, 5, 4]
     assert images.shape == (24, 16, 16, 3)
     assert images.dtype == np.float32
     assert 0 <= images.min() < images.max() <= 1
-    np.testing.assert_array_equal(images, all_images(train, 24, make_mesh()))
+    at_once, sizes = images_of(config, 24)
+    assert sizes == [24]
+    np.testing.assert_array_equal(images, at_once)
+    prepared = voc.load("toy", Path(config.data.data_dir))
+    first = prepared.index.ids.tolist().index(open_tiny(config).splits["train"].ids[0])
+    resized = resize_image(prepared.examples[first]["image"], 16, 3)
+    np.testing.assert_array_equal(images[0], resized.astype(np.float32) / 255)
 
 
 def test_draw_depends_on_the_seed_alone(tiny_config):
     def draw(**overrides):
-        config = tiny_config("linear_autoencoder", **overrides)
+        config = tiny_config("autoencoder_256", **overrides)
         train = open_tiny(config).splits["train"]
         return initial_variables(config, make_task(config), train, make_mesh())
 
@@ -65,10 +93,24 @@ def test_closed_form_is_fitted_to_the_training_images(tiny_config):
     config = tiny_config("pca")
     train = open_tiny(config).splits["train"]
     variables = initial_variables(config, make_task(config), train, make_mesh())
-    images = all_images(train, 3, make_mesh())
+    images, _ = images_of(config, 3)
     np.testing.assert_allclose(
         np.ravel(variables["params"]["mean"]), images.mean(axis=0).ravel(), atol=1e-6
     )
+
+
+def test_a_part_in_closed_form_leaves_the_drawn_rest(tiny_config):
+    """The linear autoencoder begins from the mean image; its components are drawn."""
+    config = tiny_config("linear_autoencoder")
+    task, train = make_task(config), open_tiny(config).splits["train"]
+    begun = initial_variables(config, task, train, make_mesh())["params"]
+    plain = task._replace(fit=None)
+    drawn = initial_variables(config, plain, train, make_mesh())["params"]
+    images, _ = images_of(config, 8)
+    np.testing.assert_allclose(begun["mean"], images.mean(axis=0).ravel(), atol=1e-6)
+    assert not np.any(drawn["mean"])
+    assert equal(begun["components"], drawn["components"])
+    assert equal(begun["encoder"], drawn["encoder"])
 
 
 def test_classifier_begins_with_the_encoder_of_another_run(finished_run, tiny_config, tmp_path):
@@ -143,7 +185,7 @@ def test_missing_run_is_refused(tiny_config, tmp_path):
         ("autoencoder_256", {"seed": -1}, "seed is -1; it must be at least 0"),
         ("autoencoder_256", {"seed": 2**32}, "seed is 4294967296; .* less than 2"),
         ("autoencoder_256", {"best.mode": "low"}, "best.mode is 'low'; it is min or max"),
-        ("pca", {"epochs": 3}, "epochs is 3; pca has a closed form: set it to 0"),
+        ("pca", {"epochs": 3}, "epochs is 3; PCA has a closed form: set it to 0"),
         ("autoencoder_256", {"data.augment.crop_padding": -1}, "crop_padding is -1"),
         ("autoencoder_256", {"data.augment.crop_padding": 16}, "less than data.size, 16"),
         ("autoencoder_256", {"data.augment.colour": 1.0}, r"colour is 1\.0; .* in \[0, 1\)"),
@@ -160,3 +202,37 @@ def test_metric_that_is_not_measured_is_refused_with_those_that_are(tiny_config,
     with pytest.raises(UserError, match=r"'accuracy'; this task measures .*argmax_accuracy"):
         train_and_evaluate(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+# The latent space of a run -----------------------------------------------------------------------
+
+
+def test_latent_space_is_that_of_the_trained_model(finished_run):
+    run = finished_run("autoencoder_256")
+    config, space = latent_space_of(run)
+    assert config.name == "AE 256"
+    images, _ = images_of(config, 8)
+    with np.load(run / "samples.npz") as samples:
+        codes, shown = samples["train/code"], samples["reconstruction"]
+        pictured = jnp.asarray(samples["image"], jnp.float32)
+    np.testing.assert_allclose(space.encode(jnp.asarray(images)), codes, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(space.axes.mean, codes.mean(axis=0), rtol=1e-5, atol=1e-6)
+    assert len(space.axes.variance) <= len(codes) - 1
+    # Both have passed through half precision: what is kept of pictures.
+    np.testing.assert_allclose(space.decode(space.encode(pictured)), shown, atol=2e-3)
+
+
+def test_latent_space_of_something_else_is_refused(finished_run, uninterrupted, tmp_path):
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(finished_run("pca"), unfinished)
+    (unfinished / "samples.npz").unlink()
+    for run, message in (
+        (unfinished, "unfinished is not finished; go on with its `vocjax train`"),
+        (uninterrupted, "is a run of segmentation, which has no decoder; give one of reconstr"),
+        (finished_run("classifier_256"), "is a run of classification, which has no decoder"),
+        (tmp_path, r"holds no run \(no config.json\)"),
+    ):
+        with pytest.raises(UserError, match=message):
+            latent_space_of(run)
+    with pytest.raises(UserError, match="there is no checkpoint 'newest'"):
+        latent_space_of(finished_run("pca"), "newest")

@@ -1,5 +1,6 @@
 """The three tasks. Each module has `make_task(config)` and `describe(outputs, ...)`."""
 
+import re
 from collections.abc import Mapping
 from types import ModuleType
 
@@ -23,10 +24,12 @@ def make_task(config: ConfigDict) -> Task:
     try:
         return TASKS[config.task].make_task(config)
     except AttributeError as error:
-        field = str(error.args[0]).strip("'\"")
-        if hasattr(config.model, field) or not field.isidentifier():
+        # Of a field that is absent ml_collections says so in a KeyError, perhaps with a suggestion.
+        cause = error.args[0] if error.args else None
+        named = re.match(r"'(\w+)'(\n|$)", cause.args[0]) if isinstance(cause, KeyError) else None
+        if named is None or hasattr(config.model, named[1]):
             raise
         raise UserError(
             f"the config of {config.task} with model {config.model.name!r} lacks the field "
-            f"{field!r}; the files in configs/ show which belong together."
+            f"{named[1]!r}; the files in configs/ show which belong together."
         ) from error
