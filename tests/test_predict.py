@@ -135,7 +135,7 @@ def test_unreadable_files_are_named_and_skipped(finished_run, photos, tmp_path, 
     assert list(said(tmp_path / "said")) == [str(photos[0]), str(photos[1])]
     told = capsys.readouterr().err
     for path in unreadable:
-        assert f"{path} can't be read as an image and is skipped" in told
+        assert f"{path} is skipped: the file can't be " in told
 
 
 def test_nothing_readable_says_nothing_but_so(finished_run, tmp_path):

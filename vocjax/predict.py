@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from vocjax.data.photo import read_photo
 from vocjax.data.pipeline import resize_image
 from vocjax.devices import make_mesh
 from vocjax.errors import UserError
@@ -95,13 +96,9 @@ def _read(
 ) -> Iterator[Photo]:
     for path in images:
         try:
-            with Image.open(path) as file:
-                upright = ImageOps.exif_transpose(file)
-                if upright.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
-                    upright = Image.fromarray((np.asarray(upright) // 256).astype(np.uint8))
-                pixels = np.asarray(upright.convert("RGB"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            print(f"{path} can't be read as an image and is skipped: {error}", file=sys.stderr)
+            pixels = read_photo(path)
+        except UserError as error:
+            print(f"{path} is skipped: {error}", file=sys.stderr)
             unreadable.append(path)
         else:
             yield Photo(path, pixels, resize_image(pixels, size, channels))

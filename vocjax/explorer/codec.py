@@ -7,22 +7,19 @@ images do, so an image that was not among them has a residual, and its reconstru
 
 import base64
 import io
-import warnings
 from collections.abc import Callable
 from typing import NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from vocjax import losses
+from vocjax.data.photo import read_photo
 from vocjax.data.pipeline import resize_image
 from vocjax.errors import UserError
 from vocjax.latent import LatentSpace, coordinates, from_coordinates
-
-# What browsers and cameras write. Pillow can do more, some of it by starting other programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
 class Encoded(TypedDict):
@@ -77,7 +74,7 @@ def make_codec(space: LatentSpace, size: int, channels: int) -> Codec:
         return _png(np.asarray(draw(point, residual)))
 
     def encode(file: bytes) -> Encoded:
-        pixels = resize_image(read_image(file), size, channels)
+        pixels = resize_image(read_photo(io.BytesIO(file)), size, channels)
         point, residual, mse = jax.device_get(locate(pixels))
         if not all(np.isfinite(values).all() for values in (point, residual, mse)):
             raise UserError(
@@ -96,33 +93,6 @@ def make_codec(space: LatentSpace, size: int, channels: int) -> Codec:
     encode(_png(np.full((size, size, 3), 128, np.uint8)))  # compiles, so that nobody waits later
     decode(np.zeros(len(variance), np.float32), np.zeros(numbers, np.float32))
     return Codec((variance / variance.sum()).tolist(), numbers, decode, encode)
-
-
-def read_image(file: bytes) -> np.ndarray:
-    """Read an image file, upright, as uint8 [height, width, 3]; 16 bits are scaled to 8.
-
-    Raises `UserError` for what isn't an image of `FORMATS`, is damaged, or has more pixels than
-    Pillow takes for harmless. It sets warning filters for a moment, which all threads share, so
-    only one may be in here.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of oddities that Pillow copes with
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(file), formats=FORMATS) as picture:
-                upright = ImageOps.exif_transpose(picture)
-                if upright.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
-                    upright = Image.fromarray((np.asarray(upright) // 256).astype(np.uint8))
-                return np.asarray(upright.convert("RGB"))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UserError(
-            f"the image has more than {Image.MAX_IMAGE_PIXELS} pixels; shrink it and try again."
-        ) from error
-    except Exception as error:  # a damaged file fails wherever Pillow's reader happens to be
-        raise UserError(
-            f"the file can't be read as an image; it must be a whole {', '.join(FORMATS[:-1])} or "
-            f"{FORMATS[-1]}."
-        ) from error
 
 
 def _png(pixels: np.ndarray) -> bytes:
