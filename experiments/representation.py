@@ -104,7 +104,9 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
             for name, changes in FAMILY.items()
         ),
     ]
-    best = experiment("Transform autoencoder 256", "transform_autoencoder")
+    best = experiment(
+        "Transform autoencoder 256", "transform_autoencoder", *(("epochs=50",) if toy else ())
+    )
     return [*principal, *(point._replace(pictured=False) for point in points), best]
 
 
