@@ -3,10 +3,14 @@
 import importlib.metadata
 import json
 import os
+import re
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import jax
@@ -17,6 +21,7 @@ from vocjax import cli
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 VERBS = [["data", "prepare"], ["data", "info"], ["train"], ["evaluate"], ["predict"], ["report"]]
+VERBS += [["explore"]]
 TINY = {
     "data.size": "16",
     "batch_size": "8",
@@ -55,7 +60,7 @@ def test_help_shows_an_example(verb, capsys):
 def test_help_of_the_whole_names_the_verbs(capsys):
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    for verb in ("data", "train", "evaluate", "predict", "report"):
+    for verb in ("data", "train", "evaluate", "predict", "report", "explore"):
         assert f"    {verb} " in out
     assert "prepare" in run(capsys, "data", "--help")[1]
 
@@ -79,6 +84,8 @@ def test_help_of_the_whole_names_the_verbs(capsys):
         ),
         (["predict", "--workdir", "w", "--output", "o"], "arguments are required: IMAGE"),
         (["report", "w"], "the following arguments are required: --output"),
+        (["explore"], "the following arguments are required: --workdir"),
+        (["explore", "--workdir", "w", "--port", "http"], "--port: invalid int value: 'http'"),
         (
             ["data", "prepare", "--dataset", "toy", "--archive", "a", "--devkit", "d"],
             "argument --devkit: not allowed with argument --archive",
@@ -135,6 +142,8 @@ def test_missing_files_are_named(finished_run, capsys, monkeypatch, tmp_path):
         (["predict", "--workdir", "w", "a.jpg", "--output", "empty"], "w holds no run"),
         (["report", "w", "--output", "r.html"], "w does not exist"),
         (["report", "empty", "--output", "r.html"], "empty is no run"),
+        (["report", finished, "--without_pictures", "w", "--output", "r.html"], "w does not exist"),
+        (["explore", "--workdir", "empty"], "empty holds no run (no config.json)"),
         (["data", "info", "--dataset", "voc1999", "--data_dir", "d"], "no data set 'voc1999'"),
         (["data", "info", "--dataset", "voc2009", "--data_dir", "d"], "voc2009 isn't prepared"),
     ):
@@ -156,15 +165,80 @@ def test_other_config_shows_the_difference(toy_dir, capsys, tmp_path):
     assert "\n  model.components: 2 -> 3\n" in err
 
 
-def in_a_process(cwd, *arguments):
+def test_report_without_some_pictures(finished_run, capsys, tmp_path):
+    output = tmp_path / "report.html"
+    drawn, plain = finished_run("pca"), finished_run("linear_autoencoder")
+    capsys.readouterr()
+    arguments = ["report", drawn, "--without_pictures", plain, "--output", output]
+    assert run(capsys, *arguments) == (0, f"report: {output}\n", "")
+    page = output.read_text(encoding="utf-8")
+    assert 'alt="PCA: Reconstructions"' in page
+    assert 'alt="Linear autoencoder: ' not in page
+    assert "<h3>Linear autoencoder</h3>" in page  # how its numbers were made
+
+
+def test_what_cannot_be_explored(finished_run, capsys, tmp_path):
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(finished_run("pca"), unfinished)
+    (unfinished / "samples.npz").unlink()
+    pca, classifier = finished_run("pca"), finished_run("classifier_256")
+    capsys.readouterr()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for arguments, message in (
+            ([classifier], "is a run of classification, which has no decoder; give one of"),
+            ([unfinished], "unfinished is not finished; go on with its `vocjax train`"),
+            ([pca, "--checkpoint", "newest"], "there is no checkpoint 'newest'"),
+            ([pca, "--port", port], f"can't listen on port {port} of 127.0.0.1: it is in use"),
+            ([pca, "--port", 70000], "the port is 70000; it must be between 0"),
+            ([pca, "--host", "nowhere.invalid"], "the host 'nowhere.invalid' has no address"),
+        ):
+            code, out, err = run(capsys, "explore", "--workdir", *arguments)
+            assert (code, out) == (1, ""), arguments
+            assert err.startswith("vocjax: ")
+            assert message in err
+            assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+def test_explorer_answers_until_it_is_stopped(number, finished_run, tmp_path):
+    workdir = finished_run("linear_autoencoder")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vocjax", "explore", "--workdir", str(workdir), "--port", "0"],
+        cwd=tmp_path,
+        env=child_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            line = process.stdout.readline()
+            address = r"explore at (http://127\.0\.0\.1:\d+/) \(Ctrl-C ends it\)\n"
+            (url,) = re.fullmatch(address, line).groups()
+            with urllib.request.urlopen(f"{url}space", timeout=20) as answer:
+                told = json.load(answer)
+        finally:
+            process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "", "")
+    assert (told["title"], told["numbers"]) == ("Linear autoencoder", 3)
+    assert sum(told["share"]) == pytest.approx(1)
+
+
+def child_environment():
     cache = {
         "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
+    return os.environ | cache
+
+
+def in_a_process(cwd, *arguments):
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
-        env=os.environ | cache,
+        env=child_environment(),
         capture_output=True,
         text=True,
         timeout=300,

@@ -16,7 +16,15 @@ PALETTE = np.array([[0, 0, 0], [200, 0, 0], [0, 100, 0]], np.uint8)
 
 
 def pixels(figure):
-    return np.asarray(Image.open(io.BytesIO(figures.encode_png(figure))).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(figures.encode_webp(figure))).convert("RGB"))
+
+
+@matplotlib.rc_context(figures.STYLE)
+def exact(figure):
+    """A figure's pixels without loss, and the size of that file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=figures.DPI)
+    return np.asarray(Image.open(file).convert("RGB")), file.tell()
 
 
 class TestOverlay:
@@ -77,7 +85,7 @@ class TestImageRows:
     def test_labels_and_captions_are_written(self):
         images = np.zeros((2, 4, 6, 3))
         figure = figures.image_rows({"image": images, "$truth{$": images}, ["one", "two"])
-        figures.encode_png(figure)  # a dollar sign is no formula
+        figures.encode_webp(figure)  # a dollar sign is no formula
         assert [axis.get_title(loc="left") for axis in figure.axes] == ["image", "$truth{$"]
         assert [tick.get_text() for tick in figure.axes[1].get_xticklabels()] == ["one", "two"]
         assert not figure.axes[0].get_xticklabels()
@@ -89,33 +97,6 @@ class TestImageRows:
         rows = {str(row): np.zeros((n, 4, 4, 3)) for row, n in enumerate(counts)}
         with pytest.raises(ValueError, match="captions"):
             figures.image_rows(rows, captions)
-
-
-class TestScatter:
-    def test_every_point_is_drawn_in_the_colour_of_its_group(self):
-        points, groups = np.arange(10.0).reshape(5, 2), np.array([0, 1, 0, 1, 1])
-        axis = figures.scatter(points, groups, ["cat", "dog"]).axes[0]
-        drawn = {
-            tuple(xy): dots.get_edgecolor()[0]
-            for dots in axis.collections
-            for xy in dots.get_offsets()
-        }
-        assert set(drawn) == set(map(tuple, points))
-        for point, group in zip(points, groups, strict=True):
-            assert tuple(drawn[tuple(point)])[:3] == to_rgba(figures.COLOURS[group])[:3]
-
-    def test_held_out_points_are_hollow(self):
-        points, held_out = np.arange(8.0).reshape(4, 2), np.array([True, False, False, True])
-        axis = figures.scatter(points, np.zeros(4, int), ["cat"], held_out).axes[0]
-        hollow = [dots.get_offsets() for dots in axis.collections if not len(dots.get_facecolor())]
-        np.testing.assert_array_equal(np.concatenate(hollow), points[held_out])
-
-    def test_the_legend_tells_twenty_groups_apart(self):
-        names = [f"class {index}" for index in range(20)]
-        legend = figures.scatter(np.zeros((20, 2)), np.arange(20), names).legends[0]
-        assert [text.get_text() for text in legend.get_texts()] == names
-        marks = {(line.get_color(), line.get_marker()) for line in legend.get_lines()}
-        assert len(marks) == 20
 
 
 class TestProbabilityBars:
@@ -169,6 +150,23 @@ class TestLearningCurves:
         texts = [text.get_text() for text in figure.legends[0].get_texts()]
         assert texts == ["train", "val", "best, epoch 3"]
 
+    def test_what_the_parameters_tell_is_a_curve_of_its_own(self):
+        records = [r | {"model": {"angle": 90.0 / r["epoch"]}} for r in self.records]
+        figure = figures.learning_curves(records, ["angle"])
+        assert curve(figure.axes[0], "model") == [(1, 90.0), (2, 45.0), (3, 30.0)]
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == ["model"]
+
+    def test_levels_are_dotted_in_the_colour_of_their_split_and_not_in_the_legend(self):
+        levels = {"train": 0.5, "val": 1.5, "model": 9.0}  # there is no curve to compare the last
+        figure = figures.learning_curves(self.records, ["loss"], levels=levels)
+        lines = figure.axes[0].get_lines()
+        dotted = {
+            line.get_color(): line.get_ydata() for line in lines if line.get_linestyle() == ":"
+        }
+        colours = {line.get_label(): line.get_color() for line in lines}
+        assert dotted == {colours["train"]: [0.5, 0.5], colours["val"]: [1.5, 1.5]}
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train", "val"]
+
     def test_a_single_epoch_leaves_a_mark(self):
         blue = np.round(255 * np.array(to_rgba(figures.COLOURS[0])[:3]))
         drawn = pixels(figures.learning_curves(self.records[:1], ["loss"]))
@@ -179,23 +177,42 @@ class TestLearningCurves:
 class TestEncoding:
     def test_the_same_figure_gives_the_same_bytes_without_metadata(self):
         def encoded():
-            return figures.encode_png(figures.scatter(np.eye(2), np.arange(2), ["cat", "dog"]))
+            return figures.encode_webp(
+                figures.learning_curves(TestLearningCurves.records, ["loss"])
+            )
 
         first = encoded()
         assert first == encoded()
         image = Image.open(io.BytesIO(first))
-        assert image.format == "PNG"
-        assert set(image.info) == {"dpi"}
+        assert image.format == "WEBP"
+        assert not {"exif", "xmp", "icc_profile"} & set(image.info)
+
+    def test_it_has_as_many_pixels_as_the_figures_inches(self):
+        figure = figures.probability_bars(np.array([0.2, 0.9]), np.array([0, 0]), ["cat"])
+        height, width, _ = pixels(figure).shape
+        assert (width, height) == tuple(int(figures.DPI * i) for i in figure.get_size_inches())
+
+    def test_curves_are_lossless(self):
+        figure = figures.learning_curves(TestLearningCurves.records, ["loss"])
+        np.testing.assert_array_equal(pixels(figure), exact(figure)[0])
+
+    def test_photographs_are_smaller_and_nearly_what_they_were(self):
+        rng = np.random.default_rng(0)
+        smooth = np.cumsum(np.cumsum(rng.normal(size=(2, 64, 64, 3)), axis=1), axis=2)
+        figure = figures.image_rows({"image": 0.5 + 0.5 * smooth / np.abs(smooth).max()})
+        drawn, size = exact(figure)
+        assert np.abs(pixels(figure).astype(int) - drawn).mean() < 2
+        assert len(figures.encode_webp(figure)) < size / 2
 
     def test_drawing_leaves_matplotlib_as_it_was(self):
         before = dict(matplotlib.rcParams)
-        figures.encode_png(figures.learning_curves(TestLearningCurves.records, ["loss"], 1))
+        figures.encode_webp(figures.learning_curves(TestLearningCurves.records, ["loss"], 1))
         assert dict(matplotlib.rcParams) == before
 
     def test_pyplot_is_never_imported(self):
         code = (
             "import numpy as np, sys; from vocjax import figures as f;"
-            "f.encode_png(f.image_rows({'': np.zeros((1, 2, 2, 3))}));"
+            "f.encode_webp(f.image_rows({'': np.zeros((1, 2, 2, 3))}));"
             "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
         )
         subprocess.run([sys.executable, "-c", code], check=True)

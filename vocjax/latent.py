@@ -4,6 +4,7 @@ A code is a point [numbers]. `axes` is the PCA of the training codes: along it a
 coordinates in standard deviations, of which 0 is the mean code and most lie within -3 and 3.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from vocjax.tasks.task import Codec, Variables
 SMALLEST_VARIANCE = 1e-6
 EMBEDDED = 2000  # codes that t-SNE embeds: it takes minutes for many more
 NEIGHBOURS = 5
+DECODED_AT_ONCE = 32
 DEVIATIONS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 
 
@@ -142,13 +144,25 @@ def survey(
     if len(shown) > 1:
         pairs = zip(shown[0::2], shown[1::2], strict=False)
         points["interpolation"] = jnp.stack([interpolate(a, b, 8) for a, b in pairs])
-    result = {}
-    for name, batch in points.items():
-        images = space.decode(batch.reshape(-1, codec.numbers)).clip(0, 1)
-        shape = (*batch.shape[:-1], *images.shape[1:])
-        result[f"latent/{name}"] = np.asarray(images.reshape(shape)).astype(np.float16)
+    result = _decoded(space, points)
     result["latent/neighbours"] = neighbours(np.asarray(shown), codes["train"], NEIGHBOURS)
     return result | _embeddings(space.axes, codes, key)
+
+
+def _decoded(space: LatentSpace, points: Mapping[str, jax.Array]) -> dict[str, np.ndarray]:
+    """Decode arrays of codes [..., numbers] in batches of one size, so that one is compiled."""
+    codes = np.concatenate([np.asarray(p).reshape(-1, p.shape[-1]) for p in points.values()])
+    padded = np.pad(codes, ((0, -len(codes) % DECODED_AT_ONCE), (0, 0)))
+    batches = padded.reshape(-1, DECODED_AT_ONCE, codes.shape[1])
+    decoded = [space.decode(jnp.asarray(batch)).clip(0, 1) for batch in batches]
+    images = np.concatenate([np.asarray(batch).astype(np.float16) for batch in decoded])
+    result, first = {}, 0
+    for name, p in points.items():
+        count = math.prod(p.shape[:-1])
+        shape = (*p.shape[:-1], *images.shape[1:])
+        result[f"latent/{name}"] = images[first : first + count].reshape(shape)
+        first += count
+    return result
 
 
 def _embeddings(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vocjax.data.augment import augment, colour_jitter, crop, flip
+from vocjax.data.augment import augment, colour_jitter, crop, flip, zoom
 from vocjax.data.devkit import VOID
 
 SIDE, PADDING = 6, 2
@@ -27,9 +27,15 @@ def draw_images(n=6, side=8, channels=3):
 
 
 @functools.cache
-def augmenter(flips=True, crop_padding=2, colour=0.4):
+def augmenter(flips=True, crop_padding=2, zoom_share=0.3, colour=0.4):
     return jax.jit(
-        functools.partial(augment, flips=flips, crop_padding=crop_padding, colour=colour)
+        functools.partial(
+            augment,
+            flips=flips,
+            crop_padding=crop_padding,
+            zoom_share=zoom_share,
+            colour=colour,
+        )
     )
 
 
@@ -77,9 +83,60 @@ def test_crop_fills_the_image_by_reflection():
         pytest.fail("no draw moved the image down by one")
 
 
+@pytest.fixture(scope="module")
+def windows():
+    """Draws of zoom by .4: what an image of places shows, and masks of rows and of columns.
+
+    [200, 20, 30, 2] rows and columns in pixels, and twice [200, 20, 30].
+    """
+    height, width = 20, 30
+    rows, columns = jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij")
+    places = jnp.stack([(rows + 0.5) / height, (columns + 0.5) / width], axis=-1)
+
+    @jax.jit
+    @jax.vmap
+    def draw(key):
+        image, by_row = zoom(key, places, rows.astype(jnp.uint8), 0.4)
+        return image, by_row, zoom(key, places, columns.astype(jnp.uint8), 0.4)[1]
+
+    images, by_row, by_column = draw(jax.random.split(jax.random.key(0), 200))
+    return np.asarray(images) * [height, width], np.int32(by_row), np.int32(by_column)
+
+
+def test_zoom_shows_image_and_mask_of_the_same_place(windows):
+    places, by_row, by_column = windows
+    # Away from the border, where the resampling of a slope is exact.
+    inside = np.s_[:, 4:-4, 4:-4]
+    for axis, nearest in enumerate((by_row, by_column)):
+        assert np.abs(places[..., axis] - (nearest + 0.5))[inside].max() < 0.55
+
+
+def test_zoom_draws_height_width_and_place_of_its_window(windows):
+    _, by_row, by_column = windows
+    first, last = by_row[:, 0, 0], by_row[:, -1, 0]
+    left, right = by_column[:, 0, 0], by_column[:, 0, -1]
+    height, width = (last - first + 1) / 20, (right - left + 1) / 30
+    for share in (height, width):
+        assert 0.55 <= share.min() < 0.65 and 0.95 < share.max() <= 1
+        assert share.mean() == pytest.approx(0.8, abs=0.05)
+    assert abs(np.corrcoef(height, width)[0, 1]) < 0.3
+    assert first.min() == 0 and last.max() == 19
+    small = height < 0.75
+    assert set(first[small]) >= {0, 2, 4, 6}  # anywhere in the image
+    for mask in (by_row[:, :, 0], by_column[:, 0]):
+        assert set(np.unique(np.diff(mask, axis=1))) == {0, 1}  # an even enlargement
+
+
+def test_zoom_by_nothing_is_the_identity():
+    images, masks = draw_images()
+    image, mask = zoom(jax.random.key(0), images[0], masks[0], 0.0)
+    np.testing.assert_allclose(image, images[0], atol=1e-5)
+    np.testing.assert_array_equal(mask, masks[0])
+
+
 def test_off_is_the_identity():
     images, masks = draw_images()
-    off = augmenter(flips=False, crop_padding=0, colour=0.0)
+    off = augmenter(flips=False, crop_padding=0, zoom_share=0.0, colour=0.0)
     same_images, same_masks = off(jax.random.key(0), images, masks)
     np.testing.assert_array_equal(same_images, images)
     np.testing.assert_array_equal(same_masks, masks)
@@ -119,7 +176,7 @@ def test_colour_jitter_of_strength_zero_is_the_identity():
 
 def test_colour_jitter_stays_in_range_and_leaves_masks_alone():
     images, masks = draw_images()
-    jitter = augmenter(flips=False, crop_padding=0, colour=0.9)
+    jitter = augmenter(flips=False, crop_padding=0, zoom_share=0.0, colour=0.9)
     jittered, same = jitter(jax.random.key(0), images, masks)
     assert np.all((jittered >= 0) & (jittered <= 1))
     assert np.all(np.any(jittered != images, axis=(1, 2, 3)))

@@ -75,7 +75,7 @@ def test_a_split_is_given_once_in_row_order_without_padding(storage, tiny_config
     prepared = voc.load("toy", Path(config.data.data_dir))
     first = prepared.index.ids.tolist().index(open_tiny(config).splits["train"].ids[0])
     resized = resize_image(prepared.examples[first]["image"], 16, 3)
-    np.testing.assert_array_equal(images[0], resized.astype(np.float32) / 255)
+    np.testing.assert_allclose(images[0], resized / 255, rtol=1e-6)
 
 
 def test_draw_depends_on_the_seed_alone(tiny_config):
@@ -188,6 +188,7 @@ def test_missing_run_is_refused(tiny_config, tmp_path):
         ("pca", {"epochs": 3}, "epochs is 3; PCA has a closed form: set it to 0"),
         ("autoencoder_256", {"data.augment.crop_padding": -1}, "crop_padding is -1"),
         ("autoencoder_256", {"data.augment.crop_padding": 16}, "less than data.size, 16"),
+        ("autoencoder_256", {"data.augment.zoom": 1.0}, r"zoom is 1\.0; .* in \[0, 1\)"),
         ("autoencoder_256", {"data.augment.colour": 1.0}, r"colour is 1\.0; .* in \[0, 1\)"),
     ],
 )

@@ -88,7 +88,8 @@ def _of_latent_space(samples: Samples, config: Mapping[str, Any]) -> dict[str, F
     if "latent/neighbours" in samples:
         nearest = samples["train/thumbnail"][samples["latent/neighbours"]]
         ordinals = ("nearest", "second", "third", "fourth", "fifth")
-        rows = {f"{name} in train": nearest[:, i] for i, name in enumerate(ordinals)}
+        columns = zip(ordinals, nearest.swapaxes(0, 1), strict=False)  # of fewer than five, fewer
+        rows = {f"{name} in train": images for name, images in columns}
         result["Nearest training images by the distance of codes"] = draw.image_rows(
             {"validation image": samples["image"]} | rows
         )
@@ -152,7 +153,7 @@ def comparison(runs: Sequence[Run], study: Sequence[Mapping[str, Any]]) -> dict[
         size = lookup(run.results, "code")
         if size is None:
             continue
-        kind = " ".join(re.sub(r"\d+", "", run.name).split())
+        kind = re.sub(r"\s*\d+", "", run.name).strip()
         entries = {kind: run.results}
         entries |= {
             name.split(",")[0]: values

@@ -17,6 +17,7 @@ from vocjax.errors import UserError
 from vocjax.models import dct, linear, pca, transform
 from vocjax.models.autoencoder import ConvAutoencoder, encoder_and_decoder
 from vocjax.models.layers import check_fields
+from vocjax.tasks import linear_codes
 from vocjax.tasks.task import (
     Baseline,
     Batch,
@@ -34,7 +35,6 @@ from vocjax.tasks.task import (
 
 LOSSES = {"mse": losses.mse, "mae": losses.mae, "ssim": losses.dissimilarity}
 THUMBNAIL = 40  # pixels
-PICTURED = 8  # components that are kept to be drawn
 
 
 def build_model(config: ConfigDict) -> nn.Module:
@@ -97,10 +97,10 @@ def make_task(config: ConfigDict) -> Task:
         "mean image": Baseline(summed(_image_sum), _mean_image),
         # n images have no more than n - 1 components.
         f"PCA, at most {codec.numbers} components": Baseline(
-            functools.partial(fit_pca, codec.numbers), _linear(pca)
+            functools.partial(linear_codes.fit_pca, codec.numbers), linear_codes.outputs_of(pca)
         ),
         f"DCT, {codec.numbers} coefficients": Baseline(
-            functools.partial(fit_dct, codec.numbers), _linear(dct)
+            functools.partial(linear_codes.fit_dct, codec.numbers), linear_codes.outputs_of(dct)
         ),
     }
     if is_pca:
@@ -115,7 +115,7 @@ def make_task(config: ConfigDict) -> Task:
         keep=keep,
         baselines=baselines,
         codec=codec,
-        inspect=INSPECTIONS.get(config.model.name),
+        inspect=linear_codes.INSPECTIONS.get(config.model.name),
     )
 
 
@@ -124,14 +124,12 @@ def fitter(
 ) -> Callable[[Variables, Iterator[Batch]], Variables] | None:
     """Return the closed form of a model, or of the part of it that has one; else None."""
     if config.model.name == "pca":
-        if config.model.solver not in SOLVERS:
-            raise UserError(
-                f"model.solver is {config.model.solver!r}; it is one of {', '.join(SOLVERS)}."
-            )
-        solve = SOLVERS[config.model.solver]
+        solvers, name = linear_codes.SOLVERS, config.model.solver
+        if name not in solvers:
+            raise UserError(f"model.solver is {name!r}; it is one of {', '.join(solvers)}.")
 
         def fit(variables: Variables, batches: Iterator[Batch]) -> Variables:
-            return variables | {"params": solve(batches, numbers)._asdict()}
+            return variables | {"params": solvers[name](batches, numbers)._asdict()}
 
         return fit
     if config.model.name == "linear_autoencoder":
@@ -142,7 +140,9 @@ def fitter(
 
         return centre
     if config.model.name == "transform_autoencoder":
-        return lambda variables, batches: transform.with_code(variables, fit_dct(numbers, batches))
+        return lambda variables, batches: transform.with_code(
+            variables, linear_codes.fit_dct(numbers, batches)
+        )
     return None
 
 
@@ -215,85 +215,6 @@ def _image_sum(batch: Batch) -> tuple[jax.Array, jax.Array]:
 def _mean_image(statistic: Any, batch: Batch) -> Outputs:
     total, count = statistic
     return {"image": jnp.broadcast_to(total / count, batch["image"].shape)}
-
-
-def full_pca(batches: Iterator[Batch], components: int) -> pca.PCAState:
-    """Fit PCA to all images at once."""
-    points = jnp.concatenate([_points(batch["image"]) for batch in batches])
-    return jax.jit(pca.fit, static_argnums=1)(points, components)
-
-
-def streaming_pca(batches: Iterator[Batch], components: int) -> pca.PCAState:
-    """Fit PCA in one pass; only one batch and the components are in memory."""
-    return pca.fit_stream((_points(batch["image"]) for batch in batches), components)
-
-
-def fit_pca(numbers: int, batches: Iterator[Batch]) -> pca.PCAState:
-    """Fit PCA with `numbers` components, or with as many as the images have."""
-    images = list(batches)
-    most = min(sum(len(b["image"]) for b in images) - 1, images[0]["image"][0].size)
-    return full_pca(iter(images), min(numbers, most))
-
-
-def fit_dct(numbers: int, batches: Iterator[Batch]) -> dct.DCTState:
-    """Choose `numbers` cosine coefficients."""
-    images = jnp.concatenate([batch["image"] for batch in batches])
-    return jax.jit(dct.fit, static_argnums=1)(images, min(numbers, images[0].size))
-
-
-def _linear(model: Any) -> Callable[[Any, Batch], Outputs]:
-    """Return the outputs of a fitted linear code: the modules `pca` and `dct` are alike."""
-
-    def outputs(state: Any, batch: Batch) -> Outputs:
-        image = batch["image"]
-        points = _points(image) if model is pca else image
-        decoded = model.decode(state, model.encode(state, points))
-        return {"image": decoded.reshape(image.shape)}
-
-    return outputs
-
-
-def _points(images: jax.Array) -> jax.Array:
-    return images.reshape(images.shape[0], -1)
-
-
-def inspect_pca(variables: Variables, fitted: Mapping[str, Any]) -> tuple[Outputs, Outputs]:
-    """Keep the first components, and the share of the variance that each explains."""
-    state = pca.PCAState(**variables["params"])
-    ratio = pca.explained_variance_ratio(state)
-    return (
-        {"explained_variance": ratio.sum()},
-        {"explained_variance_ratio": ratio, "PCA": state.components[:PICTURED]},
-    )
-
-
-def inspect_linear(variables: Variables, fitted: Mapping[str, Any]) -> tuple[Outputs, Outputs]:
-    """Compare a linear autoencoder's components with PCA's: subspace, order, orthogonality.
-
-    `largest_angle` is the largest principal angle between the two subspaces in degrees, and
-    `largest_cosine` the largest between two different components of the autoencoder.
-    """
-    rows = variables["params"]["components"]
-    state = next(fit for name, fit in fitted.items() if name.startswith("PCA"))
-    turned = linear.rotated(rows, state)
-    cosine = linear.cosines(rows)
-    others = jnp.abs(cosine - jnp.diag(jnp.diag(cosine)))
-    return (
-        {
-            "largest_angle": linear.principal_angles(rows, state.components).max(),
-            "largest_cosine": others.max(),
-        },
-        {
-            "PCA": state.components[:PICTURED],
-            "autoencoder": rows[:PICTURED],
-            "autoencoder, rotated": turned[:PICTURED],
-            "cosines": cosine,
-        },
-    )
-
-
-SOLVERS = {"full": full_pca, "streaming": streaming_pca}
-INSPECTIONS = {"pca": inspect_pca, "linear_autoencoder": inspect_linear}
 
 
 def describe(

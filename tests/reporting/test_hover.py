@@ -1,0 +1,122 @@
+"""The scatter of images: where its points stand, and which image each of them shows."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from written import Page
+
+from vocjax.figures import COLOURS
+from vocjax.reporting.hover import Scatter, to_html
+
+SIDE = 8  # of a thumbnail: one block of JPEG
+
+
+def scatter_of(n, channels=3, **changes):
+    """n flat images of random brightness at random places."""
+    rng = np.random.default_rng(n)
+    grey = np.repeat(rng.integers(0, 256, (n, 1, 1, 1), np.uint8), channels, axis=3)
+    scatter = Scatter(
+        {"plane": rng.normal(size=(n, 2))},
+        np.arange(n) % 2,
+        ["cat", "dog"],
+        np.arange(n) % 3 == 0,
+        np.tile(grey, (1, SIDE, SIDE, 1)),
+        np.array([f"2008_{i:06d}" for i in range(n)]),
+    )
+    return scatter._replace(**changes)
+
+
+def points(html, view=0):
+    """id -> (style as a dict, whether it is marked as held out) of the points of a view."""
+    planes = html.split('<div class="plane"')[1:]
+    found = re.findall(r'<i( class=v)? style="([^"]*)" data-id="([^"]*)"></i>', planes[view])
+    styles = {
+        name: (dict(pair.split(":") for pair in style.split(";")), bool(held_out))
+        for held_out, style, name in found
+    }
+    assert len(styles) == len(found)
+    return styles
+
+
+def places(html, ids, view=0):
+    of = points(html, view)
+    return np.array(
+        [[float(of[i][0][side].rstrip("%")) for side in ("left", "bottom")] for i in ids]
+    )
+
+
+def sheet(html):
+    (data,) = re.findall(r"--sheet:url\(data:image/jpeg;base64,([^)]*)\)", html)
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+
+
+def test_every_image_is_a_point_in_the_colour_of_its_group_and_hollow_if_held_out():
+    scatter = scatter_of(7)
+    of = points(to_html(scatter))
+    assert list(of) == list(scatter.ids)
+    for i, name in enumerate(scatter.ids):
+        style, held_out = of[name]
+        assert style["--c"] == COLOURS[i % 2]
+        assert held_out == scatter.held_out[i]
+
+
+def test_distances_are_those_of_the_points_on_one_scale():
+    scatter = scatter_of(20)
+    flat = scatter.views["plane"] * [3, 1]
+    shown = places(to_html(scatter._replace(views={"plane": flat})), scatter.ids)
+    assert ((shown >= 0) & (shown <= 100)).all()
+    scale = np.ptp(shown[:, 0]) / np.ptp(flat[:, 0])
+    np.testing.assert_allclose(shown - shown[0], scale * (flat - flat[0]), atol=0.11)  # one digit
+
+
+def test_each_view_has_every_point():
+    views = {"a": np.array([[0.0, 0], [1, 1], [2, 0]]), "b": np.array([[5.0, 5], [5, 4], [5, 3]])}
+    html = to_html(scatter_of(3, views=views))
+    ids = scatter_of(3).ids
+    assert places(html, ids, 0)[:, 0].tolist() == sorted(places(html, ids, 0)[:, 0])
+    assert places(html, ids, 1)[:, 1].tolist() == sorted(places(html, ids, 1)[:, 1])[::-1]
+    assert Page(html).text.startswith("ab")
+
+
+@pytest.mark.parametrize(("n", "channels"), [(5, 3), (70, 3), (40, 1)])
+def test_a_point_shows_its_own_image_of_the_sheet(n, channels):
+    scatter = scatter_of(n, channels)
+    html = to_html(scatter)
+    picture = sheet(html)
+    columns, rows = (int(re.findall(rf"--{name}:(\d+)", html)[0]) for name in ("columns", "rows"))
+    assert picture.shape == (rows * SIDE, columns * SIDE, 3)
+    for i, name in enumerate(scatter.ids):
+        style, _ = points(html)[name]
+        x, y = SIDE * int(style["--x"]), SIDE * int(style["--y"])
+        shown = picture[y : y + SIDE, x : x + SIDE].astype(int)
+        assert np.abs(shown - scatter.thumbnails[i]).max() <= 3, name  # what JPEG loses
+
+
+def test_points_in_one_place_are_drawn_in_the_middle():
+    html = to_html(scatter_of(3, views={"plane": np.ones((3, 2))}))
+    assert places(html, scatter_of(3).ids).tolist() == [[50, 50]] * 3
+
+
+def test_the_legend_names_groups_and_splits():
+    assert Page(to_html(scatter_of(4))).text == "planecatdogtrainval"
+
+
+def test_ids_and_names_are_text_and_nothing_else():
+    hostile = "\"><script>alert(1)</script>&'</i>"
+    html = to_html(
+        scatter_of(
+            2,
+            views={hostile: np.eye(2)},
+            names=[hostile, "dog"],
+            ids=np.array([hostile, "an id"]),
+        )
+    )
+    assert "<script" not in html
+    page = Page(html)  # elements are still properly nested
+    assert page.values("i", "data-id") == [hostile, "an id"]
+    assert page.values("div", "aria-label") == [hostile]
+    assert page.text.count(hostile) == 2

@@ -1,0 +1,173 @@
+"""Several experiments in one go: their order and fields, their report, and going on."""
+
+import itertools
+import json
+import signal
+import sys
+
+import pytest
+
+from vocjax import campaign
+from vocjax.campaign import Experiment
+from vocjax.errors import UserError
+from vocjax.training.interrupts import Interrupted
+from vocjax.training.records import Records
+
+SMALL = ("data.size=8", "model.components=2")
+
+
+@pytest.fixture(scope="module")
+def experiments(toy_dir):
+    data = f"data.data_dir={toy_dir}"
+    linear = ("epochs=2", "batch_size=4", "name=Linear", data, *SMALL)  # 6 steps
+    return [
+        Experiment("second", "linear_autoencoder", linear),
+        Experiment("first", "pca", ("name=Principal", data, *SMALL)),
+        Experiment("third", "pca", ("name=Plain", "seed=5", data, *SMALL), pictured=False),
+    ]
+
+
+@pytest.fixture(scope="module")
+def done(experiments, tmp_path_factory):
+    """The folder of the whole campaign, and its results."""
+    folder = tmp_path_factory.mktemp("campaign") / "new"
+    return folder, campaign.run(experiments, folder)
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def contents(folder):
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path: path.read_bytes() for path in files if path.name != "report.html"}
+
+
+def test_every_experiment_has_its_directory_and_its_fields(done):
+    folder, results = done
+    assert list(results) == ["second", "first", "third"]
+    for name, result in results.items():
+        assert read(folder / name / "results.json") == result
+        config = read(folder / name / "config.json")
+        assert (config["data"]["size"], config["model"]["components"]) == (8, 2)
+        assert config["seed"] == (5 if name == "third" else 0)
+
+
+def test_the_report_draws_the_pictured_and_tells_of_all(done):
+    page = (done[0] / "report.html").read_text(encoding="utf-8")
+    for name, pictured in (("Linear", True), ("Principal", True), ("Plain", False)):
+        assert (f'alt="{name}: Reconstructions"' in page) == pictured
+        assert f"<h3>{name}</h3>" in page
+    assert "3 runs" in page
+
+
+def test_what_is_finished_is_left_alone_and_reported_again(done, experiments):
+    folder, results = done
+    (folder / "report.html").unlink()
+    before = contents(folder)
+    assert campaign.run(experiments, folder) == results
+    assert contents(folder) == before
+    assert (folder / "report.html").exists()
+
+
+def test_overrides_hold_for_all_and_win_over_an_experiments_own(experiments, tmp_path):
+    campaign.run(experiments[1:], tmp_path, ["--config.seed=3", "--config.model.components", "1"])
+    configs = [read(tmp_path / name / "config.json") for name in ("first", "third")]
+    assert [config["seed"] for config in configs] == [3, 3]
+    assert [config["model"]["components"] for config in configs] == [1, 1]
+    assert [config["name"] for config in configs] == ["Principal", "Plain"]
+
+
+def stop_at(step, monkeypatch):
+    """Send this process a SIGTERM at a step, once."""
+    steps, count_step = itertools.count(1), Records.step
+
+    def count_and_stop(self):
+        count_step(self)
+        if next(steps) == step:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Records, "step", count_and_stop)
+
+
+def test_a_campaign_that_was_stopped_goes_on_in_its_order(done, experiments, monkeypatch, tmp_path):
+    stop_at(4, monkeypatch)
+    with pytest.raises(Interrupted, match="step 4 of 6 is saved"):
+        campaign.run(experiments, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["second"]
+    assert not (tmp_path / "second" / "results.json").exists()
+    again, (_, results) = campaign.run(experiments, tmp_path), done
+    for name, result in results.items():
+        assert again[name]["val"] == result["val"]
+        assert again[name]["train"] == result["train"]
+
+
+# The command line of a script --------------------------------------------------------------------
+
+
+@pytest.fixture
+def script(monkeypatch, capsys):
+    """`script(plan, *arguments)` is (exit code, stdout, stderr) of a script with a plan."""
+
+    def run(plan, *arguments):
+        monkeypatch.setattr(sys, "argv", ["experiments/mine.py", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            code = campaign.main("Mine.", plan)
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_script_runs_its_plan_and_prints_every_figure(experiments, script, tmp_path):
+    code, out, _ = script(
+        lambda options: experiments[1:2], "--workdir", tmp_path, "--config.model.components=1"
+    )
+    assert code == 0
+    rows = [line.split() for line in out.splitlines()]
+    results = read(tmp_path / "first" / "results.json")
+    metrics = [name for name in results["val"] if name != "loss"]
+    assert {"mse", "mae", "psnr"} < set(metrics)
+    assert metrics in rows
+    for split in ("train", "val"):
+        assert ["first", split, *(f"{results[split][name]:.4f}" for name in metrics)] in rows
+    assert sum(row[:2] == ["mean", "image"] for row in rows) == 2
+    assert rows[-1] == ["report:", str(tmp_path / "report.html")]
+    assert read(tmp_path / "first" / "config.json")["model"]["components"] == 1
+
+
+def test_a_plan_is_told_where_the_data_are(script, tmp_path):
+    seen = []
+
+    def plan(options):
+        seen.append((options.dataset, str(options.data_dir), str(options.objects_dir)))
+        raise UserError("enough.")
+
+    for arguments in ([], ["--data_dir", "d"], ["--dataset", "voc2009", "--objects_dir", "o"]):
+        code, out, err = script(plan, "--workdir", tmp_path / "w", *arguments)
+        assert (code, out, err) == (1, "", "mine.py: enough.\n")
+    assert seen == [("toy", "data", "data"), ("toy", "d", "d"), ("voc2009", "data", "o")]
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: --workdir"),
+        (["--workdir", "w", "--epochs=3"], "unknown argument '--epochs=3'; fields are set like"),
+    ],
+)
+def test_flags_that_do_not_parse(arguments, message, script):
+    code, out, err = script(lambda options: [], *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_a_script_that_is_stopped_says_so(experiments, script, monkeypatch, tmp_path):
+    stop_at(3, monkeypatch)
+    code, out, err = script(lambda options: experiments, "--workdir", tmp_path)
+    assert (code, out) == (128 + signal.SIGTERM, "")
+    assert err.splitlines()[-1].startswith("mine.py: stopped by signal; step 3 of ")
+    assert "Traceback" not in err

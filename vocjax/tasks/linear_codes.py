@@ -1,0 +1,91 @@
+"""Linear codes of images: PCA and cosine transform, as fits and as baselines."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from vocjax.models import dct, linear, pca
+from vocjax.tasks.task import Batch, Outputs, Variables
+
+PICTURED = 8  # components that are kept to be drawn
+
+
+def full_pca(batches: Iterator[Batch], components: int) -> pca.PCAState:
+    """Fit PCA to all images at once."""
+    points = jnp.concatenate([_points(batch["image"]) for batch in batches])
+    return jax.jit(pca.fit, static_argnums=1)(points, components)
+
+
+def streaming_pca(batches: Iterator[Batch], components: int) -> pca.PCAState:
+    """Fit PCA in one pass; only one batch and the components are in memory."""
+    return pca.fit_stream((_points(batch["image"]) for batch in batches), components)
+
+
+def fit_pca(numbers: int, batches: Iterator[Batch]) -> pca.PCAState:
+    """Fit PCA with `numbers` components, or with as many as the images have."""
+    images = list(batches)
+    most = min(sum(len(b["image"]) for b in images) - 1, images[0]["image"][0].size)
+    return full_pca(iter(images), min(numbers, most))
+
+
+def fit_dct(numbers: int, batches: Iterator[Batch]) -> dct.DCTState:
+    """Choose `numbers` cosine coefficients."""
+    images = jnp.concatenate([batch["image"] for batch in batches])
+    return jax.jit(dct.fit, static_argnums=1)(images, min(numbers, images[0].size))
+
+
+def outputs_of(model: Any) -> Callable[[Any, Batch], Outputs]:
+    """Return the outputs of a fitted linear code: the modules `pca` and `dct` are alike."""
+
+    def outputs(state: Any, batch: Batch) -> Outputs:
+        image = batch["image"]
+        points = _points(image) if model is pca else image
+        decoded = model.decode(state, model.encode(state, points))
+        return {"image": decoded.reshape(image.shape)}
+
+    return outputs
+
+
+def _points(images: jax.Array) -> jax.Array:
+    return images.reshape(images.shape[0], -1)
+
+
+def inspect_pca(variables: Variables, fitted: Mapping[str, Any]) -> tuple[Outputs, Outputs]:
+    """Keep the first components, and the share of the variance that each explains."""
+    state = pca.PCAState(**variables["params"])
+    ratio = pca.explained_variance_ratio(state)
+    return (
+        {"explained_variance": ratio.sum()},
+        {"explained_variance_ratio": ratio, "PCA": state.components[:PICTURED]},
+    )
+
+
+def inspect_linear(variables: Variables, fitted: Mapping[str, Any]) -> tuple[Outputs, Outputs]:
+    """Compare a linear autoencoder's components with PCA's: subspace, order, orthogonality.
+
+    `largest_angle` is the largest principal angle between the two subspaces in degrees, and
+    `largest_cosine` the largest between two different components of the autoencoder.
+    """
+    rows = variables["params"]["components"]
+    state = next(fit for name, fit in fitted.items() if name.startswith("PCA"))
+    turned = linear.rotated(rows, state)
+    cosine = linear.cosines(rows)
+    others = jnp.abs(cosine - jnp.diag(jnp.diag(cosine)))
+    return (
+        {
+            "largest_angle": linear.principal_angles(rows, state.components).max(),
+            "largest_cosine": others.max(),
+        },
+        {
+            "PCA": state.components[:PICTURED],
+            "autoencoder": rows[:PICTURED],
+            "autoencoder, rotated": turned[:PICTURED],
+            "cosines": cosine,
+        },
+    )
+
+
+SOLVERS = {"full": full_pca, "streaming": streaming_pca}
+INSPECTIONS = {"pca": inspect_pca, "linear_autoencoder": inspect_linear}
