@@ -15,13 +15,13 @@ def get_config() -> ConfigDict:
     config.task = "reconstruction"
     config.data.classes = ("aeroplane", "dog")
     config.model.name = "linear_autoencoder"
-    config.model.components = 64
+    config.model.components = 16
     config.model.tied = False
     config.loss.name = "mse"
     # A whole-batch gradient and a rate that falls to 0: what is left to find is a subspace, and
     # noise would keep it from closing in on the last of its directions.
     config.batch_size = 1024
-    config.epochs = 150
+    config.epochs = 300
     config.evaluate_every_epochs = 10
     config.optimizer.name = "muon"
     config.optimizer.learning_rate = 0.05

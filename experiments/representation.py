@@ -17,7 +17,7 @@ from vocjax.campaign import Experiment, main
 
 SEEDS = (0, 1, 2)
 PCA_SIZES = (16, 32, 64, 128, 256)
-LINEAR_SIZES = (16, 32)
+LINEAR_SIZES = (32, 64)
 # The last width of AE 256's encoder: 4x4 places times as many numbers.
 CONVOLUTIONAL = {16: 1, 64: 4, 1024: 64}
 WIDTHS = ("model.encoder=(32, 64, 64, 64, 16)", "model.decoder=(64, 64, 64, 32)")
@@ -56,8 +56,8 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
     linear = [
         experiment(name, "linear_autoencoder", *changes)
         for name, changes in (
-            ("Linear autoencoder 64", ()),
-            ("Linear autoencoder 64, tied", ("model.tied=True",)),
+            ("Linear autoencoder 16", ()),
+            ("Linear autoencoder 16, tied", ("model.tied=True",)),
         )
     ]
     principal = [

@@ -1,18 +1,25 @@
 """Several experiments in one go: their order and fields, their report, and going on."""
 
+import argparse
 import itertools
 import json
+import runpy
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
 from vocjax import campaign
 from vocjax.campaign import Experiment
+from vocjax.configuration import load_config
 from vocjax.errors import UserError
+from vocjax.tasks import make_task
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.records import Records
+from vocjax.training.setup import check_config
 
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SMALL = ("data.size=8", "model.components=2")
 
 
@@ -100,6 +107,26 @@ def test_a_campaign_that_was_stopped_goes_on_in_its_order(done, experiments, mon
     for name, result in results.items():
         assert again[name]["val"] == result["val"]
         assert again[name]["train"] == result["train"]
+
+
+# The scripts that there are ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dataset", ["toy", "voc2009"])
+@pytest.mark.parametrize("name", ["study", "representation", "transform"])
+def test_plans_can_be_run(name, dataset):
+    """Every config loads and fits together; what an override misspells would show after hours."""
+    plan = runpy.run_path(str(EXPERIMENTS / f"{name}.py"))["plan"]
+    homes = {"data_dir": Path("all"), "objects_dir": Path("objects"), "workdir": Path("runs")}
+    experiments = plan(argparse.Namespace(dataset=dataset, **homes))
+    assert len({experiment.directory for experiment in experiments}) == len(experiments) > 1
+    for experiment in experiments:
+        overrides = [f"--config.{change}" for change in experiment.overrides]
+        config = load_config(campaign.CONFIGS / f"{experiment.config}.py", overrides)
+        check_config(config, make_task(config))
+        assert config.data.dataset == dataset
+        masks = config.data.image_set == "Segmentation"
+        assert config.data.data_dir == ("all" if masks else "objects")
 
 
 # The command line of a script --------------------------------------------------------------------

@@ -69,8 +69,9 @@ def write_report(
     """
     template = RESOURCES.joinpath("template.html").read_text(encoding="utf-8")
     runs = read_runs([*directories, *without_pictures])
-    plain = {run.directory for run in read_runs(without_pictures)} if without_pictures else set()
-    pictured = [run for run in runs if run.directory not in plain]
+    plain = read_runs(without_pictures) if without_pictures else []
+    hidden = {run.directory.resolve() for run in plain}
+    pictured = [run for run in runs if run.directory.resolve() not in hidden]
     page = render(runs, pictured, read_study(), template, figures_of)
     try:
         _replace(output, page)
