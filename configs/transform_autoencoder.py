@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     config = base_config()
     config.name = "Transform autoencoder 256"
     config.task = "reconstruction"
-    config.epochs = 200
+    config.epochs = 150
     config.evaluate_every_epochs = 5
     config.data.classes = ("aeroplane", "dog")
     config.data.augment.flip = True

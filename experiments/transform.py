@@ -24,7 +24,7 @@ STEPS = (
     ("and random windows", "data.augment.zoom=0.4"),
     ("and Muon", "optimizer.name=muon", "optimizer.learning_rate=0.01"),
     ("and refined codes", "model.refinements=10"),
-    ("and five times as long", "epochs=100"),
+    ("and four times as long", "epochs=60"),
 )
 
 
@@ -34,7 +34,7 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
         f"data.dataset={options.dataset}",
         f"data.data_dir={options.objects_dir}",
         "data.held_out=0.2",
-        "epochs=20",
+        "epochs=15",
     )
     experiments = []
     for number, (name, *further) in enumerate(STEPS, start=1):
