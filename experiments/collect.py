@@ -104,7 +104,7 @@ def representation_table(runs: list[Run]) -> str:
         rows.append(
             [
                 seeds[0].name,
-                str(first["code"]),
+                str(first.get("code", "")),
                 str(len(seeds)),
                 _pair(theirs),
                 _pair(ours),
@@ -158,7 +158,7 @@ def tables() -> list[str]:
     return [
         study_table(read_kept("study")),
         *(representation_table(runs) for runs in full.values()),
-        family_table(full["toy"]),
+        *(family_table(runs) for data, runs in full.items() if data == "toy"),
         *(ladder_table(runs) for runs in read_kept("transform").values()),
     ]
 
@@ -186,7 +186,11 @@ def main() -> int:
     if options.tables:
         print("\n".join(tables()), end="")
     if options.trade_off:
-        *_, runs = read_kept("representation").values()
+        kept = read_kept("representation")
+        if not kept:
+            print(f"collect: no representation_*.json in {RESULTS}", file=sys.stderr)
+            return 1
+        *_, runs = kept.values()
         (figure,) = comparison(runs, read_study()["reconstruction"]["rows"]).values()
         options.trade_off.write_bytes(encode_webp(figure))
     return 0

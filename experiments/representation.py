@@ -81,7 +81,6 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
                 f"Linear autoencoder {size}", "linear_autoencoder", f"model.components={size}"
             )
             for size in LINEAR_SIZES
-            if size <= largest
         ),
         *(
             experiment(

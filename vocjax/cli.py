@@ -143,7 +143,6 @@ def _parser() -> argparse.ArgumentParser:
         "vocjax explore --workdir runs/ae",
     )
     explore.add_argument("--workdir", type=Path, required=True, metavar="DIR")
-    explore.add_argument("--checkpoint", default="last", help="last or best (default: last)")
     explore.add_argument(
         "--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only"
     )
@@ -256,7 +255,7 @@ def _explore(options: argparse.Namespace, _: Sequence[str]) -> int:
     from vocjax.explorer.explore import serve
     from vocjax.training.setup import latent_space_of
 
-    config, space = latent_space_of(options.workdir, options.checkpoint)
+    config, space = latent_space_of(options.workdir)
     serve(
         space,
         size=config.data.size,

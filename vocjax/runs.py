@@ -13,6 +13,7 @@ import json
 import statistics
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,11 +204,18 @@ def by_data(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def replicates(runs: Sequence[Run]) -> list[list[Run]]:
-    """Group runs whose configs differ in the seed alone, and in the run that they begin from."""
-    groups: dict[str, list[Run]] = {}
+    """Group runs whose configs differ in the seed alone, and in the run that they begin from.
+
+    A run that repeats another's seed belongs to a further group: it adds nothing to a spread.
+    """
+    groups: dict[tuple[str, int], list[Run]] = {}
+    repeated: Counter[str] = Counter()
     for run in runs:
         config = {k: v for k, v in run.config.items() if k not in ("seed", "init_from")}
-        groups.setdefault(json.dumps(config, sort_keys=True), []).append(run)
+        text = json.dumps(config, sort_keys=True)
+        with_seed = f"{run.config.get('seed')} {text}"
+        groups.setdefault((text, repeated[with_seed]), []).append(run)
+        repeated[with_seed] += 1
     return list(groups.values())
 
 

@@ -41,7 +41,7 @@ class TestReconstruction:
         assert titles(nearest)[:2] == ["validation image", "nearest in train"]
         assert titles(interpolations) == [f"pair {i}" for i in (1, 2, 3, 4)]
         assert len(titles(plane)) == 7
-        assert titles(plane)[3] == "second direction +0"
+        assert titles(plane)[3] == "second direction 0"
         assert titles(walk)[0] == "direction 1"
         assert len(titles(sample)) == 3  # of 24, 8 in a row
 
@@ -103,14 +103,15 @@ class TestReconstruction:
         assert list(reconstruction.figures(samples, {})) == ["Reconstructions"]
 
 
-def run_of(name, code, train, val, baselines=()):
+def run_of(name, code, train, val, baselines=(), seed=0, images=100):
     results = {
         "code": code,
         "train": {"mse": train},
         "val": {"mse": val},
         "baselines": {name: {"train": {"mse": t}, "val": {"mse": v}} for name, t, v in baselines},
     }
-    return Run(Path(name), {"name": name}, {}, [], results, {})
+    made = {"images": {"train": images}}
+    return Run(Path(name), {"name": name, "seed": seed}, made, [], results, {})
 
 
 def curves(figure):
@@ -151,7 +152,7 @@ class TestComparison:
         }
 
     def test_seeds_are_averaged(self):
-        found = curves(self.drawn(run_of("AE 64", 64, 0.4, 0.7)))
+        found = curves(self.drawn(run_of("AE 64", 64, 0.4, 0.7, seed=1)))
         assert found["AE"]["train"][1] == (64, pytest.approx(0.3))
         assert found["AE"]["val"][1] == (64, pytest.approx(0.5))
 
@@ -161,9 +162,21 @@ class TestComparison:
             ("DCT, 64 coefficients", 0.07, 0.17),
             ("mean image", 0.9, 0.9),
         ]
-        found = curves(self.drawn(run_of("Slim AE 64, strided", 64, 0.2, 0.4, simple)))
-        assert found.keys() == {"AE", "Slim AE, strided", "PCA", "DCT"}
+        found = curves(self.drawn(run_of("Slim AE 64", 64, 0.2, 0.4, simple)))
+        assert found.keys() == {"AE", "Slim AE", "PCA", "DCT"}
         assert found["PCA"] == {"train": [(64, 0.05)], "val": [(64, 0.15)]}
+        # 64 images have no more than 63 components.
+        assert "PCA" not in curves(self.drawn(run_of("Slim", 64, 0.2, 0.4, simple, images=64)))
+
+    def test_variants_are_left_to_the_table(self):
+        assert curves(self.drawn(run_of("AE 64, strided", 64, 0.9, 0.9))).keys() == {"AE"}
+
+    def test_other_runs_of_a_size_are_not_averaged_in(self):
+        other = run_of("AE 64", 64, 0.9, 0.9)
+        other.config["epochs"] = 3
+        found = curves(self.drawn(other))
+        assert found["AE"]["train"][1] == (64, 0.2)
+        assert found["AE 64"] == {"train": [(64, 0.9)], "val": [(64, 0.9)]}
 
     def test_the_studys_points_are_marked_at_their_code_and_errors(self):
         axis = self.drawn().axes[0]

@@ -68,6 +68,10 @@ def select(
         keep &= (index.labels[:, list(class_columns(classes))] == 1).any(axis=1)
     rows = np.flatnonzero(keep)
     if not rows.size:
+        if held_out:
+            raise UserError(
+                f"data.held_out={held_out} leaves no {split} images; take a share nearer to .2."
+            )
         shown = f" with {' or '.join(classes)}" if classes else ""
         raise UserError(
             f"the prepared data set has no {image_set} {split} images{shown}; "

@@ -89,6 +89,11 @@ def make_codec(space: LatentSpace, size: int, channels: int) -> Codec:
         }
 
     variance = np.asarray(axes.variance)
+    if not variance.sum() > 0:
+        raise UserError(
+            "the codes of all training images are the same, so there is no direction to explore; "
+            "take another run, with a lower optimizer.learning_rate for instance."
+        )
     numbers = len(axes.mean)
     encode(_png(np.full((size, size, 3), 128, np.uint8)))  # compiles, so that nobody waits later
     decode(np.zeros(len(variance), np.float32), np.zeros(numbers, np.float32))

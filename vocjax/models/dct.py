@@ -50,9 +50,25 @@ def fit(images: jax.Array, components: int) -> DCTState:
             f"images of {numbers} numbers have 1 to {numbers} cosine coefficients, not "
             f"{components}; set model.components to at most {numbers}."
         )
+    return from_moments(moments(images), components)
+
+
+def moments(images: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Sum up images [n, h, w, c]: n, and the coefficients and their squares [h, w, c].
+
+    These add over batches, so that a fit needs no more than one batch in memory.
+    """
     coefficients = forward(images)
-    _, selected = jax.lax.top_k(coefficients.var(axis=0).ravel(), components)
-    return DCTState(coefficients.mean(axis=0), selected)
+    count = jnp.asarray(len(images), jnp.float32)
+    return count, coefficients.sum(axis=0), (coefficients**2).sum(axis=0)
+
+
+def from_moments(sums: tuple[jax.Array, jax.Array, jax.Array], components: int) -> DCTState:
+    """Choose the coefficients of largest variance from the sums that `moments` gives."""
+    count, total, squares = sums
+    mean = total / count
+    _, selected = jax.lax.top_k((squares / count - mean**2).ravel(), components)
+    return DCTState(mean, selected)
 
 
 def encode(state: DCTState, images: jax.Array) -> jax.Array:

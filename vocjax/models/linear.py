@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from vocjax.models.pca import PCAState, with_fixed_signs
+from vocjax.models.pca import HIGHEST, PCAState
 
 SMALL = nn.initializers.normal(1e-4)
 
@@ -75,9 +75,9 @@ def principal_angles(a: jax.Array, b: jax.Array) -> jax.Array:
     if len(a) > len(b):
         a, b = b, a
     p, q = jnp.linalg.qr(a.T)[0], jnp.linalg.qr(b.T)[0]
-    inner = q.T @ p
+    inner = jnp.matmul(q.T, p, precision=HIGHEST)
     cosines = jnp.linalg.svd(inner, compute_uv=False)
-    sines = jnp.linalg.svd(p - q @ inner, compute_uv=False)[::-1]
+    sines = jnp.linalg.svd(p - jnp.matmul(q, inner, precision=HIGHEST), compute_uv=False)[::-1]
     angles = jnp.where(
         cosines**2 > 0.5, jnp.arcsin(sines.clip(0, 1)), jnp.arccos(cosines.clip(0, 1))
     )
@@ -87,15 +87,18 @@ def principal_angles(a: jax.Array, b: jax.Array) -> jax.Array:
 def cosines(rows: jax.Array) -> jax.Array:
     """Cosine of the angle between any two rows of [k, d], [k, k]; the identity if orthogonal."""
     unit = rows / jnp.linalg.norm(rows, axis=1, keepdims=True).clip(1e-12)
-    return unit @ unit.T
+    return jnp.matmul(unit, unit.T, precision=HIGHEST)
 
 
 def rotated(rows: jax.Array, pca: PCAState) -> jax.Array:
     """Turn a subspace's basis [k, d] to its principal directions, orthonormal and in order, [k, d].
 
-    The covariance is that of a fitted PCA's components. Where the rows span the same subspace, the
-    result is PCA's own components: what the linear autoencoder lacks is only this rotation.
+    The covariance is that of a fitted PCA's components, and so are the signs. Where the rows span
+    the same subspace, the result is PCA's own components: what the linear autoencoder lacks is only
+    this rotation.
     """
     basis = jnp.linalg.qr(rows.T)[0].T
-    deviations = (basis @ pca.components.T) * jnp.sqrt(pca.variance)
-    return with_fixed_signs(jnp.linalg.svd(deviations, full_matrices=False)[0].T @ basis)
+    inner = jnp.matmul(basis, pca.components.T, precision=HIGHEST)
+    turned = jnp.linalg.svd(inner * jnp.sqrt(pca.variance), full_matrices=False)[0].T
+    signs = jnp.where(jnp.sum(turned * inner.T[: len(turned)], axis=1) < 0, -1, 1)
+    return signs[:, None] * jnp.matmul(turned, basis, precision=HIGHEST)

@@ -189,7 +189,7 @@ def _pictures(run: Run, draw: Draw) -> str:
     blocks = []
     if curves:
         chosen = f"best {lookup(run.results, 'best', 'metric')} on val at epoch {best}"
-        dotted = "dotted: PCA with as many components" if _levels(run, "mse") else ""
+        dotted = "dotted: PCA with as many components or all it has" if _levels(run, "mse") else ""
         caption = joined("Learning curves", chosen if best is not None else "", dotted)
         blocks.append(f'<div class="panels">{"".join(curves)}</div>{_caption(caption)}')
     for title, figure in (draw(run.samples, run.config) if run.samples else {}).items():

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from vocjax import figures as draw
 from vocjax.data.splits import class_columns, group_by_class
 from vocjax.reporting.hover import Scatter
-from vocjax.runs import Run, lookup
+from vocjax.runs import Run, lookup, replicates
 
 Samples = Mapping[str, np.ndarray]
 DEVIATIONS = "-3, -2, -1, 0, 1, 2 and 3 standard deviations"
@@ -21,8 +21,14 @@ DEVIATIONS = "-3, -2, -1, 0, 1, 2 and 3 standard deviations"
 
 def figures(samples: Samples, config: Mapping[str, Any]) -> dict[str, Figure | Scatter]:
     """Draw what a run of this task kept."""
+    switches = ""
+    if config.get("model", {}).get("upsample") == "unpool":
+        switches = (
+            "; with the encoder's switches beside the code, which the pictures from codes below "
+            "are drawn without"
+        )
     result: dict[str, Figure | Scatter] = {
-        "Reconstructions": draw.image_rows(
+        f"Reconstructions{switches}": draw.image_rows(
             {"validation image": samples["image"], "reconstruction": samples["reconstruction"]}
         )
     }
@@ -38,13 +44,17 @@ def _of_components(samples: Samples) -> dict[str, Figure | Scatter]:
     }
     result: dict[str, Figure | Scatter] = {}
     if "model/cosines" in samples:
+        cosines = samples["model/cosines"]
+        largest = np.abs(cosines - np.diag(np.diag(cosines))).max()
         result[
-            "Components side by side: the linear autoencoder's have no order and overlap, until "
-            "they are rotated to the principal directions of their own subspace"
+            "Components side by side. The largest angle between PCA's subspace and the linear "
+            f"autoencoder's is {samples['model/angles'].max():.2g} degrees; what its components "
+            "lack of PCA's order, a rotation within the subspace brings"
         ] = draw.image_rows(rows)
         result[
-            "Cosines between the linear autoencoder's components; PCA's would be the diagonal alone"
-        ] = _matrix(samples["model/cosines"])
+            "Cosines between the linear autoencoder's components, which PCA has at 0: the largest "
+            f"is {largest:.2g}"
+        ] = _matrix(cosines)
     elif rows:
         result["The first components"] = draw.image_rows({"component": rows["PCA"]})
         result["Share of the training images' variance that the first components explain"] = (
@@ -103,7 +113,7 @@ def _of_latent_space(samples: Samples, config: Mapping[str, Any]) -> dict[str, F
         result[f"The plane of the codes' first two principal directions, {DEVIATIONS}"] = (
             draw.image_rows(
                 {
-                    f"second direction {3 - i:+d}": row
+                    f"second direction {3 - i:+d}".replace("+0", "0"): row
                     for i, row in enumerate(samples["latent/plane"])
                 }
             )
@@ -145,24 +155,29 @@ def _scatter(samples: Samples, classes: tuple[str, ...]) -> Scatter:
 def comparison(runs: Sequence[Run], study: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
     """Draw reconstruction error against code size, over runs on the same data.
 
-    A curve for each kind of model, seeds averaged: runs whose names differ in their numbers alone
-    ("AE 16", "AE 256"). Nothing where there are fewer than three code sizes.
+    A curve for each kind of model: runs whose names differ in one number alone ("AE 16", "AE 256").
+    Seeds are averaged; a name with a comma is a variant, which is left to the table. PCA is there
+    up to the components that the training images have. Nothing for fewer than three code sizes.
     """
-    curves: dict[str, dict[int, list[tuple[float, float]]]] = {}
-    for run in runs:
-        size = lookup(run.results, "code")
-        if size is None:
+    curves: dict[str, dict[int, tuple[float, float]]] = {}
+    for seeds in replicates([run for run in runs if lookup(run.results, "code")]):
+        results, name = seeds[0].results or {}, seeds[0].name
+        if "," in name:
             continue
-        kind = re.sub(r"\s*\d+", "", run.name).strip()
-        entries = {kind: run.results}
-        entries |= {
-            name.split(",")[0]: values
-            for name, values in (lookup(run.results, "baselines") or {}).items()
-            if name != "mean image"
+        mean = {
+            split: {"mse": float(np.mean([lookup(r.results, split, "mse") for r in seeds]))}
+            for split in ("train", "val")
         }
-        for name, values in entries.items():
+        kind, size = re.sub(r"\s*\d+", "", name, count=1).strip(), results["code"]
+        kind = name if size in curves.get(kind, {}) else kind
+        entries = {kind: mean}
+        for baseline, values in results["baselines"].items():
+            most = (lookup(seeds[0].provenance, "images", "train") or 0) - 1
+            if baseline.startswith("DCT") or (baseline.startswith("PCA") and size <= most):
+                entries.setdefault(baseline.split(",")[0], values)
+        for curve, values in entries.items():
             errors = lookup(values, "train", "mse"), lookup(values, "val", "mse")
-            curves.setdefault(name, {}).setdefault(size, []).append(errors)
+            curves.setdefault(curve, {})[size] = errors
     if len({size for sizes in curves.values() for size in sizes}) < 3:
         return {}
     title = (
@@ -174,7 +189,7 @@ def comparison(runs: Sequence[Run], study: Sequence[Mapping[str, Any]]) -> dict[
 
 @matplotlib.rc_context(draw.STYLE)
 def _trade_off(
-    curves: Mapping[str, Mapping[int, Sequence[tuple[float, float]]]],
+    curves: Mapping[str, Mapping[int, tuple[float, float]]],
     study: Sequence[Mapping[str, Any]],
 ) -> Figure:
     figure = Figure(figsize=(draw.WIDTH, 4.2))
@@ -183,22 +198,22 @@ def _trade_off(
         colour = draw.COLOURS[index % len(draw.COLOURS)]
         shape = draw.SHAPES[index // len(draw.COLOURS) % len(draw.SHAPES)]
         x = sorted(sizes)
-        train, val = np.array([np.mean(sizes[size], axis=0) for size in x]).T
+        train, val = np.array([sizes[size] for size in x]).T
         axis.plot(x, train, color=colour, linestyle="--", linewidth=1, marker=shape, markersize=2)
         axis.plot(x, val, color=colour, marker=shape, markersize=4, label=name)
     for row in study:
         _mark_study(axis, row)
     axis.set(xlabel="numbers in the code", ylabel="MSE", xscale="log", yscale="log")
     # PCA with a component for every training image has no training error to speak of.
-    axis.set_ylim(
-        bottom=0.2 * min(np.mean(e, axis=0)[1] for s in curves.values() for e in s.values())
-    )
-    axis.xaxis.set_major_locator(FixedLocator([16, 32, 64, 128, 256, 512, 1024, 2048]))
+    axis.set_ylim(bottom=0.2 * min(e[1] for sizes in curves.values() for e in sizes.values()))
+    axis.xaxis.set_major_locator(FixedLocator([16, 64, 256, 1024]))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter("{x:.0f}")
+    axis.yaxis.set_major_locator(FixedLocator([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1]))
+    axis.yaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter("{x:g}")
-    axis.grid(axis="y", which="both")
-    figure.legend(loc="outside right upper")
+    axis.grid(axis="y")
+    figure.legend(loc="outside lower left", ncols=3)
     return figure
 
 

@@ -91,7 +91,8 @@ def _run_row(seeds: Sequence[Run], metrics: Sequence[str], anchors: Mapping[Path
         lines = _cells(finished[0].results or {}, metrics)
     else:
         lines = _cells(over_seeds(finished), metrics)
-    more = f" and {len(seeds) - 1} more, mean ± standard deviation" if len(seeds) > 1 else ""
+    more = f" and {len(seeds) - 1} more" if len(seeds) > 1 else ""
+    more += ", mean ± standard deviation" if len(finished) > 1 else ""
     unfinished = (
         f"; {len(seeds) - len(finished)} unfinished" if 0 < len(finished) < len(seeds) else ""
     )

@@ -1,14 +1,17 @@
 """Linear codes of images: PCA and cosine transform, as fits and as baselines."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from vocjax.errors import UserError
 from vocjax.models import dct, linear, pca
-from vocjax.tasks.task import Batch, Outputs, Variables
+from vocjax.tasks.task import Batch, Outputs, Variables, summed
 
+HELD_AT_ONCE = 2**28  # numbers of a data set, a gigabyte, that PCA decomposes as a whole
 PICTURED = 8  # components that are kept to be drawn
 
 
@@ -24,16 +27,25 @@ def streaming_pca(batches: Iterator[Batch], components: int) -> pca.PCAState:
 
 
 def fit_pca(numbers: int, batches: Iterator[Batch]) -> pca.PCAState:
-    """Fit PCA with `numbers` components, or with as many as the images have."""
-    images = list(batches)
-    most = min(sum(len(b["image"]) for b in images) - 1, images[0]["image"][0].size)
-    return full_pca(iter(images), min(numbers, most))
+    """Fit PCA with `numbers` components, or as many as there are; large data is streamed."""
+    held: list[Batch] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(b["image"].size for b in held) > HELD_AT_ONCE:
+            break
+    images, size = sum(len(batch["image"]) for batch in held), held[0]["image"][0].size
+    if images < 2:
+        raise UserError("there is only one training image; reconstruction needs at least two.")
+    components = min(numbers, images - 1, size)
+    if images * size > HELD_AT_ONCE:
+        return streaming_pca(itertools.chain(held, batches), components)
+    return full_pca(iter(held), components)
 
 
 def fit_dct(numbers: int, batches: Iterator[Batch]) -> dct.DCTState:
     """Choose `numbers` cosine coefficients."""
-    images = jnp.concatenate([batch["image"] for batch in batches])
-    return jax.jit(dct.fit, static_argnums=1)(images, min(numbers, images[0].size))
+    sums = summed(lambda batch: dct.moments(batch["image"]))(batches)
+    return dct.from_moments(sums, min(numbers, sums[1].size))
 
 
 def outputs_of(model: Any) -> Callable[[Any, Batch], Outputs]:
@@ -71,11 +83,11 @@ def inspect_linear(variables: Variables, fitted: Mapping[str, Any]) -> tuple[Out
     rows = variables["params"]["components"]
     state = next(fit for name, fit in fitted.items() if name.startswith("PCA"))
     turned = linear.rotated(rows, state)
-    cosine = linear.cosines(rows)
+    cosine, angles = linear.cosines(rows), linear.principal_angles(rows, state.components)
     others = jnp.abs(cosine - jnp.diag(jnp.diag(cosine)))
     return (
         {
-            "largest_angle": linear.principal_angles(rows, state.components).max(),
+            "largest_angle": angles.max(),
             "largest_cosine": others.max(),
         },
         {
@@ -83,6 +95,7 @@ def inspect_linear(variables: Variables, fitted: Mapping[str, Any]) -> tuple[Out
             "autoencoder": rows[:PICTURED],
             "autoencoder, rotated": turned[:PICTURED],
             "cosines": cosine,
+            "angles": angles,
         },
     )
 

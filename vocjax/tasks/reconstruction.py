@@ -43,8 +43,7 @@ def build_model(config: ConfigDict) -> nn.Module:
     model = config.model
     if model.name in ("pca", "linear_autoencoder"):
         check_fields(model, ("components", {"pca": "solver"}.get(model.name, "tied")))
-        if model.components < 1:
-            raise UserError(f"model.components is {model.components}; it must be at least 1.")
+        _check_components(config)
     if model.name == "pca":
         return pca.PCA(model.components, shape)
     if model.name == "linear_autoencoder":
@@ -60,6 +59,15 @@ def build_model(config: ConfigDict) -> nn.Module:
     )
 
 
+def _check_components(config: ConfigDict) -> None:
+    components, numbers = config.model.components, math.prod(image_shape(config))
+    if not 1 <= components <= numbers:
+        raise UserError(
+            f"model.components is {components}; it must be at least 1 and at most {numbers}, the "
+            "numbers in an image."
+        )
+
+
 def _transform_autoencoder(config: ConfigDict, dtype: DTypeLike) -> nn.Module:
     fields = ("components", "width", "encoder_blocks", "decoder_blocks", "patch", "refinements")
     check_fields(config.model, fields)
@@ -68,6 +76,7 @@ def _transform_autoencoder(config: ConfigDict, dtype: DTypeLike) -> nn.Module:
         least = 0 if field.endswith(("blocks", "refinements")) else 1
         if value < least:
             raise UserError(f"model.{field} is {value}; it must be at least {least}.")
+    _check_components(config)
     if config.data.size % config.model.patch:
         raise UserError(
             f"data.size={config.data.size} is no multiple of model.patch={config.model.patch}."
@@ -88,7 +97,7 @@ def make_task(config: ConfigDict) -> Task:
         )
     loss, codec = LOSSES[config.loss.name], codec_of(model, config)
     noise = config.loss.get("noise", 0.0)
-    if noise < 0:
+    if not 0 <= noise < math.inf:
         raise UserError(f"loss.noise is {noise}; it must be at least 0, 0 for none.")
     is_pca = config.model.name == "pca"
     if is_pca and config.epochs:

@@ -113,7 +113,7 @@ def train_and_evaluate(
     workdir, mesh = Path(workdir), make_mesh()
     custom_task = task is not None
     task = task or make_task(config)
-    check_config(config, task)
+    check_config(config)
     prepared = voc.load(config.data.dataset, Path(config.data.data_dir))
     rundir.check(workdir, config, prepared, custom_task=custom_task)
     if (finished := rundir.read_results(workdir)) is not None:
@@ -123,14 +123,9 @@ def train_and_evaluate(
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     sums = sums_shape(task, shapes, example)
     check_best(config, task, sums)
-    fitted = {
-        name: place(
-            baseline.fit(whole_batches(data.splits["train"], config.batch_size, mesh)), mesh
-        )
-        for name, baseline in task.baselines.items()
-    }
-    run = Run(config, workdir, task, mesh, data, sums, fitted)
+    run = Run(config, workdir, task, mesh, data, sums, {})
     optimizer = make_optimizer(config.optimizer, max(run.steps, 1))
+    run = run._replace(fitted=_fit_baselines(run))
 
     def create_state(variables: Variables) -> TrainState:
         return create(variables, optimizer, jax.random.key(config.seed), sums)
@@ -159,6 +154,14 @@ def train_and_evaluate(
     results = _results(run, evaluate, state, best, fit_seconds)
     rundir.write_json(workdir / "results.json", results)
     return results
+
+
+def _fit_baselines(run: Run) -> dict[str, Any]:
+    train, batch_size = run.data.splits["train"], run.config.batch_size
+    return {
+        name: place(baseline.fit(whole_batches(train, batch_size, run.mesh)), run.mesh)
+        for name, baseline in run.task.baselines.items()
+    }
 
 
 def _run_epochs(

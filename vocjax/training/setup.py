@@ -64,7 +64,7 @@ def open_data(
     )
 
 
-def check_config(config: ConfigDict, task: Task) -> None:
+def check_config(config: ConfigDict) -> None:
     """Raise `UserError` for fields that no loop can run with, before any data is read."""
     for field, smallest in (("batch_size", 1), ("epochs", 0), ("evaluate_every_epochs", 1)):
         if config[field] < smallest:
@@ -139,9 +139,9 @@ def load_run(workdir: Path, mesh: Mesh, checkpoint: str = "last") -> Trained:
     return Trained(config, task, variables, step)
 
 
-def latent_space_of(workdir: Path, checkpoint: str = "last") -> tuple[ConfigDict, LatentSpace]:
-    """Return a run's config and latent space, with the axes of its training images' codes."""
-    trained = load_run(workdir, make_mesh(), checkpoint)
+def latent_space_of(workdir: Path) -> tuple[ConfigDict, LatentSpace]:
+    """Return a finished run's config and latent space, with the axes of the codes that it kept."""
+    trained = load_run(workdir, make_mesh())
     codec = trained.task.codec
     if codec is None:
         raise UserError(
