@@ -15,8 +15,8 @@ def get_config() -> ConfigDict:
     config = base_config()
     config.name = "Transform autoencoder 256"
     config.task = "reconstruction"
-    config.epochs = 150
-    config.evaluate_every_epochs = 5
+    config.epochs = 80
+    config.evaluate_every_epochs = 10
     config.data.classes = ("aeroplane", "dog")
     config.data.augment.flip = True
     config.data.augment.zoom = 0.4

@@ -2,8 +2,8 @@
 
     python experiments/transform.py --workdir runs/transform --dataset voc2009
 
-Every run differs in one thing from the one before, and sees the images ten times. VOC's validation images are not looked at: a
-fifth of the training images, whole photographs at a time, stands in for them.
+Every run differs in one thing from the one before, and sees the images ten times. VOC's validation
+images are not looked at: a fifth of the training images, whole photographs at a time, stands in.
 """
 
 import argparse
