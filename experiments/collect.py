@@ -131,19 +131,19 @@ def ladder_table(runs: list[Run]) -> str:
     """Return a Markdown table of what brought how much: MSE, `train / held-out part of train`."""
     first = runs[0].results or {}
     rows = [["", "train / held out"]]
-    rows += [[name, _pair(values)] for name, values in first["baselines"].items()]
-    rows += [[run.name, _pair(run.results)] for run in runs]
+    rows += [[name, _pair(values, digits=5)] for name, values in first["baselines"].items()]
+    rows += [[run.name, _pair(run.results, digits=5)] for run in runs]
     return _markdown(rows)
 
 
-def _pair(splits: dict[str, Any] | None, metric: str = "mse") -> str:
-    return " / ".join(_number(splits[split][metric]) for split in SPLITS) if splits else ""
+def _pair(splits: dict[str, Any] | None, metric: str = "mse", digits: int = 4) -> str:
+    return " / ".join(_number(splits[split][metric], digits) for split in SPLITS) if splits else ""
 
 
-def _number(value: Any) -> str:
+def _number(value: Any, digits: int = 4) -> str:
     if isinstance(value, Spread):
-        return f"{value.mean:.4f} ± {value.deviation:.4f}"
-    return value if isinstance(value, str) else f"{value:.4f}"
+        return f"{value.mean:.{digits}f} ± {value.deviation:.{digits}f}"
+    return value if isinstance(value, str) else f"{value:.{digits}f}"
 
 
 def _markdown(rows: list[list[str]]) -> str:

@@ -7,6 +7,7 @@ os.environ["KERAS_BACKEND"] = "jax"
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import functools
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,12 @@ SHRUNK_MODELS: dict[str, dict[str, Any]] = {
     "classifier": {"encoder": (4, 4, 4)},
     "segmenter": {"encoder": (4, 4, 4), "decoder": (4, 4)},
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """A shell starts background jobs with Ctrl-C ignored, and some tests send it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
