@@ -14,7 +14,6 @@ from vocjax import campaign
 from vocjax.campaign import Experiment
 from vocjax.configuration import load_config
 from vocjax.errors import UserError
-from vocjax.tasks import make_task
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.records import Records
 from vocjax.training.setup import check_config
@@ -123,7 +122,7 @@ def test_plans_can_be_run(name, dataset):
     for experiment in experiments:
         overrides = [f"--config.{change}" for change in experiment.overrides]
         config = load_config(campaign.CONFIGS / f"{experiment.config}.py", overrides)
-        check_config(config, make_task(config))
+        check_config(config)
         assert config.data.dataset == dataset
         masks = config.data.image_set == "Segmentation"
         assert config.data.data_dir == ("all" if masks else "objects")

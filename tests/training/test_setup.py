@@ -195,7 +195,7 @@ def test_missing_run_is_refused(tiny_config, tmp_path):
 def test_values_out_of_range_are_refused(name, overrides, message, tiny_config):
     config = tiny_config(name, **overrides)
     with pytest.raises(UserError, match=message):
-        check_config(config, make_task(config))
+        check_config(config)
 
 
 def test_metric_that_is_not_measured_is_refused_with_those_that_are(tiny_config, tmp_path):

@@ -16,7 +16,7 @@ from vocjax.explorer.codec import Codec, make_codec
 from vocjax.explorer.server import Route, Server
 from vocjax.latent import LatentSpace
 
-JSON_BYTES = 4 * 2**10
+JSON_BYTES = 64 * 2**10  # at least
 BYTES_OF_NUMBER = 32  # of one number as a page writes it, with room to spare
 IMAGE_BYTES = 10 * 10**6
 LARGEST_NUMBER = 1e6  # in standard deviations or units of the code; images stay far below
@@ -95,7 +95,7 @@ def make_routes(codec: Codec, title: str, page: str) -> Mapping[str, Route]:
     def encode(body: bytes) -> bytes:
         return _json(codec.encode(body))
 
-    json_bytes = JSON_BYTES + BYTES_OF_NUMBER * sum(counts.values())
+    json_bytes = max(JSON_BYTES, BYTES_OF_NUMBER * sum(counts.values()))
     octets = "application/octet-stream"  # a type that no other page may send without asking first
     return {
         "/": Route("GET", "text/html; charset=utf-8", lambda _: page.encode()),
