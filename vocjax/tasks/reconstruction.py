@@ -41,12 +41,13 @@ def build_model(config: ConfigDict) -> nn.Module:
     """Return the autoencoder that `config.model` describes."""
     shape, dtype = image_shape(config), compute_dtype(config)
     model = config.model
-    if model.name in ("pca", "linear_autoencoder"):
-        check_fields(model, ("components", {"pca": "solver"}.get(model.name, "tied")))
-        _check_components(config)
     if model.name == "pca":
+        check_fields(model, ("components", "solver"))
+        _check_components(config)
         return pca.PCA(model.components, shape)
     if model.name == "linear_autoencoder":
+        check_fields(model, ("components", "tied"))
+        _check_components(config)
         return linear.LinearAutoencoder(model.components, shape, model.tied, dtype)
     if model.name == "autoencoder":
         check_encoder_and_decoder(config)
