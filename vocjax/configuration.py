@@ -39,7 +39,7 @@ def base_config() -> ConfigDict:
                 "storage": "auto",  # device, stream, or auto: by size
                 "augment": {"flip": False, "crop_padding": 0, "zoom": 0.0, "colour": 0.0},
             },
-            "model": {"name": "", "kernel_init": "glorot_uniform"},
+            "model": {"name": ""},
             "loss": {"name": ""},
             "optimizer": {
                 "name": "rmsprop",  # rmsprop, adam, sgd as Keras 2 had them, or muon

@@ -203,8 +203,8 @@ def _normalise(x: jax.Array, style: Style, train: bool, valid: jax.Array | None)
 
 
 def check_fields(model: ConfigDict, fields: Sequence[str]) -> None:
-    """Raise `UserError` unless a config's `model` has only `fields`, its name and kernel_init."""
-    known = {"name", "kernel_init", *fields}
+    """Raise `UserError` unless a config's `model` has only `fields` and its name."""
+    known = {"name", *fields}
     if unknown := sorted(set(model) - known):
         raise UserError(
             f"the config has {', '.join(f'model.{field}' for field in unknown)}, which "
