@@ -6,20 +6,11 @@ vocjax train --config configs/classifier_256.py --workdir runs/classifier_256 \
 
 from ml_collections import ConfigDict
 
-from vocjax.configuration import base_config
-from vocjax.models.layers import study_style
+from vocjax.tasks.classification import study_classifier
 
 
 def get_config() -> ConfigDict:
     """Return the experiment."""
-    config = base_config()
+    config = study_classifier()
     config.name = "Classifier 256"
-    config.task = "classification"
-    config.epochs = 50
-    config.data.classes = ("aeroplane", "dog")
-    config.model.name = "classifier"
-    config.model.update(study_style())
-    del config.model.upsample  # a classifier has no decoder
-    config.model.encoder = (256, 128, 64, 32, 16)
-    config.loss.name = "binary_cross_entropy"
     return config

@@ -32,7 +32,7 @@ SHRUNK_MODELS: dict[str, dict[str, Any]] = {
         "decoder_blocks": 1,
         "refinements": 1,
     },
-    "classifier": {"encoder": (4, 4, 4)},
+    "classifier": {"encoder": (4, 4, 4), "decoder": (4, 4)},
     "segmenter": {"encoder": (4, 4, 4), "decoder": (4, 4)},
 }
 
@@ -82,6 +82,10 @@ def tiny_config(toy_dir: Path) -> Callable[..., ConfigDict]:
             "optimizer.warmup_steps": 0,
         }
         shrunk = {f"model.{k}": v for k, v in SHRUNK_MODELS[config.model.name].items()}
+        if config.model.get("decoder") == ():  # a classifier that is no joint network
+            del shrunk["model.decoder"]
+        phases = config.optimizer.phases
+        shrunk["optimizer.phases"] = tuple((i, groups) for i, (_, groups) in enumerate(phases))
         config.update_from_flattened_dict(small | shrunk | overrides)
         return config
 

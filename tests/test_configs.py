@@ -12,7 +12,7 @@ from vocjax.configuration import load_config
 from vocjax.devices import make_mesh
 from vocjax.tasks import make_task
 from vocjax.training.evaluation import sums_shape
-from vocjax.training.optimizers import make_optimizer
+from vocjax.training.phases import make_phases, phase_optimizer
 from vocjax.training.state import create
 from vocjax.training.step import make_train_step
 
@@ -50,8 +50,7 @@ def test_traces_at_full_size(name):
     key = jax.eval_shape(lambda: jax.random.key(0))
     variables = jax.eval_shape(task.init, key)
     sums = sums_shape(task, variables, batch)
-    optimizer = make_optimizer(config.optimizer, 100)
-    state = jax.eval_shape(lambda v, k: create(v, optimizer, k, sums), variables, key)
+    averages = config.optimizer.average_decay > 0
     as_float = batch | {"image": jax.ShapeDtypeStruct(batch["image"].shape, jnp.float32)}
     outputs, batch_stats = jax.eval_shape(
         lambda v, b, k: task.apply(v, b, True, k), variables, as_float, key
@@ -60,10 +59,18 @@ def test_traces_at_full_size(name):
     loss = jax.eval_shape(task.loss, outputs, as_float)
     assert (loss.shape, loss.dtype) == ((config.batch_size,), jnp.float32)
     assert specs(jax.eval_shape(task.metrics, outputs, as_float)) == specs(sums["task"])
-    step = make_train_step(task, optimizer, config.data.augment, make_mesh())
-    new_state, mean = jax.eval_shape(step, state, batch)
-    assert specs(new_state) == specs(state)
-    assert (mean.shape, mean.dtype) == ((), jnp.float32)
+    for phase in make_phases(config, variables["params"]):
+        optimizer = phase_optimizer(config, phase, 100)
+
+        def begin(v, k, phase=phase, optimizer=optimizer):
+            opt_state = optimizer.init(phase.split(v["params"])[0])
+            return create(v, opt_state, k, sums, averages=averages)
+
+        state = jax.eval_shape(begin, variables, key)
+        step = make_train_step(task, optimizer, phase, config, make_mesh())
+        new_state, mean = jax.eval_shape(step, state, batch)
+        assert specs(new_state) == specs(state)
+        assert (mean.shape, mean.dtype) == ((), jnp.float32)
     if task.fit is not None:
         fitted = jax.eval_shape(lambda v, b: task.fit(v, iter(5 * [b])), variables, as_float)
         assert specs(fitted) == specs(variables)
@@ -85,6 +92,10 @@ def test_trains_on_toy(tiny_config, finished_run, name):
     sums = sums_shape(task, jax.eval_shape(task.init, jax.random.key(0)), batch)
     ones = jax.tree.map(lambda x: np.ones(x.shape, x.dtype), sums)
     measured = {"loss", *task.summary(ones["task"])}
+    if task.whole is not None:
+        elements = np.eye(2)[np.arange(8) % 2]
+        arrays = {"probability": elements, "target": elements, "weight": 0 * elements + 1}
+        measured |= task.whole.summary(arrays).keys()
     for measurement in (results, *results["baselines"].values()):
         for split in ("train", "val"):
             assert measurement[split].keys() == measured

@@ -66,7 +66,9 @@ class TestImageRows:
     def test_images_stand_in_order_in_their_row(self):
         red, grey, blue = (255, 0, 0), (128, 128, 128), (0, 0, 255)
         top = np.array([red, grey, blue], np.uint8)[:, None, None] * np.ones((1, 8, 8, 1), np.uint8)
-        drawn = pixels(figures.image_rows({"top": top, "bottom": top[::-1]}, ["a", "b", "c"]))
+        drawn = pixels(
+            figures.image_rows({"top": top, "bottom": top[::-1]}, {"bottom": ["a", "b", "c"]})
+        )
         centres = {}
         for name, colour in {"red": red, "blue": blue}.items():
             y, x = np.nonzero((drawn == colour).all(axis=-1))
@@ -84,14 +86,30 @@ class TestImageRows:
 
     def test_labels_and_captions_are_written(self):
         images = np.zeros((2, 4, 6, 3))
-        figure = figures.image_rows({"image": images, "$truth{$": images}, ["one", "two"])
+        rows = {"image": images, "$truth{$": images, "below": images}
+        figure = figures.image_rows(rows, {"image": ["a", "b"], "$truth{$": ["one", "two"]})
         figures.encode_webp(figure)  # a dollar sign is no formula
-        assert [axis.get_title(loc="left") for axis in figure.axes] == ["image", "$truth{$"]
-        assert [tick.get_text() for tick in figure.axes[1].get_xticklabels()] == ["one", "two"]
-        assert not figure.axes[0].get_xticklabels()
+        assert [axis.get_title(loc="left") for axis in figure.axes] == [*rows]
+        texts = [[tick.get_text() for tick in axis.get_xticklabels()] for axis in figure.axes]
+        assert texts == [["a", "b"], ["one", "two"], []]
+
+    def test_captions_have_room_below_their_row(self):
+        images = np.zeros((3, 20, 20, 1))
+        figure = figures.image_rows(dict.fromkeys("ab", images), {"a": ["x\ny"] * 3})
+        figures.encode_webp(figure)
+        first, second = figure.axes
+        below = min(tick.get_window_extent().y0 for tick in first.get_xticklabels())
+        assert below > second.title.get_window_extent().y0 > second.get_window_extent().y1
+        sizes = [axis.get_window_extent().height for axis in figure.axes]
+        assert sizes[0] == pytest.approx(sizes[1], rel=0.01)
+
+    def test_a_row_without_a_label_takes_no_room_for_one(self):
+        images = np.zeros((3, 20, 20, 1))
+        labelled, bare = (figures.image_rows({label: images}) for label in ("a", " "))
+        assert bare.get_figheight() < labelled.get_figheight() - 0.1
 
     @pytest.mark.parametrize(
-        ("counts", "captions"), [((2, 3), None), ((2, 2), ["one"]), ((), None)]
+        ("counts", "captions"), [((2, 3), None), ((2, 2), {"1": ["one"]}), ((), None)]
     )
     def test_columns_that_do_not_match_are_an_error(self, counts, captions):
         rows = {str(row): np.zeros((n, 4, 4, 3)) for row, n in enumerate(counts)}

@@ -35,6 +35,9 @@ def base_config() -> ConfigDict:
                 "classes": (),  # only images that show one of these; empty keeps all
                 "size": 64,
                 "channels": 3,  # 3 RGB, 1 grey
+                "several": "keep",  # images with several of them: keep, drop, or repeat by class
+                "split": "official",  # or legacy_917_139, the study's: most of val moved to train
+                "split_seed": 0,  # of the legacy split
                 "held_out": 0.0,  # share of train, by image, that stands in for val: to tune on
                 "storage": "auto",  # device, stream, or auto: by size
                 "augment": {"flip": False, "crop_padding": 0, "zoom": 0.0, "colour": 0.0},
@@ -49,6 +52,10 @@ def base_config() -> ConfigDict:
                 "warmup_steps": 0,
                 "weight_decay": 0.0,
                 "clip_norm": 0.0,
+                # (first epoch, ((regex over parameter paths, factor of the rate), ...)), ...; a
+                # factor of 0 freezes. Empty: everything learns, always. See training/phases.py.
+                "phases": (),
+                "average_decay": 0.0,  # of the moving average of the weights, 0 for none
             },
         }
     ).lock()

@@ -80,42 +80,64 @@ def overlay(
     return np.where(void[..., None], np.array(OUTLINE, np.uint8), painted)
 
 
+def heat(image: np.ndarray, values: np.ndarray, alpha: float = 0.6) -> np.ndarray:
+    """Tint an image, red where values are positive and blue where they are negative.
+
+    Args:
+        image: uint8 `[..., height, width, 3]`.
+        values: float `[..., height, width]`; the largest magnitude of all has the full tint.
+        alpha: share of the colour there.
+
+    Returns:
+        uint8 `[..., height, width, 3]`, a new array.
+    """
+    largest = np.abs(values).max()
+    share = (alpha * np.abs(values) / (largest or 1))[..., None]
+    colour = np.where(values[..., None] > 0, (214, 40, 40), (40, 80, 214))
+    return np.rint((1 - share) * image + share * colour).astype(np.uint8)
+
+
 @matplotlib.rc_context(STYLE)
-def image_rows(rows: Mapping[str, np.ndarray], captions: Sequence[str] | None = None) -> Figure:
+def image_rows(
+    rows: Mapping[str, np.ndarray], captions: Mapping[str, Sequence[str]] | None = None
+) -> Figure:
     """Labelled rows of images, column by column the same example.
 
     Args:
         rows: label -> images `[N, height, width, 3 or 1]`, float in [0, 1] (values outside are
             clipped) or uint8. Every row has the same N; heights and widths may differ between rows.
-        captions: N short texts, set below the columns.
+        captions: label -> N short texts, of the same number of lines, set below that row's images.
 
     Raises:
-        ValueError: no rows, rows of different N, or not one caption for each column.
+        ValueError: no rows, rows of different N, or a row with other than N captions.
     """
+    captions = captions or {}
     columns = {len(images) for images in rows.values()}
-    if len(columns) != 1 or (captions is not None and {len(captions)} != columns):
+    if len(columns) != 1 or any({len(texts)} != columns for texts in captions.values()):
         raise ValueError(
             f"rows of {[len(images) for images in rows.values()]} images with "
-            f"{'no' if captions is None else len(captions)} captions: every row needs as many "
-            "images as there are columns, and every column one caption"
+            f"{[len(texts) for texts in captions.values()]} captions: every row needs as many "
+            "images as there are columns, and as many captions if it has any"
         )
     (n,) = columns
     cell = min(1.1, WIDTH / n)
-    heights = [cell * images.shape[1] / images.shape[2] + 0.25 for images in rows.values()]
+    lines = {label: texts[0].count("\n") + 1 for label, texts in captions.items()}
+    heights = [cell * images.shape[1] / images.shape[2] for images in rows.values()]
+    written = sum((0.25 if label.strip() else 0.07) + 0.15 * lines.get(label, 0) for label in rows)
     # Labels need room where there are few images.
     width = max(n * cell, WIDTH / 2)
-    figure = Figure(figsize=(width, sum(heights) + (0.25 if captions else 0)))
+    figure = Figure(figsize=(width, sum(heights) + written))
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, hspace=0)
     axes = figure.subplots(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, (label, images) in zip(axes, rows.items(), strict=True):
         strip, centres = _strip(images)
         axis.imshow(strip, interpolation="nearest")
-        axis.set_title(label, pad=4)
+        axis.set_title(label.strip(), pad=4)
         axis.spines[:].set_visible(False)
         axis.set(xticks=[], yticks=[], anchor="W")
-    if captions is not None:
-        axes[-1].set_xticks(centres, captions, fontsize=7)
-        axes[-1].tick_params(length=0)
+        if label in captions:
+            axis.set_xticks(centres, captions[label], fontsize=min(7.5, 10 * cell))
+            axis.tick_params(length=0, pad=2)
     return figure
 
 

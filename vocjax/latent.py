@@ -146,7 +146,7 @@ def survey(
         points["interpolation"] = jnp.stack([interpolate(a, b, 8) for a, b in pairs])
     result = _decoded(space, points)
     result["latent/neighbours"] = neighbours(np.asarray(shown), codes["train"], NEIGHBOURS)
-    return result | _embeddings(space.axes, codes, key)
+    return result | embeddings(codes, key)
 
 
 def _decoded(space: LatentSpace, points: Mapping[str, jax.Array]) -> dict[str, np.ndarray]:
@@ -165,9 +165,18 @@ def _decoded(space: LatentSpace, points: Mapping[str, jax.Array]) -> dict[str, n
     return result
 
 
-def _embeddings(
-    axes: PCAState, codes: Mapping[str, np.ndarray], key: jax.Array
-) -> dict[str, np.ndarray]:
+def embeddings(codes: Mapping[str, np.ndarray], key: jax.Array) -> dict[str, np.ndarray]:
+    """Embed codes in the plane, by their principal axes and by t-SNE.
+
+    Args:
+      codes: split -> [n, numbers]; the axes are those of "train".
+      key: the seed of t-SNE.
+
+    Returns:
+      `SPLIT/embedded`, rows of the codes, and for these `SPLIT/principal` and `SPLIT/tsne` [n, 2];
+      nothing for codes that vary in less than two directions.
+    """
+    axes = principal_axes(jnp.asarray(codes["train"]))
     total = sum(map(len, codes.values()))
     share = min(1.0, EMBEDDED / total)
     rows = {

@@ -96,6 +96,83 @@ def binary_cross_entropy(logits: Array, target: Array, weight: Array) -> Array:
     return weighted_mean(optax.sigmoid_binary_cross_entropy(logits, target), weight)
 
 
+def focal(logits: Array, target: Array, weight: Array, gamma: float) -> Array:
+    """Binary focal loss, -sum w (1 - p_t)^gamma log p_t / sum w, p_t the truth's probability.
+
+    For a target between 0 and 1, p_t = t p + (1 - t)(1 - p) in the power, and the cross-entropy
+    stands for -log p_t, so that gamma 0 is `binary_cross_entropy`. No alpha: `class_weights` weighs
+    classes (Lin et al. 2017, "Focal loss for dense object detection"). Stable for logits of any
+    size. An example whose elements are all excluded gives 0.
+
+    Shapes: `logits` and `target` [B, ...] alike, target in [0, 1]; gamma at least 0; the result is
+    [B].
+    """
+    _check_same_shape(logits, target)
+    weight = _broadcast(weight, logits)
+    logits, target = _included(logits, weight), _included(target, weight)
+    # 1 - p_t, without the cancellation of that difference.
+    wrong = target * jax.nn.sigmoid(-logits) + (1 - target) * jax.nn.sigmoid(logits)
+    # At 0 a power below 1 has an infinite derivative, which times 0 would be NaN.
+    modulation = jnp.maximum(wrong, jnp.finfo(jnp.float32).tiny) ** gamma
+    entropy = optax.sigmoid_binary_cross_entropy(logits, target)
+    return weighted_mean(modulation * entropy, weight)
+
+
+def softmax_cross_entropy(logits: Array, target: Array, weight: Array) -> Array:
+    """Cross-entropy of classes that exclude each other, -sum w y log p, p = softmax(logits).
+
+    y is the target divided by its sum over included columns: an image with two present classes
+    shares itself between them. Excluded columns have no part in the softmax either. Where all
+    weights are 1 the gradient is p - y. Stable for logits of any size. An example without an
+    included present class gives 0, its gradient too.
+
+    Shapes: `logits` and `target` [B, K] alike, target in [0, 1]; the result is [B].
+    """
+    _check_same_shape(logits, target)
+    weight = _broadcast(weight, logits)
+    included = weight > 0
+    # A softmax of no columns would be 0/0, and reach the gradient as NaN.
+    columns = included | ~included.any(axis=1, keepdims=True)
+    log_p = jax.nn.log_softmax(_included(logits, weight), where=columns)
+    return -jnp.sum(weight * _shares(target, weight) * _included(log_p, weight), axis=1)
+
+
+def smooth_labels(target: Array, weight: Array, amount: float, exclusive: bool) -> Array:
+    """Smooth a target, t (1 - a) + a u, for `amount` a in [0, 1].
+
+    u is 1/2 where every class is a question of its own (sigmoids). Where classes exclude each other
+    (softmax) it is the mean of t over the example's included columns, 1 / their number for one
+    present class (Szegedy et al. 2016, "Rethinking the inception architecture for computer
+    vision"), and 0 for none. Excluded columns stay as they are.
+
+    Shapes: `target` [B, K] in [0, 1]; the result is float32 and alike.
+    """
+    target, weight = target.astype(jnp.float32), _broadcast(weight, target)
+    included = (weight > 0).astype(jnp.float32)
+    uniform = weighted_mean(target, included)[:, None] if exclusive else 0.5
+    return jnp.where(weight > 0, target * (1 - amount) + amount * uniform, target)
+
+
+def class_weights(target: Array, weight: Array, factors: Array, exclusive: bool) -> Array:
+    """Weight with which a present class counts by its factor f.
+
+    Sigmoids: w_k (1 - t_k + t_k f_k); a present class's element counts f_k times, as with PyTorch's
+    pos_weight, except that our mean divides by the sum of the weights. Exclusive classes:
+    w_k sum_j y_j f_j, which multiplies the example's `softmax_cross_entropy` by its class's factor,
+    or by the mean factor of several (y as there), as PyTorch's CrossEntropyLoss(weight=f,
+    reduction="none") does. Take the target from before `smooth_labels`.
+
+    Shapes: `target` [B, K] in [0, 1], `factors` [K], at least 0; the result is [B, K] float32.
+    """
+    weight, factors = _broadcast(weight, target), jnp.asarray(factors, jnp.float32)
+    if factors.shape != target.shape[1:]:
+        raise ValueError(f"factors {factors.shape} and target {target.shape} differ in classes")
+    if exclusive:
+        return weight * jnp.sum(_shares(target, weight) * factors, axis=1, keepdims=True)
+    target = _included(target, weight)
+    return weight * (1 - target + target * factors)
+
+
 def soft_dice(
     logits: Array,
     target: Array,
@@ -182,6 +259,15 @@ def _gaussian_windows(n: int) -> np.ndarray:
         abs(offset) <= SSIM_WINDOW // 2, np.exp(-0.5 * (offset / SSIM_SIGMA) ** 2), 0
     )
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _shares(target: Array, weight: Array) -> Array:
+    """Return how an example [B, K] is shared between its included present classes; 0 for none."""
+    if target.ndim != 2:
+        raise ValueError(f"classes that exclude each other need [B, K], not {target.shape}")
+    target = _included(target, weight)
+    total = jnp.sum(target, axis=1, keepdims=True)
+    return target / jnp.where(total > 0, total, 1.0)
 
 
 def _included(values: Array, weight: Array) -> Array:

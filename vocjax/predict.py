@@ -1,13 +1,16 @@
-"""A trained run applied to image files: a picture of each and one predictions.json."""
+"""A trained run applied to images: in Python, or to files with a picture of each."""
 
+import itertools
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 from PIL import Image
 
 from vocjax.data.photo import read_photo
@@ -15,15 +18,89 @@ from vocjax.data.pipeline import resize_image
 from vocjax.devices import make_mesh
 from vocjax.errors import UserError
 from vocjax.tasks import TASKS
+from vocjax.tasks.task import Outputs, Task, Variables, image_shape
 from vocjax.training.setup import load_run
 
+T = TypeVar("T")
 
-class Photo(NamedTuple):
-    """An image file: as it is, uint8 [height, width, 3], and as a model takes it."""
 
-    path: Path
-    pixels: np.ndarray
-    resized: np.ndarray
+class Model(NamedTuple):
+    """A trained run, ready to be applied; `vocjax.load(workdir)` makes one.
+
+    `apply(variables, images [batch_size, height, width, channels]) -> outputs` is jitted; the other
+    fields are those of `training.setup.Trained`.
+    """
+
+    config: ConfigDict
+    task: Task
+    variables: Variables
+    step: int
+    apply: Callable[[Variables, np.ndarray], Outputs]
+
+    def predict(self, images: Iterable[str | Path | np.ndarray]) -> list[dict[str, float]]:
+        """Return the numbers that `vocjax predict` prints of each image: class probabilities, say.
+
+        Args:
+          images: image files, or arrays uint8 [height, width, 3] of any size.
+
+        Raises:
+          UserError: an image can't be read, or is neither of the two.
+        """
+        if isinstance(images, str | Path):
+            raise UserError(f"predict takes a list of images; for one, give [{str(images)!r}].")
+        chunks = _chunks(map(_pixels, images), self.config.batch_size)
+        return [numbers for chunk in chunks for numbers, _ in self.describe(chunk)]
+
+    def describe(
+        self, photos: Sequence[np.ndarray]
+    ) -> list[tuple[dict[str, float], np.ndarray | None]]:
+        """Return what the task says of photos, uint8 [height, width, 3]: numbers and a picture.
+
+        The picture is uint8 [height, width, 3] of a size of its own, None where there is none.
+        """
+        size, _, channels = image_shape(self.config)
+        resized = [resize_image(photo, size, channels).astype(np.float32) / 255 for photo in photos]
+        outputs = self.outputs(np.stack(resized))
+        task, settings = TASKS[self.config.task], self.config.to_dict()
+        return [
+            task.describe({k: v[i] for k, v in outputs.items()}, resized[i], photo, settings)
+            for i, photo in enumerate(photos)
+        ]
+
+    def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the model's outputs in evaluation mode: float32 arrays [n, ...] by name.
+
+        Args:
+          images: float32 [n, height, width, channels] in [0, 1], of the config's size.
+
+        Raises:
+          UserError: images of another shape or type.
+        """
+        shape, n = image_shape(self.config), self.config.batch_size
+        if images.shape[1:] != shape or images.dtype != np.float32:
+            raise UserError(
+                f"outputs got {images.dtype} {images.shape}; this model takes float32 "
+                f"(n, {', '.join(map(str, shape))}) in [0, 1]. For photos as they are use predict."
+            )
+        batches = np.zeros((max(1, -(-len(images) // n)), n, *shape), np.float32)
+        batches.reshape(-1, *shape)[: len(images)] = images
+        parts = [jax.device_get(self.apply(self.variables, batch)) for batch in batches]
+        return {
+            name: np.concatenate([part[name] for part in parts])[: len(images)].astype(np.float32)
+            for name in parts[0]
+        }
+
+
+def load_model(workdir: Path, checkpoint: str = "last") -> Model:
+    """Load the "last" or "best" checkpoint of a run directory; `UserError` where it can't be."""
+    config, task, variables, step = load_run(workdir, make_mesh(), checkpoint)
+
+    @jax.jit
+    def apply(variables: Variables, images: jax.Array) -> Outputs:
+        batch = {"image": images, "valid": jnp.ones(images.shape[0])}
+        return task.apply(variables, batch, False, jax.random.key(0))[0]
+
+    return Model(config, task, variables, step, apply)
 
 
 def predict(
@@ -39,37 +116,20 @@ def predict(
     """
     images = list(dict.fromkeys(images))
     _check_names(images, output)
-    config, task, variables, _ = load_run(workdir, make_mesh(), checkpoint)
+    model = load_model(workdir, checkpoint)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"nothing can be written in {output}: {error}.") from error
-    describe = TASKS[config.task].describe
-    settings = config.to_dict()
-
-    @jax.jit
-    def apply(batch: np.ndarray) -> dict[str, jax.Array]:
-        inputs = {
-            "image": batch.astype(np.float32) / 255,
-            "valid": jax.numpy.ones(batch.shape[0]),
-        }
-        return task.apply(variables, inputs, False, jax.random.key(0))[0]
-
     unreadable: list[Path] = []
-    said: dict[str, dict] = {}
-    photos = _read(images, config.data.size, config.data.channels, unreadable)
-    for chunk in _chunks(photos, config.batch_size):
-        batch = np.stack([photo.resized for photo in chunk])
-        padding = np.zeros((config.batch_size - len(chunk), *batch.shape[1:]), np.uint8)
-        outputs = jax.device_get(apply(np.concatenate([batch, padding])))
-        for i, photo in enumerate(chunk):
-            of_example = {name: np.asarray(value[i], np.float32) for name, value in outputs.items()}
-            model_input = photo.resized.astype(np.float32) / 255
-            numbers, picture = describe(of_example, model_input, photo.pixels, settings)
-            said[str(photo.path)] = numbers
-            print(photo.path, *(f"{name} {value:.4f}" for name, value in numbers.items()))
+    said: dict[str, dict[str, float]] = {}
+    for chunk in _chunks(_read(images, unreadable), model.config.batch_size):
+        described = model.describe([photo for _, photo in chunk])
+        for (path, _), (numbers, picture) in zip(chunk, described, strict=True):
+            said[str(path)] = numbers
+            print(path, *(f"{name} {value:.4f}" for name, value in numbers.items()))
             if picture is not None:
-                Image.fromarray(picture).save(output / f"{photo.path.stem}.png")
+                Image.fromarray(picture).save(output / f"{path.stem}.png")
     (output / "predictions.json").write_text(json.dumps(said, indent=2) + "\n")
     return unreadable
 
@@ -91,25 +151,32 @@ def _check_names(images: Sequence[Path], output: Path) -> None:
             )
 
 
-def _read(
-    images: Sequence[Path], size: int, channels: int, unreadable: list[Path]
-) -> Iterator[Photo]:
+def _pixels(image: str | Path | np.ndarray) -> np.ndarray:
+    if isinstance(image, str | Path):
+        try:
+            return read_photo(Path(image))
+        except UserError as error:
+            raise UserError(f"{image}: {error}") from error
+    photo = np.asarray(image)
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
+        raise UserError(
+            f"an image is {photo.dtype} {photo.shape}; it must be a file's path or an array "
+            "uint8 (height, width, 3), red, green and blue from 0 to 255."
+        )
+    return photo
+
+
+def _read(images: Sequence[Path], unreadable: list[Path]) -> Iterator[tuple[Path, np.ndarray]]:
     for path in images:
         try:
-            pixels = read_photo(path)
+            photo = read_photo(path)
         except UserError as error:
             print(f"{path} is skipped: {error}", file=sys.stderr)
             unreadable.append(path)
         else:
-            yield Photo(path, pixels, resize_image(pixels, size, channels))
+            yield path, photo
 
 
-def _chunks(photos: Iterator[Photo], size: int) -> Iterator[list[Photo]]:
-    chunk: list[Photo] = []
-    for photo in photos:
-        chunk.append(photo)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
+def _chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    while chunk := list(itertools.islice(items, size)):
         yield chunk

@@ -18,7 +18,7 @@ from vocjax.tasks import make_task
 from vocjax.training import loop
 from vocjax.training.evaluation import first_batch, sums_shape
 from vocjax.training.interrupts import Interrupted
-from vocjax.training.optimizers import make_optimizer
+from vocjax.training.phases import make_phases, phase_optimizer
 from vocjax.training.records import Records
 from vocjax.training.setup import open_data
 from vocjax.training.state import create, is_finite
@@ -45,10 +45,15 @@ def begin(config):
     train = data.splits["train"]
     variables = jax.jit(task.init)(jax.random.key(0))
     sums = sums_shape(task, variables, first_batch(train, config.batch_size, mesh))
-    optimizer = make_optimizer(config.optimizer, STEPS)
-    create_state = functools.partial(create, optimizer=optimizer, key=jax.random.key(1), sums=sums)
+    (phase,) = make_phases(config, variables["params"])
+    optimizer = phase_optimizer(config, phase, STEPS // config.epochs)
+
+    def create_state(variables):
+        opt_state, averages = optimizer.init(variables["params"]), config.optimizer.average_decay
+        return create(variables, opt_state, jax.random.key(1), sums, averages=averages > 0)
+
     state = jax.jit(create_state, out_shardings=replicated(mesh))(variables)
-    return task, make_train_step(task, optimizer, config.data.augment, mesh), state, train
+    return task, make_train_step(task, optimizer, phase, config, mesh), state, train
 
 
 def batches(config, train):
@@ -177,10 +182,10 @@ def test_whole_run_compiles_each_step_once(storage, random_config, monkeypatch, 
     config = random_config(epochs=3, **{"data.storage": storage})
     with jax.log_compiles(), pytest.raises(Interrupted):
         loop.train_and_evaluate(config, tmp_path)
-    assert compilations() == 2  # to train and to evaluate
+    assert compilations() == 3  # to train, to evaluate, and for the baseline
     with jax.log_compiles():
         loop.train_and_evaluate(config, tmp_path)  # from a restored state
-    assert compilations() == 3  # and for the baseline
+    assert compilations() == 2
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,9 @@ def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST))
 
 
-def _decode(prepared: Prepared, row: int, size: int, channels: int, masks: bool) -> Arrays:
+def _decode(
+    prepared: Prepared, row: int, labels: np.ndarray, size: int, channels: int, masks: bool
+) -> Arrays:
     try:
         example = prepared.examples[int(row)]
     except Exception as error:  # array_record has no exception of its own for a damaged file
@@ -68,7 +70,7 @@ def _decode(prepared: Prepared, row: int, size: int, channels: int, masks: bool)
         ) from error
     arrays = {
         "image": resize_image(example["image"], size, channels),
-        "labels": prepared.index.labels[row],
+        "labels": labels,
     }
     if masks:
         arrays["mask"] = resize_mask(example["mask"][..., 0], size)
@@ -84,6 +86,7 @@ def open_examples(
     channels: int,
     masks: bool,
     storage: str = "auto",
+    labels: np.ndarray | None = None,
 ) -> Examples:
     """Make the given rows of a prepared data set ready for batches.
 
@@ -94,6 +97,7 @@ def open_examples(
       size: pixels of the squared image.
       channels: 3 for RGB, 1 for grey.
       masks: whether batches hold masks.
+      labels: [n, 20] of these rows, where they are others than the data set's.
       storage: "device" decodes once and keeps uint8 arrays on every device; "stream" decodes from
         the files again for every batch, in threads; "auto" chooses by `RESIDENT_BYTES`.
     """
@@ -106,9 +110,10 @@ def open_examples(
     n_bytes = len(rows) * size * size * (channels + masks)
     resident = storage == "device" or (storage == "auto" and n_bytes <= RESIDENT_BYTES)
     ids = prepared.index.ids[rows]
+    labels = prepared.index.labels[rows] if labels is None else labels
 
     def decode(position: int) -> Arrays:
-        return _decode(prepared, rows[position], size, channels, masks)
+        return _decode(prepared, rows[position], labels[position], size, channels, masks)
 
     batches = _resident(decode, len(rows), mesh) if resident else _streamed(decode, mesh)
     return Examples(ids, resident, batches)

@@ -3,8 +3,10 @@
 import hashlib
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from vocjax.data.devkit import CLASSES
 from vocjax.data.index import Index
@@ -12,6 +14,11 @@ from vocjax.errors import UserError
 
 IMAGE_SETS = ("Main", "Segmentation")
 SPLITS = ("train", "val")
+LEGACY = "legacy_917_139"
+# What is done with an image that shows several of the chosen classes.
+RULES = ("keep", "drop", "repeat")
+# The study moved 400 of its 539 validation images to training.
+_MOVED = 400 / 539
 # VOC's ids from 2008 on; any other id stands for itself.
 _PHOTOGRAPH = re.compile(r"\d{4}_\d{6}|.*", re.DOTALL)
 
@@ -34,6 +41,82 @@ def group_by_class(labels: np.ndarray, columns: tuple[int, ...]) -> np.ndarray:
     if not columns:
         return np.zeros(len(labels), int)
     return np.argmax(labels[:, list(columns)] == 1, axis=1)
+
+
+class Selection(NamedTuple):
+    """The examples of a split: rows [n] of the index, and their labels [n, 20] int8.
+
+    `several` of the split's images show more than one of the chosen classes; `labels` say what the
+    rule for such images made of them, and an image can stand there twice.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    several: int
+
+
+def choose(index: Index, data: ConfigDict, split: str) -> Selection:
+    """Return the examples of a split as a config's `data` asks for them.
+
+    `data.several` says what becomes of an image with several of `data.classes`: "keep", once, with
+    all its labels; "drop"; or "repeat", once for each class, labelled with that class alone, as in
+    the study.
+
+    `data.split` "official" takes VOC's split (or the part of train that `data.held_out` holds out).
+    "legacy_917_139" does as the study did: of its 539 validation images a shuffle moved 400 to the
+    517 of training. It depends on `data.split_seed`, and moves the same share of other numbers.
+    Crops of one photograph then can stand on both sides.
+
+    Raises:
+      UserError: an unknown name, fields that exclude each other, or nothing is left.
+    """
+    if data.several not in RULES:
+        raise UserError(f"data.several is {data.several!r}; it is one of {', '.join(RULES)}.")
+    if data.split == "official":
+        rows = select(index, data.image_set, split, data.classes, data.held_out)
+        return _ruled(index, rows, data)
+    if data.split != LEGACY:
+        raise UserError(f"data.split is {data.split!r}; it is official or {LEGACY}.")
+    if data.held_out:
+        raise UserError(f"data.held_out goes with data.split 'official' alone, not with {LEGACY}.")
+    if not 0 <= data.split_seed < 2**32:
+        raise UserError(f"data.split_seed is {data.split_seed}; it must be in [0, 2**32).")
+    train, val = (
+        _ruled(index, select(index, data.image_set, s, data.classes), data) for s in SPLITS
+    )
+    # This generator's stream is frozen: other NumPy versions shuffle alike.
+    order = np.random.RandomState(data.split_seed).permutation(len(val.rows))
+    moved, left = np.split(order, [round(_MOVED * len(order))])
+    rows, labels = (
+        (np.concatenate([train.rows, val.rows[moved]]), np.concatenate([train[1], val[1][moved]]))
+        if split == "train"
+        else (val.rows[left], val.labels[left])
+    )
+    order = np.argsort(rows, kind="stable")
+    columns = list(class_columns(data.classes))
+    several = (index.labels[np.unique(rows)][:, columns] == 1).sum(axis=1) > 1
+    return Selection(rows[order], labels[order], int(several.sum()))
+
+
+def _ruled(index: Index, rows: np.ndarray, data: ConfigDict) -> Selection:
+    """Apply the rule for images that show several of the classes."""
+    columns, labels = list(class_columns(data.classes)), index.labels[rows]
+    present = labels[:, columns] == 1
+    several = present.sum(axis=1) > 1
+    if data.several == "drop":
+        rows, labels = rows[~several], labels[~several]
+    if data.several == "repeat":
+        alone = [
+            (i, position)
+            for i, shown in enumerate(present)
+            for position in (np.flatnonzero(shown) if several[i] else [None])
+        ]
+        sources = [i for i, _ in alone]
+        rows, labels = rows[sources], labels[sources]
+        for label, (i, position) in zip(labels, alone, strict=True):
+            if position is not None:
+                label[[columns[p] for p in np.flatnonzero(present[i]) if p != position]] = -1
+    return Selection(rows, labels, int(several.sum()))
 
 
 def select(

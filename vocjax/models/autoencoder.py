@@ -11,11 +11,9 @@ from ml_collections import ConfigDict
 from vocjax.errors import UserError
 from vocjax.models.convolution import max_pool, max_positions, max_unpool
 from vocjax.models.layers import (
-    STYLE_FIELDS,
     Conv,
     ConvBlock,
     Style,
-    check_fields,
     style_of,
 )
 
@@ -108,9 +106,8 @@ def encoder_and_decoder(
 ) -> tuple[Encoder, Decoder]:
     """Return the two halves that a config's `model` describes, the decoder with `channels` outputs.
 
-    Raises `UserError` for unknown fields and values, and for widths that can't be unpooled.
+    Raises `UserError` for unknown values, and for widths that can't be unpooled.
     """
-    check_fields(model, ("encoder", "decoder", *STYLE_FIELDS))
     style, mirror = style_of(model, dtype), tuple(model.encoder[-2::-1])
     if style.upsample == "unpool" and tuple(model.decoder) != mirror:
         raise UserError(

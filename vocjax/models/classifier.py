@@ -1,25 +1,79 @@
-"""A classifier: an encoder and one fully connected layer on its flattened code."""
+"""A classifier: an encoder, fully connected layers on its code, and where wanted a decoder."""
+
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from vocjax.models.layers import kernel_initializer
+from vocjax.models.layers import ACTIVATIONS, kernel_initializer
+
+POOLINGS = ("flatten", "mean")
 
 
-class Classifier(nn.Module):
-    """The study's classifier; parameters stand under `encoder` and `head`."""
+class Head(nn.Module):
+    """Fully connected layers from a code to a logit for each class.
 
-    encoder: nn.Module
+    `hidden` are the widths of the layers before the last, with `activation` and, in training,
+    dropout before each layer. The study has none, the lecture one. `pooling` "mean" averages the
+    code over its places first (Lin et al. 2014, "Network in network").
+    """
+
     classes: int
+    hidden: Sequence[int] = ()
+    pooling: str = "flatten"
+    dropout: float = 0.0
+    activation: str = "relu"
     kernel_init: str = "glorot_uniform"
 
     @nn.compact
-    def __call__(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array]:
-        """Return (logits [batch, classes], code) of images [batch, height, width, channels]."""
-        code = self.encoder(images, train=train, valid=valid)
-        features = code.reshape(code.shape[0], -1).astype(jnp.float32)
+    def __call__(self, code: jax.Array, *, train: bool = False) -> jax.Array:
+        """Codes [batch, height, width, features] to logits [batch, classes], float32."""
+        x = code.astype(jnp.float32)
+        x = x.mean(axis=(1, 2)) if self.pooling == "mean" else x.reshape(x.shape[0], -1)
         init = kernel_initializer(self.kernel_init)
-        return nn.Dense(self.classes, kernel_init=init, name="head")(features), code
+        for index, width in enumerate((*self.hidden, self.classes)):
+            if index:
+                x = ACTIVATIONS[self.activation](x)
+            if self.dropout:
+                x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            x = nn.Dense(width, kernel_init=init)(x)
+        return x
+
+
+class Classifier(nn.Module):
+    """Parameters stand under `encoder`, `head` and, for a joint network, `decoder`."""
+
+    encoder: nn.Module
+    head: Head
+    decoder: nn.Module | None = None
+
+    def __call__(
+        self,
+        images: jax.Array,
+        code: jax.Array | None = None,
+        *,
+        train: bool = False,
+        valid: jax.Array | None = None,
+    ) -> tuple[jax.Array, ...]:
+        """Return (logits [batch, classes], code) of images [batch, height, width, channels].
+
+        A joint network adds the reconstruction, in [0, 1]. Where the code is known the encoder
+        does not run.
+        """
+        if code is None:
+            code = self.encode(images, train=train, valid=valid)
+        logits = self.head(code, train=train)
+        if self.decoder is None:
+            return logits, code
+        return logits, code, nn.sigmoid(self.decoder(code, train=train, valid=valid))
+
+    def encode(
+        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> jax.Array:
+        """Images [batch, height, width, channels] in [0, 1] to codes [batch, h, w, features]."""
+        return self.encoder(images, train=train, valid=valid)
+
+    def classify(self, code: jax.Array) -> jax.Array:
+        """Codes [batch, h, w, features] to logits [batch, classes], in evaluation mode."""
+        return self.head(code)

@@ -32,6 +32,7 @@ FIGURES: Mapping[str, Draw] = {
 # Pictures of several runs together.
 COMPARISONS: Mapping[str, Callable[[Sequence[Run], Sequence[Mapping[str, Any]]], Drawn]] = {
     "reconstruction": reconstruction.comparison,
+    "classification": classification.comparison,
 }
 
 RESOURCES = resources.files("vocjax.reporting")

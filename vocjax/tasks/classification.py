@@ -1,4 +1,4 @@
-"""Task 2: which of the chosen classes an image shows, one sigmoid a class."""
+"""Task 2: which of the chosen classes an image shows, by softmax or one sigmoid a class."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,24 +7,56 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
+from PIL import Image
 
-from vocjax import losses, metrics
+from vocjax import configuration, losses, metrics
+from vocjax import figures as draw
 from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import Encoder
-from vocjax.models.classifier import Classifier
-from vocjax.models.layers import STYLE_FIELDS, check_fields, style_of
+from vocjax.models.autoencoder import Encoder, encoder_and_decoder
+from vocjax.models.classifier import POOLINGS, Classifier, Head
+from vocjax.models.layers import STYLE_FIELDS, check_fields, study_style, style_of
+from vocjax.set_metrics import classification_metrics
+from vocjax.tasks import probes
 from vocjax.tasks.task import (
-    Baseline,
     Batch,
+    Features,
     Outputs,
     Task,
-    applier,
+    Variables,
+    Whole,
     check_encoder,
+    check_encoder_and_decoder,
     compute_dtype,
     initializer,
-    summed,
+    thumbnails,
 )
+
+EXCLUSIVE = "softmax_cross_entropy"
+LOSSES = (EXCLUSIVE, "binary_cross_entropy", "focal")
+LOSS_FIELDS = ("name", "label_smoothing", "class_weights", "gamma", "reconstruction")
+MODEL_FIELDS = ("encoder", "decoder", "hidden", "pooling", "head_dropout", *STYLE_FIELDS)
+
+
+def study_classifier() -> ConfigDict:
+    """Return the study's classifier: the encoder of AE 256 and one sigmoid layer, fine-tuned."""
+    config = configuration.base_config()
+    config.task = "classification"
+    config.epochs = 50
+    config.data.classes = ("aeroplane", "dog")
+    config.model.name = "classifier"
+    config.model.encoder = (256, 128, 64, 32, 16)
+    config.model.decoder = ()  # widths make the network a joint one; see loss.reconstruction
+    config.model.hidden = ()  # widths of fully connected layers before the last
+    config.model.pooling = "flatten"  # or mean: over the code's places
+    config.model.head_dropout = 0.0
+    config.model.update(study_style())
+    config.loss.name = "binary_cross_entropy"  # softmax_cross_entropy, or focal
+    config.loss.label_smoothing = 0.0
+    config.loss.class_weights = ()  # how much a present class counts, a number each
+    config.loss.gamma = 2.0  # of the focal loss
+    config.loss.reconstruction = 0.0  # weight of the decoder's squared error in a joint network
+    return config
 
 
 def make_task(config: ConfigDict) -> Task:
@@ -32,67 +64,197 @@ def make_task(config: ConfigDict) -> Task:
     columns = jnp.asarray(class_columns(config.data.classes))
     if columns.size < 2:
         raise UserError("data.classes must name at least two classes to tell apart.")
-    if config.loss.name != "binary_cross_entropy":
-        raise UserError(
-            f"loss.name is {config.loss.name!r}; classification has binary_cross_entropy."
-        )
-    model = build_model(config)
+    check_loss(config)
+    model, exclusive = build_model(config), config.loss.name == EXCLUSIVE
 
     def target(batch: Batch) -> tuple[jax.Array, jax.Array]:
         states = batch["labels"][:, columns]
         return (states == 1).astype(jnp.float32), (states != 0).astype(jnp.float32)
 
+    def probability(outputs: Outputs) -> jax.Array:
+        logits = outputs["logits"]
+        return jax.nn.softmax(logits) if exclusive else jax.nn.sigmoid(logits)
+
     def loss(outputs: Outputs, batch: Batch) -> jax.Array:
-        return losses.binary_cross_entropy(outputs["logits"], *target(batch))
+        truth, weight = target(batch)
+        value = class_loss(config.loss, outputs["logits"], truth, weight)
+        if config.loss.reconstruction:
+            error = losses.mse(outputs["reconstruction"], batch["image"])
+            value = value + config.loss.reconstruction * error
+        return value
 
     def measure(outputs: Outputs, batch: Batch) -> dict[str, metrics.Mean]:
         logits, (truth, weight) = outputs["logits"], target(batch)
-        probability = jax.nn.sigmoid(logits)
+        entropy = losses.softmax_cross_entropy if exclusive else losses.binary_cross_entropy
+        p = probability(outputs)
         values = {
-            "log_loss": metrics.log_loss(logits, truth, weight),
-            "elementwise_accuracy": metrics.elementwise_accuracy(probability, truth, weight),
+            "log_loss": entropy(logits, truth, weight),
+            "elementwise_accuracy": metrics.elementwise_accuracy(p, truth, weight),
             "argmax_accuracy": metrics.argmax_accuracy(logits, truth, weight),
-            "exact_match": metrics.exact_match(probability, truth, weight),
+            "exact_match": metrics.exact_match(p, truth, weight),
         }
+        if "reconstruction" in outputs:
+            values["mse"] = losses.mse(outputs["reconstruction"], batch["image"])
         return {name: metrics.mean(value, batch["valid"]) for name, value in values.items()}
 
-    def class_sums(batch: Batch) -> tuple[jax.Array, jax.Array]:
+    def collect(outputs: Outputs, batch: Batch) -> Outputs:
         truth, weight = target(batch)
-        weight = weight * batch["valid"][:, None]
-        return (truth * weight).sum(axis=0), weight.sum(axis=0)
+        return {"probability": probability(outputs), "target": truth, "weight": weight}
 
-    def class_frequency(statistic: Any, batch: Batch) -> Outputs:
-        present, counted = statistic
-        # Half an image keeps the logit finite for a class that is always or never there.
-        logits = jnp.log((present + 0.5) / (counted - present + 0.5))
-        return {"logits": jnp.broadcast_to(logits, (batch["image"].shape[0], columns.size))}
+    def keep(outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
+        code = outputs["code"].astype(jnp.float32)
+        every = {
+            "probability": probability(outputs),
+            "code": code.reshape(code.shape[0], -1),
+            "thumbnail": thumbnails(batch["image"]),
+        }
+        some = {"image": batch["image"], "evidence": outputs["evidence"]}
+        if "reconstruction" in outputs:
+            some["reconstruction"] = outputs["reconstruction"]
+        return every, some
 
     return Task(
         init=initializer(model, config),
         fit=None,
-        apply=applier(model, ("logits", "code")),
+        apply=applier(model),
         loss=loss,
         metrics=measure,
         summary=lambda sums: {name: metrics.value(s) for name, s in sums.items()},
         keep=keep,
-        baselines={"majority class (frequency)": Baseline(summed(class_sums), class_frequency)},
+        baselines=probes.baselines(target, exclusive, joint=model.decoder is not None),
+        whole=Whole(collect, lambda arrays: classification_metrics(**arrays, exclusive=exclusive)),
+        features=Features(
+            "encoder", lambda variables, batch: {"code": encode(model, variables, batch)}
+        ),
     )
 
 
 def build_model(config: ConfigDict) -> Classifier:
     """Return the classifier that `config.model` describes."""
-    model = config.model
+    model, dtype = config.model, compute_dtype(config)
     if model.name != "classifier":
         raise UserError(f"model.name is {model.name!r}; classification has classifier.")
-    check_encoder(config)
-    check_fields(model, ("encoder", *(field for field in STYLE_FIELDS if field != "upsample")))
-    encoder = Encoder(tuple(model.encoder), style_of(model, compute_dtype(config)))
-    return Classifier(encoder, len(config.data.classes), model.kernel_init)
+    check_fields(model, MODEL_FIELDS)
+    if model.pooling not in POOLINGS:
+        raise UserError(f"model.pooling is {model.pooling!r}; it is one of {', '.join(POOLINGS)}.")
+    if not 0 <= model.head_dropout < 1:
+        raise UserError(f"model.head_dropout is {model.head_dropout}; it must be in [0, 1).")
+    if not all(type(width) is int and width > 0 for width in model.hidden):
+        raise UserError(f"model.hidden is {model.hidden!r}; it is positive integers, (128,).")
+    head = Head(
+        len(config.data.classes),
+        tuple(model.hidden),
+        model.pooling,
+        model.head_dropout,
+        model.activation,
+        model.kernel_init,
+    )
+    if not model.decoder:
+        check_encoder(config)
+        return Classifier(Encoder(tuple(model.encoder), style_of(model, dtype)), head)
+    check_encoder_and_decoder(config)
+    if model.upsample == "unpool":
+        raise UserError(
+            "model.upsample is 'unpool', which needs the encoder's switches; a joint network "
+            "decodes the code alone: nearest, bilinear or transposed."
+        )
+    encoder, decoder = encoder_and_decoder(model, config.data.channels, dtype)
+    return Classifier(encoder, head, decoder)
 
 
-def keep(outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
-    """Keep every image's probabilities [batch, classes]; show images."""
-    return {"probability": jax.nn.sigmoid(outputs["logits"])}, {"image": batch["image"]}
+def check_loss(config: ConfigDict) -> None:
+    """Raise `UserError` for a loss that is none, or that does not fit the model."""
+    loss = config.loss
+    if loss.name not in LOSSES:
+        raise UserError(f"loss.name is {loss.name!r}; it is one of {', '.join(LOSSES)}.")
+    if unknown := set(loss) - set(LOSS_FIELDS):
+        raise UserError(
+            f"loss has no field {', '.join(sorted(unknown))}; it has {', '.join(LOSS_FIELDS)}."
+        )
+    if not 0 <= loss.label_smoothing < 1:
+        raise UserError(f"loss.label_smoothing is {loss.label_smoothing}; it must be in [0, 1).")
+    if loss.name == "focal" and not loss.gamma >= 0:
+        raise UserError(f"loss.gamma is {loss.gamma}; it must be at least 0.")
+    classes, factors = config.data.classes, loss.class_weights
+    if factors and (len(factors) != len(classes) or not all(f > 0 for f in factors)):
+        raise UserError(
+            f"loss.class_weights is {factors!r}; it is empty or {len(classes)} positive numbers, "
+            f"for {', '.join(classes)}."
+        )
+    if loss.reconstruction < 0 or bool(loss.reconstruction) != bool(config.model.decoder):
+        raise UserError(
+            f"loss.reconstruction is {loss.reconstruction} and model.decoder "
+            f"{config.model.decoder!r}: a joint network has a weight above 0 and a decoder's "
+            "widths, any other has neither."
+        )
+
+
+def class_loss(
+    config: ConfigDict, logits: jax.Array, truth: jax.Array, weight: jax.Array
+) -> jax.Array:
+    """Return the loss [batch] that `config` (a config's `loss`) names, of the classes alone.
+
+    Shapes: `logits`, `truth` (0 or 1) and `weight` (0 where difficult) [batch, classes].
+    """
+    exclusive = config.name == EXCLUSIVE
+    soft = losses.smooth_labels(truth, weight, config.label_smoothing, exclusive)
+    if config.class_weights:
+        factors = jnp.asarray(config.class_weights)
+        weight = losses.class_weights(truth, weight, factors, exclusive)
+    if exclusive:
+        return losses.softmax_cross_entropy(logits, soft, weight)
+    if config.name == "focal":
+        return losses.focal(logits, soft, weight, config.gamma)
+    return losses.binary_cross_entropy(logits, soft, weight)
+
+
+def encode(model: Classifier, variables: Variables, batch: Batch) -> jax.Array:
+    """Return the codes [batch, h, w, features] of a batch in evaluation mode."""
+    code = model.apply(variables, batch["image"], method="encode")
+    assert isinstance(code, jax.Array)
+    return code
+
+
+def applier(model: Classifier) -> Any:
+    """Return `apply(variables, batch, train, key)`; a batch's `code` stands in for the encoder.
+
+    Outputs: `logits`, `code`, a joint network's `reconstruction`, and in evaluation `evidence`.
+    """
+
+    def apply(
+        variables: Variables, batch: Batch, train: bool, key: jax.Array
+    ) -> tuple[Outputs, Any]:
+        outputs, updates = model.apply(
+            variables,
+            batch["image"],
+            batch.get("code"),
+            train=train,
+            valid=batch["valid"],
+            rngs={"dropout": key},
+            mutable=["batch_stats"] if train else [],
+        )
+        named = dict(zip(("logits", "code", "reconstruction"), outputs, strict=False))
+        if not train:
+            named["evidence"] = evidence(model, variables, named["code"])
+        return named, updates.get("batch_stats", variables["batch_stats"])
+
+    return apply
+
+
+def evidence(model: Classifier, variables: Variables, code: jax.Array) -> jax.Array:
+    """Return what each place of the code adds to the logit of the likeliest class, [batch, h, w].
+
+    The logit's gradient times the code, summed over features: for a head of one layer these are
+    the very terms of the logit, but for the bias (Zhou et al. 2016, "Learning deep features for
+    discriminative localization"); else their linear part (Selvaraju et al. 2017, "Grad-CAM").
+    """
+
+    def likeliest(code: jax.Array) -> jax.Array:
+        logits = model.apply(variables, code, method="classify")
+        assert isinstance(logits, jax.Array)
+        return logits.max(axis=1).sum()
+
+    return (jax.grad(likeliest)(code) * code).astype(jnp.float32).sum(axis=-1)
 
 
 def describe(
@@ -100,8 +262,17 @@ def describe(
     image: np.ndarray,
     photo: np.ndarray,
     config: Mapping[str, Any],
-) -> tuple[dict[str, float], None]:
-    """Return one example's probability of each class, and no picture."""
-    probability = np.exp(-np.logaddexp(0, -outputs["logits"].astype(np.float64)))
-    classes = config["data"]["classes"]
-    return {name: float(p) for name, p in zip(classes, probability, strict=True)}, None
+) -> tuple[dict[str, float], np.ndarray]:
+    """Return one example's probability of each class, and the likeliest one's evidence on `photo`.
+
+    Where the photograph is red it speaks for the class, where it is blue against it.
+    """
+    logits, classes = outputs["logits"].astype(np.float64), config["data"]["classes"]
+    if config["loss"]["name"] == EXCLUSIVE:
+        probability = np.exp(logits - np.logaddexp.reduce(logits))
+    else:
+        probability = np.exp(-np.logaddexp(0, -logits))
+    numbers = {name: float(p) for name, p in zip(classes, probability, strict=True)}
+    heat = Image.fromarray(outputs["evidence"].astype(np.float32))
+    resized = heat.resize((photo.shape[1], photo.shape[0]), Image.Resampling.BILINEAR)
+    return numbers, draw.heat(photo, np.asarray(resized))

@@ -16,7 +16,7 @@ from vocjax import losses, metrics
 from vocjax.errors import UserError
 from vocjax.models import dct, linear, pca, transform
 from vocjax.models.autoencoder import ConvAutoencoder, encoder_and_decoder
-from vocjax.models.layers import check_fields
+from vocjax.models.layers import STYLE_FIELDS, check_fields
 from vocjax.tasks import linear_codes
 from vocjax.tasks.task import (
     Baseline,
@@ -31,10 +31,10 @@ from vocjax.tasks.task import (
     image_shape,
     initializer,
     summed,
+    thumbnails,
 )
 
 LOSSES = {"mse": losses.mse, "mae": losses.mae, "ssim": losses.dissimilarity}
-THUMBNAIL = 40  # pixels
 
 
 def build_model(config: ConfigDict) -> nn.Module:
@@ -50,6 +50,7 @@ def build_model(config: ConfigDict) -> nn.Module:
         _check_components(config)
         return linear.LinearAutoencoder(model.components, shape, model.tied, dtype)
     if model.name == "autoencoder":
+        check_fields(model, ("encoder", "decoder", *STYLE_FIELDS))
         check_encoder_and_decoder(config)
         return ConvAutoencoder(*encoder_and_decoder(model, config.data.channels, dtype))
     if model.name == "transform_autoencoder":
@@ -206,12 +207,10 @@ def summary(sums: dict[str, metrics.Mean]) -> dict[str, float]:
 def keep(outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
     """Keep every code [batch, numbers], error and thumbnail; show images and reconstructions."""
     code, image = outputs["code"].astype(jnp.float32), batch["image"]
-    side = min(THUMBNAIL, image.shape[1])
-    small = jax.image.resize(image, (len(image), side, side, image.shape[-1]), "cubic")
     return (
         {
             "code": code.reshape(code.shape[0], -1),
-            "thumbnail": jnp.rint(255 * small.clip(0, 1)).astype(jnp.uint8),
+            "thumbnail": thumbnails(image),
             **errors(outputs, batch),
         },
         {"image": image, "reconstruction": outputs["image"].clip(0, 1)},

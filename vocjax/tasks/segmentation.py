@@ -15,6 +15,7 @@ from vocjax import losses, metrics
 from vocjax.data.devkit import PALETTE, VOID
 from vocjax.errors import UserError
 from vocjax.models.autoencoder import encoder_and_decoder
+from vocjax.models.layers import STYLE_FIELDS, check_fields
 from vocjax.models.segmenter import Segmenter
 from vocjax.tasks.task import (
     Baseline,
@@ -75,6 +76,7 @@ def build_model(config: ConfigDict) -> Segmenter:
     model = config.model
     if model.name != "segmenter":
         raise UserError(f"model.name is {model.name!r}; segmentation has segmenter.")
+    check_fields(model, ("encoder", "decoder", *STYLE_FIELDS))
     check_encoder_and_decoder(config)
     return Segmenter(*encoder_and_decoder(model, 1, compute_dtype(config)))
 

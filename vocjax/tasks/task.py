@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 from ml_collections import ConfigDict
@@ -19,6 +20,7 @@ Variables = dict[str, Any]  # Flax's {"params": ..., "batch_stats": ...}
 Outputs = dict[str, jax.Array]
 Batch = dict[str, jax.Array]  # `image` is float32 in [0, 1] here; the rest as in data/pipeline.py
 
+THUMBNAIL = 40  # pixels
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -35,6 +37,28 @@ class Baseline(NamedTuple):
 
     fit: Fit
     outputs: Callable[[Any, Batch], Outputs]
+
+
+class Features(NamedTuple):
+    """What a frozen part of a model gives of an image, which then is computed only once.
+
+    `compute(variables, batch)` gives arrays that `apply` takes from the batch, where they are in
+    it, in the place of running `module`, which is the part's path.
+    """
+
+    module: str
+    compute: Callable[[Variables, Batch], Outputs]
+
+
+class Whole(NamedTuple):
+    """Metrics that need all examples of a split at once.
+
+    `collect(outputs, batch)` gives arrays [batch, ...]; `summary(arrays)` gets them of the whole
+    split, as NumPy arrays [n, ...], and gives {name: value}.
+    """
+
+    collect: Callable[[Outputs, Batch], Outputs]
+    summary: Callable[[Mapping[str, np.ndarray]], dict[str, float]]
 
 
 class Codec(NamedTuple):
@@ -64,7 +88,10 @@ class Task(NamedTuple):
     - `baselines`: simple predictors, by name; the most trivial one first;
     - `codec`: encoder and decoder by themselves, for a model that has both;
     - `inspect(variables, fitted) -> (values, arrays)`: what the parameters themselves tell beside
-      the fitted baselines: scalars that are logged every epoch, arrays that are kept at the end.
+      the fitted baselines: scalars that are logged every epoch, arrays that are kept at the end;
+    - `whole`: metrics of a split that don't add over batches;
+    - `features`: what its frozen part gives. Baselines then find the features before training in
+      their batches, and codes before and after training are compared.
     """
 
     init: Callable[[jax.Array], Variables]
@@ -77,6 +104,8 @@ class Task(NamedTuple):
     baselines: Mapping[str, Baseline]
     codec: Codec | None = None
     inspect: Callable[[Variables, Mapping[str, Any]], tuple[Outputs, Outputs]] | None = None
+    whole: Whole | None = None
+    features: Features | None = None
 
 
 def summed(statistic: Callable[[Batch], Any]) -> Fit:
@@ -143,6 +172,13 @@ def applier(model: nn.Module, names: tuple[str, str]) -> Callable[..., tuple[Out
         return named, updates.get("batch_stats", variables["batch_stats"])
 
     return apply
+
+
+def thumbnails(images: jax.Array) -> jax.Array:
+    """Shrink images [batch, height, width, channels] in [0, 1] to `THUMBNAIL` pixels, uint8."""
+    side = min(THUMBNAIL, images.shape[1])
+    small = jax.image.resize(images, (len(images), side, side, images.shape[-1]), "cubic")
+    return jnp.rint(255 * small.clip(0, 1)).astype(jnp.uint8)
 
 
 def codec_of(model: nn.Module, config: ConfigDict) -> Codec:

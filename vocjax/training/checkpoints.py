@@ -103,13 +103,15 @@ def abstract(tree: Any, mesh: Mesh) -> Any:
 
 
 def restore_variables(
-    workdir: Path, best: ConfigDict, variables: Any, mesh: Mesh, which: str = "last"
+    workdir: Path, config: ConfigDict, variables: Any, mesh: Mesh, which: str = "last"
 ) -> tuple[int, Any]:
     """Load only params and batch_stats of a run: (step, variables).
 
+    The params are the moving average where the run kept one.
+
     Args:
       workdir: the run directory.
-      best: `config.best` of the run.
+      config: of the run.
       variables: their shapes, as `jax.eval_shape(task.init, key)` gives them.
       mesh: the devices to restore on.
       which: "last" or "best".
@@ -120,7 +122,9 @@ def restore_variables(
         raise UserError(f"{workdir} holds no checkpoint yet; train it with `vocjax train` first.")
     context = ocp.Context()
     context.pytree.loading.partial_load = True
-    with context, Checkpoints(workdir, best, reads_only=True) as checkpoints:
+    params = "average" if config.optimizer.average_decay else "params"
+    wanted = {params: variables["params"], "batch_stats": variables["batch_stats"]}
+    with context, Checkpoints(workdir, config.best, reads_only=True) as checkpoints:
         measured = checkpoints.best
         step = checkpoints.last_step if which == "last" else measured and measured[0]
         if step is None:
@@ -128,7 +132,8 @@ def restore_variables(
                 f"{workdir} holds no {which} checkpoint yet; go on with `vocjax train`, "
                 "or ask for the other one with --checkpoint."
             )
-        return step, checkpoints.restore(step, abstract(variables, mesh))
+        state = checkpoints.restore(step, abstract(wanted, mesh))
+        return step, {"params": state[params], "batch_stats": state["batch_stats"]}
 
 
 def _load(checkpointer: ocp.training.Checkpointer, step: int | None, abstract_state: Any) -> Any:

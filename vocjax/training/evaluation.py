@@ -49,10 +49,18 @@ def make_evaluate(
     zeros = jax.jit(lambda: zeros_like(sums), out_shardings=replicated(mesh))
 
     def evaluate(argument: Any, examples: Examples) -> dict[str, float]:
-        total = zeros()
-        for batch in examples.batches(plan(np.arange(len(examples.ids)), batch_size, mesh)):
-            total = step(argument, total, batch)
-        return summarise(task, total)
+        total, collected = zeros(), []
+        for rows, batch in _batches(examples, np.arange(len(examples.ids)), batch_size, mesh):
+            total, arrays = step(argument, total, batch)
+            collected.append((arrays, len(rows)))
+        values = summarise(task, total)
+        if task.whole is None:
+            return values
+        valid = [
+            {name: array[:n] for name, array in arrays.items()}
+            for arrays, n in jax.device_get(collected)
+        ]
+        return values | task.whole.summary(_concatenated(valid))
 
     return evaluate
 
@@ -111,9 +119,9 @@ def keep_samples(
             if split == "val" and (chosen := np.flatnonzero(np.isin(rows, shown))).size:
                 some.append({k: _host(v)[chosen] for k, v in large.items()})
         samples[f"{split}/ids"], samples[f"{split}/labels"] = examples.ids, labels[split]
-        samples |= {f"{split}/{k}": np.concatenate([e[k] for e in every]) for k in every[0]}
+        samples |= {f"{split}/{name}": array for name, array in _concatenated(every).items()}
         if split == "val":
-            samples |= {k: np.concatenate([e[k] for e in some]) for k in some[0]}
+            samples |= _concatenated(some)
             samples["shown"] = shown
     return samples
 
@@ -121,6 +129,10 @@ def keep_samples(
 def _batches(examples: Examples, order: np.ndarray, batch_size: int, mesh: Mesh) -> Any:
     chunks = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     return zip(chunks, examples.batches(plan(order, batch_size, mesh)), strict=True)
+
+
+def _concatenated(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def _host(array: jax.Array | np.ndarray) -> np.ndarray:

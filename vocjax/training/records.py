@@ -60,7 +60,9 @@ class Records:
         if self._bar is not None:
             self._bar.update()
 
-    def begin(self, images: dict[str, int], parameters: int, resident: bool) -> None:
+    def begin(
+        self, images: dict[str, int], several: dict[str, int], parameters: int, resident: bool
+    ) -> None:
         """Say what the run works on."""
         if not self._writes:
             return
@@ -68,6 +70,16 @@ class Records:
         where = "on the device" if resident else "streamed"
         at = f"from step {self._first_step} of {self._steps}" if self._steps else "no step to train"
         self._say(f"{counts} images {where}, {parameters:,} parameters, {at}")
+
+        if any(several.values()):
+            shown = " and ".join(f"{n} {split}" for split, n in several.items())
+            self._say(f"{shown} images show several of the classes; data.several says what then")
+
+    def phase(self, first: int, end: int, trained: int, frozen: int) -> None:
+        """Say what learns in the epochs from `first`, counted from 0, to before `end`."""
+        if self._writes:
+            epochs = f"epochs {first + 1} to {end}"
+            self._say(f"{epochs}: {trained:,} parameters learn, {frozen:,} are frozen")
 
     def _say(self, line: str) -> None:
         tqdm.write(f"{self._name}: {line}", file=sys.stderr)

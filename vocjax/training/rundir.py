@@ -61,22 +61,23 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def read_config(workdir: Path) -> ConfigDict:
-    """Return the config of a run; `UserError` if the directory holds none."""
+    """Return the config of a run; `UserError` if the directory holds none that can be read.
+
+    Fields that a run of an older version lacks have `base_config`'s values.
+    """
     path = workdir / "config.json"
     if not path.is_file():
         raise UserError(
             f"{workdir} holds no run (no config.json); "
             f"`vocjax train --config FILE --workdir {workdir}` makes one."
         )
+    config = base_config().unlock()
     try:
-        config = from_json(path.read_text())
-        lacking = [line for line in differences(base_config(), config) if "-> 'absent'" in line]
+        config.update(from_json(path.read_text()))
     except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is damaged: {error}. Restore it, or train anew.") from error
-    if lacking:
-        field = lacking[0].split(":")[0]
-        raise UserError(f"{path} lacks the field {field}. Restore it, or train anew.")
-    return config
+        told = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged: {told}. Restore it, or train anew.") from error
+    return config.lock()
 
 
 def read_results(workdir: Path) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vocjax.data.pipeline import Examples, open_examples, plan
-from vocjax.data.splits import SPLITS, select
+from vocjax.data.splits import SPLITS, Selection, choose
 from vocjax.data.voc import Prepared
 from vocjax.devices import make_mesh, replicated
 from vocjax.errors import UserError
@@ -27,10 +27,14 @@ from vocjax.training.step import as_float, summarise
 
 
 class Data(NamedTuple):
-    """The splits of a config's task, and the labels [n, 20] of each."""
+    """The splits of a config's task, the labels [n, 20] of each, and how many images show several
+
+    of the chosen classes.
+    """
 
     splits: dict[str, Examples]
     labels: dict[str, np.ndarray]
+    several: dict[str, int]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -43,15 +47,14 @@ def open_data(
 ) -> Data:
     """Open splits of a prepared data set as `config.data` asks for them."""
     data = config.data
-    rows = {
-        s: select(prepared.index, data.image_set, s, data.classes, data.held_out) for s in splits
-    }
+    chosen = {split: choose(prepared.index, data, split) for split in splits}
 
-    def examples(rows: np.ndarray) -> Examples:
+    def examples(selection: Selection) -> Examples:
         return open_examples(
             prepared,
-            rows,
+            selection.rows,
             mesh,
+            labels=selection.labels,
             size=data.size,
             channels=data.channels,
             masks=data.image_set == "Segmentation",
@@ -59,8 +62,9 @@ def open_data(
         )
 
     return Data(
-        {split: examples(r) for split, r in rows.items()},
-        {split: prepared.index.labels[r] for split, r in rows.items()},
+        {split: examples(selection) for split, selection in chosen.items()},
+        {split: selection.labels for split, selection in chosen.items()},
+        {split: selection.several for split, selection in chosen.items()},
     )
 
 
@@ -79,6 +83,8 @@ def check_config(config: ConfigDict) -> None:
             f"data.augment.crop_padding is {padding}; it must be at least 0 (off) and less than "
             f"data.size, {config.data.size}."
         )
+    if not 0 <= (decay := config.optimizer.average_decay) < 1:
+        raise UserError(f"optimizer.average_decay is {decay}; it must be in [0, 1), 0 for off.")
     for name in ("zoom", "colour"):
         if not 0 <= (value := config.data.augment[name]) < 1:
             raise UserError(f"data.augment.{name} is {value}; it must be in [0, 1), 0 for off.")
@@ -135,7 +141,7 @@ def load_run(workdir: Path, mesh: Mesh, checkpoint: str = "last") -> Trained:
     config = rundir.read_config(workdir)
     task = make_task(config)
     shapes = jax.eval_shape(task.init, jax.random.key(0))
-    step, variables = restore_variables(workdir, config.best, shapes, mesh, checkpoint)
+    step, variables = restore_variables(workdir, config, shapes, mesh, checkpoint)
     return Trained(config, task, variables, step)
 
 

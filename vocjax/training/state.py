@@ -19,26 +19,30 @@ def draw_key(key: jax.Array, purpose: int, index: jax.Array | int) -> jax.Array:
 class TrainState(NamedTuple):
     """An explicit pytree.
 
+    A model is measured, and loaded, with the moving average of its parameters where one is kept.
     `sums` are the training metrics summed since the epoch began: with them in the checkpoint, an
     epoch that was interrupted reports what the uninterrupted one reports.
     """
 
     params: Any
     batch_stats: Any
-    opt_state: Any
+    opt_state: Any  # of the parameters that the phase trains
+    average: Any  # of the parameters over the steps, {} where none is kept
     step: jax.Array
     key: jax.Array
     sums: Any
 
 
 def create(
-    variables: Variables, optimizer: optax.GradientTransformation, key: jax.Array, sums: Any
+    variables: Variables, opt_state: optax.OptState, key: jax.Array, sums: Any, *, averages: bool
 ) -> TrainState:
     """Return the state before the first step; `sums` gives the shapes of the metrics' sums."""
     return TrainState(
         params=variables["params"],
         batch_stats=variables["batch_stats"],
-        opt_state=optimizer.init(variables["params"]),
+        opt_state=opt_state,
+        # A copy: a buffer can be donated only once.
+        average=jax.tree.map(jnp.copy, variables["params"]) if averages else {},
         step=jnp.zeros((), jnp.int32),
         key=key,
         sums=zeros_like(sums),
@@ -46,8 +50,18 @@ def create(
 
 
 def variables_of(state: TrainState) -> Variables:
-    """Return what a model's `apply` takes."""
-    return {"params": state.params, "batch_stats": state.batch_stats}
+    """Return what a model's `apply` takes in evaluation."""
+    return {"params": state.average or state.params, "batch_stats": state.batch_stats}
+
+
+def moved_average(average: Any, params: Any, decay: float, step: jax.Array) -> Any:
+    """Return the exponential moving average after a step, counted from 0.
+
+    The decay rises with the steps, (1 + step) / (10 + step), until it is `decay`: the draw that a
+    run begins with is forgotten at once.
+    """
+    keep = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda a, p: keep * a + (1 - keep) * p, average, params)
 
 
 def zeros_like(tree: Any) -> Any:

@@ -13,7 +13,11 @@ from vocjax import metrics
 from vocjax.data.augment import augment
 from vocjax.devices import replicated
 from vocjax.tasks.task import Batch, Outputs, Task, Variables
-from vocjax.training.state import AUGMENT, DROPOUT, TrainState, draw_key
+from vocjax.training.phases import Phase, frozen_modules, in_evaluation_mode
+from vocjax.training.phases import merge as merge_params
+from vocjax.training.state import AUGMENT, DROPOUT, TrainState, draw_key, moved_average
+
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
 
 
 def as_float(batch: Batch) -> Batch:
@@ -38,20 +42,28 @@ def summarise(task: Task, sums: dict[str, Any]) -> dict[str, float]:
     return {"loss": metrics.value(sums["loss"]), **task.summary(sums["task"])}
 
 
+def augments(augmentation: ConfigDict) -> bool:
+    """Tell whether a config's `data.augment` changes images at all."""
+    return any(augmentation[name] for name in ("flip", "crop_padding", "zoom", "colour"))
+
+
 def make_train_step(
-    task: Task, optimizer: optax.GradientTransformation, augmentation: ConfigDict, mesh: Mesh
-) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
-    """Return `step(state, batch) -> (state, loss)`; the state given is donated.
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    phase: Phase,
+    config: ConfigDict,
+    mesh: Mesh,
+) -> TrainStep:
+    """Return a phase's `step(state, batch) -> (state, loss)`; the state given is donated.
 
     Every draw folds the step into the state's key, so a step depends on nothing but its arguments.
     Data parallelism comes from the batch's sharding.
     """
-    augments = augmentation.flip or augmentation.crop_padding or augmentation.zoom
-    augments = augments or augmentation.colour
+    augmentation, decay = config.data.augment, config.optimizer.average_decay
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
         batch = as_float(batch)
-        if augments:
+        if augments(augmentation):
             image, mask = augment(
                 draw_key(state.key, AUGMENT, state.step),
                 batch["image"],
@@ -63,36 +75,46 @@ def make_train_step(
             )
             batch = batch | {"image": image} | ({"mask": mask} if "mask" in batch else {})
 
-        def objective(params: Any) -> tuple[jax.Array, tuple[Outputs, Any]]:
+        trained, frozen = phase.split(state.params)
+
+        def objective(trained: Any) -> tuple[jax.Array, tuple[Outputs, Any]]:
+            params = merge_params(trained, frozen)
             variables = {"params": params, "batch_stats": state.batch_stats}
             dropout_key = draw_key(state.key, DROPOUT, state.step)
-            outputs, batch_stats = task.apply(variables, batch, True, dropout_key)
+            with in_evaluation_mode(frozen_modules(phase, params)):
+                outputs, batch_stats = task.apply(variables, batch, True, dropout_key)
             loss = mean_of_valid(task.loss(outputs, batch), batch["valid"])
             return loss, (outputs, batch_stats)
 
         (loss, (outputs, batch_stats)), gradients = jax.value_and_grad(objective, has_aux=True)(
-            state.params
+            trained
         )
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, trained)
         sums = metrics.merge(state.sums, all_sums(task, outputs, batch))
-        params = optax.apply_updates(state.params, updates)
-        return TrainState(params, batch_stats, opt_state, state.step + 1, state.key, sums), loss
+        params = merge_params(optax.apply_updates(trained, updates), frozen)
+        average = moved_average(state.average, params, decay, state.step) if decay else {}
+        after = TrainState(params, batch_stats, opt_state, average, state.step + 1, state.key, sums)
+        return after, loss
 
     return jax.jit(step, donate_argnums=0, out_shardings=replicated(mesh))
 
 
 def make_eval_step(
     outputs_of: Callable[[Any, Batch], Outputs], task: Task, mesh: Mesh
-) -> Callable[[Any, Any, Batch], Any]:
-    """Return `step(argument, sums, batch) -> sums`, with sums merged over batches.
+) -> Callable[[Any, Any, Batch], tuple[Any, Outputs]]:
+    """Return `step(argument, sums, batch) -> (sums, collected)`, with sums merged over batches.
+
+    What is collected are the batch's arrays for the metrics of the whole split, {} without such.
 
     `outputs_of(argument, batch)` gives the outputs: a model's of its variables, or a baseline's of
     its statistic.
     """
 
-    def step(argument: Any, sums: Any, batch: Batch) -> Any:
+    def step(argument: Any, sums: Any, batch: Batch) -> tuple[Any, Outputs]:
         batch = as_float(batch)
-        return metrics.merge(sums, all_sums(task, outputs_of(argument, batch), batch))
+        outputs = outputs_of(argument, batch)
+        collected = task.whole.collect(outputs, batch) if task.whole else {}
+        return metrics.merge(sums, all_sums(task, outputs, batch)), collected
 
     return jax.jit(step, donate_argnums=1, out_shardings=replicated(mesh))
 

@@ -1,0 +1,17 @@
+"""Task 2: one network that reconstructs and classifies, both losses added up.
+
+vocjax train --config configs/classifier_joint.py --workdir runs/classifier_joint
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.tasks.classification import study_classifier
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = study_classifier()
+    config.name = "Classifier 256, joint"
+    config.model.decoder = (32, 64, 128, 256)
+    config.loss.reconstruction = 10.0  # the squared error is a tenth of the log-loss, and less
+    return config

@@ -1,0 +1,18 @@
+"""Task 2, the lecture's classifier: encoder, two fully connected layers and a softmax.
+
+vocjax train --config configs/classifier_lecture.py --workdir runs/classifier_lecture \
+    --config.init_from=runs/autoencoder_256
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.tasks.classification import study_classifier
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = study_classifier()
+    config.name = "Classifier 256, FC, FC, softmax"
+    config.model.hidden = (128,)
+    config.loss.name = "softmax_cross_entropy"
+    return config

@@ -1,0 +1,35 @@
+"""Task 2, ours: a small residual network from scratch, for the 428 dogs and aeroplanes.
+
+vocjax train --config configs/classifier_residual.py --workdir runs/classifier_residual
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.tasks.classification import study_classifier
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = study_classifier()
+    config.name = "Residual network"
+    config.epochs = 150
+    config.evaluate_every_epochs = 10
+    config.data.augment.flip = True
+    config.data.augment.zoom = 0.4
+    config.data.augment.colour = 0.3
+    config.model.encoder = (32, 64, 96, 128)
+    config.model.residual = 1
+    config.model.norm = "batch"
+    config.model.kernel_init = "he_normal"
+    config.model.pooling = "mean"
+    config.model.head_dropout = 0.3
+    config.loss.name = "softmax_cross_entropy"
+    config.loss.label_smoothing = 0.1
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warmup_steps = 50
+    config.optimizer.weight_decay = 0.05
+    config.optimizer.clip_norm = 1.0
+    config.optimizer.average_decay = 0.99
+    return config

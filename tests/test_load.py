@@ -1,0 +1,169 @@
+"""A trained run taken elsewhere and used from Python."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import vocjax
+from vocjax import cli
+from vocjax.errors import UserError
+from vocjax.training.loop import train_and_evaluate
+from vocjax.training.rundir import read_config
+
+STUDY = ["autoencoder_256", "classifier_256", "segmentation_dice"]
+
+IN_PYTHON = """
+import json, sys
+import vocjax
+assert "jax" not in sys.modules
+model = vocjax.load("moved")
+print(json.dumps(model.predict(sys.argv[1:])))
+import jax
+assert jax.device_count() == 8
+"""
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    """Ten photos of odd sizes, more than a batch."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (20 + i, 41 - i, 3), np.uint8) for i in range(10)]
+
+
+@pytest.fixture(scope="module")
+def files(arrays, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    paths = [folder / f"{i}.png" for i in range(len(arrays))]
+    for path, array in zip(paths, arrays, strict=True):
+        Image.fromarray(array).save(path)
+    return paths
+
+
+def predict_in_a_shell(run, files, output):
+    assert cli.main(["predict", "--workdir", str(run), *map(str, files), "--output", output]) == 0
+    return list(json.loads((Path(output) / "predictions.json").read_text()).values())
+
+
+def test_a_run_taken_to_another_machine_gives_what_predict_printed(
+    finished_run, tiny_config, toy_dir, files, tmp_path, capsys
+):
+    home, away = tmp_path / "home", tmp_path / "away"
+    shutil.copytree(toy_dir, home / "data")
+    shutil.copytree(finished_run("autoencoder_256"), home / "ae")
+    there = {"data.data_dir": str(home / "data"), "init_from": str(home / "ae")}
+    train_and_evaluate(tiny_config("classifier_256", **there), home / "run")
+    capsys.readouterr()
+    kept = predict_in_a_shell(home / "run", files, str(tmp_path / "said"))
+    printed = capsys.readouterr().out.splitlines()[: len(files)]
+    away.mkdir()
+    shutil.move(home / "run", away / "moved")
+    shutil.rmtree(home)
+    flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"
+    done = subprocess.run(
+        [sys.executable, "-c", IN_PYTHON, *map(str, files)],
+        cwd=away,
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert len({of["dog"] for of in told}) == len(files)
+    for file, line, ours, theirs in zip(files, printed, told, kept, strict=True):
+        assert line == f"{file} aeroplane {ours['aeroplane']:.4f} dog {ours['dog']:.4f}"
+        assert ours == pytest.approx(theirs, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", STUDY)
+def test_files_paths_and_arrays_give_the_numbers_of_the_command_line(
+    finished_run, arrays, files, tmp_path, name
+):
+    run = finished_run(name)
+    kept = predict_in_a_shell(run, files, str(tmp_path / "said"))
+    model = vocjax.load(str(run))
+    assert model.predict(map(str, files)) == kept
+    assert model.predict([files[0], *arrays[1:]]) == kept
+    assert model.predict([]) == []
+
+
+def test_outputs_are_those_of_the_task_for_any_number_of_images(finished_run):
+    model = vocjax.load(finished_run("segmentation_dice"))
+    images = np.random.default_rng(0).random((19, 16, 16, 1), np.float32)
+    batch = {"image": jnp.asarray(images), "valid": jnp.ones(19)}
+    apply = jax.jit(
+        lambda batch: model.task.apply(model.variables, batch, False, jax.random.key(1))
+    )
+    expected, _ = apply(batch)
+    outputs = model.outputs(images)
+    assert outputs.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(outputs[name], value, rtol=1e-5, atol=1e-6)
+    for n in (0, 1, 8, 9):
+        some = model.outputs(images[:n])["logits"]
+        assert some.shape == (n, *outputs["logits"].shape[1:])
+        np.testing.assert_allclose(some, outputs["logits"][:n], rtol=1e-5, atol=1e-6)
+
+
+def test_last_and_best_checkpoint(tiny_config, tmp_path):
+    run = tmp_path / "run"
+    # The first of two epochs has the larger loss.
+    worst = {"best.mode": "max", "evaluate_every_epochs": 1}
+    results = train_and_evaluate(tiny_config("linear_autoencoder", **worst), run)
+    assert (results["best"]["epoch"], results["step"]) == (1, 4)
+    assert vocjax.load(run).step == vocjax.load(str(run), "last").step == 4
+    assert vocjax.load(run, checkpoint="best").step == 2
+    with pytest.raises(UserError, match=r"no checkpoint 'frist'; it is one of last, best"):
+        vocjax.load(run, "frist")
+    with pytest.raises(UserError, match=r"holds no run \(no config.json\)"):
+        vocjax.load(str(tmp_path))
+
+
+def test_an_image_that_is_none_is_refused(finished_run, files, tmp_path):
+    model = vocjax.load(finished_run("linear_autoencoder"))
+    text, missing = tmp_path / "text.png", tmp_path / "missing.jpg"
+    text.write_text("no image")
+    for path, told in ((text, "can't be read as an image"), (missing, "can't be opened")):
+        with pytest.raises(UserError, match=f"{path}: the file {told}"):
+            model.predict([files[0], str(path)])
+    grey, floats = np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32)
+    for array in (grey, floats, grey[..., None], np.zeros((0, 9, 3), np.uint8)):
+        with pytest.raises(UserError, match=r"an image is .*must be a file's path or an array uin"):
+            model.predict([array])
+    for path in (files[0], str(files[0])):
+        with pytest.raises(UserError, match=r"takes a list of images; for one, give \['.*png'\]"):
+            model.predict(path)
+    for images in (np.zeros((2, 16, 16, 3), np.uint8), np.zeros((2, 9, 16, 3), np.float32)):
+        with pytest.raises(UserError, match=r"this model takes float32 \(n, 16, 16, 3\) in \[0, 1"):
+            model.outputs(images)
+
+
+def test_what_an_older_run_lacks_has_the_old_value(finished_run, arrays, tmp_path):
+    run, older = finished_run("linear_autoencoder"), tmp_path / "older"
+    shutil.copytree(run, older)
+    config = json.loads((run / "config.json").read_text())
+    del config["init_from"], config["best"], config["data"]["augment"]["zoom"]
+    del config["optimizer"]["weight_decay"]
+    (older / "config.json").write_text(json.dumps(config))
+    assert read_config(older) == read_config(run)
+    with pytest.raises(AttributeError):
+        read_config(older).data.augment.zooom = 1.0
+    assert vocjax.load(older).predict(arrays) == vocjax.load(run).predict(arrays)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", '{"seed": ', "[1, 2]", "3", '{"epochs": "ten"}', '{"data": 3}', '{"name": {"a": 1}}'],
+)
+def test_a_config_that_is_damaged_is_named(text, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"config.json is damaged: .*Restore it, or train anew"):
+        read_config(tmp_path)

@@ -1,0 +1,214 @@
+"""Classifiers without gradient steps through a network: the baselines of task 2."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vocjax.models import pca
+from vocjax.tasks.linear_codes import fit_pca
+from vocjax.tasks.task import Baseline, Batch, Outputs, summed
+
+Target = Callable[[Batch], tuple[jax.Array, jax.Array]]  # (truth, weight), [batch, classes] each
+COMPONENTS = 16
+STRENGTHS = 10.0 ** np.arange(-3, 4)  # of the ridge, in units of the codes' mean squared norm
+
+
+class Linear(NamedTuple):
+    """Logits `features @ kernel + bias`: kernel [numbers, classes], bias [classes], float32."""
+
+    kernel: jax.Array
+    bias: jax.Array
+
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """[batch, numbers] to logits [batch, classes]."""
+        return jnp.matmul(features, self.kernel, precision="highest") + self.bias
+
+
+def baselines(target: Target, exclusive: bool, *, joint: bool) -> Mapping[str, Baseline]:
+    """Return the baselines of a classification by name.
+
+    Args:
+      target: what gives truth (0 or 1) and weight (0 where difficult) of a batch.
+      exclusive: whether logits are of a softmax over the classes, or of a sigmoid each.
+      joint: whether outputs need a reconstruction; the image's own mean colour stands in.
+    """
+
+    def outputs(logits: jax.Array, batch: Batch) -> Outputs:
+        mean = jnp.broadcast_to(batch["image"].mean((1, 2), keepdims=True), batch["image"].shape)
+        return {"logits": logits} | ({"reconstruction": mean} if joint else {})
+
+    def class_sums(batch: Batch) -> tuple[jax.Array, jax.Array]:
+        truth, weight = target(batch)
+        weight = weight * batch["valid"][:, None]
+        return (truth * weight).sum(axis=0), weight.sum(axis=0)
+
+    def frequency(statistic: Any, batch: Batch) -> Outputs:
+        present, counted = statistic
+        # Half an image keeps the logit finite for a class that is always or never there.
+        others = 0.0 if exclusive else jnp.log(counted - present + 0.5)
+        logits = jnp.log(present + 0.5) - others
+        return outputs(jnp.broadcast_to(logits, (len(batch["image"]), logits.size)), batch)
+
+    def gather(
+        batches: Iterator[Batch], features: Callable[[Batch], jax.Array]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rows = [(features(batch), *target(batch)) for batch in batches]
+        x, truth, weight = (
+            np.concatenate(arrays).astype(np.float64) for arrays in zip(*rows, strict=True)
+        )
+        return x, truth, weight
+
+    def fit_colour(batches: Iterator[Batch]) -> Linear:
+        return logistic_regression(*gather(batches, mean_colour), exclusive)
+
+    def fit_codes(batches: Iterator[Batch]) -> tuple[pca.PCAState, Linear]:
+        held = list(batches)
+        state = fit_pca(COMPONENTS, iter(held))
+        return state, logistic_regression(
+            *gather(iter(held), lambda batch: pca.encode(state, flat(batch["image"]))), exclusive
+        )
+
+    def fit_ridge(batches: Iterator[Batch]) -> Linear:
+        return ridge_probe(*gather(batches, lambda batch: flat(batch["code"])), exclusive)
+
+    return {
+        "majority class (frequency)": Baseline(summed(class_sums), frequency),
+        "logistic regression on mean colour": Baseline(
+            fit_colour, lambda fitted, batch: outputs(fitted(mean_colour(batch)), batch)
+        ),
+        f"logistic regression on {COMPONENTS} PCA codes": Baseline(
+            fit_codes,
+            lambda fitted, batch: outputs(
+                fitted[1](pca.encode(fitted[0], flat(batch["image"]))), batch
+            ),
+        ),
+        "ridge probe on the codes before training": Baseline(
+            fit_ridge, lambda fitted, batch: outputs(fitted(flat(batch["code"])), batch)
+        ),
+    }
+
+
+def mean_colour(batch: Batch) -> jax.Array:
+    """Return the mean of each channel, [batch, channels]."""
+    return batch["image"].mean(axis=(1, 2))
+
+
+def flat(arrays: jax.Array) -> jax.Array:
+    """[batch, ...] to [batch, numbers] float32."""
+    return arrays.reshape(arrays.shape[0], -1).astype(jnp.float32)
+
+
+def logistic_regression(
+    features: np.ndarray, truth: np.ndarray, weight: np.ndarray, exclusive: bool
+) -> Linear:
+    """Fit scikit-learn's logistic regression (L2 strength 1) to standardised features.
+
+    Args:
+      features: [n, numbers].
+      truth: [n, classes], 0 or 1.
+      weight: [n, classes]; 0 leaves an element out.
+      exclusive: one softmax over the classes, to the first class present; else one sigmoid each.
+    """
+    from sklearn.linear_model import LogisticRegression  # here, as importing it takes a second
+
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    scaled = (features - mean) / np.where(scale > 0, scale, 1)
+
+    def solve(rows: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        model = LogisticRegression(max_iter=1000).fit(scaled[rows], labels[rows])
+        return model.coef_, model.intercept_, model.classes_
+
+    classes = truth.shape[1]
+    kernel, bias = np.zeros((features.shape[1], classes)), _log_odds(truth, weight, exclusive)
+    present = truth * (weight > 0)
+    if exclusive:
+        rows, labels = np.any(present, axis=1), np.argmax(present, axis=1)
+        if len(np.unique(labels[rows])) > 1:
+            coefficients, intercepts, found = solve(rows, labels)
+            if len(found) == 2:  # scikit-learn then has the second's logit alone
+                coefficients = np.concatenate([0 * coefficients, coefficients])
+                intercepts = np.concatenate([0 * intercepts, intercepts])
+            kernel[:, found], bias[found] = coefficients.T, intercepts
+            bias[np.setdiff1d(np.arange(classes), found)] = intercepts.min() - np.log(rows.sum())
+    else:
+        for column in range(classes):
+            rows = weight[:, column] > 0
+            if len(np.unique(truth[rows, column])) > 1:
+                coefficients, intercepts, _ = solve(rows, truth[:, column])
+                kernel[:, column], bias[column] = coefficients[0], intercepts[0]
+    return _unscaled(kernel, bias, mean, scale)
+
+
+def _unscaled(kernel: np.ndarray, bias: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> Linear:
+    kernel = kernel / np.where(scale > 0, scale, 1)[:, None]
+    bias = bias - mean @ kernel
+    return Linear(jnp.asarray(kernel, jnp.float32), jnp.asarray(bias, jnp.float32))
+
+
+def _log_odds(truth: np.ndarray, weight: np.ndarray, exclusive: bool) -> np.ndarray:
+    counted = weight > 0
+    present, total = (truth * counted).sum(axis=0), counted.sum(axis=0)
+    return np.log(present + 0.5) - (0 if exclusive else np.log(total - present + 0.5))
+
+
+def ridge_probe(
+    features: np.ndarray, truth: np.ndarray, weight: np.ndarray, exclusive: bool
+) -> Linear:
+    """Fit a ridge regression of the labels in closed form, and turn its scores into logits.
+
+    The strength, one for all classes, has the smallest leave-one-out error, which is closed, too
+    (Hastie et al. 2009, "The elements of statistical learning", 7.52). A logistic regression on the
+    leave-one-out scores gives logits. Excluded labels count as their class's mean.
+
+    Shapes as in `logistic_regression`.
+    """
+    n = len(features)
+    mean = features.mean(axis=0)
+    centred = features - mean
+    counted = weight > 0
+    level = (truth * counted).sum(axis=0) / np.maximum(counted.sum(axis=0), 1)
+    labels = np.where(counted, truth - level, 0.0)
+    # Of the Gram matrix, as there are fewer images than numbers in most codes.
+    values, vectors = np.linalg.eigh(centred @ centred.T)
+    values = values.clip(0)
+    projected = vectors.T @ labels
+    best = None
+    for strength in STRENGTHS * max(values.sum() / n, 1e-12):
+        shrink = values / (values + strength)
+        fitted = vectors @ (shrink[:, None] * projected)
+        leverage = np.einsum("ik,k->i", vectors**2, shrink)[:, None] + 1 / n
+        left_out = labels - (labels - fitted) / np.maximum(1 - leverage, 1e-6)
+        error = ((labels - left_out) ** 2 * counted).sum()
+        if best is None or error < best[0]:
+            best = error, strength, left_out
+    assert best is not None
+    _, strength, left_out = best
+    dual = vectors @ (projected / (values + strength)[:, None])
+    kernel, offset = centred.T @ dual, level - mean @ (centred.T @ dual)
+    return _as_logits(kernel, offset, left_out + level, truth, weight, exclusive)
+
+
+def _as_logits(
+    kernel: np.ndarray,
+    offset: np.ndarray,
+    scores: np.ndarray,
+    truth: np.ndarray,
+    weight: np.ndarray,
+    exclusive: bool,
+) -> Linear:
+    """Scale each class's score to a logit by logistic regression on the scores given."""
+    columns = [
+        logistic_regression(scores[:, [k]], truth[:, [k]], weight[:, [k]], exclusive=False)
+        for k in range(truth.shape[1])
+    ]
+    slope = np.array([float(c.kernel[0, 0]) for c in columns])
+    shift = np.array([float(c.bias[0]) for c in columns])
+    # A softmax of one sigmoid's logits each: for two classes twice as steep as either.
+    factor = 1 / 2 if exclusive and len(columns) == 2 else 1.0
+    return Linear(
+        jnp.asarray(factor * kernel * slope, jnp.float32),
+        jnp.asarray(factor * (offset * slope + shift), jnp.float32),
+    )

@@ -1,0 +1,153 @@
+"""The phases of a run: which parameters each of them trains, and how fast.
+
+`config.optimizer.phases` is a tuple of `(first epoch, ((regex, factor), ...))`, the first epoch
+counted from 0. A parameter's path, "encoder/ConvBlock_0/Conv_0/kernel", takes the first regex that
+matches it whole; its learning rate is the factor times the run's, and factor 0 freezes it:
+
+    (0, (("head/.*", 1.0), (".*", 0.0))),      # the head first,
+    (10, (("head/.*", 0.1), (".*", 0.02))),    # then everything, more slowly
+
+Every phase begins with a fresh optimizer, and has warm-up and schedule for itself. What is frozen
+has no gradient and no optimizer state, and a module of which everything is frozen runs in
+evaluation mode: its statistics stand still, and it drops nothing.
+"""
+
+import re
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import jax
+import optax
+from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
+from ml_collections import ConfigDict
+
+from vocjax.errors import UserError
+from vocjax.training.optimizers import make_optimizer
+
+Params = dict[str, Any]
+
+
+class Phase(NamedTuple):
+    """Epochs from `first` to before `end`; `factors` are those of the parameters that it trains."""
+
+    first: int
+    end: int
+    factors: dict[str, float]  # by path
+
+    def split(self, params: Params) -> tuple[Params, Params]:
+        """Divide parameters into those that are trained and those that are frozen."""
+        flat = flatten_dict(params, sep="/")
+        trained = {path: x for path, x in flat.items() if path in self.factors}
+        frozen = {path: x for path, x in flat.items() if path not in self.factors}
+        return unflatten_dict(trained, sep="/"), unflatten_dict(frozen, sep="/")
+
+
+def merge(trained: Params, frozen: Params) -> Params:
+    """Put together what `Phase.split` divided."""
+    return unflatten_dict(flatten_dict(trained) | flatten_dict(frozen))
+
+
+def make_phases(config: ConfigDict, params: Params) -> tuple[Phase, ...]:
+    """Return a config's phases for parameters, or their shapes.
+
+    Raises:
+      UserError: the phases don't follow each other from epoch 0, a regex is none or matches
+        nothing, a factor is negative, or a parameter is covered by no regex.
+    """
+    paths = list(flatten_dict(params, sep="/"))
+    phases = config.optimizer.phases or ((0, ((".*", 1.0),)),)
+    try:
+        firsts = [first for first, groups in phases]
+        factors = [{str(regex): float(factor) for regex, factor in groups} for _, groups in phases]
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"optimizer.phases is {phases!r}; it is a tuple of (first epoch, ((regex, factor), "
+            "...)), for instance ((0, (('head/.*', 1.0), ('.*', 0.0))),)."
+        ) from error
+    if firsts[0] != 0 or firsts != sorted(set(firsts)) or firsts[-1] >= max(config.epochs, 1):
+        raise UserError(
+            f"optimizer.phases begin at the epochs {', '.join(map(str, firsts))}; the first begins "
+            f"at 0, each later than the one before it, and all before epochs={config.epochs}."
+        )
+    ends = [*firsts[1:], config.epochs]
+    return tuple(
+        Phase(first, end, _factors(groups, paths))
+        for first, end, groups in zip(firsts, ends, factors, strict=True)
+    )
+
+
+def _factors(groups: dict[str, float], paths: list[str]) -> dict[str, float]:
+    chosen: dict[str, float] = {}
+    matched = set()
+    for regex, factor in groups.items():
+        if not factor >= 0:
+            raise UserError(f"optimizer.phases has the factor {factor}; it must be at least 0.")
+        try:
+            found = [path for path in paths if re.fullmatch(regex, path)]
+        except re.error as error:
+            raise UserError(f"optimizer.phases: {regex!r} is no regex: {error}.") from error
+        if not found:
+            raise UserError(
+                f"optimizer.phases: {regex!r} matches no parameter; they are "
+                f"{', '.join(paths[:20])}{', ...' if len(paths) > 20 else ''}."
+            )
+        matched.update(found)
+        for path in found:
+            chosen.setdefault(path, factor)
+    if uncovered := [path for path in paths if path not in matched]:
+        raise UserError(
+            f"optimizer.phases covers neither {' nor '.join(uncovered[:10])}; every parameter "
+            "needs a regex that matches it, '.*' at the end for the others."
+        )
+    if not any(chosen.values()):
+        raise UserError("optimizer.phases freezes every parameter; at least one must learn.")
+    return {path: factor for path, factor in chosen.items() if factor}
+
+
+def phase_of_step(phases: tuple[Phase, ...], step: int, batches: int) -> int:
+    """Return the number of the phase that made step `step`, of `batches` an epoch; 0 for step 0."""
+    epoch = max(step - 1, 0) // max(batches, 1)
+    return max(i for i, phase in enumerate(phases) if phase.first <= epoch or i == 0)
+
+
+def phase_optimizer(config: ConfigDict, phase: Phase, batches: int) -> optax.GradientTransformation:
+    """Return the optimizer of the parameters that a phase trains."""
+    optimizer = make_optimizer(config.optimizer, max((phase.end - phase.first) * batches, 1))
+    if set(phase.factors.values()) == {1.0}:
+        return optimizer
+
+    def scale(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
+        del params
+        flat = flatten_dict(updates, sep="/")
+        return unflatten_dict({path: phase.factors[path] * u for path, u in flat.items()}, sep="/")
+
+    return optax.chain(optimizer, optax.stateless(scale))
+
+
+def frozen_modules(phase: Phase, params: Params) -> frozenset[str]:
+    """Return the paths of the modules in which every parameter is frozen."""
+    every = {module for path in flatten_dict(params, sep="/") for module in _modules(path)}
+    return frozenset(every - {module for path in phase.factors for module in _modules(path)})
+
+
+def _modules(path: str) -> list[str]:
+    """Return the modules that a parameter lies in: "a/b/kernel" in "a" and "a/b"."""
+    names = path.split("/")[:-1]
+    return ["/".join(names[: i + 1]) for i in range(len(names))]
+
+
+def in_evaluation_mode(modules: frozenset[str]) -> AbstractContextManager[None]:
+    """Have Flax call these modules, by path, with `train=False` whatever the model asks for."""
+
+    def intercept(call: Any, args: Any, kwargs: dict[str, Any], context: Any) -> Any:
+        if kwargs.get("train") and "/".join(context.module.path) in modules:
+            kwargs = kwargs | {"train": False}
+        return call(*args, **kwargs)
+
+    return nn.intercept_methods(intercept)
+
+
+def count(params: Params) -> int:
+    """Return how many numbers a pytree of arrays or shapes has."""
+    return sum(x.size for x in jax.tree.leaves(params))
