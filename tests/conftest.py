@@ -10,7 +10,7 @@ import functools
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import pytest
@@ -18,7 +18,16 @@ from ml_collections import ConfigDict
 
 from vocjax.configuration import load_config
 from vocjax.data import toy, voc
+from vocjax.data.pipeline import Batch, Examples
+from vocjax.devices import make_mesh
+from vocjax.tasks import make_task
+from vocjax.tasks.task import Task
+from vocjax.training.evaluation import first_batch, sums_shape
 from vocjax.training.loop import train_and_evaluate
+from vocjax.training.phases import Phase, make_phases, phase_optimizer
+from vocjax.training.setup import initial_variables, open_data
+from vocjax.training.state import TrainState, create
+from vocjax.training.step import TrainStep, make_train_step
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SHRUNK_MODELS: dict[str, dict[str, Any]] = {
@@ -105,3 +114,65 @@ def finished_run(
         return workdir
 
     return run
+
+
+# Both would change a frozen encoder that trained: one its statistics, the other its codes.
+RESTLESS = {"model.norm": "batch", "model.dropout": 0.2}
+
+
+@pytest.fixture(scope="session")
+def pretrained(
+    tiny_config: Callable[..., ConfigDict], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The run of an autoencoder with batch norm and dropout; to be read, not written."""
+    config = tiny_config("autoencoder_256", **RESTLESS)
+    workdir = tmp_path_factory.mktemp("pretrained") / "run"
+    train_and_evaluate(config, workdir, make_task(config)._replace(baselines={}, codec=None))
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def restless_config(
+    tiny_config: Callable[..., ConfigDict], pretrained: Path
+) -> Callable[..., ConfigDict]:
+    """`restless_config(name, **overrides)`: a classifier begun with `pretrained`'s encoder."""
+
+    def load(name: str, **overrides: Any) -> ConfigDict:
+        return tiny_config(name, **(RESTLESS | {"init_from": str(pretrained)} | overrides))
+
+    return load
+
+
+class Begun(NamedTuple):
+    """A run before its first step."""
+
+    task: Task
+    phase: Phase
+    step: TrainStep
+    state: TrainState
+    train: Examples
+    batch: Batch  # of the first examples
+
+
+@pytest.fixture(scope="session")
+def begun() -> Callable[[ConfigDict], Begun]:
+    """`begun(config)` is what the loop has before the first step of a config's first phase."""
+
+    def begin(config: ConfigDict) -> Begun:
+        mesh, task = make_mesh(), make_task(config)
+        train = open_data(config, voc.load("toy", Path(config.data.data_dir)), mesh).splits["train"]
+        batch = first_batch(train, config.batch_size, mesh)
+        variables = initial_variables(config, task, train, mesh)
+        phase = make_phases(config, variables["params"])[0]
+        optimizer = phase_optimizer(config, phase, -(-len(train.ids) // config.batch_size))
+        state = create(
+            variables,
+            optimizer.init(phase.split(variables["params"])[0]),
+            jax.random.key(1),
+            sums_shape(task, variables, batch),
+            averages=config.optimizer.average_decay > 0,
+        )
+        step = make_train_step(task, optimizer, phase, config, mesh)
+        return Begun(task, phase, step, state, train, batch)
+
+    return begin

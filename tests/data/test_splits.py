@@ -1,12 +1,18 @@
 """Which rows a task gets, on an index written by hand."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from vocjax.configuration import base_config
+from vocjax.data import voc
 from vocjax.data.devkit import CLASSES
 from vocjax.data.index import Index
-from vocjax.data.splits import class_columns, is_held_out, select
+from vocjax.data.splits import LEGACY, choose, class_columns, is_held_out, select
 from vocjax.errors import UserError
+from vocjax.training.loop import train_and_evaluate
 
 PRESENT, DIFFICULT = 1, 0
 IMAGES = [  # main, segmentation, states; classes left out are absent
@@ -139,3 +145,212 @@ def test_an_empty_split_is_named(index):
 def test_columns_are_vocs():
     assert class_columns(("aeroplane", "tvmonitor", "dog")) == (0, 19, 11)
     assert class_columns(()) == ()
+
+
+# choose -------------------------------------------------------------------------------------------
+
+STUDY = ("aeroplane", "dog")
+AEROPLANE, DOG = class_columns(STUDY)
+CAT, PERSON = class_columns(("cat", "person"))
+OF_THE_STUDY = (517, 539)
+
+
+def data_of(**fields):
+    data = base_config().data
+    data.update({"classes": STUDY} | fields)
+    return data
+
+
+def study_index(train, val, both=0):
+    """Images of an aeroplane or a dog in turn, the first `both` of each split with the two of them.
+
+    Another image of each split shows a cat; a person is difficult everywhere.
+    """
+    main = np.array(["train"] * (train + 1) + ["val"] * (val + 1))
+    labels = np.full((len(main), 20), -1, np.int8)
+    labels[0::2, AEROPLANE] = labels[1::2, DOG] = PRESENT
+    labels[:, PERSON] = DIFFICULT
+    for first, n in ((0, train), (train + 1, val)):
+        labels[first : first + both, [AEROPLANE, DOG]] = PRESENT
+        labels[first + n] = -1
+        labels[first + n, CAT] = PRESENT
+    ids = np.array([f"2008_{row:06d}" for row in range(len(main))])
+    none = np.full(len(main), "none")
+    return Index(ids, np.full((len(main), 2), 100, np.int32), labels, main, none)
+
+
+def chosen(index, **fields):
+    return tuple(choose(index, data_of(**fields), split) for split in ("train", "val"))
+
+
+def shows_both(index):
+    return (index.labels[:, [AEROPLANE, DOG]] == PRESENT).all(axis=1)
+
+
+def of_the_study(index):
+    """Every row that shows one of the study's classes."""
+    return np.flatnonzero((index.labels[:, [AEROPLANE, DOG]] == PRESENT).any(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("counts", "sizes"),
+    [
+        (OF_THE_STUDY, (917, 139)),
+        ((100, 539), (500, 139)),
+        ((517, 100), (517 + 74, 26)),  # 74.2 moved
+        ((3, 10), (10, 3)),
+        ((3, 2), (4, 1)),
+    ],
+)
+def test_the_legacy_split_moves_400_of_539(counts, sizes):
+    index = study_index(*counts)
+    assert tuple(len(s.rows) for s in chosen(index)) == counts
+    train, val = chosen(index, split=LEGACY)
+    assert (len(train.rows), len(val.rows)) == sizes
+    assert sorted([*train.rows, *val.rows]) == of_the_study(index).tolist()  # all, and each once
+    vocs_train = chosen(index)[0].rows
+    assert np.isin(vocs_train, train.rows).all()
+    for selection in (train, val):
+        assert (np.diff(selection.rows) > 0).all()
+        np.testing.assert_array_equal(selection.labels, index.labels[selection.rows])
+        assert selection.several == 0
+
+
+def test_the_legacy_split_depends_on_its_seed_alone():
+    index = study_index(*OF_THE_STUDY)
+    first, again, other = (chosen(index, split=LEGACY, split_seed=s)[1].rows for s in (3, 3, 4))
+    np.testing.assert_array_equal(first, again)
+    assert 10 < len(np.intersect1d(first, other)) < 70  # 36 of 139 by chance
+    # The shuffle itself, or figures of other versions could not be compared.
+    (_, val) = chosen(study_index(20, 20), split=LEGACY)
+    assert val.rows.tolist() == [21, 24, 32, 33, 36]
+
+
+@pytest.mark.parametrize("split", ["official", LEGACY])
+def test_an_image_with_several_classes_is_kept_with_all_its_labels(split):
+    index = study_index(40, 40, both=5)
+    train, val = chosen(index, split=split, several="keep")
+    assert sorted([*train.rows, *val.rows]) == of_the_study(index).tolist()
+    for selection in (train, val):
+        np.testing.assert_array_equal(selection.labels, index.labels[selection.rows])
+        assert selection.several == shows_both(index)[selection.rows].sum()
+    if split == "official":
+        assert (train.several, val.several) == (5, 5)
+
+
+@pytest.mark.parametrize("split", ["official", LEGACY])
+def test_an_image_with_several_classes_is_dropped_and_counted(split):
+    index = study_index(40, 40, both=5)
+    train, val = chosen(index, split=split, several="drop")
+    rows = of_the_study(index)
+    assert sorted([*train.rows, *val.rows]) == rows[~shows_both(index)[rows]].tolist()
+    assert (train.several, val.several) == (5, 5)  # where VOC had them
+    if split == LEGACY:
+        assert len(train.rows) == 35 + 26  # of the 35 that are left, 400 of 539
+
+
+@pytest.mark.parametrize("split", ["official", LEGACY])
+def test_an_image_with_several_classes_is_repeated_for_each(split):
+    """As it stands in a concatenation of VOC's lists by class: labelled with that class alone."""
+    index = study_index(40, 40, both=5)
+    train, val = chosen(index, split=split, several="repeat")
+    rows = np.concatenate([train.rows, val.rows])
+    labels = np.concatenate([train.labels, val.labels])
+    both = shows_both(index)
+    assert len(rows) == 80 + 10
+    states = labels[both[rows]][:, [AEROPLANE, DOG]].tolist()
+    assert sorted(zip(rows[both[rows]], states, strict=True)) == [
+        (row, alone) for row in np.flatnonzero(both) for alone in ([-1, 1], [1, -1])
+    ]
+    others = np.delete(labels, [AEROPLANE, DOG], axis=1)  # the difficult person among them
+    np.testing.assert_array_equal(others, np.delete(index.labels[rows], [AEROPLANE, DOG], axis=1))
+    np.testing.assert_array_equal(labels[~both[rows]], index.labels[rows][~both[rows]])
+    assert (index.labels[both][:, [AEROPLANE, DOG]] == PRESENT).all()  # is not touched itself
+    if split == "official":
+        assert (train.several, val.several) == (5, 5)
+    else:
+        assert len(train.rows) == 45 + 33  # of the 45 of val's lists, 400 of 539
+        for selection in (train, val):
+            assert selection.several == len(np.unique(selection.rows[both[selection.rows]]))
+
+
+def test_a_difficult_class_makes_no_second_one(index):
+    """Row 6 shows an aeroplane and a difficult dog; row 1 both."""
+    selection = choose(index, data_of(several="repeat"), "train")
+    assert selection.rows.tolist() == [0, 1, 1, 6]
+    states = selection.labels[:, [AEROPLANE, DOG]].tolist()
+    assert states == [[-1, 1], [1, -1], [-1, 1], [PRESENT, DIFFICULT]]
+    assert selection.several == 1
+    assert choose(index, data_of(several="drop"), "train").rows.tolist() == [0, 6]
+
+
+def test_three_classes_make_three_copies():
+    index = study_index(4, 4)
+    index.labels[0, [AEROPLANE, DOG, CAT]] = PRESENT
+    train = choose(index, data_of(classes=("dog", "cat", "aeroplane"), several="repeat"), "train")
+    copies = train.labels[train.rows == 0][:, [AEROPLANE, DOG, CAT]]
+    assert sorted(copies.tolist()) == [[-1, -1, 1], [-1, 1, -1], [1, -1, -1]]
+
+
+def test_without_classes_nothing_is_several(index):
+    selection = choose(index, data_of(classes=(), several="repeat"), "train")
+    assert selection.rows.tolist() == [0, 1, 3, 4, 6]
+    assert selection.several == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"split": "legacy"}, rf"data.split is 'legacy'; it is official or {LEGACY}"),
+        ({"several": "twice"}, r"data.several is 'twice'; it is one of keep, drop, repeat"),
+        (
+            {"split": LEGACY, "held_out": 0.2},
+            rf"data.held_out goes with data.split 'official' alone, not with {LEGACY}",
+        ),
+        ({"split": LEGACY, "split_seed": -1}, r"data.split_seed is -1; it must be in \[0, 2\*\*32"),
+        ({"split": LEGACY, "split_seed": 2**32}, r"data.split_seed is 4294967296; it must be in"),
+        ({"split": LEGACY, "classes": ("dog", "Cat")}, r"'Cat', which VOC does not know"),
+    ],
+)
+def test_mistaken_choices_are_named(index, fields, message):
+    for split in ("train", "val"):
+        with pytest.raises(UserError, match=message):
+            choose(index, data_of(**fields), split)
+
+
+@pytest.mark.parametrize("split", ["official", LEGACY])
+def test_a_split_that_is_none_is_named(index, split):
+    with pytest.raises(UserError, match="no split 'test'; there are train and val"):
+        choose(index, data_of(split=split), "test")
+
+
+@pytest.mark.parametrize(
+    ("counts", "fields"),
+    [
+        ((4, 1), {"split": LEGACY}),  # the only one is moved
+        ((4, 3), {"several": "drop"}),  # each shows both
+    ],
+)
+def test_a_choice_that_leaves_nothing_is_named(counts, fields):
+    index = study_index(*counts, both=3 if "several" in fields else 0)
+    with pytest.raises(UserError, match=r"leave no val images; .*data\.several"):
+        choose(index, data_of(**fields), "val")
+
+
+def test_a_run_on_the_legacy_split_with_repeated_images_trains(tiny_config, tmp_path, capsys):
+    classes = ("dog", "person")  # toy images show both
+    fields = {"data.split": LEGACY, "data.several": "repeat", "data.classes": classes}
+    config = tiny_config("classifier_frozen", **fields)
+    results = train_and_evaluate(config, tmp_path)
+    assert np.isfinite([results[split]["loss"] for split in ("train", "val")]).all()
+    index = voc.load("toy", Path(config.data.data_dir)).index
+    with np.load(tmp_path / "samples.npz") as samples:
+        for split in ("train", "val"):
+            selection = choose(index, config.data, split)
+            np.testing.assert_array_equal(samples[f"{split}/ids"], index.ids[selection.rows])
+            np.testing.assert_array_equal(samples[f"{split}/labels"], selection.labels)
+            states = selection.labels[:, list(class_columns(classes))]
+            assert ((states == PRESENT).sum(axis=1) == 1).all()
+            assert len(np.unique(selection.rows)) < len(selection.rows) or split == "val"
+    said = capsys.readouterr().err
+    assert re.search(r"[1-9]\d* train and \d+ val images show several of the classes", said)

@@ -72,11 +72,23 @@ def choose(index: Index, data: ConfigDict, split: str) -> Selection:
     """
     if data.several not in RULES:
         raise UserError(f"data.several is {data.several!r}; it is one of {', '.join(RULES)}.")
-    if data.split == "official":
-        rows = select(index, data.image_set, split, data.classes, data.held_out)
-        return _ruled(index, rows, data)
-    if data.split != LEGACY:
+    _check_split(split)
+    if data.split not in ("official", LEGACY):
         raise UserError(f"data.split is {data.split!r}; it is official or {LEGACY}.")
+    if data.split == LEGACY:
+        selection = _legacy(index, data, split)
+    else:
+        rows = select(index, data.image_set, split, data.classes, data.held_out)
+        selection = _ruled(index, rows, data)
+    if not selection.rows.size:
+        raise UserError(
+            f"data.split={data.split} and data.several={data.several} leave no {split} images; "
+            "keep those with several of data.classes (data.several), or take another data.split."
+        )
+    return selection
+
+
+def _legacy(index: Index, data: ConfigDict, split: str) -> Selection:
     if data.held_out:
         raise UserError(f"data.held_out goes with data.split 'official' alone, not with {LEGACY}.")
     if not 0 <= data.split_seed < 2**32:
@@ -95,7 +107,10 @@ def choose(index: Index, data: ConfigDict, split: str) -> Selection:
     order = np.argsort(rows, kind="stable")
     columns = list(class_columns(data.classes))
     several = (index.labels[np.unique(rows)][:, columns] == 1).sum(axis=1) > 1
-    return Selection(rows[order], labels[order], int(several.sum()))
+    # What is dropped was moved nowhere: it counts where VOC had it.
+    dropped = (train if split == "train" else val).several
+    count = dropped if data.several == "drop" else int(several.sum())
+    return Selection(rows[order], labels[order], count)
 
 
 def _ruled(index: Index, rows: np.ndarray, data: ConfigDict) -> Selection:
@@ -138,8 +153,7 @@ def select(
     """
     if image_set not in IMAGE_SETS:
         raise UserError(f"data.image_set is {image_set!r}; it is one of {', '.join(IMAGE_SETS)}.")
-    if split not in SPLITS:
-        raise UserError(f"there is no split {split!r}; there are {' and '.join(SPLITS)}.")
+    _check_split(split)
     if not 0 <= held_out < 1:
         raise UserError(f"data.held_out is {held_out}; it must be in [0, 1), 0 for VOC's own val.")
     membership = index.main if image_set == "Main" else index.segmentation
@@ -161,6 +175,11 @@ def select(
             "`vocjax data info` shows what is in it, data.data_dir says which copy is read."
         )
     return rows
+
+
+def _check_split(split: str) -> None:
+    if split not in SPLITS:
+        raise UserError(f"there is no split {split!r}; there are {' and '.join(SPLITS)}.")
 
 
 def is_held_out(ids: np.ndarray, share: float) -> np.ndarray:

@@ -23,19 +23,22 @@ Switches = tuple[jax.Array, ...]  # of each pooling, the first one first; empty 
 class Encoder(nn.Module):
     """A convolution block for each width; halving before each but the first.
 
+    With `stem` "stride" the first convolution halves, too.
+
     Widths 256-128-64-32-16 on 64x64x3 give the study's code of 4x4x16 numbers (AE 256, 399,088
     parameters); 256-128-64-32 give 8x8x32 (AE 2048, 394,464 parameters).
     """
 
     filters: Sequence[int]
     style: Style = Style()
+    stem: str = "same"
 
     def __call__(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> jax.Array:
         """Images [batch, height, width, channels] in [0, 1] to codes [batch, h, w, filters[-1]].
 
-        The code is smaller than the image by 2 ** (len(filters) - 1).
+        The code is smaller than the image by 2 ** (len(filters) - 1), twice that for a stride.
         """
         return self.with_switches(images, train=train, valid=valid)[0]
 
@@ -51,6 +54,7 @@ class Encoder(nn.Module):
         style, x, switches = self.style, images, []
         for index, features in enumerate(self.filters):
             sampling = "stride" if index and style.downsample == "stride" else "same"
+            sampling = sampling if index else self.stem
             if index and style.downsample == "pool":
                 if style.upsample == "unpool":
                     switches.append(max_positions(x))

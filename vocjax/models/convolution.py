@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+# Between these XLA:CPU's weight gradient is the faster one, by up to three times at 32 -> 32.
+THIN, WIDE = 4, 256 * 128  # channels or features; channels times features
+
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 # Which of the kernel's taps fall on which of two low-resolution pixels, for even and odd output
@@ -25,8 +28,9 @@ _SAME: Padding = ((1, 1), (1, 1))
 def conv(x: jax.Array, kernel: jax.Array, padding: Padding = _SAME) -> jax.Array:
     """Convolve with stride 1; differentiable in reverse mode.
 
-    XLA:CPU computes weight gradients at a third of the speed of its matrix products, so there the
-    weight gradient is one matrix product with patches of the thinner of input and output gradient.
+    XLA:CPU computes the weight gradients of very thin and of very wide layers at a third of the
+    speed of its matrix products, so there such a gradient is one matrix product with patches of the
+    thinner of input and output gradient.
 
     Args:
       x: [batch, height, width, channels].
@@ -72,6 +76,9 @@ def _conv_backward(
         return _kernel_gradient(x, gradient, padding, kernel.shape).astype(kernel.dtype)
 
     of_input = jax.vjp(lambda x: _xla_conv(x, kernel, padding), x)[1](gradient)[0]
+    channels, features = kernel.shape[2:]
+    if THIN < min(channels, features) and channels * features < WIDE:
+        return of_input, by_xla(x, gradient)
     return of_input, jax.lax.platform_dependent(x, gradient, cpu=by_matrix_product, default=by_xla)
 
 

@@ -13,6 +13,7 @@ from vocjax.reporting import curves, reconstruction
 from vocjax.reporting.curves import Curve
 from vocjax.reporting.hover import Scatter
 from vocjax.runs import Run, lookup
+from vocjax.tasks.classification import EXCLUSIVE
 
 Samples = Mapping[str, np.ndarray]
 Drawn = dict[str, Figure | Scatter]
@@ -27,7 +28,7 @@ def figures(samples: Samples, config: Mapping[str, Any]) -> Drawn:
     classes = tuple(config["data"]["classes"])
     if "val/probability" not in samples:
         return _codes(samples, classes)
-    exclusive = config["loss"]["name"] == "softmax_cross_entropy"
+    exclusive = config["loss"]["name"] == EXCLUSIVE
     states = samples["val/labels"][:, list(class_columns(classes))]
     probability = samples["val/probability"].astype(np.float64)
     elements = probability, (states == 1).astype(int), (states != 0).astype(int)

@@ -15,7 +15,6 @@ from vocjax.set_metrics import reliability
 
 NAMED = 6  # more classes than this don't fit beside each other, or have a colour each
 PALE = "#b9c4cc"
-FOR, AGAINST = np.array([178, 24, 43]) / 255, np.array([33, 102, 172]) / 255
 
 
 class Curve(NamedTuple):
@@ -139,18 +138,17 @@ def reliability_diagram(confidence: np.ndarray, right: np.ndarray) -> Figure:
 
 
 def under_heat(image: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Paint evidence over grey images: red for, blue against, opaque where it is the largest.
+    """Tint grey images by coarse evidence, smoothed: red for, blue against (`draw.heat`).
 
-    Shapes: `image` [m, H, W, 1 or 3] in [0, 1]; `evidence` [m, h, w], coarser and of one scale for
-    all images; the result is [m, H, W, 3] float64.
+    Shapes: `image` [m, H, W, 1 or 3] in [0, 1]; `evidence` [m, h, w], of one scale for all images;
+    the result is uint8 [m, H, W, 3].
     """
     _, height, width, _ = image.shape
-    share = evidence.astype(np.float32) / max(float(np.abs(evidence).max()), 1e-12)
-    fine = [Image.fromarray(s).resize((width, height), Image.Resampling.BILINEAR) for s in share]
-    heat = np.stack([np.asarray(s) for s in fine])[..., None]
-    grey = np.clip(image.astype(np.float64), 0, 1).mean(axis=-1, keepdims=True)
-    strength = 0.8 * np.abs(heat)
-    return (1 - strength) * grey + strength * np.where(heat > 0, FOR, AGAINST)
+    maps = [Image.fromarray(values) for values in evidence.astype(np.float32)]
+    fine = [np.asarray(m.resize((width, height), Image.Resampling.BILINEAR)) for m in maps]
+    # Without colours of its own, so that those of the evidence are told from the image's.
+    grey = np.rint(255 * np.clip(image.astype(np.float64).mean(axis=-1, keepdims=True), 0, 1))
+    return draw.heat(np.repeat(grey, 3, axis=-1).astype(np.uint8), np.stack(fine))
 
 
 @matplotlib.rc_context(draw.STYLE)

@@ -35,7 +35,8 @@ from vocjax.tasks.task import (
 EXCLUSIVE = "softmax_cross_entropy"
 LOSSES = (EXCLUSIVE, "binary_cross_entropy", "focal")
 LOSS_FIELDS = ("name", "label_smoothing", "class_weights", "gamma", "reconstruction")
-MODEL_FIELDS = ("encoder", "decoder", "hidden", "pooling", "head_dropout", *STYLE_FIELDS)
+STEMS = ("same", "stride")
+MODEL_FIELDS = ("encoder", "decoder", "stem", "hidden", "pooling", "head_dropout", *STYLE_FIELDS)
 
 
 def study_classifier() -> ConfigDict:
@@ -46,6 +47,7 @@ def study_classifier() -> ConfigDict:
     config.data.classes = ("aeroplane", "dog")
     config.model.name = "classifier"
     config.model.encoder = (256, 128, 64, 32, 16)
+    config.model.stem = "same"  # or stride: the first convolution halves the image
     config.model.decoder = ()  # widths make the network a joint one; see loss.reconstruction
     config.model.hidden = ()  # widths of fully connected layers before the last
     config.model.pooling = "flatten"  # or mean: over the code's places
@@ -137,6 +139,10 @@ def build_model(config: ConfigDict) -> Classifier:
     check_fields(model, MODEL_FIELDS)
     if model.pooling not in POOLINGS:
         raise UserError(f"model.pooling is {model.pooling!r}; it is one of {', '.join(POOLINGS)}.")
+    if model.stem not in STEMS or (model.decoder and model.stem != "same"):
+        raise UserError(
+            f"model.stem is {model.stem!r}; it is same or stride, and same in a joint network."
+        )
     if not 0 <= model.head_dropout < 1:
         raise UserError(f"model.head_dropout is {model.head_dropout}; it must be in [0, 1).")
     if not all(type(width) is int and width > 0 for width in model.hidden):
@@ -151,7 +157,7 @@ def build_model(config: ConfigDict) -> Classifier:
     )
     if not model.decoder:
         check_encoder(config)
-        return Classifier(Encoder(tuple(model.encoder), style_of(model, dtype)), head)
+        return Classifier(Encoder(tuple(model.encoder), style_of(model, dtype), model.stem), head)
     check_encoder_and_decoder(config)
     if model.upsample == "unpool":
         raise UserError(

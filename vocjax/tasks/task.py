@@ -128,7 +128,8 @@ def image_shape(config: ConfigDict) -> tuple[int, int, int]:
 def check_encoder(config: ConfigDict) -> None:
     """Raise `UserError` unless `model.encoder` is widths that halve the config's images."""
     check_widths("model.encoder", config.model.encoder)
-    check_poolable(config.data.size, len(config.model.encoder) - 1)
+    strided = config.model.get("stem", "same") == "stride"
+    check_poolable(config.data.size, len(config.model.encoder) - 1 + strided)
 
 
 def check_encoder_and_decoder(config: ConfigDict) -> None:

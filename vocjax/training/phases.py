@@ -12,6 +12,7 @@ has no gradient and no optimizer state, and a module of which everything is froz
 evaluation mode: its statistics stand still, and it drops nothing.
 """
 
+import operator
 import re
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -58,8 +59,8 @@ def make_phases(config: ConfigDict, params: Params) -> tuple[Phase, ...]:
     paths = list(flatten_dict(params, sep="/"))
     phases = config.optimizer.phases or ((0, ((".*", 1.0),)),)
     try:
-        firsts = [first for first, groups in phases]
-        factors = [{str(regex): float(factor) for regex, factor in groups} for _, groups in phases]
+        firsts = [operator.index(first) for first, _ in phases]
+        factors = [[(str(regex), float(factor)) for regex, factor in g] for _, g in phases]
     except (TypeError, ValueError) as error:
         raise UserError(
             f"optimizer.phases is {phases!r}; it is a tuple of (first epoch, ((regex, factor), "
@@ -77,10 +78,10 @@ def make_phases(config: ConfigDict, params: Params) -> tuple[Phase, ...]:
     )
 
 
-def _factors(groups: dict[str, float], paths: list[str]) -> dict[str, float]:
+def _factors(groups: list[tuple[str, float]], paths: list[str]) -> dict[str, float]:
     chosen: dict[str, float] = {}
     matched = set()
-    for regex, factor in groups.items():
+    for regex, factor in groups:
         if not factor >= 0:
             raise UserError(f"optimizer.phases has the factor {factor}; it must be at least 0.")
         try:

@@ -1,0 +1,190 @@
+"""What a run takes over from an autoencoder: a frozen encoder, one that goes on, or nothing."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from vocjax.tasks import make_task
+from vocjax.training import baselines
+from vocjax.training.loop import train_and_evaluate
+from vocjax.training.phases import frozen_modules, in_evaluation_mode
+from vocjax.training.step import as_float
+
+
+@pytest.fixture(scope="module")
+def frozen_run(restless_config, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("frozen") / "run"
+    train_and_evaluate(restless_config("classifier_frozen"), workdir)
+    return workdir
+
+
+def encoder_of(saved, of="params"):
+    """The encoder's arrays of a `saved_state`, by path."""
+    prefix = f"{of}/encoder/"
+    return {path[len(prefix) :]: x for path, x in saved.items() if path.startswith(prefix)}
+
+
+def assert_equal(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for path, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[path], err_msg=path)
+
+
+# Frozen ------------------------------------------------------------------------------------------
+
+
+def test_a_frozen_encoder_stays_bit_for_bit(frozen_run, pretrained, saved_state):
+    ours, theirs = saved_state(frozen_run), saved_state(pretrained)
+    assert int(ours["step"]) == 4
+    for collection, arrays in (("params", 12), ("batch_stats", 6)):
+        encoder = encoder_of(ours, collection)
+        assert len(encoder) == arrays
+        assert_equal(encoder, encoder_of(theirs, collection))
+    assert all(np.any(x != 0) for x in encoder_of(theirs, "batch_stats").values())
+
+
+def test_a_frozen_encoder_has_no_optimizer_state(frozen_run, saved_state):
+    saved = saved_state(frozen_run)
+    held = [path for path in saved if path.startswith("opt_state")]
+    assert not [path for path in held if "encoder" in path]
+    assert [path for path in held if "head" in path]
+    head = {x.shape for path, x in saved.items() if path.startswith("params/head/")}
+    assert {saved[path].shape for path in held} <= head | {()}
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_codes_are_computed_once_and_the_log_counts_what_is_frozen(
+    restless_config, augmented, monkeypatch, capsys, tmp_path
+):
+    """Before training, for the baselines; and to train on, unless the images change."""
+    computed, compute = [], baselines.with_features
+
+    def note(examples, *arguments):
+        computed.append(len(examples.ids))
+        return compute(examples, *arguments)
+
+    monkeypatch.setattr(baselines, "with_features", note)
+    flip = {"data.augment.flip": augmented}
+    config = restless_config("classifier_frozen", epochs=1, **flip)
+    train_and_evaluate(config, tmp_path, make_task(config)._replace(baselines={}))
+    assert computed == [10, 8] if augmented else [10, 8, 10, 8]
+    encoder = 3 * 3 * (3 + 4 + 4) * 4 + 3 * 4 + 2 * 3 * 4  # kernels, biases, batch norm
+    head = 4 * 4 * 4 * 2 + 2
+    said = f"epochs 1 to 1: {head} parameters learn, {encoder} are frozen"
+    assert said in capsys.readouterr().err
+
+
+def flops(begun_run, **known):
+    lowered = begun_run.step.lower(begun_run.state, begun_run.batch | known)
+    return lowered.compile().cost_analysis()["flops"]
+
+
+def test_a_frozen_encoder_is_less_work(restless_config, begun):
+    """Its forward pass is left, and where the codes are known not even that."""
+    augmented = {"data.augment.flip": True}
+    fine_tuned = begun(restless_config("classifier_256", **augmented))
+    frozen = begun(restless_config("classifier_frozen", **augmented))
+    plain = begun(restless_config("classifier_frozen"))
+    codes = {"code": jnp.zeros((8, 4, 4, 4))}
+    uncached = flops(frozen)
+    assert uncached < 0.6 * flops(fine_tuned)
+    assert flops(plain, **codes) < 0.05 * uncached
+    for known, convolves in (({}, True), (codes, False)):
+        text = plain.step.lower(plain.state, plain.batch | known).as_text()
+        assert ("stablehlo.convolution" in text) == convolves
+
+
+def test_known_codes_train_the_same_head(frozen_run, restless_config, begun, saved_state, tmp_path):
+    config = restless_config("classifier_frozen")
+    task = make_task(config)._replace(features=None, baselines={})
+    results = train_and_evaluate(config, tmp_path, task)
+    ours, theirs = saved_state(tmp_path), saved_state(frozen_run)
+    start = jax.device_get(begun(config).state.params["head"]["Dense_0"])
+    for name in ("kernel", "bias"):
+        path = f"params/head/Dense_0/{name}"
+        np.testing.assert_allclose(ours[path], theirs[path], rtol=0, atol=1e-5)
+        assert np.abs(ours[path] - start[name]).max() > 1e-3
+    known = json.loads((frozen_run / "results.json").read_text())
+    assert results["val"]["loss"] == pytest.approx(known["val"]["loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_encoder_acts_in_evaluation_mode(restless_config, begun, frozen):
+    config = restless_config("classifier_frozen" if frozen else "classifier_256")
+    task, phase, _, state, _, batch = begun(config)
+    modules = frozen_modules(phase, state.params)
+
+    @jax.jit
+    def outputs(variables, batch):
+        key = jax.random.key(3)
+        with in_evaluation_mode(modules):
+            training, batch_stats = task.apply(variables, batch, True, key)
+        return training["code"], batch_stats, task.apply(variables, batch, False, key)[0]["code"]
+
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    code, batch_stats, evaluated = outputs(variables, as_float(batch))
+    stands = jax.tree.map(np.array_equal, batch_stats, variables["batch_stats"])
+    assert np.array_equal(code, evaluated) == frozen
+    assert set(jax.tree.leaves(stands)) == {frozen}
+
+
+def test_part_of_an_encoder_can_be_frozen(restless_config, begun):
+    groups = (("encoder/ConvBlock_[01]/.*", 0.0), (".*", 1.0))
+    start = begun(restless_config("classifier_256", **{"optimizer.phases": ((0, groups),)}))
+    before = jax.device_get(start.state)
+    after = jax.device_get(start.step(start.state, start.batch)[0])
+    for collection in ("params", "batch_stats"):
+        old, new = (flatten_dict(getattr(s, collection), sep="/") for s in (before, after))
+        for path, array in old.items():
+            stands = path.startswith(("encoder/ConvBlock_0", "encoder/ConvBlock_1"))
+            assert np.array_equal(new[path], array) == stands, path
+
+
+# The beginning -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def start_of(begun):
+    """`start_of(config)`: the parameters that a run of it begins with, by path."""
+
+    def start(config):
+        return jax.device_get(flatten_dict(begun(config).state.params, sep="/"))
+
+    return start
+
+
+def test_a_fine_tuned_run_begins_with_the_autoencoders_encoder(
+    restless_config, pretrained, start_of, saved_state
+):
+    saved = {f"encoder/{path}": x for path, x in encoder_of(saved_state(pretrained)).items()}
+    for name in ("classifier_256", "classifier_lecture", "classifier_head_first"):
+        start = start_of(restless_config(name))
+        assert_equal({path: x for path, x in start.items() if path in saved}, saved)
+        assert {path.split("/")[0] for path in start.keys() - saved.keys()} == {"head"}
+
+
+@pytest.mark.parametrize("name", ["classifier_scratch", "classifier_joint"])
+def test_from_scratch_every_kernel_is_another(
+    tiny_config, finished_run, start_of, saved_state, name
+):
+    """Than an autoencoder's, and than that of another seed; biases are zero."""
+    start, of_other_seed = (start_of(tiny_config(name, seed=seed)) for seed in (0, 1))
+    learnt = encoder_of(saved_state(finished_run("autoencoder_256")))
+    for path, array in start.items():
+        if path.endswith("bias"):
+            assert not array.any(), path
+            continue
+        assert array.std() > 0.01, path
+        assert np.mean(array == of_other_seed[path]) < 0.01, path
+        if path.startswith("encoder/"):
+            print(
+                path,
+                np.mean(array == learnt[path.removeprefix("encoder/")]),
+                np.corrcoef(array.ravel(), learnt[path.removeprefix("encoder/")].ravel())[0, 1],
+            )
+            assert np.mean(array == learnt[path.removeprefix("encoder/")]) < 0.01, path
+    assert len(learnt) == 6
