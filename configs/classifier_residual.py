@@ -17,7 +17,8 @@ def get_config() -> ConfigDict:
     config.data.augment.flip = True
     config.data.augment.zoom = 0.4
     config.data.augment.colour = 0.3
-    config.model.encoder = (32, 64, 96, 128)
+    config.model.stem = "stride"
+    config.model.encoder = (32, 64, 128)
     config.model.residual = 1
     config.model.norm = "batch"
     config.model.kernel_init = "he_normal"

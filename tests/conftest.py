@@ -21,7 +21,7 @@ from vocjax.data import toy, voc
 from vocjax.data.pipeline import Batch, Examples
 from vocjax.devices import make_mesh
 from vocjax.tasks import make_task
-from vocjax.tasks.task import Task
+from vocjax.tasks.task import Task, Variables
 from vocjax.training.evaluation import first_batch, sums_shape
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.phases import Phase, make_phases, phase_optimizer
@@ -165,14 +165,15 @@ def begun() -> Callable[[ConfigDict], Begun]:
         variables = initial_variables(config, task, train, mesh)
         phase = make_phases(config, variables["params"])[0]
         optimizer = phase_optimizer(config, phase, -(-len(train.ids) // config.batch_size))
-        state = create(
-            variables,
-            optimizer.init(phase.split(variables["params"])[0]),
-            jax.random.key(1),
-            sums_shape(task, variables, batch),
-            averages=config.optimizer.average_decay > 0,
-        )
+        sums = sums_shape(task, variables, batch)
+
+        @jax.jit
+        def state(variables: Variables) -> TrainState:
+            opt_state = optimizer.init(phase.split(variables["params"])[0])
+            averages = config.optimizer.average_decay > 0
+            return create(variables, opt_state, jax.random.key(1), sums, averages=averages)
+
         step = make_train_step(task, optimizer, phase, config, mesh)
-        return Begun(task, phase, step, state, train, batch)
+        return Begun(task, phase, step, state(variables), train, batch)
 
     return begin

@@ -261,9 +261,8 @@ def encode_webp(figure: Figure) -> bytes:
     Lossless, but for figures that hold photographs, which would be four times as large.
     """
     raw = io.BytesIO()
-    figure.savefig(raw, format="rgba", dpi=DPI)
-    width, height = (int(DPI * inches) for inches in figure.get_size_inches())
-    picture = Image.frombytes("RGBA", (width, height), raw.getvalue()).convert("RGB")
+    figure.savefig(raw, format="png", dpi=DPI, pil_kwargs={"compress_level": 0})
+    picture = Image.open(raw).convert("RGB")
     buffer = io.BytesIO()
     lossy = any(axis.images for axis in figure.axes)
     picture.save(buffer, format="WEBP", lossless=not lossy, quality=88 if lossy else 100)

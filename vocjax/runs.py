@@ -204,7 +204,7 @@ def by_data(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def replicates(runs: Sequence[Run]) -> list[list[Run]]:
-    """Group runs whose configs differ in the seed alone, and in the run that they begin from.
+    """Group runs whose configs differ in seeds alone, and in the run that they begin from.
 
     A run that repeats another's seed belongs to a further group: it adds nothing to a spread.
     """
@@ -212,7 +212,8 @@ def replicates(runs: Sequence[Run]) -> list[list[Run]]:
     repeated: Counter[str] = Counter()
     for run in runs:
         config = {k: v for k, v in run.config.items() if k not in ("seed", "init_from")}
-        text = json.dumps(config, sort_keys=True)
+        data = {k: v for k, v in config.get("data", {}).items() if k != "split_seed"}
+        text = json.dumps(config | {"data": data}, sort_keys=True)
         with_seed = f"{run.config.get('seed')} {text}"
         groups.setdefault((text, repeated[with_seed]), []).append(run)
         repeated[with_seed] += 1

@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from vocjax import figures as draw
 from vocjax import runs
 from vocjax.data.devkit import CLASSES, PALETTE, VOID
-from vocjax.reporting import classification, reconstruction, segmentation
+from vocjax.reporting import reconstruction, segmentation
 from vocjax.reporting.hover import Scatter
 from vocjax.runs import Run
 
@@ -202,20 +202,6 @@ class TestComparison:
     def test_unfinished_runs_are_passed_over(self):
         begun = Run(Path("begun"), {"name": "AE 512"}, {}, [], None, {})
         assert curves(self.drawn(begun)) == curves(self.drawn())
-
-
-def test_classification_shows_the_probability_of_the_true_class():
-    labels = np.zeros((3, 20), int)
-    columns = [CLASSES.index(name) for name in ("aeroplane", "dog")]
-    labels[[0, 1, 2], [columns[1], columns[0], columns[1]]] = 1
-    samples = {
-        "val/labels": labels,
-        "val/probability": np.array([[0.1, 0.7], [0.8, 0.3], [0.6, 0.2]]),
-    }
-    config = {"data": {"classes": ["aeroplane", "dog"]}}
-    (figure,) = classification.figures(samples, config).values()
-    bars = [[bar.get_height() for bar in container] for container in figure.axes[0].containers]
-    assert bars == [[0.8], [0.7, 0.2]]
 
 
 def test_segmentation_shows_truth_and_prediction_over_the_image():

@@ -77,7 +77,7 @@ def _conv_backward(
 
     of_input = jax.vjp(lambda x: _xla_conv(x, kernel, padding), x)[1](gradient)[0]
     channels, features = kernel.shape[2:]
-    if THIN < min(channels, features) and channels * features < WIDE:
+    if min(channels, features) > THIN and channels * features < WIDE:
         return of_input, by_xla(x, gradient)
     return of_input, jax.lax.platform_dependent(x, gradient, cpu=by_matrix_product, default=by_xla)
 

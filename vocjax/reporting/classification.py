@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from vocjax import figures as draw
 from vocjax import set_metrics
 from vocjax.data.splits import class_columns
-from vocjax.reporting import curves, reconstruction
+from vocjax.reporting import curves
 from vocjax.reporting.curves import Curve
-from vocjax.reporting.hover import Scatter
+from vocjax.reporting.hover import Scatter, scatter
 from vocjax.runs import Run, lookup
 from vocjax.tasks.classification import EXCLUSIVE
 
@@ -115,8 +115,8 @@ def _codes(samples: Samples, classes: tuple[str, ...]) -> Drawn:
             for name in kept
         }
         if samples.keys() >= set(names.values()):
-            result[f"Codes {stage} training; the pointer shows the image of a point"] = (
-                reconstruction._scatter({k: samples[name] for k, name in names.items()}, classes)
+            result[f"Codes {stage} training; the pointer shows the image of a point"] = scatter(
+                {k: samples[name] for k, name in names.items()}, classes
             )
     return result
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from vocjax.data.splits import class_columns, group_by_class
 from vocjax.figures import COLOURS
 
 COLUMNS = 32  # thumbnails in a row of the sheet
@@ -34,11 +35,38 @@ class Scatter(NamedTuple):
     ids: np.ndarray
 
 
+def scatter(samples: Mapping[str, np.ndarray], classes: tuple[str, ...]) -> Scatter:
+    """Return the scatter of a run's codes, as `latent.embeddings` placed them in the plane.
+
+    `samples` has `SPLIT/embedded`, `principal`, `tsne`, `labels`, `thumbnail` and `ids`; a point's
+    group is the first of `classes` that its image shows.
+    """
+
+    def both(name: str) -> np.ndarray:
+        return np.concatenate(
+            [samples[f"{split}/{name}"][samples[f"{split}/embedded"]] for split in ("train", "val")]
+        )
+
+    planar = {
+        title: np.concatenate([samples[f"{split}/{name}"] for split in ("train", "val")])
+        for title, name in (("first two principal directions", "principal"), ("t-SNE", "tsne"))
+    }
+    counts = [len(samples[f"{split}/embedded"]) for split in ("train", "val")]
+    return Scatter(
+        planar,
+        group_by_class(both("labels"), class_columns(classes)),
+        classes or ("image",),
+        np.repeat([False, True], counts),
+        both("thumbnail"),
+        both("ids"),
+    )
+
+
 def to_html(scatter: Scatter) -> str:
     """The views of a scatter side by side, with one legend. The page's style draws them."""
     side = COLUMNS
     legend = "".join(
-        f'<li><i style="--c:{COLOURS[i % len(COLOURS)]}"></i>{escape(str(name))}</li>'
+        f'<li><i style="--c:{_colour(i)}"></i>{escape(str(name))}</li>'
         for i, name in enumerate(scatter.names)
     )
     views = "".join(
@@ -55,13 +83,18 @@ def to_html(scatter: Scatter) -> str:
     )
 
 
+def _colour(group: int) -> str:
+    # Past the sixth, hues at the golden angle: 20 classes can't all be told apart, but most can.
+    return COLOURS[group] if group < len(COLOURS) else f"hsl({137.5 * group % 360:.0f} 60% 45%)"
+
+
 def _points(scatter: Scatter, points: np.ndarray) -> str:
     low, high = points.min(axis=0), points.max(axis=0)
     # Distances are what such a picture is read for, so both axes have one scale.
     extent = max(float((high - low).max()), 1e-12)
     places = 4 + 92 * (0.5 + (points - (low + high) / 2) / extent)
     return "".join(
-        f'<i{" class=v" if held_out else ""} style="--c:{COLOURS[group % len(COLOURS)]};'
+        f'<i{" class=v" if held_out else ""} style="--c:{_colour(group)};'
         f'left:{x:.1f}%;bottom:{y:.1f}%;--x:{i % COLUMNS};--y:{i // COLUMNS}" '
         f'data-id="{escape(str(name))}"></i>'
         for i, ((x, y), group, held_out, name) in enumerate(

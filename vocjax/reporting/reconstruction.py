@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from vocjax import figures as draw
-from vocjax.data.splits import class_columns, group_by_class
-from vocjax.reporting.hover import Scatter
+from vocjax.reporting.hover import Scatter, scatter
 from vocjax.runs import Run, lookup, replicates
 
 Samples = Mapping[str, np.ndarray]
@@ -92,7 +91,7 @@ def _explained(ratio: np.ndarray) -> Figure:
 def _of_latent_space(samples: Samples, config: Mapping[str, Any]) -> dict[str, Figure | Scatter]:
     result: dict[str, Figure | Scatter] = {}
     if "train/tsne" in samples:
-        result["Codes in the plane; the pointer shows the image of a point"] = _scatter(
+        result["Codes in the plane; the pointer shows the image of a point"] = scatter(
             samples, tuple(config["data"]["classes"])
         )
     if "latent/neighbours" in samples:
@@ -129,27 +128,6 @@ def _of_latent_space(samples: Samples, config: Mapping[str, Any]) -> dict[str, F
             draw.image_rows(rows)
         )
     return result
-
-
-def _scatter(samples: Samples, classes: tuple[str, ...]) -> Scatter:
-    def both(name: str) -> np.ndarray:
-        return np.concatenate(
-            [samples[f"{split}/{name}"][samples[f"{split}/embedded"]] for split in ("train", "val")]
-        )
-
-    planar = {
-        title: np.concatenate([samples[f"{split}/{name}"] for split in ("train", "val")])
-        for title, name in (("first two principal directions", "principal"), ("t-SNE", "tsne"))
-    }
-    counts = [len(samples[f"{split}/embedded"]) for split in ("train", "val")]
-    return Scatter(
-        planar,
-        group_by_class(both("labels"), class_columns(classes)),
-        classes or ("image",),
-        np.repeat([False, True], counts),
-        both("thumbnail"),
-        both("ids"),
-    )
 
 
 def comparison(runs: Sequence[Run], study: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:

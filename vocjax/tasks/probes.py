@@ -161,7 +161,8 @@ def ridge_probe(
 
     The strength, one for all classes, has the smallest leave-one-out error, which is closed, too
     (Hastie et al. 2009, "The elements of statistical learning", 7.52). A logistic regression on the
-    leave-one-out scores gives logits. Excluded labels count as their class's mean.
+    leave-one-out scores gives logits; those of scores that tell nothing are the class's frequency.
+    Excluded labels count as their class's mean.
 
     Shapes as in `logistic_regression`.
     """
@@ -206,6 +207,10 @@ def _as_logits(
     ]
     slope = np.array([float(c.kernel[0, 0]) for c in columns])
     shift = np.array([float(c.bias[0]) for c in columns])
+    # Scores that tell nothing run against the labels: each image lowers its class's mean by being
+    # left out. The frequency is left then.
+    shift = np.where(slope > 0, shift, _log_odds(truth, weight, exclusive=False))
+    slope = slope.clip(0)
     # A softmax of one sigmoid's logits each: for two classes twice as steep as either.
     factor = 1 / 2 if exclusive and len(columns) == 2 else 1.0
     return Linear(

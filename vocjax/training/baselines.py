@@ -40,7 +40,9 @@ def with_features(
 
     planned = list(plan(np.arange(len(examples.ids)), batch_size, mesh))
     parts = [compute(variables, batch) for batch in examples.batches(iter(planned))]
-    arrays = {name: jnp.concatenate([part[name] for part in parts]) for name in parts[0]}
+    # Where there are several devices every batch can be padded, and not only the last.
+    kept = np.flatnonzero(np.concatenate([valid for _, valid in planned]))
+    arrays = {name: jnp.concatenate([part[name] for part in parts])[kept] for name in parts[0]}
 
     def batches(planned: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
         ours, theirs = itertools.tee(planned)
