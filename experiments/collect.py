@@ -20,8 +20,9 @@ from typing import Any
 from vocjax.errors import UserError
 from vocjax.figures import encode_webp
 from vocjax.reporting.page import read_study
+from vocjax.reporting.paired import differences
 from vocjax.reporting.reconstruction import comparison
-from vocjax.runs import Run, Spread, over_seeds, read_runs, replicates
+from vocjax.runs import Run, Spread, by_data, over_seeds, read_runs, replicates
 from vocjax.training.rundir import write_text
 
 RESULTS = Path(__file__).parent / "results"
@@ -35,7 +36,10 @@ FAMILY = "Slim AE 256, "
 
 
 def collect(directory: Path) -> str:
-    """Return config, provenance, epochs and results of a folder's finished runs, a line each."""
+    """Return config, provenance, epochs and results of a folder's finished runs, a line each.
+
+    Where there are classifiers a last line has the paired differences of their accuracies.
+    """
     runs = read_runs([directory])
     for run in runs:
         if run.results is None:
@@ -50,7 +54,14 @@ def collect(directory: Path) -> str:
         }
         for run in runs
     ]
-    return "[\n" + ",\n".join(json.dumps(run) for run in kept) + "\n]\n"
+    lines = [json.dumps(run) for run in kept]
+    found = {
+        data: [{"names": pair, **interval._asdict()} for pair, interval in of_data.items()]
+        for data, members in by_data(runs).items()
+        if (of_data := differences(members))
+    }
+    lines += [json.dumps({"paired": found})] if found else []
+    return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
 def read_kept(study: str) -> dict[str, list[Run]]:
@@ -60,9 +71,16 @@ def read_kept(study: str) -> dict[str, list[Run]]:
         path.stem.removeprefix(f"{study}_").replace("_", " "): [
             Run(Path(run.pop("directory")), **run, samples={})
             for run in json.loads(path.read_text())
+            if "directory" in run
         ]
         for path in files
     }
+
+
+def read_paired(study: str, data: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the paired differences that a kept file of a study holds, by what runs saw."""
+    path = RESULTS / f"{study}_{data.replace(' ', '_')}.json"
+    return next((x["paired"] for x in json.loads(path.read_text()) if "paired" in x), {})
 
 
 def study_table(kept: dict[str, list[Run]]) -> str:
@@ -117,6 +135,55 @@ def representation_table(runs: list[Run]) -> str:
     return _markdown(rows)
 
 
+def classification_table(runs: list[Run]) -> str:
+    """Return a Markdown table of task 2, on validation images; of several seeds mean ± deviation.
+
+    Accuracy is element-wise, as the study's; the baselines' is that of the first seed.
+    """
+    study = {
+        f"Legacy, {row['name']}, {row['setting'].split(',')[0]}": row["val"]
+        for row in read_study()["classification"]["rows"]
+    }
+    simple = {
+        "majority": "majority class (frequency)",
+        "mean colour": "logistic regression on mean colour",
+        "16 PCA codes": "logistic regression on 16 PCA codes",
+        "ridge on codes": "ridge probe on the codes before training",
+    }
+    ours = ("accuracy", "log-loss", "balanced accuracy", "mean AP", "ECE")
+    metrics = ("elementwise_accuracy", "log_loss", "balanced_accuracy", "map_11_points", "ece")
+    header = ["run", "seeds", "train / val", "study: accuracy, log-loss", *ours, *simple]
+    rows = [header]
+    for seeds in replicates([run for run in runs if run.task == "classification"]):
+        first, values = seeds[0].results or {}, over_seeds(seeds)["val"]
+        images, theirs = seeds[0].provenance["images"], study.get(seeds[0].name)
+        rows.append(
+            [
+                seeds[0].name,
+                str(len(seeds)),
+                " / ".join(str(images[split]) for split in SPLITS),
+                f"{theirs['elementwise_accuracy']}, {theirs['log_loss']}" if theirs else "",
+                *(_number(values[metric], 3) for metric in metrics),
+                *(
+                    _number(first["baselines"][name]["val"]["elementwise_accuracy"], 3)
+                    for name in simple.values()
+                ),
+            ]
+        )
+    return _markdown(rows)
+
+
+def paired_table(paired: dict[str, list[dict[str, Any]]]) -> str:
+    """Return a Markdown table of paired differences of accuracy, in points, with intervals."""
+    rows = [["", "difference", "95 % interval"]]
+    for found in paired.values():
+        for pair in found:
+            low, high = (f"{100 * pair[end]:+.1f}" for end in ("low", "high"))
+            names = " against ".join(pair["names"])
+            rows.append([names, f"{100 * pair['difference']:+.1f}", f"{low} to {high}"])
+    return _markdown(rows)
+
+
 def family_table(runs: list[Run]) -> str:
     """Return a Markdown table of the variants of the slim AE 256: MSE and SSIM, `train / val`."""
     rows = [["variant", "MSE", "SSIM"]]
@@ -160,6 +227,11 @@ def tables() -> list[str]:
         *(representation_table(runs) for runs in full.values()),
         *(family_table(runs) for data, runs in full.items() if data == "toy"),
         *(ladder_table(runs) for runs in read_kept("transform").values()),
+        *(classification_table(runs) for runs in read_kept("classification").values()),
+        *(
+            paired_table(read_paired("classification", data))
+            for data in read_kept("classification")
+        ),
     ]
 
 

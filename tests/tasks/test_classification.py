@@ -1,4 +1,4 @@
-"""Task 2: loss, metrics, the class-frequency baseline, against NumPy."""
+"""Task 2: probabilities, losses, metrics, evidence and the simplest baseline, against NumPy."""
 
 import json
 
@@ -9,13 +9,20 @@ import pytest
 
 from vocjax.data.devkit import CLASSES
 from vocjax.data.splits import class_columns
+from vocjax.devices import make_mesh
 from vocjax.errors import UserError
+from vocjax.set_metrics import classification_metrics
 from vocjax.tasks import make_task
-from vocjax.tasks.classification import describe
+from vocjax.tasks.classification import EXCLUSIVE, LOSSES, describe
+from vocjax.tasks.task import Whole
+from vocjax.training.evaluation import make_evaluate, sums_shape
+from vocjax.training.setup import whole_batches
+from vocjax.training.step import model_outputs
 
 STUDY, NAMES = "classifier_256", ("aeroplane", "dog")
 COLUMNS = list(class_columns(NAMES))
 BASELINE = "majority class (frequency)"
+JOINT = "classifier_joint"
 
 
 def labelled(states):
@@ -32,7 +39,9 @@ LOGITS = [(2.0, -1.0), (0.5, 0.4), (1.0, -0.5), (3.0, 0.1), (-0.2, 4.0)]
 
 def outputs_and_batch():
     logits = jnp.asarray(LOGITS)
-    return {"logits": logits, "code": jnp.zeros((len(LOGITS), 2, 2, 1))}, labelled(STATES)
+    n = len(LOGITS)
+    outputs = {"logits": logits, "code": jnp.zeros((n, 2, 2, 1)), "evidence": jnp.zeros((n, 2, 2))}
+    return outputs, labelled(STATES)
 
 
 def log_losses(probability, states):
@@ -125,26 +134,258 @@ def test_a_run_measures_the_baseline_on_its_training_labels(finished_run):
         )
 
 
+# Losses ------------------------------------------------------------------------------------------
+
+TRUTH, COUNTED = np.equal(STATES, 1).astype(float), np.not_equal(STATES, 0).astype(float)
+SIGMOID = 1 / (1 + np.exp(-np.array(LOGITS)))
+
+
+def softmax_of_counted():
+    """A softmax over the columns that aren't difficult; 1 where an excluded one stands."""
+    e = np.exp(LOGITS) * COUNTED
+    return np.where(COUNTED > 0, e / e.sum(axis=1, keepdims=True), 1)
+
+
+def shares():
+    """What a softmax is to give: an image with both classes shares itself."""
+    return TRUTH / TRUTH.sum(axis=1, keepdims=True)
+
+
+def mean_of_counted(values, weight=COUNTED):
+    return (values * weight).sum(axis=1) / weight.sum(axis=1)
+
+
+def loss_of(tiny_config, **fields):
+    config = tiny_config(STUDY, **{f"loss.{name}": value for name, value in fields.items()})
+    return make_task(config).loss(*outputs_and_batch())
+
+
+def test_softmax_targets_and_probabilities(tiny_config, measured):
+    task = make_task(tiny_config(STUDY, **{"loss.name": EXCLUSIVE}))
+    outputs, batch = outputs_and_batch()
+    p = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(task.keep(outputs, batch)[0]["probability"], p, rtol=1e-5)
+    expected = -(shares() * np.log(softmax_of_counted())).sum(axis=1)
+    assert expected[3] == expected[4] == 0  # only the present class is left to choose
+    np.testing.assert_allclose(task.loss(outputs, batch), expected, rtol=1e-5, atol=1e-7)
+    values = measured(task, outputs, batch)
+    assert values["log_loss"] == pytest.approx(expected.mean(), rel=1e-5)
+    assert values["argmax_accuracy"] == pytest.approx(4 / 5)
+    # The gradient of an image with one class is p - y.
+    gradient = jax.grad(lambda x: task.loss(outputs | {"logits": x}, batch).sum())(
+        outputs["logits"]
+    )
+    np.testing.assert_allclose(gradient[:2], (p - TRUTH)[:2], atol=1e-6)
+
+
+def test_focal_loss(tiny_config):
+    p_t = np.where(TRUTH > 0, SIGMOID, 1 - SIGMOID)
+    for gamma in (0.5, 2.0):
+        expected = mean_of_counted(-((1 - p_t) ** gamma) * np.log(p_t))
+        loss = loss_of(tiny_config, name="focal", gamma=gamma)
+        np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_label_smoothing(tiny_config):
+    soft = 0.8 * TRUTH + 0.2 / 2
+    expected = mean_of_counted(-soft * np.log(SIGMOID) - (1 - soft) * np.log(1 - SIGMOID))
+    loss = loss_of(tiny_config, name="binary_cross_entropy", label_smoothing=0.2)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    counted = COUNTED.sum(axis=1, keepdims=True)
+    soft = (0.8 * shares() + 0.2 / counted) * COUNTED
+    expected = -(soft * np.log(softmax_of_counted())).sum(axis=1)
+    loss = loss_of(tiny_config, name=EXCLUSIVE, label_smoothing=0.2)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_class_weights(tiny_config):
+    factors = np.array([3.0, 0.5])
+    weight = COUNTED * np.where(TRUTH > 0, factors, 1)
+    entropy = -TRUTH * np.log(SIGMOID) - (1 - TRUTH) * np.log(1 - SIGMOID)
+    loss = loss_of(tiny_config, name="binary_cross_entropy", class_weights=(3.0, 0.5))
+    np.testing.assert_allclose(loss, mean_of_counted(entropy, weight), rtol=1e-5)
+    expected = -(shares() * np.log(softmax_of_counted())).sum(axis=1) * (shares() @ factors)
+    loss = loss_of(tiny_config, name=EXCLUSIVE, class_weights=(3.0, 0.5))
+    np.testing.assert_allclose(loss, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_the_log_loss_is_not_the_loss_that_trains(tiny_config, measured):
+    """Smoothed, weighed or focal: what is reported stays comparable."""
+    plain = measured(make_task(tiny_config(STUDY)), *outputs_and_batch())
+    for fields in ({"name": "focal"}, {"label_smoothing": 0.3}, {"class_weights": (3.0, 0.5)}):
+        config = tiny_config(STUDY, **{f"loss.{name}": value for name, value in fields.items()})
+        assert measured(make_task(config), *outputs_and_batch()) == plain
+
+
+def test_a_joint_networks_loss_adds_its_weighted_squared_error(tiny_config, measured):
+    joint, plain = make_task(tiny_config(JOINT)), make_task(tiny_config(STUDY))
+    outputs, batch = outputs_and_batch()
+    drawn = np.random.default_rng(0).random(batch["image"].shape, np.float32)
+    outputs = outputs | {"reconstruction": jnp.asarray(drawn)}
+    error = (drawn**2).mean(axis=(1, 2, 3))  # the images are black
+    expected = (
+        np.asarray(plain.loss(outputs, batch)) + tiny_config(JOINT).loss.reconstruction * error
+    )
+    np.testing.assert_allclose(joint.loss(outputs, batch), expected, rtol=1e-5)
+    values = measured(joint, outputs, batch)
+    assert values["mse"] == pytest.approx(error.mean(), rel=1e-5)
+    assert values["log_loss"] == measured(plain, outputs, batch)["log_loss"]
+    np.testing.assert_array_equal(joint.keep(outputs, batch)[1]["reconstruction"], drawn)
+
+
+# The network -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def applied(tiny_config):
+    """`applied(name, code, train, **overrides)`: task, variables, batch and outputs."""
+
+    def apply(name=STUDY, code=None, train=False, **overrides):
+        config = tiny_config(name, **overrides)
+        task = make_task(config)
+        variables = jax.jit(task.init)(jax.random.key(0))
+        images = np.random.default_rng(0).random((6, 16, 16, 3), np.float32)
+        batch = {"image": jnp.asarray(images), "valid": jnp.ones(6)}
+        known = batch if code is None else batch | {"code": code}
+        run = jax.jit(lambda v, b: task.apply(v, b, train, jax.random.key(1))[0])
+        return task, variables, batch, run(variables, known)
+
+    return apply
+
+
+@pytest.mark.parametrize("name", [STUDY, JOINT])
+def test_a_code_in_the_batch_stands_in_for_the_encoder(applied, name):
+    task, variables, batch, outputs = applied(name)
+    computed = task.features.compute(variables, batch)
+    assert list(computed) == ["code"]
+    np.testing.assert_allclose(computed["code"], outputs["code"], rtol=1e-5, atol=1e-6)
+    again = applied(name, code=outputs["code"])[-1]
+    assert again.keys() == outputs.keys()
+    for key, value in outputs.items():
+        np.testing.assert_allclose(again[key], value, rtol=1e-5, atol=1e-6)
+    for train in (False, True):
+        other = applied(name, code=1 + outputs["code"], train=train)[-1]
+        np.testing.assert_array_equal(other["code"], 1 + outputs["code"])
+        assert np.abs(other["logits"] - outputs["logits"]).min() > 1e-4
+
+
+@pytest.mark.parametrize("pooling", ["flatten", "mean"])
+def test_evidence_of_one_layer_sums_to_the_likeliest_logit(applied, pooling):
+    _, variables, _, outputs = applied(**{"model.pooling": pooling})
+    dense = variables["params"]["head"]["Dense_0"]
+    likeliest = np.argmax(outputs["logits"], axis=1)
+    assert outputs["evidence"].shape == (6, 4, 4)
+    assert outputs["evidence"].dtype == jnp.float32
+    np.testing.assert_allclose(
+        outputs["evidence"].sum(axis=(1, 2)) + dense["bias"][likeliest],
+        outputs["logits"].max(axis=1),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+    kernel = np.asarray(dense["kernel"])
+    weights = kernel.reshape(4, 4, 4, 2) if pooling == "flatten" else kernel / 16
+    terms = (outputs["code"][..., None] * weights).sum(axis=3)
+    places = [terms[i, ..., k] for i, k in enumerate(likeliest)]
+    np.testing.assert_allclose(outputs["evidence"], places, rtol=1e-4, atol=1e-6)
+
+
+def test_evidence_is_for_evaluation_alone(applied):
+    assert "evidence" not in applied(train=True)[-1]
+    hidden = applied(**{"model.hidden": (5,)})[-1]  # its linear part
+    assert np.isfinite(hidden["evidence"]).all()
+    assert np.abs(hidden["evidence"]).max() > 0
+
+
+def test_bfloat16_gives_numbers_that_numpy_can_keep(applied):
+    task, _, batch, outputs = applied(precision="bfloat16")
+    assert outputs["code"].dtype == jnp.bfloat16
+    every, some = task.keep(outputs, batch)
+    kept = {name: x.dtype for name, x in (every | some).items() if name != "thumbnail"}
+    assert set(kept.values()) == {jnp.dtype("float32")}
+
+
+# Kept and told -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [EXCLUSIVE, "binary_cross_entropy"])
+def test_metrics_of_a_split_do_not_depend_on_the_batches(tiny_config, begun, name):
+    config = tiny_config("classifier_frozen", **{"loss.name": name})
+    task, _, _, state, train, batch = begun(config)
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    sums = sums_shape(task, variables, batch)
+    measured, arrays = [], []
+    for batch_size in (3, 8):
+        whole = Whole(task.whole.collect, lambda a: arrays.append(a) or task.whole.summary(a))
+        counted = task._replace(whole=whole)
+        measure = make_evaluate(model_outputs(task), counted, sums, batch_size, make_mesh())
+        measured.append(measure(variables, train))
+    assert measured[0] == pytest.approx(measured[1], rel=1e-5)
+    alone = classification_metrics(**arrays[0], exclusive=name == EXCLUSIVE)
+    assert measured[0].items() >= alone.items()
+    (every,) = whole_batches(train, 10, make_mesh())
+    states = np.asarray(every["labels"])[:, COLUMNS]
+    np.testing.assert_array_equal(arrays[0]["target"], states == 1)
+    np.testing.assert_array_equal(arrays[0]["weight"], states != 0)
+    outputs = jax.jit(model_outputs(task))(variables, every)
+    p = (
+        jax.nn.softmax(outputs["logits"])
+        if name == EXCLUSIVE
+        else jax.nn.sigmoid(outputs["logits"])
+    )
+    np.testing.assert_allclose(arrays[0]["probability"], p, rtol=1e-4)
+
+
 def test_keep_gives_probabilities(task):
     outputs, batch = outputs_and_batch()
     every, some = task.keep(outputs, batch)
     np.testing.assert_allclose(every["probability"], 1 / (1 + np.exp(-np.array(LOGITS))), rtol=1e-6)
     np.testing.assert_array_equal(some["image"], batch["image"])
+    np.testing.assert_array_equal(some["evidence"], outputs["evidence"])
+    assert every["code"].shape == (len(LOGITS), 4)
+    assert every["thumbnail"].dtype == jnp.uint8
 
 
-def test_describe_names_the_classes():
-    outputs = {"logits": np.array([2.0, -800.0], np.float32)}  # no overflow
-    nothing = np.zeros((4, 4, 3), np.uint8)
-    config = {"data": {"classes": NAMES}}
-    numbers, picture = describe(outputs, nothing, nothing, config)
-    assert numbers == pytest.approx({"aeroplane": 1 / (1 + np.exp(-2)), "dog": 0})
-    assert picture is None
+@pytest.mark.parametrize("name", [EXCLUSIVE, "binary_cross_entropy"])
+def test_describe_names_the_classes(name):
+    evidence = np.float32([[0, 2], [-2, 0]])
+    outputs = {"logits": np.array([2.0, -800.0], np.float32), "evidence": evidence}  # no overflow
+    photo = np.full((40, 60, 3), 128, np.uint8)
+    config = {"data": {"classes": NAMES}, "loss": {"name": name}}
+    numbers, picture = describe(outputs, np.zeros((4, 4, 3), np.float32), photo, config)
+    sure = 1.0 if name == EXCLUSIVE else 1 / (1 + np.exp(-2))
+    assert numbers == pytest.approx({"aeroplane": sure, "dog": 0})
+    assert (picture.shape, picture.dtype) == (photo.shape, np.uint8)
+    red, _, blue = np.moveaxis(picture.astype(int), -1, 0)
+    assert red[0, -1] > blue[0, -1]  # for the class at the top right, against it at the bottom left
+    assert red[-1, 0] < blue[-1, 0]
+
+
+def test_describe_gives_the_probabilities_that_a_run_keeps(tiny_config):
+    outputs, batch = outputs_and_batch()
+    for name in LOSSES:
+        config = tiny_config(STUDY, **{"loss.name": name})
+        kept, _ = make_task(config).keep(outputs, batch)
+        for i, p in enumerate(np.asarray(kept["probability"])):
+            one = {key: np.asarray(value[i]) for key, value in outputs.items()}
+            photo = np.zeros((4, 4, 3), np.uint8)
+            numbers, _ = describe(one, np.float32(photo), photo, config.to_dict())
+            assert list(numbers.values()) == pytest.approx(p.tolist(), rel=1e-5)
 
 
 def test_classes_are_the_configs(tiny_config):
     task = make_task(tiny_config(STUDY, **{"data.classes": CLASSES}))
     variables = jax.eval_shape(task.init, jax.random.key(0))
-    assert variables["params"]["head"]["bias"].shape == (20,)
+    assert variables["params"]["head"]["Dense_0"]["bias"].shape == (20,)
+
+
+def test_the_lectures_head_has_two_layers(tiny_config):
+    config = tiny_config("classifier_lecture", **{"model.hidden": (7, 5)})
+    head = jax.eval_shape(make_task(config).init, jax.random.key(0))["params"]["head"]
+    assert {name: layer["kernel"].shape for name, layer in head.items()} == {
+        "Dense_0": (64, 7),
+        "Dense_1": (7, 5),
+        "Dense_2": (5, 2),
+    }
 
 
 @pytest.mark.parametrize(
@@ -154,7 +395,35 @@ def test_classes_are_the_configs(tiny_config):
         ({"data.classes": ()}, "data.classes must name at least two"),
         ({"data.classes": ("dog", "Dog")}, "'Dog', which VOC does not know"),
         ({"model.name": "resnet"}, "model.name is 'resnet'; classification has classifier"),
-        ({"loss.name": "mse"}, "loss.name is 'mse'; classification has binary_cross_entropy"),
+        ({"loss.name": "mse"}, "loss.name is 'mse'; it is one of softmax_cross_entropy, binary_"),
+        ({"loss.label_smoothing": 1.0}, r"loss.label_smoothing is 1.0; it must be in \[0, 1\)"),
+        ({"loss.label_smoothing": -0.1}, r"loss.label_smoothing is -0.1; it must be in"),
+        ({"loss.name": "focal", "loss.gamma": -1.0}, "loss.gamma is -1.0; it must be at least 0"),
+        (
+            {"loss.class_weights": (1.0,)},
+            r"class_weights is \(1.0,\); .* 2 positive numbers, for ae",
+        ),
+        ({"loss.class_weights": (1.0, 0.0)}, "class_weights is .*empty or 2 positive numbers"),
+        ({"loss.reconstruction": 1.0}, r"reconstruction is 1.0 and model.decoder \(\): a joint"),
+        ({"model.decoder": (4, 4)}, r"reconstruction is 0.0 and model.decoder \(4, 4\): a joint"),
+        (
+            {"loss.reconstruction": -1.0, "model.decoder": (4, 4)},
+            "reconstruction is -1.0 and model",
+        ),
+        (
+            {"loss.reconstruction": float("nan"), "model.decoder": (4, 4)},
+            "reconstruction is nan and model",
+        ),
+        ({"loss.reconstruction": 1.0, "model.decoder": (4,)}, "model.decoder has 1 widths"),
+        (
+            {"loss.reconstruction": 1.0, "model.decoder": (4, 4), "model.upsample": "unpool"},
+            "model.upsample is 'unpool', which needs the encoder's switches",
+        ),
+        ({"model.pooling": "max"}, "model.pooling is 'max'; it is one of flatten, mean"),
+        ({"model.head_dropout": 1.0}, r"model.head_dropout is 1.0; it must be in \[0, 1\)"),
+        ({"model.hidden": (8, 0)}, r"model.hidden is \(8, 0\); it is positive integers"),
+        ({"model.hidden": (8.0,)}, r"model.hidden is \(8.0,\); it is positive integers"),
+        ({"model.norm": "layer"}, "no norm 'layer'; model.norm is one of none, batch, group"),
         ({"model.encoder": ()}, r"model.encoder is \(\); it is a tuple of positive integers"),
         ({"data.size": 30}, "data.size=30 can't be halved 2 times; .* are 28 or 32"),
     ],
@@ -162,3 +431,13 @@ def test_classes_are_the_configs(tiny_config):
 def test_mistakes_are_named(tiny_config, overrides, message):
     with pytest.raises(UserError, match=message):
         make_task(tiny_config(STUDY, **overrides))
+
+
+@pytest.mark.parametrize(
+    ("part", "said"), [("loss", "loss has no field"), ("model", "model.alpha")]
+)
+def test_a_field_that_is_unknown_is_named(tiny_config, part, said):
+    config = tiny_config(STUDY)
+    config[part].alpha = 0.25
+    with pytest.raises(UserError, match=f"{said}.*alpha|{said}, which classifier does not know"):
+        make_task(config)

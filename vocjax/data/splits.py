@@ -188,7 +188,12 @@ def is_held_out(ids: np.ndarray, share: float) -> np.ndarray:
     Decided by a hash of the photograph's id, so that crops of one photograph (2008_000019_0 and
     2008_000019_1) stay together, and that further images change nothing for the others.
     """
-    return np.array([_hash(_PHOTOGRAPH.findall(str(i))[0]) < share for i in ids])
+    return np.array([_hash(photograph) < share for photograph in photographs(ids)])
+
+
+def photographs(ids: np.ndarray) -> np.ndarray:
+    """Return the ids [n] of the photographs that images were cut from: 2008_000019 of ..19_0."""
+    return np.array([_PHOTOGRAPH.findall(str(i))[0] for i in ids])
 
 
 def _hash(text: str) -> float:

@@ -42,8 +42,8 @@ NOTES = {
     "classification": "Which classes an image shows. Element-wise accuracy counts every class of "
     "every image by itself, exact match the images of which all classes are right, and argmax "
     "accuracy those whose likeliest class is present; balanced accuracy is the mean over classes. "
-    "The log loss is in nats. Average precision is VOC's, by its 11-point rule (to 2009) and by every "
-    "point; ECE is the expected calibration error. All are of the whole split.",
+    "The log loss is in nats. Average precision is VOC's, by the 11-point rule of 2007 to 2009 and "
+    "by every point; ECE is the expected calibration error. All are of the whole split.",
     "segmentation": "Which pixels belong to an object. Dice and IoU are averaged over images, soft "
     "ones from probabilities and hard ones from decisions; the IoU of the data set is that of the "
     "foreground, from one confusion matrix over all pixels.",

@@ -187,7 +187,7 @@ def check_loss(config: ConfigDict) -> None:
             f"loss.class_weights is {factors!r}; it is empty or {len(classes)} positive numbers, "
             f"for {', '.join(classes)}."
         )
-    if loss.reconstruction < 0 or bool(loss.reconstruction) != bool(config.model.decoder):
+    if not loss.reconstruction >= 0 or bool(loss.reconstruction) != bool(config.model.decoder):
         raise UserError(
             f"loss.reconstruction is {loss.reconstruction} and model.decoder "
             f"{config.model.decoder!r}: a joint network has a weight above 0 and a decoder's "

@@ -1,0 +1,77 @@
+"""Which of two classifiers is the better one: paired differences of accuracy, with intervals."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from vocjax import figures as draw
+from vocjax.data.splits import class_columns, photographs
+from vocjax.runs import Run
+from vocjax.set_metrics import Interval, paired_bootstrap
+
+Pair = tuple[str, str]
+
+
+def differences(runs: Sequence[Run]) -> dict[Pair, Interval]:
+    """Return how much the first of each pair of names is better than the second.
+
+    The pairs: names that differ in AE 256 and AE 2048 alone, and every name with the first one.
+    The value is element-wise accuracy on validation, of the same images under the same seeds; its
+    95 % interval a bootstrap over photographs (crops of one stand or fall together), which holds
+    for these seeds. Runs that kept no probabilities are passed over.
+    """
+    by_name: dict[str, list[Run]] = {}
+    for run in runs:
+        if "val/probability" in run.samples and run.results is not None:
+            by_name.setdefault(run.name, []).append(run)
+    names = list(by_name)
+    sizes = [(n, n.replace("AE 256", "AE 2048")) for n in names if re.search(r"\bAE 256\b", n)]
+    pairs = [pair for pair in sizes if pair[1] in by_name]
+    pairs += [(name, names[0]) for name in names[1:] if (name, names[0]) not in pairs]
+    found = {(a, b): difference(by_name[a], by_name[b]) for a, b in pairs}
+    return {pair: interval for pair, interval in found.items() if interval is not None}
+
+
+def difference(first: Sequence[Run], second: Sequence[Run]) -> Interval | None:
+    """Return the interval for two names' runs, None if no two have seed and images in common."""
+    values = []
+    for a in first:
+        for b in second:
+            ids, others = a.samples["val/ids"], b.samples["val/ids"]
+            if a.config.get("seed") == b.config.get("seed") and np.array_equal(ids, others):
+                values.append((shares_right(a), shares_right(b), photographs(ids)))
+    if not values:
+        return None
+    ours, theirs, groups = (np.concatenate(arrays) for arrays in zip(*values, strict=True))
+    return paired_bootstrap(ours, theirs, groups)
+
+
+def shares_right(run: Run) -> np.ndarray:
+    """Return for each validation image the share of its counted classes that are right, [n]."""
+    columns = list(class_columns(run.config["data"]["classes"]))
+    states = run.samples["val/labels"][:, columns]
+    right = (run.samples["val/probability"] > 0.5) == (states == 1)
+    counted = states != 0
+    return (right & counted).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
+
+
+@matplotlib.rc_context(draw.STYLE)
+def forest(found: Mapping[Pair, Interval]) -> Figure:
+    """Draw each difference in points of accuracy, with its interval."""
+    figure = Figure(figsize=(draw.WIDTH, 0.8 + 0.45 * len(found)))
+    axis = figure.add_subplot()
+    for row, interval in enumerate(found.values()):
+        middle, low, high = (100 * value for value in interval)
+        clear = low > 0 or high < 0
+        colour = draw.COLOURS[0] if clear else draw.QUIET
+        axis.plot([low, high], [row, row], color=colour, linewidth=1.6)
+        axis.plot([middle], [row], "o", color=colour, markersize=5)
+    axis.axvline(0, color=draw.INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    axis.set_yticks(range(len(found)), [f"{a}\nagainst {b}" for a, b in found], fontsize=8)
+    axis.set(xlabel="points of accuracy", ylim=(len(found) - 0.5, -0.5))
+    axis.tick_params(axis="y", length=0)
+    axis.grid(axis="x")
+    return figure
