@@ -14,10 +14,12 @@ import argparse
 import sys
 
 from vocjax.campaign import Experiment, main
+from vocjax.data.devkit import CLASSES
 from vocjax.data.splits import LEGACY
 
 AUTOENCODERS = range(3)  # seeds: classifiers with further ones begin from the same three
 SEEDS = range(5)
+OURS = range(2)
 SGD = ("optimizer.name=sgd", "optimizer.learning_rate=0.01")
 
 
@@ -25,10 +27,11 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
     """Return the task's runs on the data set that the options name."""
     toy = options.dataset == "toy"
     objects = (f"data.dataset={options.dataset}", f"data.data_dir={options.objects_dir}")
+    photographs = (f"data.dataset={options.dataset}", f"data.data_dir={options.data_dir}")
     # The toy set has a third of the study's images: smaller batches give as many steps.
     pretrained = ("batch_size=8", "epochs=12") if toy else ()
     trained = (*pretrained, "evaluate_every_epochs=2") if toy else ("evaluate_every_epochs=10",)
-    # A run of all of the study's network takes a quarter of an hour on the real images.
+    # Training all of the study's network takes a quarter of an hour on the real images.
     whole = SEEDS if toy else range(1)
 
     def experiment(name: str, config: str, seed: int, *changes: str) -> Experiment:
@@ -56,6 +59,14 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
             runs.append(experiment(name, config, seed, *of_seed))
         return runs
 
+    def residual(name: str, home: tuple[str, ...], *changes: str) -> list[Experiment]:
+        shortened = ("epochs=60", "batch_size=16") if toy else ()
+        runs = (
+            experiment(name, "classifier_residual", seed, *home, *shortened, *changes)
+            for seed in OURS
+        )
+        return list(runs)
+
     return [
         *(autoencoder(size, seed) for size in (2048, 256) for seed in AUTOENCODERS),
         *classifiers("AE 256, frozen", "classifier_frozen", SEEDS, size=256),
@@ -66,15 +77,23 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
             "model.encoder=(256, 128, 64, 32)",
             size=2048,
         ),
+        *residual("Residual network", objects),
+        *residual("Residual network, cat or dog", photographs, "data.classes=('cat', 'dog')"),
+        *residual(
+            "Residual network, 20 classes",
+            photographs,
+            f"data.classes={CLASSES}",
+            "loss.name=binary_cross_entropy",
+        ),
         *classifiers("Legacy, from AE 2048, rmsprop", "classifier_2048", whole, size=2048),
         *classifiers("Legacy, from AE 256, sgd", "classifier_256", whole, *SGD, size=256),
         *classifiers("Legacy, from AE 256, rmsprop", "classifier_256", whole, size=256),
         *classifiers("AE 2048, fine-tuned", "classifier_2048", whole, size=2048),
         *classifiers("AE 256, fine-tuned", "classifier_256", whole, size=256),
         *classifiers("AE 256, from scratch", "classifier_scratch", whole),
-        *classifiers("AE 256, head first", "classifier_head_first", whole, size=256),
-        *classifiers("AE 256, FC, FC, softmax", "classifier_lecture", whole, size=256),
-        *(classifiers("AE 256, joint", "classifier_joint", SEEDS) if toy else ()),
+        *classifiers("AE 256, head first", "classifier_head_first", range(1), size=256),
+        *classifiers("AE 256, FC, FC, softmax", "classifier_lecture", range(1), size=256),
+        *classifiers("AE 256, joint", "classifier_joint", range(1)),
     ]
 
 

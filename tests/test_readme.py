@@ -54,5 +54,5 @@ def test_python_of_the_readme_runs(block, tiny_config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {}
     exec(compile(block, "README.md", "exec"), scope)
-    assert scope["results"]["val"]["mse"] > 0
+    assert scope["results"]["val"]["loss"] > 0
     assert next((tmp_path / "runs").iterdir()).joinpath("results.json").is_file()

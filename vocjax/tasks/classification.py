@@ -16,7 +16,7 @@ from vocjax.errors import UserError
 from vocjax.models.autoencoder import Encoder, encoder_and_decoder
 from vocjax.models.classifier import POOLINGS, Classifier, Head
 from vocjax.models.layers import STYLE_FIELDS, check_fields, study_style, style_of
-from vocjax.set_metrics import classification_metrics
+from vocjax.set_metrics import METRICS, classification_metrics
 from vocjax.tasks import probes
 from vocjax.tasks.task import (
     Batch,
@@ -124,7 +124,11 @@ def make_task(config: ConfigDict) -> Task:
         summary=lambda sums: {name: metrics.value(s) for name, s in sums.items()},
         keep=keep,
         baselines=probes.baselines(target, exclusive, joint=model.decoder is not None),
-        whole=Whole(collect, lambda arrays: classification_metrics(**arrays, exclusive=exclusive)),
+        whole=Whole(
+            collect,
+            lambda arrays: classification_metrics(**arrays, exclusive=exclusive),
+            METRICS,
+        ),
         features=Features(
             "encoder", lambda variables, batch: {"code": encode(model, variables, batch)}
         ),

@@ -54,11 +54,12 @@ class Whole(NamedTuple):
     """Metrics that need all examples of a split at once.
 
     `collect(outputs, batch)` gives arrays [batch, ...]; `summary(arrays)` gets them of the whole
-    split, as NumPy arrays [n, ...], and gives {name: value}.
+    split, as NumPy arrays [n, ...], and gives {name: value} for the `names`.
     """
 
     collect: Callable[[Outputs, Batch], Outputs]
     summary: Callable[[Mapping[str, np.ndarray]], dict[str, float]]
+    names: tuple[str, ...]
 
 
 class Codec(NamedTuple):

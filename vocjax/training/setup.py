@@ -92,7 +92,7 @@ def check_config(config: ConfigDict) -> None:
 
 def check_best(config: ConfigDict, task: Task, sums: Any) -> None:
     """Raise `UserError` unless the task measures `best.metric`; `sums` are its metrics' shapes."""
-    names = summarise(task, zeros_like(sums))
+    names = [*summarise(task, zeros_like(sums)), *(task.whole.names if task.whole else ())]
     if config.best.metric not in names:
         raise UserError(
             f"best.metric is {config.best.metric!r}; this task measures {', '.join(names)}."
