@@ -8,13 +8,16 @@ import signal
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from vocjax import campaign
 from vocjax.campaign import Experiment
 from vocjax.configuration import load_config
 from vocjax.errors import UserError
+from vocjax.tasks import make_task
 from vocjax.training.interrupts import Interrupted
+from vocjax.training.phases import make_phases
 from vocjax.training.records import Records
 from vocjax.training.setup import check_config
 
@@ -112,7 +115,7 @@ def test_a_campaign_that_was_stopped_goes_on_in_its_order(done, experiments, mon
 
 
 @pytest.mark.parametrize("dataset", ["toy", "voc2009"])
-@pytest.mark.parametrize("name", ["study", "representation", "transform"])
+@pytest.mark.parametrize("name", ["study", "representation", "transform", "classification"])
 def test_plans_can_be_run(name, dataset):
     """Every config loads and fits together; what an override misspells would show after hours."""
     plan = runpy.run_path(str(EXPERIMENTS / f"{name}.py"))["plan"]
@@ -124,8 +127,9 @@ def test_plans_can_be_run(name, dataset):
         config = load_config(campaign.CONFIGS / f"{experiment.config}.py", overrides)
         check_config(config)
         assert config.data.dataset == dataset
-        masks = config.data.image_set == "Segmentation"
-        assert config.data.data_dir == ("all" if masks else "objects")
+        crops = config.data.image_set == "Main" and {*config.data.classes} <= {"aeroplane", "dog"}
+        assert config.data.data_dir == ("objects" if crops else "all")
+        make_phases(config, jax.eval_shape(make_task(config).init, jax.random.key(0))["params"])
 
 
 # The command line of a script --------------------------------------------------------------------

@@ -34,7 +34,7 @@ def test_tables_are_those_of_the_kept_results():
 
 def test_kept_results_say_how_they_were_made():
     module = collect()
-    studies = ("study", "representation", "transform")
+    studies = ("study", "representation", "transform", "classification")
     kept = [runs for study in studies for runs in module.read_kept(study).values()]
     for run in itertools.chain(*kept):
         made = run.provenance
