@@ -395,3 +395,15 @@ class TestComparison:
         assert page.COMPARISONS["classification"] is classification.comparison
         (figure,) = classification.comparison(self.runs, STUDY).values()
         assert isinstance(figure, Figure) and draw.encode_webp(figure)
+
+
+def test_joint_network_shows_what_its_decoder_makes_of_the_code():
+    pictures = np.full((2, 8, 8, 3), 0.5, np.float16)
+    samples = {"image": pictures, "reconstruction": 1 - pictures}
+    labels = np.full((2, 20), -1)
+    labels[:, CLASSES.index("dog")] = 1
+    samples |= {"val/probability": np.array([[0.2, 0.8], [0.4, 0.6]]), "val/labels": labels}
+    config = {"data": {"classes": ["aeroplane", "dog"]}, "loss": {"name": "binary_cross_entropy"}}
+    figure = classification.figures(samples, config)["Reconstructions"]
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles == ["validation image", "reconstruction"]

@@ -42,6 +42,7 @@ def figures(samples: Samples, config: Mapping[str, Any]) -> Drawn:
         | _codes(samples, classes)
         | _mistakes(samples, elements, classes, choice)
         | _evidence(samples, probability, classes)
+        | _reconstructions(samples)
     )
 
 
@@ -178,6 +179,14 @@ def _evidence(samples: Samples, probability: np.ndarray, classes: tuple[str, ...
     )
     rows = {"validation image": image, "evidence": curves.under_heat(image, evidence)}
     return {title: draw.image_rows(rows, {"evidence": captions})}
+
+
+def _reconstructions(samples: Samples) -> Drawn:
+    """What the decoder of a joint network makes of the code."""
+    if "reconstruction" not in samples:
+        return {}
+    names = {"validation image": "image", "reconstruction": "reconstruction"}
+    return {"Reconstructions": draw.image_rows({row: samples[name] for row, name in names.items()})}
 
 
 def _short(probability: float) -> str:
