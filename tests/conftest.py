@@ -117,7 +117,7 @@ def finished_run(
 
 
 # Both would change a frozen encoder that trained: one its statistics, the other its codes.
-RESTLESS = {"model.norm": "batch", "model.dropout": 0.2}
+RESTLESS = {"model.norm": "batch", "model.dropout": 0.2, "model.encoder": (4, 4)}
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +125,7 @@ def pretrained(
     tiny_config: Callable[..., ConfigDict], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The run of an autoencoder with batch norm and dropout; to be read, not written."""
-    config = tiny_config("autoencoder_256", **RESTLESS)
+    config = tiny_config("autoencoder_256", **RESTLESS, **{"model.decoder": (4,)})
     workdir = tmp_path_factory.mktemp("pretrained") / "run"
     train_and_evaluate(config, workdir, make_task(config)._replace(baselines={}, codec=None))
     return workdir

@@ -12,6 +12,7 @@ from vocjax.data.devkit import CLASSES
 from vocjax.data.index import Index
 from vocjax.data.splits import LEGACY, choose, class_columns, is_held_out, select
 from vocjax.errors import UserError
+from vocjax.tasks import make_task
 from vocjax.training.loop import train_and_evaluate
 
 PRESENT, DIFFICULT = 1, 0
@@ -340,8 +341,9 @@ def test_a_choice_that_leaves_nothing_is_named(counts, fields):
 def test_a_run_on_the_legacy_split_with_repeated_images_trains(tiny_config, tmp_path, capsys):
     classes = ("dog", "person")  # toy images show both
     fields = {"data.split": LEGACY, "data.several": "repeat", "data.classes": classes}
-    config = tiny_config("classifier_frozen", **fields)
-    results = train_and_evaluate(config, tmp_path)
+    config = tiny_config("classifier_frozen", **fields, **{"model.encoder": (4,)})
+    task = make_task(config)._replace(baselines={}, features=None)
+    results = train_and_evaluate(config, tmp_path, task)
     assert np.isfinite([results[split]["loss"] for split in ("train", "val")]).all()
     index = voc.load("toy", Path(config.data.data_dir)).index
     with np.load(tmp_path / "samples.npz") as samples:

@@ -135,7 +135,7 @@ def test_baselines_are_known_before_training_and_stay_known(
     with np.load(run / baselines.BEFORE) as before, np.load(run / "samples.npz") as samples:
         assert set(before) == {"train/code", "val/code"}
         for name in before:
-            assert before[name].shape == ({"t": 10, "v": 8}[name[0]], 4 * 4 * 4)
+            assert before[name].shape == ({"t": 10, "v": 8}[name[0]], 8 * 8 * 4)
             np.testing.assert_allclose(before[name], samples[name], rtol=1e-4, atol=1e-6)
             split = name.split("/")[0]
             assert samples[f"before/{split}/tsne"].shape == (len(before[name]), 2)

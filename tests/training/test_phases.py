@@ -160,7 +160,8 @@ def test_modules_in_which_everything_is_frozen(phases_of, shapes):
 
 def test_a_groups_rate_is_its_factor_times_the_runs(tiny_config, begun):
     def update(phases):
-        start = begun(tiny_config("classifier_256", **SGD, **{"optimizer.phases": phases}))
+        small = {"model.encoder": (4, 4), "optimizer.phases": phases}
+        start = begun(tiny_config("classifier_256", **SGD, **small))
         before = jax.device_get(start.state.params)
         after = jax.device_get(start.step(start.state, start.batch)[0].params)
         return jax.tree.map(np.subtract, after, before)
@@ -204,6 +205,7 @@ def test_each_phase_has_a_schedule_of_its_own(tiny_config, shapes):
 def two_phases(restless_config):
     """Head, then all, two steps each; the best checkpoint is that between them."""
     adam = {"optimizer.name": "adam", "optimizer.learning_rate": 1e-2, "best.mode": "max"}
+    adam |= {"optimizer.average_decay": 0.9}
     config = restless_config("classifier_head_first", **adam)
     assert [first for first, _ in config.optimizer.phases] == [0, 1]
     return config
@@ -229,6 +231,8 @@ def test_the_encoder_stands_still_and_then_learns(whole_run, pretrained, saved_s
             encoder_of(s, collection) for s in (saved_state(pretrained), border, end)
         )
         assert_equal(stood, begun)
+        if collection == "params":  # the average of what stands still is that itself
+            assert_equal(encoder_of(border, "average"), begun)
         assert not any(np.array_equal(moved[path], x) for path, x in stood.items())
 
 

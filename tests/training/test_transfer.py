@@ -9,7 +9,6 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from vocjax.tasks import make_task
-from vocjax.training import baselines
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.phases import frozen_modules, in_evaluation_mode
 from vocjax.training.step import as_float
@@ -42,7 +41,7 @@ def assert_equal(ours, theirs):
 def test_a_frozen_encoder_stays_bit_for_bit(frozen_run, pretrained, saved_state):
     ours, theirs = saved_state(frozen_run), saved_state(pretrained)
     assert int(ours["step"]) == 4
-    for collection, arrays in (("params", 12), ("batch_stats", 6)):
+    for collection, arrays in (("params", 8), ("batch_stats", 4)):
         encoder = encoder_of(ours, collection)
         assert len(encoder) == arrays
         assert_equal(encoder, encoder_of(theirs, collection))
@@ -60,22 +59,23 @@ def test_a_frozen_encoder_has_no_optimizer_state(frozen_run, saved_state):
 
 @pytest.mark.parametrize("augmented", [False, True])
 def test_codes_are_computed_once_and_the_log_counts_what_is_frozen(
-    restless_config, augmented, monkeypatch, capsys, tmp_path
+    restless_config, augmented, capsys, tmp_path
 ):
-    """Before training, for the baselines; and to train on, unless the images change."""
-    computed, compute = [], baselines.with_features
+    """Of each split before training, and to train on, unless the images change."""
+    computed = []
 
-    def note(examples, *arguments):
-        computed.append(len(examples.ids))
-        return compute(examples, *arguments)
+    def compute(variables, batch):
+        computed.append(batch["image"].shape)
+        return task.features.compute(variables, batch)
 
-    monkeypatch.setattr(baselines, "with_features", note)
     flip = {"data.augment.flip": augmented}
     config = restless_config("classifier_frozen", epochs=1, **flip)
-    train_and_evaluate(config, tmp_path, make_task(config)._replace(baselines={}))
-    assert computed == [10, 8] if augmented else [10, 8, 10, 8]
-    encoder = 3 * 3 * (3 + 4 + 4) * 4 + 3 * 4 + 2 * 3 * 4  # kernels, biases, batch norm
-    head = 4 * 4 * 4 * 2 + 2
+    task = make_task(config)._replace(baselines={})
+    noted = task._replace(features=task.features._replace(compute=compute))
+    train_and_evaluate(config, tmp_path, noted)
+    assert len(computed) == (2 if augmented else 4)  # traced once for each split
+    encoder = 3 * 3 * (3 + 4) * 4 + 2 * 4 + 2 * 2 * 4  # kernels, biases, batch norm
+    head = 8 * 8 * 4 * 2 + 2
     said = f"epochs 1 to 1: {head} parameters learn, {encoder} are frozen"
     assert said in capsys.readouterr().err
 
@@ -91,7 +91,7 @@ def test_a_frozen_encoder_is_less_work(restless_config, begun):
     fine_tuned = begun(restless_config("classifier_256", **augmented))
     frozen = begun(restless_config("classifier_frozen", **augmented))
     plain = begun(restless_config("classifier_frozen"))
-    codes = {"code": jnp.zeros((8, 4, 4, 4))}
+    codes = {"code": jnp.zeros((8, 8, 8, 4))}
     uncached = flops(frozen)
     assert uncached < 0.6 * flops(fine_tuned)
     assert flops(plain, **codes) < 0.05 * uncached
@@ -135,15 +135,14 @@ def test_a_frozen_encoder_acts_in_evaluation_mode(restless_config, begun, frozen
 
 
 def test_part_of_an_encoder_can_be_frozen(restless_config, begun):
-    groups = (("encoder/ConvBlock_[01]/.*", 0.0), (".*", 1.0))
+    groups = (("encoder/ConvBlock_0/.*", 0.0), (".*", 1.0))
     start = begun(restless_config("classifier_256", **{"optimizer.phases": ((0, groups),)}))
     before = jax.device_get(start.state)
     after = jax.device_get(start.step(start.state, start.batch)[0])
     for collection in ("params", "batch_stats"):
         old, new = (flatten_dict(getattr(s, collection), sep="/") for s in (before, after))
         for path, array in old.items():
-            stands = path.startswith(("encoder/ConvBlock_0", "encoder/ConvBlock_1"))
-            assert np.array_equal(new[path], array) == stands, path
+            assert np.array_equal(new[path], array) == ("ConvBlock_0" in path), path
 
 
 # The beginning -----------------------------------------------------------------------------------
@@ -163,16 +162,21 @@ def test_a_fine_tuned_run_begins_with_the_autoencoders_encoder(
     restless_config, pretrained, start_of, saved_state
 ):
     saved = {f"encoder/{path}": x for path, x in encoder_of(saved_state(pretrained)).items()}
-    for name in ("classifier_256", "classifier_lecture", "classifier_head_first"):
+    for name in ("classifier_256", "classifier_lecture"):
         start = start_of(restless_config(name))
         assert_equal({path: x for path, x in start.items() if path in saved}, saved)
         assert {path.split("/")[0] for path in start.keys() - saved.keys()} == {"head"}
 
 
-@pytest.mark.parametrize("name", ["classifier_scratch", "classifier_joint"])
-def test_from_scratch_every_kernel_is_another(tiny_config, pretrained, start_of, saved_state, name):
+@pytest.mark.parametrize(
+    ("name", "decoder"), [("classifier_scratch", ()), ("classifier_joint", (4,))]
+)
+def test_from_scratch_every_kernel_is_another(
+    tiny_config, pretrained, start_of, saved_state, name, decoder
+):
     """Than the autoencoder's, and than that of another seed; biases are zero."""
-    start, of_other_seed = (start_of(tiny_config(name, seed=seed)) for seed in (0, 1))
+    small = {"model.encoder": (4, 4), "model.decoder": decoder}
+    start, of_other_seed = (start_of(tiny_config(name, seed=seed, **small)) for seed in (0, 1))
     learnt = encoder_of(saved_state(pretrained))
     for path, array in start.items():
         if path.endswith("bias"):

@@ -92,7 +92,11 @@ def make_train_step(
         updates, opt_state = optimizer.update(gradients, state.opt_state, trained)
         sums = metrics.merge(state.sums, all_sums(task, outputs, batch))
         params = merge_params(optax.apply_updates(trained, updates), frozen)
-        average = moved_average(state.average, params, decay, state.step) if decay else {}
+        average = {}
+        if decay:
+            moving, still = phase.split(state.average)
+            moved = moved_average(moving, phase.split(params)[0], decay, state.step)
+            average = merge_params(moved, still)
         after = TrainState(params, batch_stats, opt_state, average, state.step + 1, state.key, sums)
         return after, loss
 
