@@ -13,7 +13,7 @@ from vocjax import losses
 from vocjax.configuration import load_config
 from vocjax.errors import UserError
 from vocjax.models.autoencoder import ConvAutoencoder, Decoder, Encoder, encoder_and_decoder
-from vocjax.models.classifier import Classifier
+from vocjax.models.classifier import Classifier, Head
 from vocjax.models.convolution import max_pool, max_positions
 from vocjax.models.layers import DOWNSAMPLINGS, NORMS, UPSAMPLINGS, Style
 from vocjax.models.segmenter import Segmenter
@@ -254,7 +254,7 @@ def make(name, dtype):
     style = Style(norm="batch", dtype=dtype)
     return {
         "autoencoder": ConvAutoencoder(Encoder(ENCODER, style), Decoder(DECODER, 3, style)),
-        "classifier": Classifier(Encoder(ENCODER, style), 2),
+        "classifier": Classifier(Encoder(ENCODER, style), Head(2)),
         "segmenter": Segmenter(Encoder(ENCODER, style), Decoder(DECODER, 1, style)),
     }[name]
 
@@ -364,10 +364,6 @@ def test_a_config_makes_both_halves():
         (
             {"upsample": "unpool", "decoder": (4, 8, 8)},
             r"model.decoder is \(4, 8, 8\); with .* set it to \(4, 6, 8\)",
-        ),
-        (
-            {"activaton": "elu"},
-            "has model.activaton, which autoencoder does not know; .* activation",
         ),
         ({"norm": "layer"}, "no norm 'layer'; model.norm is one of none, batch, group"),
     ],

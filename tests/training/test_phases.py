@@ -204,9 +204,13 @@ def test_each_phase_has_a_schedule_of_its_own(tiny_config, shapes):
 @pytest.fixture(scope="module")
 def two_phases(restless_config):
     """Head, then all, two steps each; the best checkpoint is that between them."""
-    adam = {"optimizer.name": "adam", "optimizer.learning_rate": 1e-2, "best.mode": "max"}
-    adam |= {"optimizer.average_decay": 0.9}
-    config = restless_config("classifier_head_first", **adam)
+    changes = {
+        "optimizer.name": "adam",
+        "optimizer.learning_rate": 1e-2,
+        "optimizer.average_decay": 0.9,
+        "best.mode": "max",
+    }
+    config = restless_config("classifier_head_first", **changes)
     assert [first for first, _ in config.optimizer.phases] == [0, 1]
     return config
 

@@ -1,6 +1,7 @@
 """What a run takes over from an autoencoder: a frozen encoder, one that goes on, or nothing."""
 
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -134,15 +135,17 @@ def test_a_frozen_encoder_acts_in_evaluation_mode(restless_config, begun, frozen
     assert set(jax.tree.leaves(stands)) == {frozen}
 
 
-def test_part_of_an_encoder_can_be_frozen(restless_config, begun):
-    groups = (("encoder/ConvBlock_0/.*", 0.0), (".*", 1.0))
-    start = begun(restless_config("classifier_256", **{"optimizer.phases": ((0, groups),)}))
+@pytest.mark.parametrize("frozen", ["encoder/ConvBlock_0/.*", "encoder/ConvBlock_1/BatchNorm_0/.*"])
+def test_part_of_an_encoder_can_be_frozen(restless_config, begun, frozen):
+    """A batch norm by itself, too: its statistics then stand still."""
+    phases = ((0, ((frozen, 0.0), (".*", 1.0))),)
+    start = begun(restless_config("classifier_256", **{"optimizer.phases": phases}))
     before = jax.device_get(start.state)
     after = jax.device_get(start.step(start.state, start.batch)[0])
     for collection in ("params", "batch_stats"):
         old, new = (flatten_dict(getattr(s, collection), sep="/") for s in (before, after))
         for path, array in old.items():
-            assert np.array_equal(new[path], array) == ("ConvBlock_0" in path), path
+            assert np.array_equal(new[path], array) == bool(re.fullmatch(frozen, path)), path
 
 
 # The beginning -----------------------------------------------------------------------------------

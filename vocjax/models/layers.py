@@ -194,9 +194,8 @@ def _normalise(x: jax.Array, style: Style, train: bool, valid: jax.Array | None)
     """Apply the style's norm, as a submodule of the module that is being called."""
     if style.norm == "batch":
         mask = None if valid is None else (valid > 0)[:, None, None, None]
-        return nn.BatchNorm(
-            use_running_average=not train, momentum=0.99, epsilon=1e-3, dtype=style.dtype
-        )(x, mask=mask)
+        norm = nn.BatchNorm(momentum=0.99, epsilon=1e-3, dtype=style.dtype)
+        return norm(x, use_running_average=not train, mask=mask)
     if style.norm == "group":
         return nn.GroupNorm(math.gcd(8, x.shape[-1]), epsilon=1e-3, dtype=style.dtype)(x)
     return x

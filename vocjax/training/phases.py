@@ -28,6 +28,8 @@ from vocjax.training.optimizers import make_optimizer
 
 Params = dict[str, Any]
 
+EVALUATION = {"train": False, "use_running_average": True}  # arguments of modules
+
 
 class Phase(NamedTuple):
     """Epochs from `first` to before `end`; `factors` are those of the parameters that it trains."""
@@ -139,11 +141,11 @@ def _modules(path: str) -> list[str]:
 
 
 def in_evaluation_mode(modules: frozenset[str]) -> AbstractContextManager[None]:
-    """Have Flax call these modules, by path, with `train=False` whatever the model asks for."""
+    """Have Flax call these modules, by path, with `EVALUATION` whatever the model asks for."""
 
     def intercept(call: Any, args: Any, kwargs: dict[str, Any], context: Any) -> Any:
-        if kwargs.get("train") and "/".join(context.module.path) in modules:
-            kwargs = kwargs | {"train": False}
+        if "/".join(context.module.path) in modules:
+            kwargs = {name: EVALUATION.get(name, value) for name, value in kwargs.items()}
         return call(*args, **kwargs)
 
     return nn.intercept_methods(intercept)
