@@ -12,10 +12,10 @@ def get_config() -> ConfigDict:
     """Return the experiment."""
     config = study_classifier()
     config.name = "Residual network"
-    config.epochs = 150
-    config.evaluate_every_epochs = 10
+    config.epochs = 300
+    config.evaluate_every_epochs = 25
     config.data.augment.flip = True
-    config.data.augment.zoom = 0.4
+    config.data.augment.zoom = 0.6
     config.data.augment.colour = 0.3
     config.model.stem = "stride"
     config.model.encoder = (32, 64, 128)
@@ -26,8 +26,8 @@ def get_config() -> ConfigDict:
     config.model.head_dropout = 0.3
     config.loss.name = "softmax_cross_entropy"
     config.loss.label_smoothing = 0.1
-    config.optimizer.name = "adam"
-    config.optimizer.learning_rate = 2e-3
+    config.optimizer.name = "muon"
+    config.optimizer.learning_rate = 0.01
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_steps = 50
     config.optimizer.weight_decay = 0.05

@@ -19,7 +19,7 @@ from vocjax.data.splits import LEGACY
 
 AUTOENCODERS = range(3)  # seeds: classifiers with further ones begin from the same three
 SEEDS = range(5)
-OURS = range(2)
+FEWER = ("epochs=100", "evaluate_every_epochs=20")  # where there are more images
 SGD = ("optimizer.name=sgd", "optimizer.learning_rate=0.01")
 
 
@@ -59,13 +59,12 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
             runs.append(experiment(name, config, seed, *of_seed))
         return runs
 
-    def residual(name: str, home: tuple[str, ...], *changes: str) -> list[Experiment]:
-        shortened = ("epochs=60", "batch_size=16") if toy else ()
-        runs = (
+    def residual(name: str, home: tuple[str, ...], seeds: range, *changes: str) -> list[Experiment]:
+        shortened = ("epochs=60",) if toy else ()
+        return [
             experiment(name, "classifier_residual", seed, *home, *shortened, *changes)
-            for seed in OURS
-        )
-        return list(runs)
+            for seed in seeds
+        ]
 
     return [
         *(autoencoder(size, seed) for size in (2048, 256) for seed in AUTOENCODERS),
@@ -77,11 +76,19 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
             "model.encoder=(256, 128, 64, 32)",
             size=2048,
         ),
-        *residual("Residual network", objects),
-        *residual("Residual network, cat or dog", photographs, "data.classes=('cat', 'dog')"),
+        *residual("Residual network", objects, range(2)),
+        *residual(
+            "Residual network, cat or dog",
+            photographs,
+            range(1),
+            "data.classes=('cat', 'dog')",
+            *FEWER,
+        ),
         *residual(
             "Residual network, 20 classes",
             photographs,
+            range(1),
+            *FEWER,
             f"data.classes={CLASSES}",
             "loss.name=binary_cross_entropy",
         ),

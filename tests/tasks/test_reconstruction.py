@@ -211,6 +211,12 @@ def test_mistakes_of_other_models_are_named(tiny_config, name, overrides, messag
     [
         ("pca", "model.tied", "the config has model.tied, which pca does not know; .* solver"),
         ("linear_autoencoder", "model.solver", "model.solver, which linear_auto.* tied"),
+        (
+            STUDY,
+            "model.activaton",
+            "model.activaton, which autoencoder does not know; .* activation",
+        ),
+        ("segmentation_dice", "model.depth", "model.depth, which segmenter does not know"),
         (STUDY, "loss.weight", "loss has no field weight; it has name and noise"),
     ],
 )
