@@ -333,3 +333,11 @@ def test_a_joint_models_baselines_reconstruct_the_mean_colour(batches, name):
     mean = np.broadcast_to(image.mean(axis=(1, 2), keepdims=True), image.shape)
     np.testing.assert_allclose(outputs["reconstruction"], mean, rtol=1e-5)
     assert "reconstruction" not in outputs_of(name, batches, exclusive=True)
+
+
+def test_pca_codes_of_large_images_are_those_of_small_ones():
+    large = jax.random.uniform(jax.random.key(0), (2, 96, 96, 3))
+    small = probes.small(large)
+    assert small.shape == (2, probes.SIDE, probes.SIDE, 3)
+    np.testing.assert_allclose(small.mean((1, 2)), large.mean((1, 2)), atol=2e-3)
+    assert probes.small(small) is small

@@ -13,6 +13,7 @@ from vocjax.tasks.task import Baseline, Batch, Outputs, summed
 
 Target = Callable[[Batch], tuple[jax.Array, jax.Array]]  # (truth, weight), [batch, classes] each
 COMPONENTS = 16
+SIDE = 64  # pixels of the images that PCA sees
 STRENGTHS = 10.0 ** np.arange(-3, 4)  # of the ridge, in units of the codes' mean squared norm
 
 
@@ -65,7 +66,8 @@ def baselines(target: Target, exclusive: bool, *, joint: bool) -> Mapping[str, B
         return logistic_regression(*gather(batches, mean_colour), exclusive)
 
     def fit_codes(batches: Iterator[Batch]) -> tuple[pca.PCAState, Linear]:
-        held = list(batches)
+        # Two passes over what comes once: held, and therefore small.
+        held = [batch | {"image": small(batch["image"])} for batch in batches]
         state = fit_pca(COMPONENTS, iter(held))
         return state, logistic_regression(
             *gather(iter(held), lambda batch: pca.encode(state, flat(batch["image"]))), exclusive
@@ -82,7 +84,7 @@ def baselines(target: Target, exclusive: bool, *, joint: bool) -> Mapping[str, B
         f"logistic regression on {COMPONENTS} PCA codes": Baseline(
             fit_codes,
             lambda fitted, batch: outputs(
-                fitted[1](pca.encode(fitted[0], flat(batch["image"]))), batch
+                fitted[1](pca.encode(fitted[0], flat(small(batch["image"])))), batch
             ),
         ),
         "ridge probe on the codes before training": Baseline(
@@ -94,6 +96,13 @@ def baselines(target: Target, exclusive: bool, *, joint: bool) -> Mapping[str, B
 def mean_colour(batch: Batch) -> jax.Array:
     """Return the mean of each channel, [batch, channels]."""
     return batch["image"].mean(axis=(1, 2))
+
+
+def small(images: jax.Array) -> jax.Array:
+    """Shrink images [batch, height, width, channels] to `SIDE` pixels, if they are larger."""
+    if images.shape[1] <= SIDE:
+        return images
+    return jax.image.resize(images, (len(images), SIDE, SIDE, images.shape[-1]), "linear")
 
 
 def flat(arrays: jax.Array) -> jax.Array:
