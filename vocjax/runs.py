@@ -2,6 +2,8 @@
 
 - `config.json`: the whole config, among it `task`, `name`, `model`, `data`, `optimizer`, `epochs`.
 - `run.json`: how to have the run again: command, commit, versions, device, data set.
+- `baselines.json` and, of a classifier, `before.npz`: the simple baselines' values and the codes
+  that it began with. They end in the two files below; this is where a resumed run finds them.
 - `metrics.jsonl`: a line for each epoch, with the values on `train` and `val`.
 - `results.json`: the final values and those of the trivial baselines; absent until the run is done.
 - `samples.npz`: the arrays that the task draws its figures from.
