@@ -62,7 +62,7 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
     def residual(name: str, home: tuple[str, ...], seeds: range, *changes: str) -> list[Experiment]:
         shortened = ("epochs=60",) if toy else ()
         return [
-            experiment(name, "classifier_residual", seed, *home, *shortened, *changes)
+            experiment(name, "classifier_residual", seed, *home, *changes, *shortened)
             for seed in seeds
         ]
 
@@ -76,7 +76,7 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
             "model.encoder=(256, 128, 64, 32)",
             size=2048,
         ),
-        *residual("Residual network", objects, range(2)),
+        *residual("Residual network", objects, SEEDS if toy else range(3)),
         *residual(
             "Residual network, cat or dog",
             photographs,
@@ -98,9 +98,9 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
         *classifiers("AE 2048, fine-tuned", "classifier_2048", whole, size=2048),
         *classifiers("AE 256, fine-tuned", "classifier_256", whole, size=256),
         *classifiers("AE 256, from scratch", "classifier_scratch", whole),
-        *classifiers("AE 256, head first", "classifier_head_first", range(1), size=256),
-        *classifiers("AE 256, FC, FC, softmax", "classifier_lecture", range(1), size=256),
-        *classifiers("AE 256, joint", "classifier_joint", range(1)),
+        *classifiers("AE 256, head first", "classifier_head_first", whole, size=256),
+        *classifiers("AE 256, FC, FC, softmax", "classifier_lecture", whole, size=256),
+        *classifiers("AE 256, joint", "classifier_joint", whole),
     ]
 
 

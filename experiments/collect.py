@@ -56,7 +56,10 @@ def collect(directory: Path) -> str:
     ]
     lines = [json.dumps(run) for run in kept]
     found = {
-        data: [{"names": pair, **interval._asdict()} for pair, interval in of_data.items()]
+        data: [
+            {"names": pair, "seeds": value.seeds, **value.interval._asdict()}
+            for pair, value in of_data.items()
+        ]
         for data, members in by_data(runs).items()
         if (of_data := differences(members))
     }
@@ -175,12 +178,13 @@ def classification_table(runs: list[Run]) -> str:
 
 def paired_table(paired: dict[str, list[dict[str, Any]]]) -> str:
     """Return a Markdown table of paired differences of accuracy, in points, with intervals."""
-    rows = [["", "difference", "95 % interval"]]
+    rows = [["", "seeds", "difference", "95 % interval"]]
     for found in paired.values():
         for pair in found:
             low, high = (f"{100 * pair[end]:+.1f}" for end in ("low", "high"))
             names = " against ".join(pair["names"])
-            rows.append([names, f"{100 * pair['difference']:+.1f}", f"{low} to {high}"])
+            difference = f"{100 * pair['difference']:+.1f}"
+            rows.append([names, str(pair["seeds"]), difference, f"{low} to {high}"])
     return _markdown(rows)
 
 
@@ -195,11 +199,15 @@ def family_table(runs: list[Run]) -> str:
 
 
 def ladder_table(runs: list[Run]) -> str:
-    """Return a Markdown table of what brought how much: MSE, `train / held-out part of train`."""
-    first = runs[0].results or {}
-    rows = [["", "train / held out"]]
-    rows += [[name, _pair(values, digits=5)] for name, values in first["baselines"].items()]
-    rows += [[run.name, _pair(run.results, digits=5)] for run in runs]
+    """Return a Markdown table of what brought how much: `train / held-out part of train`."""
+    metrics = {
+        "reconstruction": {"mse": 5},
+        "classification": {"elementwise_accuracy": 3, "log_loss": 3},
+    }[runs[0].task]
+    steps = {**(runs[0].results or {})["baselines"], **{run.name: run.results for run in runs}}
+    rows = [["", *(HEADLINES[runs[0].task][metric] for metric in metrics)]]
+    for name, values in steps.items():
+        rows.append([name, *(_pair(values, metric, digits) for metric, digits in metrics.items())])
     return _markdown(rows)
 
 
@@ -228,6 +236,7 @@ def tables() -> list[str]:
         *(family_table(runs) for data, runs in full.items() if data == "toy"),
         *(ladder_table(runs) for runs in read_kept("transform").values()),
         *(classification_table(runs) for runs in read_kept("classification").values()),
+        *(ladder_table(runs) for runs in read_kept("tuning").values()),
         *(
             paired_table(read_paired("classification", data))
             for data in read_kept("classification")

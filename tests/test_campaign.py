@@ -115,7 +115,9 @@ def test_a_campaign_that_was_stopped_goes_on_in_its_order(done, experiments, mon
 
 
 @pytest.mark.parametrize("dataset", ["toy", "voc2009"])
-@pytest.mark.parametrize("name", ["study", "representation", "transform", "classification"])
+@pytest.mark.parametrize(
+    "name", ["study", "representation", "transform", "classification", "tuning"]
+)
 def test_plans_can_be_run(name, dataset):
     """Every config loads and fits together; what an override misspells would show after hours."""
     plan = runpy.run_path(str(EXPERIMENTS / f"{name}.py"))["plan"]

@@ -54,11 +54,12 @@ def print_results(results: dict[str, dict[str, Any]]) -> None:
     for name, result in results.items():
         rows = {name: result} | result["baselines"]
         metrics = [metric for metric in result["val"] if metric != "loss"]
-        print("\n" + "".join(f"{cell:>22}" for cell in ("", *metrics)))
+        width = max(map(len, rows))
+        print("\n" + " " * (width + 6) + "".join(f"  {metric}" for metric in metrics))
         for label, values in rows.items():
             for split in ("train", "val"):
-                cells = (f"{values[split][metric]:>22.4f}" for metric in metrics)
-                print(f"{label[:16]:16} {split:5}", *cells, sep="")
+                cells = (f"  {values[split][metric]:>{len(metric)}.4f}" for metric in metrics)
+                print(f"{label:{width}} {split:5}", *cells, sep="")
 
 
 def main(

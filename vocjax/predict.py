@@ -46,7 +46,7 @@ class Model(NamedTuple):
         Raises:
           UserError: an image can't be read, or is neither of the two.
         """
-        if isinstance(images, str | Path):
+        if isinstance(images, str | Path) or not isinstance(images, Iterable):
             raise UserError(f"predict takes a list of images; for one, give [{str(images)!r}].")
         chunks = _chunks(map(_pixels, images), self.config.batch_size)
         return [numbers for chunk in chunks for numbers, _ in self.describe(chunk)]
@@ -76,7 +76,7 @@ class Model(NamedTuple):
         Raises:
           UserError: images of another shape or type.
         """
-        shape, n = image_shape(self.config), self.config.batch_size
+        shape, n, images = image_shape(self.config), self.config.batch_size, np.asarray(images)
         if images.shape[1:] != shape or images.dtype != np.float32:
             raise UserError(
                 f"outputs got {images.dtype} {images.shape}; this model takes float32 "

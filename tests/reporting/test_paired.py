@@ -38,18 +38,19 @@ def test_code_sizes_are_compared_and_every_name_with_the_first():
 
 def test_difference_is_that_of_the_accuracies_with_an_interval_around_it():
     better, worse = run("A", [0]), run("B", list(range(10)))
-    ((_, interval),) = paired.differences([worse, better]).items()
+    ((interval, seeds),) = paired.differences([worse, better]).values()
+    assert seeds == 1
     assert interval.difference == pytest.approx(9 / 40)
     assert 0 < interval.low < interval.difference < interval.high < 0.5
     same = paired.difference([better], [run("C", [0])])
-    assert same == (0, 0, 0)
+    assert same == ((0, 0, 0), 1)
 
 
 def test_crops_of_a_photograph_are_drawn_together():
     worse, better = run("A", list(range(8))), run("B", [])
     alone = np.array([f"2008_{i:06d}" for i in range(40)])
-    other = paired.difference([run("B", [], ids=alone)], [run("A", list(range(8)), ids=alone)])
-    together = paired.difference([better], [worse])
+    other, _ = paired.difference([run("B", [], ids=alone)], [run("A", list(range(8)), ids=alone)])
+    together, _ = paired.difference([better], [worse])
     assert together.difference == other.difference == pytest.approx(0.2)
     assert together.high - together.low > 1.2 * (other.high - other.low)
 
@@ -57,7 +58,8 @@ def test_crops_of_a_photograph_are_drawn_together():
 def test_seeds_are_paired_with_themselves_and_other_images_with_nothing():
     a = [run("A", [], seed) for seed in (0, 1)]
     b = [run("B", [0], 0), run("B", [0, 1, 2], 1)]
-    assert paired.difference(a, b).difference == pytest.approx((1 + 3) / 80)
+    interval, seeds = paired.difference(a, b)
+    assert (interval.difference, seeds) == (pytest.approx((1 + 3) / 80), 2)
     assert paired.difference(a[:1], b[1:]) is None
     assert paired.difference(a[:1], [run("B", [], 0, IDS[::-1])]) is None
 
@@ -74,6 +76,7 @@ def test_difficult_classes_do_not_count():
 def test_picture_has_a_row_for_each_pair():
     found = paired.differences([run("A", [0]), run("B", [1, 2]), run("C", list(range(20)))])
     (axis,) = paired.forest(found).axes
-    assert [text.get_text() for text in axis.get_yticklabels()] == ["B\nagainst A", "C\nagainst A"]
+    labels = [text.get_text() for text in axis.get_yticklabels()]
+    assert labels == ["B\nagainst A\n(1 seed)", "C\nagainst A\n(1 seed)"]
     middles = [line.get_xdata()[0] for line in axis.get_lines()[1:-1:2]]
     np.testing.assert_allclose(middles, [-100 / 40, -1900 / 40])

@@ -94,11 +94,6 @@ def test_a_parameter_takes_the_first_regex_that_matches_it_whole(phases_of, shap
     assert merge(trained, frozen) == shapes
 
 
-def test_the_first_of_two_equal_regexes_counts(phases_of):
-    (phase,) = phases_of(((0, (("head/.*", 2.0), ("head/.*", 0.0), (".*", 0.0))),))
-    assert phase.factors == {"head/Dense_0/bias": 2.0, "head/Dense_0/kernel": 2.0}
-
-
 def test_phases_follow_each_other(phases_of):
     phases = phases_of(((0, FROZEN), (1, ((".*", 1.0),)), (3, FROZEN)))
     assert [(phase.first, phase.end) for phase in phases] == [(0, 1), (1, 3), (3, 4)]
@@ -116,6 +111,11 @@ def test_phases_follow_each_other(phases_of):
         (((0, (("tail/.*", 0.0), (".*", 1.0))),), r"'tail/\.\*' matches no parameter; .*encoder/C"),
         (((0, (("head/.*", -0.5), (".*", 1.0))),), "has the factor -0.5; it must be at least 0"),
         (((0, (("head/.*", float("nan")), (".*", 1.0))),), "has the factor nan; it must be at lea"),
+        (
+            ((0, ((".*", 1.0), ("head/.*", 0.0))),),
+            r"all that 'head/\.\*' matches is taken by",
+        ),
+        (((0, (("head/.*", float("inf")), (".*", 1.0))),), "has the factor inf; it must be at lea"),
         (((0, (("head/(", 1.0), (".*", 1.0))),), r"'head/\(' is no regex: .*unterminated"),
         (((0, ((".*", 0.0),)),), "freezes every parameter; at least one must learn"),
         (((0, FROZEN), (1, ((".*", 0),))), "freezes every parameter"),

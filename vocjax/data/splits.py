@@ -16,7 +16,11 @@ IMAGE_SETS = ("Main", "Segmentation")
 SPLITS = ("train", "val")
 LEGACY = "legacy_917_139"
 # What is done with an image that shows several of the chosen classes.
-RULES = ("keep", "drop", "repeat")
+RULES = {
+    "keep": "each stands once, with all its labels",
+    "drop": "they are left out",
+    "repeat": "each stands once for each of its classes, labelled with that one alone",
+}
 # The study moved 400 of its 539 validation images to training.
 _MOVED = 400 / 539
 # VOC's ids from 2008 on; any other id stands for itself.
@@ -65,7 +69,7 @@ def choose(index: Index, data: ConfigDict, split: str) -> Selection:
     `data.split` "official" takes VOC's split (or the part of train that `data.held_out` holds out).
     "legacy_917_139" does as the study did: of its 539 validation images a shuffle moved 400 to the
     517 of training. It depends on `data.split_seed`, and moves the same share of other numbers.
-    Crops of one photograph then can stand on both sides.
+    Crops of one photograph, and the copies that "repeat" makes, then can stand on both sides.
 
     Raises:
       UserError: an unknown name, fields that exclude each other, or nothing is left.

@@ -105,7 +105,11 @@ def _calibration(elements: Elements, exclusive: bool) -> Drawn:
 
 def _codes(samples: Samples, classes: tuple[str, ...]) -> Drawn:
     result: Drawn = {}
-    for stage, prefix in (("before", "before/"), ("after", "")):
+    stages = {"before": "before/", "after": ""}
+    ends = [samples.get(f"{prefix}train/principal") for prefix in stages.values()]
+    if ends[0] is not None and ends[1] is not None and np.array_equal(ends[0], ends[1]):
+        stages = {"before and after": ""}  # the encoder was frozen
+    for stage, prefix in stages.items():
         names = {
             f"{split}/{name}": f"{where}{split}/{name}"
             for split in ("train", "val")

@@ -39,9 +39,10 @@ RESOURCES = resources.files("vocjax.reporting")
 NOTES = {
     "reconstruction": "Images through a code and back. Errors are those of intensities in [0, 1], "
     "each image's own, averaged; PSNR too, beside that of the data set's MSE.",
-    "classification": "Which classes an image shows. Element-wise accuracy counts every class of "
-    "every image by itself, exact match the images of which all classes are right, and argmax "
-    "accuracy those whose likeliest class is present; balanced accuracy is the mean over classes. "
+    "classification": "Which classes an image shows. Element-wise accuracy is the share of an "
+    "image's classes that are right, averaged over images, as the log loss is, exact match the "
+    "share of images of which all are, and argmax accuracy that of images whose likeliest class is "
+    "present; balanced accuracy is the mean over classes. "
     "The log loss is in nats. Average precision is VOC's, by the 11-point rule of 2007 to 2009 and "
     "by every point; ECE is the expected calibration error. All are of the whole split.",
     "segmentation": "Which pixels belong to an object. Dice and IoU are averaged over images, soft "

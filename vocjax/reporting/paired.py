@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -9,13 +10,20 @@ from matplotlib.figure import Figure
 
 from vocjax import figures as draw
 from vocjax.data.splits import class_columns, photographs
-from vocjax.runs import Run
+from vocjax.runs import Run, counted
 from vocjax.set_metrics import Interval, paired_bootstrap
 
 Pair = tuple[str, str]
 
 
-def differences(runs: Sequence[Run]) -> dict[Pair, Interval]:
+class Difference(NamedTuple):
+    """How much better one is than another, over how many seeds."""
+
+    interval: Interval
+    seeds: int
+
+
+def differences(runs: Sequence[Run]) -> dict[Pair, Difference]:
     """Return how much the first of each pair of names is better than the second.
 
     The pairs: names that differ in AE 256 and AE 2048 alone, and every name with the first one.
@@ -32,11 +40,11 @@ def differences(runs: Sequence[Run]) -> dict[Pair, Interval]:
     pairs = [pair for pair in sizes if pair[1] in by_name]
     pairs += [(name, names[0]) for name in names[1:] if (name, names[0]) not in pairs]
     found = {(a, b): difference(by_name[a], by_name[b]) for a, b in pairs}
-    return {pair: interval for pair, interval in found.items() if interval is not None}
+    return {pair: value for pair, value in found.items() if value is not None}
 
 
-def difference(first: Sequence[Run], second: Sequence[Run]) -> Interval | None:
-    """Return the interval for two names' runs, None if no two have seed and images in common."""
+def difference(first: Sequence[Run], second: Sequence[Run]) -> Difference | None:
+    """Return the difference of two names' runs, None if no two have seed and images in common."""
     values = []
     for a in first:
         for b in second:
@@ -46,7 +54,7 @@ def difference(first: Sequence[Run], second: Sequence[Run]) -> Interval | None:
     if not values:
         return None
     ours, theirs, groups = (np.concatenate(arrays) for arrays in zip(*values, strict=True))
-    return paired_bootstrap(ours, theirs, groups)
+    return Difference(paired_bootstrap(ours, theirs, groups), len(values))
 
 
 def shares_right(run: Run) -> np.ndarray:
@@ -59,18 +67,21 @@ def shares_right(run: Run) -> np.ndarray:
 
 
 @matplotlib.rc_context(draw.STYLE)
-def forest(found: Mapping[Pair, Interval]) -> Figure:
+def forest(found: Mapping[Pair, Difference]) -> Figure:
     """Draw each difference in points of accuracy, with its interval."""
-    figure = Figure(figsize=(draw.WIDTH, 0.8 + 0.45 * len(found)))
+    figure = Figure(figsize=(draw.WIDTH, 0.8 + 0.6 * len(found)))
     axis = figure.add_subplot()
-    for row, interval in enumerate(found.values()):
-        middle, low, high = (100 * value for value in interval)
+    for row, value in enumerate(found.values()):
+        middle, low, high = (100 * end for end in value.interval)
         clear = low > 0 or high < 0
         colour = draw.COLOURS[0] if clear else draw.QUIET
         axis.plot([low, high], [row, row], color=colour, linewidth=1.6)
         axis.plot([middle], [row], "o", color=colour, markersize=5)
     axis.axvline(0, color=draw.INK, linewidth=0.9, linestyle=(0, (4, 3)))
-    axis.set_yticks(range(len(found)), [f"{a}\nagainst {b}" for a, b in found], fontsize=8)
+    labels = [
+        f"{a}\nagainst {b}\n({counted(value.seeds, 'seed')})" for (a, b), value in found.items()
+    ]
+    axis.set_yticks(range(len(found)), labels, fontsize=8)
     axis.set(xlabel="points of accuracy", ylim=(len(found) - 0.5, -0.5))
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x")

@@ -1,5 +1,6 @@
 """Task 2: which of the chosen classes an image shows, by softmax or one sigmoid a class."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -183,15 +184,17 @@ def check_loss(config: ConfigDict) -> None:
         )
     if not 0 <= loss.label_smoothing < 1:
         raise UserError(f"loss.label_smoothing is {loss.label_smoothing}; it must be in [0, 1).")
-    if loss.name == "focal" and not loss.gamma >= 0:
+    if not 0 <= loss.gamma < math.inf:
         raise UserError(f"loss.gamma is {loss.gamma}; it must be at least 0.")
     classes, factors = config.data.classes, loss.class_weights
-    if factors and (len(factors) != len(classes) or not all(f > 0 for f in factors)):
+    numbers = all(isinstance(f, int | float) and 0 < f < math.inf for f in factors)
+    if factors and (len(factors) != len(classes) or not numbers):
         raise UserError(
             f"loss.class_weights is {factors!r}; it is empty or {len(classes)} positive numbers, "
             f"for {', '.join(classes)}."
         )
-    if not loss.reconstruction >= 0 or bool(loss.reconstruction) != bool(config.model.decoder):
+    joint = bool(config.model.decoder)
+    if not 0 <= loss.reconstruction < math.inf or bool(loss.reconstruction) != joint:
         raise UserError(
             f"loss.reconstruction is {loss.reconstruction} and model.decoder "
             f"{config.model.decoder!r}: a joint network has a weight above 0 and a decoder's "

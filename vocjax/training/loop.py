@@ -41,6 +41,7 @@ from vocjax.training.setup import (
     check_best,
     check_config,
     initial_variables,
+    notes,
     open_data,
 )
 from vocjax.training.state import (
@@ -117,7 +118,8 @@ def train_and_evaluate(
             shape = jax.eval_shape(functools.partial(create_state, number=number), shapes)
             state = checkpoints.restore(None, abstract(shape, mesh))
         with Records(workdir, config.name, int(state.step), run.steps) as records:
-            records.begin(data.counts, data.several, parameters, data.splits["train"].resident)
+            about = notes(config, prepared, data)
+            records.begin(data.counts, parameters, data.splits["train"].resident, about)
             evaluate = make_evaluate(model_outputs(task), task, sums, config.batch_size, mesh)
             state = _run_phases(run, optimizers, evaluate, state, checkpoints, records)
         best = checkpoints.best

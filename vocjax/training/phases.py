@@ -12,6 +12,7 @@ has no gradient and no optimizer state, and a module of which everything is froz
 evaluation mode: its statistics stand still, and it drops nothing.
 """
 
+import math
 import operator
 import re
 from contextlib import AbstractContextManager
@@ -82,9 +83,8 @@ def make_phases(config: ConfigDict, params: Params) -> tuple[Phase, ...]:
 
 def _factors(groups: list[tuple[str, float]], paths: list[str]) -> dict[str, float]:
     chosen: dict[str, float] = {}
-    matched = set()
     for regex, factor in groups:
-        if not factor >= 0:
+        if not 0 <= factor < math.inf:
             raise UserError(f"optimizer.phases has the factor {factor}; it must be at least 0.")
         try:
             found = [path for path in paths if re.fullmatch(regex, path)]
@@ -95,10 +95,14 @@ def _factors(groups: list[tuple[str, float]], paths: list[str]) -> dict[str, flo
                 f"optimizer.phases: {regex!r} matches no parameter; they are "
                 f"{', '.join(paths[:20])}{', ...' if len(paths) > 20 else ''}."
             )
-        matched.update(found)
-        for path in found:
-            chosen.setdefault(path, factor)
-    if uncovered := [path for path in paths if path not in matched]:
+        left = [path for path in found if path not in chosen]
+        if not left:
+            raise UserError(
+                f"optimizer.phases: all that {regex!r} matches is taken by the regexes before it; "
+                "the first one that matches counts: put it before them, or leave it out."
+            )
+        chosen |= dict.fromkeys(left, factor)
+    if uncovered := [path for path in paths if path not in chosen]:
         raise UserError(
             f"optimizer.phases covers neither {' nor '.join(uncovered[:10])}; every parameter "
             "needs a regex that matches it, '.*' at the end for the others."

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -61,9 +62,9 @@ class Records:
             self._bar.update()
 
     def begin(
-        self, images: dict[str, int], several: dict[str, int], parameters: int, resident: bool
+        self, images: dict[str, int], parameters: int, resident: bool, notes: Sequence[str] = ()
     ) -> None:
-        """Say what the run works on."""
+        """Say what the run works on, and further notes on it, a line each."""
         if not self._writes:
             return
         counts = " and ".join(f"{n} {split}" for split, n in images.items())
@@ -71,9 +72,8 @@ class Records:
         at = f"from step {self._first_step} of {self._steps}" if self._steps else "no step to train"
         self._say(f"{counts} images {where}, {parameters:,} parameters, {at}")
 
-        if any(several.values()):
-            shown = " and ".join(f"{n} {split}" for split, n in several.items())
-            self._say(f"{shown} images show several of the classes; data.several says what then")
+        for note in notes:
+            self._say(note)
 
     def phase(self, first: int, end: int, trained: int, frozen: int) -> None:
         """Say what learns in the epochs from `first`, counted from 0, to before `end`."""

@@ -63,7 +63,8 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 def read_config(workdir: Path) -> ConfigDict:
     """Return the config of a run; `UserError` if the directory holds none that can be read.
 
-    Fields that a run of an older version lacks have `base_config`'s values.
+    Fields of `base_config` that a run of an older version lacks have their values from there; one
+    of its model or loss that it lacks is for the task to refuse.
     """
     path = workdir / "config.json"
     if not path.is_file():

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vocjax.data.pipeline import Examples, open_examples, plan
-from vocjax.data.splits import SPLITS, Selection, choose
+from vocjax.data.splits import RULES, SPLITS, Selection, choose
 from vocjax.data.voc import Prepared
 from vocjax.devices import make_mesh, replicated
 from vocjax.errors import UserError
@@ -66,6 +66,25 @@ def open_data(
         {split: selection.labels for split, selection in chosen.items()},
         {split: selection.several for split, selection in chosen.items()},
     )
+
+
+def notes(config: ConfigDict, prepared: Prepared, data: Data) -> list[str]:
+    """Return what a reader of the log should know of a run's beginning, in sentences."""
+    lines = []
+    if any(data.several.values()):
+        shown = " and ".join(f"{n} {split}" for split, n in data.several.items())
+        rule = RULES[config.data.several]
+        lines.append(f"{shown} images show several of the classes: {rule}")
+    if not config.init_from:
+        return [*lines, "all parameters begin from a fresh draw"]
+    lines.append(f"the encoder begins from {config.init_from}")
+    source = rundir.read_config(Path(config.init_from)).data
+    if source.dataset == config.data.dataset:
+        seen = prepared.index.ids[choose(prepared.index, source, "train").rows]
+        known = int(np.isin(data.splits["val"].ids, seen).sum())
+        if known:
+            lines.append(f"{known} of the val images were training images there: val is no test")
+    return lines
 
 
 def check_config(config: ConfigDict) -> None:
