@@ -205,7 +205,8 @@ def ladder_table(runs: list[Run]) -> str:
         "classification": {"elementwise_accuracy": 3, "log_loss": 3},
     }[runs[0].task]
     steps = {**(runs[0].results or {})["baselines"], **{run.name: run.results for run in runs}}
-    rows = [["", *(HEADLINES[runs[0].task][metric] for metric in metrics)]]
+    names = HEADLINES[runs[0].task]
+    rows = [["", *(f"{names[metric]}, train / held out" for metric in metrics)]]
     for name, values in steps.items():
         rows.append([name, *(_pair(values, metric, digits) for metric, digits in metrics.items())])
     return _markdown(rows)

@@ -1,5 +1,6 @@
 """What a run begins with: its data, a closed form, a fresh draw or another run's encoder."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from vocjax.data import voc
+from vocjax.data.devkit import CLASSES
 from vocjax.data.pipeline import resize_image
 from vocjax.devices import make_mesh
 from vocjax.errors import UserError
@@ -19,6 +21,7 @@ from vocjax.training.setup import (
     initial_variables,
     latent_space_of,
     load_run,
+    notes,
     open_data,
     whole_batches,
     with_encoder_of,
@@ -236,3 +239,23 @@ def test_latent_space_of_something_else_is_refused(finished_run, uninterrupted, 
     ):
         with pytest.raises(UserError, match=message):
             latent_space_of(run)
+
+
+def test_notes_tell_the_rule_the_origin_and_known_images(tiny_config, finished_run, uninterrupted):
+    def said(**overrides):
+        config = tiny_config("classifier_256", **overrides)
+        prepared = voc.load("toy", Path(config.data.data_dir))
+        return notes(config, prepared, open_data(config, prepared, make_mesh()))
+
+    every = tuple(CLASSES)
+    assert said()[-1] == "all parameters begin from a fresh draw"
+    rule, _ = said(**{"data.classes": every})
+    assert re.fullmatch(
+        r"\d+ train and \d+ val images show several of the classes: each stands once.*", rule
+    )
+    (begun,) = said(init_from=str(finished_run("autoencoder_256")))
+    assert begun == f"the encoder begins from {finished_run('autoencoder_256')}"
+    # What was held out of train to tune on, the autoencoder was trained on.
+    held_out = {"data.held_out": 0.3, "init_from": str(finished_run("autoencoder_256"))}
+    *_, warning = said(**held_out)
+    assert re.fullmatch(r"\d of the val images were training images there: val is no test", warning)
