@@ -78,6 +78,8 @@ def notes(config: ConfigDict, prepared: Prepared, data: Data) -> list[str]:
     if not config.init_from:
         return [*lines, "all parameters begin from a fresh draw"]
     lines.append(f"the encoder begins from {config.init_from}")
+    if not (Path(config.init_from) / "config.json").is_file():  # gone since the run began
+        return lines
     source = rundir.read_config(Path(config.init_from)).data
     if source.dataset == config.data.dataset:
         seen = prepared.index.ids[choose(prepared.index, source, "train").rows]
