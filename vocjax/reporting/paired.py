@@ -38,7 +38,8 @@ def differences(runs: Sequence[Run]) -> dict[Pair, Difference]:
     names = list(by_name)
     sizes = [(n, n.replace("AE 256", "AE 2048")) for n in names if re.search(r"\bAE 256\b", n)]
     pairs = [pair for pair in sizes if pair[1] in by_name]
-    pairs += [(name, names[0]) for name in names[1:] if (name, names[0]) not in pairs]
+    compared = {frozenset(pair) for pair in pairs}
+    pairs += [(name, names[0]) for name in names[1:] if {name, names[0]} not in compared]
     found = {(a, b): difference(by_name[a], by_name[b]) for a, b in pairs}
     return {pair: value for pair, value in found.items() if value is not None}
 
