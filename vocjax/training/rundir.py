@@ -184,9 +184,14 @@ def _environment() -> dict[str, Any]:
             "platform": device.platform,
             "kind": device.device_kind,
             "count": jax.device_count(),
-            "cores": os.cpu_count(),
+            "cores": _cores(),
         },
     }
+
+
+def _cores() -> int | None:
+    """Return how many cores the process may use: how sums are split, and rounded, depends on it."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _command() -> list[str]:
