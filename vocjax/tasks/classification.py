@@ -1,7 +1,7 @@
 """Task 2: which of the chosen classes an image shows, by softmax or one sigmoid a class."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -26,6 +26,7 @@ from vocjax.tasks.task import (
     Task,
     Variables,
     Whole,
+    applier,
     check_encoder,
     check_encoder_and_decoder,
     compute_dtype,
@@ -69,6 +70,7 @@ def make_task(config: ConfigDict) -> Task:
         raise UserError("data.classes must name at least two classes to tell apart.")
     check_loss(config)
     model, exclusive = build_model(config), config.loss.name == EXCLUSIVE
+    names = ("logits", "code", *(() if model.decoder is None else ("reconstruction",)))
 
     def target(batch: Batch) -> tuple[jax.Array, jax.Array]:
         states = batch["labels"][:, columns]
@@ -119,7 +121,7 @@ def make_task(config: ConfigDict) -> Task:
     return Task(
         init=initializer(model, config),
         fit=None,
-        apply=applier(model),
+        apply=explained(applier(model, names, ("code",)), model),
         loss=loss,
         metrics=measure,
         summary=lambda sums: {name: metrics.value(s) for name, s in sums.items()},
@@ -228,30 +230,20 @@ def encode(model: Classifier, variables: Variables, batch: Batch) -> jax.Array:
     return code
 
 
-def applier(model: Classifier) -> Any:
-    """Return `apply(variables, batch, train, key)`; a batch's `code` stands in for the encoder.
+def explained(
+    apply: Callable[..., tuple[Outputs, Any]], model: Classifier
+) -> Callable[..., tuple[Outputs, Any]]:
+    """Add the `evidence` of the likeliest class to a classifier's outputs, in evaluation."""
 
-    Outputs: `logits`, `code`, a joint network's `reconstruction`, and in evaluation `evidence`.
-    """
-
-    def apply(
+    def with_evidence(
         variables: Variables, batch: Batch, train: bool, key: jax.Array
     ) -> tuple[Outputs, Any]:
-        outputs, updates = model.apply(
-            variables,
-            batch["image"],
-            batch.get("code"),
-            train=train,
-            valid=batch["valid"],
-            rngs={"dropout": key},
-            mutable=["batch_stats"] if train else [],
-        )
-        named = dict(zip(("logits", "code", "reconstruction"), outputs, strict=False))
+        outputs, batch_stats = apply(variables, batch, train, key)
         if not train:
-            named["evidence"] = evidence(model, variables, named["code"])
-        return named, updates.get("batch_stats", variables["batch_stats"])
+            outputs = outputs | {"evidence": evidence(model, variables, outputs["code"])}
+        return outputs, batch_stats
 
-    return apply
+    return with_evidence
 
 
 def evidence(model: Classifier, variables: Variables, code: jax.Array) -> jax.Array:

@@ -156,8 +156,13 @@ def initializer(model: nn.Module, config: ConfigDict) -> Callable[[jax.Array], V
     return init
 
 
-def applier(model: nn.Module, names: tuple[str, str]) -> Callable[..., tuple[Outputs, Any]]:
-    """Return `apply(variables, batch, train, key)` for a model that gives two named outputs."""
+def applier(
+    model: nn.Module, names: tuple[str, ...], known: tuple[str, ...] = ()
+) -> Callable[..., tuple[Outputs, Any]]:
+    """Return `apply(variables, batch, train, key)` for a model that gives outputs of these names.
+
+    It takes the images, and of `known` what is in the batch (see `Features`).
+    """
 
     def apply(
         variables: Variables, batch: Batch, train: bool, key: jax.Array
@@ -165,6 +170,7 @@ def applier(model: nn.Module, names: tuple[str, str]) -> Callable[..., tuple[Out
         outputs, updates = model.apply(
             variables,
             batch["image"],
+            *(batch[name] for name in known if name in batch),
             train=train,
             valid=batch["valid"],
             rngs={"dropout": key},
