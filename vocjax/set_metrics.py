@@ -209,8 +209,8 @@ def paired_bootstrap(
     if not len(a) or not 0 < level < 1:
         raise ValueError(f"{len(a)} images, level {level}: expected some, and one in (0, 1)")
     _, group = np.unique(members, return_inverse=True)
-    gains = np.bincount(group, np.subtract(a, b, dtype=np.float64))
-    sizes = np.bincount(group)
+    gains = np.bincount(group, np.subtract(a, b, dtype=np.float64)).astype(np.float64)
+    sizes = np.bincount(group).astype(np.float64)
     rng = np.random.default_rng(seed)
     differences = np.empty(draws)
     rows = max(1, DRAWN_AT_ONCE // len(sizes))

@@ -272,11 +272,11 @@ def describe(
 
     Where the photograph is red it speaks for the class, where it is blue against it.
     """
-    logits, classes = outputs["logits"].astype(np.float64), config["data"]["classes"]
+    logits, classes = outputs["logits"].astype(np.float32), config["data"]["classes"]
     if config["loss"]["name"] == EXCLUSIVE:
-        probability = np.exp(logits - np.logaddexp.reduce(logits))
+        probability = jax.nn.softmax(logits)
     else:
-        probability = np.exp(-np.logaddexp(0, -logits))
+        probability = jax.nn.sigmoid(logits)
     numbers = {name: float(p) for name, p in zip(classes, probability, strict=True)}
     heat = Image.fromarray(outputs["evidence"].astype(np.float32))
     resized = heat.resize((photo.shape[1], photo.shape[0]), Image.Resampling.BILINEAR)
