@@ -42,7 +42,10 @@ SHRUNK_MODELS: dict[str, dict[str, Any]] = {
         "refinements": 1,
     },
     "classifier": {"encoder": (4, 4, 4), "decoder": (4, 4)},
-    "segmenter": {"encoder": (4, 4, 4), "decoder": (4, 4)},
+    "mirror": {"encoder": (4, 4, 4), "decoder": (4, 4)},
+    "unet": {"encoder": (4, 4, 4), "decoder": (4, 4)},
+    "fcn": {"encoder": (4, 4, 4)},
+    "deeplab": {"encoder": (4, 4, 4), "features": 4, "rates": (1, 2)},
 }
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from vocjax.data import voc
 from vocjax.errors import UserError
-from vocjax.predict import predict
+from vocjax.predict import Model, predict
 
 STUDY = {
     "reconstruction": "autoencoder_256",
@@ -49,10 +49,11 @@ def said(output):
 @pytest.mark.parametrize("task", STUDY)
 def test_every_kind_of_image_is_read(finished_run, photos, tmp_path, task):
     output = tmp_path / "new" / "folder"
-    assert predict(finished_run(STUDY[task]), photos, output) == []
+    assert predict(finished_run(STUDY[task]), photos, output) == (len(photos), [])
     assert list(said(output)) == [str(photo) for photo in photos]
     pictures = sorted(path.name for path in output.glob("*.png"))
-    assert pictures == sorted(p.stem + ".png" for p in photos)
+    endings = ("", "_mask") if task == "segmentation" else ("",)
+    assert pictures == sorted(f"{p.stem}{ending}.png" for p in photos for ending in endings)
     for numbers in said(output).values():
         assert np.all(np.isfinite(list(numbers.values())))
     for photo in photos:
@@ -106,7 +107,7 @@ def test_numbers_are_named(finished_run, photos, tmp_path):
         (numbers[task],) = said(tmp_path / task).values()
     assert numbers["reconstruction"].keys() == {"mse", "mae"}
     assert numbers["classification"].keys() == {"aeroplane", "dog"}
-    assert numbers["segmentation"].keys() == {"foreground"}
+    assert numbers["segmentation"].keys() == {"background", "foreground"}
     assert all(0 <= value <= 1 for of in numbers.values() for value in of.values())
 
 
@@ -129,9 +130,11 @@ def test_unreadable_files_are_named_and_skipped(finished_run, photos, tmp_path, 
     text, missing, folder = tmp_path / "text.png", tmp_path / "missing.jpg", tmp_path / "folder"
     text.write_text("no image")
     folder.mkdir()
+    (folder / "note.txt").write_text("no image")
     images = [cut, photos[0], text, missing, folder, photos[1]]
-    unreadable = predict(finished_run(STUDY["classification"]), images, tmp_path / "said")
-    assert unreadable == [cut, text, missing, folder]
+    said_of = predict(finished_run(STUDY["classification"]), images, tmp_path / "said")
+    unreadable = [cut, text, missing, folder / "note.txt"]
+    assert said_of == (6, unreadable)
     assert list(said(tmp_path / "said")) == [str(photos[0]), str(photos[1])]
     told = capsys.readouterr().err
     for path in unreadable:
@@ -140,7 +143,10 @@ def test_unreadable_files_are_named_and_skipped(finished_run, photos, tmp_path, 
 
 def test_nothing_readable_says_nothing_but_so(finished_run, tmp_path):
     missing = tmp_path / "missing.jpg"
-    assert predict(finished_run(STUDY["segmentation"]), [missing], tmp_path / "said") == [missing]
+    assert predict(finished_run(STUDY["segmentation"]), [missing], tmp_path / "said") == (
+        1,
+        [missing],
+    )
     assert said(tmp_path / "said") == {}
 
 
@@ -155,16 +161,76 @@ def test_two_files_of_one_stem_are_refused(finished_run, photos, tmp_path):
 
 
 def test_a_file_given_twice_is_predicted_once(finished_run, photos, tmp_path):
-    assert predict(finished_run(STUDY["segmentation"]), [photos[0]] * 2, tmp_path / "said") == []
+    predicted = predict(finished_run(STUDY["segmentation"]), [photos[0]] * 2, tmp_path / "said")
+    assert predicted == (1, [])
     assert list(said(tmp_path / "said")) == [str(photos[0])]
 
 
 def test_no_picture_replaces_an_image_that_is_to_be_read(finished_run, photos):
     grey = photos[1]
     before = grey.read_bytes()
-    with pytest.raises(UserError, match=r"picture of .*grey.png would replace an image"):
+    with pytest.raises(UserError, match=r"picture of .*grey.png, grey.png, would replace an image"):
         predict(finished_run(STUDY["segmentation"]), [grey], grey.parent)
     assert grey.read_bytes() == before
+
+
+def test_a_picture_that_is_another_images_mask_is_refused(finished_run, photos, tmp_path):
+    other = tmp_path / "wide_mask.jpg"
+    Image.new("RGB", (9, 9)).save(other)
+    with pytest.raises(UserError, match=r"would both be written to wide_mask.png"):
+        predict(finished_run(STUDY["segmentation"]), [photos[0], other], tmp_path / "said")
+
+
+def test_a_folder_stands_for_its_files(finished_run, tmp_path):
+    files = [tmp_path / "photos" / f"{name}.png" for name in "cab"]
+    files[0].parent.mkdir()
+    for file in files:
+        Image.new("RGB", (9, 9)).save(file)
+    run = finished_run(STUDY["segmentation"])
+    assert predict(run, [tmp_path / "photos"], tmp_path / "said") == (3, [])
+    assert list(said(tmp_path / "said")) == sorted(map(str, files))
+
+
+def test_an_empty_folder_is_named(finished_run, tmp_path):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match=r"there is no file in .*none"):
+        predict(finished_run(STUDY["segmentation"]), [tmp_path / "none"], tmp_path / "said")
+
+
+def test_a_mask_has_the_photos_size_and_the_numbers_its_shares(finished_run, photos, tmp_path):
+    predict(finished_run(STUDY["segmentation"]), photos, tmp_path / "said")
+    for photo in photos:
+        with Image.open(tmp_path / "said" / f"{photo.stem}_mask.png") as mask:
+            assert (mask.mode, mask.size) == ("P", SIZES[photo.name])
+            share = np.asarray(mask).astype(bool).mean()
+        assert said(tmp_path / "said")[str(photo)]["foreground"] == pytest.approx(share)
+
+
+def test_large_photos_are_not_in_memory_together(finished_run, tmp_path, monkeypatch):
+    files = [tmp_path / f"{i}.png" for i in range(6)]
+    for file in files:
+        Image.new("RGB", (40, 30)).save(file)
+    monkeypatch.setattr("vocjax.predict.NUMBERS_AT_ONCE", 2 * 40 * 30 * 3)
+    held = []
+    describe = Model.describe
+    monkeypatch.setattr(
+        Model, "describe", lambda self, photos: held.append(len(photos)) or describe(self, photos)
+    )
+    predict(finished_run(STUDY["segmentation"]), files, tmp_path / "said")
+    assert sum(held) == 6
+    assert max(held) <= 3
+
+
+def test_an_interrupted_prediction_leaves_no_half_written_numbers(
+    finished_run, photos, tmp_path, monkeypatch
+):
+    def interrupted(self, photos):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Model, "describe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict(finished_run(STUDY["segmentation"]), photos, tmp_path / "said")
+    assert list((tmp_path / "said").iterdir()) == []
 
 
 def test_an_output_that_cannot_be_a_folder_is_named(finished_run, photos, tmp_path):

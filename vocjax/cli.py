@@ -112,7 +112,9 @@ def _parser() -> argparse.ArgumentParser:
         "vocjax predict --workdir runs/ae photo.jpg --output predictions",
     )
     predict.add_argument("--workdir", type=Path, required=True, metavar="DIR")
-    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    predict.add_argument(
+        "images", type=Path, nargs="+", metavar="IMAGE", help="a file, or a folder of images"
+    )
     predict.add_argument("--output", type=Path, required=True, metavar="DIR")
     for verb in (evaluate, predict):
         verb.add_argument("--checkpoint", default="last", help="last or best (default: last)")
@@ -233,11 +235,11 @@ def _evaluate(options: argparse.Namespace, _: Sequence[str]) -> int:
 def _predict(options: argparse.Namespace, _: Sequence[str]) -> int:
     from vocjax.predict import predict
 
-    unreadable = predict(options.workdir, options.images, options.output, options.checkpoint)
-    print(f"{len(options.images) - len(unreadable)} images predicted into {options.output}")
+    n, unreadable = predict(options.workdir, options.images, options.output, options.checkpoint)
+    print(f"{n - len(unreadable)} images predicted into {options.output}")
     if unreadable:
         raise UserError(
-            f"{len(unreadable)} of {len(options.images)} images could not be read: "
+            f"{len(unreadable)} of {n} images could not be read: "
             f"{', '.join(map(str, unreadable))}."
         )
     return 0

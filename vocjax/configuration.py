@@ -34,6 +34,7 @@ def base_config() -> ConfigDict:
                 "image_set": "Main",  # Main, or Segmentation for the images with masks
                 "classes": (),  # only images that show one of these; empty keeps all
                 "size": 64,
+                "masks": "nearest",  # or legacy: the study's, with void as object
                 "channels": 3,  # 3 RGB, 1 grey
                 "several": "keep",  # images with several of them: keep, drop, or repeat by class
                 "split": "official",  # or legacy_917_139, the study's: most of val moved to train

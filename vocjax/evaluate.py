@@ -6,9 +6,17 @@ from typing import Any
 import jax
 
 from vocjax.data import voc
+from vocjax.data.splits import SPLITS
 from vocjax.devices import make_mesh
+from vocjax.errors import UserError
 from vocjax.training import rundir
-from vocjax.training.evaluation import first_batch, make_evaluate, sums_shape
+from vocjax.training.evaluation import (
+    first_batch,
+    keep_samples,
+    make_evaluate,
+    originals_of,
+    sums_shape,
+)
 from vocjax.training.setup import load_run, open_data
 from vocjax.training.step import model_outputs
 
@@ -28,16 +36,25 @@ def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dic
     config, task, variables, step = load_run(workdir, mesh, checkpoint)
     prepared = voc.load(config.data.dataset, Path(config.data.data_dir))
     rundir.check(workdir, config, prepared)
-    examples = open_data(config, prepared, mesh, (split,)).splits[split]
+    # What is scored at the end is scored at a threshold that train chooses.
+    data = open_data(config, prepared, mesh, SPLITS if task.score else (split,))
+    if split not in data.splits:
+        raise UserError(f"there is no split {split!r}; there are {' and '.join(SPLITS)}.")
+    examples = data.splits[split]
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     sums = sums_shape(task, shapes, first_batch(examples, config.batch_size, mesh))
     measure = make_evaluate(model_outputs(task), task, sums, config.batch_size, mesh)
+    values = measure(variables, examples)
+    if task.score is not None:
+        samples = keep_samples(task, variables, data.splits, data.labels, config.batch_size, mesh)
+        originals = originals_of(task, variables, data.splits, config.batch_size, mesh)
+        values |= task.score(samples, originals).splits.get(split, {})
     result = {
         "split": split,
         "checkpoint": checkpoint,
         "step": step,
         "images": len(examples.ids),
-        "metrics": measure(variables, examples),
+        "metrics": values,
     }
     rundir.write_json(workdir / f"evaluation_{split}_{checkpoint}.json", result)
     return result

@@ -2,7 +2,8 @@
 
 A metric of a data set is the mean of its examples' values. A step computes the values, [B] float32,
 and hands `mean` the ones that are valid; what it gets merges by `merge` and is read by `value`.
-A confusion matrix is such a sum too. Everything but `value` is pure and can be jitted.
+A confusion matrix is such a sum too, which `vocjax.confusion` reads. Everything but `value` is pure
+and can be jitted.
 
 `weight` has the rank of the array it weighs; 0 excludes an element (a void pixel, a difficult
 label), whatever stands there. Of an example with nothing but excluded elements the classification
@@ -14,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from vocjax import losses
@@ -22,7 +24,12 @@ Sums = TypeVar("Sums")
 
 
 class Mean(NamedTuple):
-    """A mean that isn't divided yet: `total` [] float32 and `count` [] int32."""
+    """A mean that isn't divided yet: `total` [] float32 and `count` [] int32.
+
+    Each merge rounds the total to float32, 6e-8 of itself at most. After 100,000 examples in
+    batches of 32 the mean is right to 2e-6 of itself where values vary, and to 5e-5 where all are
+    alike and roundings don't cancel; in batches of one, to 1e-4 and 2e-3.
+    """
 
     total: Array
     count: Array  # type: ignore[assignment]  # the field's name hides tuple.count, which none needs
@@ -145,35 +152,67 @@ def iou_per_image(dice: Array) -> Array:
 def confusion(prediction: Array, target: Array, weight: Array, classes: int) -> Array:
     """Count pairs of classes: rows truth, columns prediction, [classes, classes] int32.
 
-    An element counts if its weight isn't 0. Exact below 2^31 elements in all, merged ones included.
+    An element counts if its weight isn't 0. Exact below 2^31 elements in all, merged ones included:
+    11,000 images of 500 x 375 pixels. `vocjax.confusion` reads it.
 
     Shapes: `prediction`, `target` (integers in 0..classes-1 where they count), `weight`: alike.
     """
-    if not prediction.shape == target.shape == weight.shape:
-        raise ValueError(
-            f"prediction {prediction.shape}, target {target.shape}, weight {weight.shape} differ"
-        )
+    _check_weight(prediction, target, weight)
     counts = jnp.zeros((classes, classes), jnp.int32)
     return counts.at[target, prediction].add((weight > 0).astype(jnp.int32), mode="drop")
 
 
-def iou(confusion: Array) -> Array:
-    """Intersection over union per class, tp / (tp + fp + fn), as PASCAL VOC defines it.
+def confusion_by_threshold(
+    probability: Array, target: Array, weight: Array, thresholds: np.ndarray
+) -> Array:
+    """Count each image's background and foreground at every threshold, [B, T, 2, 2] int32.
 
-    Shapes: `confusion` [K, K]; the result is [K] float32, NaN for a class that is in neither the
-    truth nor the prediction.
+    Foreground means probability > threshold, as in `hard_dice_per_image`; rows are truth. Summed
+    over the first axis, it is the data set's and merges by addition, up to the 2^31 elements of
+    `confusion`. Nothing of the size B H W T is made: each pixel is counted once, in the bin between
+    two thresholds, and the bins are summed from above.
+
+    Shapes: `probability` in [0, 1], `target` (0 or 1) and `weight` [B, ...] alike; `thresholds` [T]
+    in ascending order.
     """
-    intersection = jnp.diagonal(confusion)
-    union = jnp.sum(confusion, axis=0) + jnp.sum(confusion, axis=1) - intersection
-    return intersection / jnp.where(union > 0, union, jnp.nan)
+    _check_weight(probability, target, weight)
+    if np.any(np.diff(thresholds) < 0):
+        raise ValueError(f"the thresholds {thresholds} must ascend")
+    # By how many thresholds a pixel exceeds: those are the first ones.
+    exceeded = jnp.searchsorted(jnp.asarray(thresholds, jnp.float32), probability)
+
+    def count(truth: Array, exceeded: Array, weight: Array) -> Array:
+        bins = jnp.zeros((2, len(thresholds) + 1), jnp.int32)
+        return bins.at[truth, exceeded].add((weight > 0).astype(jnp.int32))
+
+    bins = jax.vmap(count)((target > 0).astype(jnp.int32), exceeded, weight)
+    at_least = jnp.cumsum(bins[..., ::-1], axis=-1)[..., ::-1]  # [B, truth, thresholds exceeded]
+    predicted = at_least[..., 1:]
+    rows = jnp.stack([at_least[..., :1] - predicted, predicted], axis=-1)
+    return jnp.moveaxis(rows, 1, 2)
 
 
-def pixel_accuracy(confusion: Array) -> Array:
-    """Share of the counted pixels that are right, [] float32; NaN if none was counted."""
-    return jnp.trace(confusion) / jnp.sum(confusion)
+def hard_dice_by_threshold(
+    probability: Array, target: Array, weight: Array, thresholds: np.ndarray
+) -> Array:
+    """`hard_dice_per_image` at every threshold, [B, T] float32, for weights of 0 and 1.
+
+    Shapes: as for `confusion_by_threshold`, from whose counts it is computed.
+    """
+    counts = confusion_by_threshold(probability, target, weight, thresholds)
+    both = counts[..., 1, 1]
+    total = counts[..., 1, :].sum(axis=-1) + counts[..., :, 1].sum(axis=-1)
+    return jnp.where(total > 0, 2 * both / jnp.maximum(total, 1), 1.0)
 
 
 def _columns_right(probability: Array, target: Array) -> Array:
     if probability.shape != target.shape:
         raise ValueError(f"probability {probability.shape}, target {target.shape} must be alike")
     return (probability > 0.5) == (target > 0.5)
+
+
+def _check_weight(prediction: Array, target: Array, weight: Array) -> None:
+    if not prediction.shape == target.shape == weight.shape:
+        raise ValueError(
+            f"prediction {prediction.shape}, target {target.shape}, weight {weight.shape} differ"
+        )

@@ -1,40 +1,45 @@
 """A trained run applied to images: in Python, or to files with a picture of each."""
 
-import itertools
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
-from PIL import Image
+from tqdm import tqdm
 
 from vocjax.data.photo import read_photo
 from vocjax.data.pipeline import resize_image
 from vocjax.devices import make_mesh
 from vocjax.errors import UserError
 from vocjax.tasks import TASKS
-from vocjax.tasks.task import Outputs, Task, Variables, image_shape
+from vocjax.tasks.task import Description, Outputs, Task, Variables, image_shape
+from vocjax.training import rundir
 from vocjax.training.setup import load_run
 
 T = TypeVar("T")
+
+NUMBERS_AT_ONCE = 10**8  # of photos in memory together, three a pixel
 
 
 class Model(NamedTuple):
     """A trained run, ready to be applied; `vocjax.load(workdir)` makes one.
 
-    `apply(variables, images [batch_size, height, width, channels]) -> outputs` is jitted; the other
-    fields are those of `training.setup.Trained`.
+    `apply(variables, images [batch_size, height, width, channels]) -> outputs` is jitted; `results`
+    is what results.json says of the checkpoint, empty of another than the last; the other fields
+    are those of `training.setup.Trained`.
     """
 
     config: ConfigDict
     task: Task
     variables: Variables
     step: int
+    results: dict[str, Any]
     apply: Callable[[Variables, np.ndarray], Outputs]
 
     def predict(self, images: Iterable[str | Path | np.ndarray]) -> list[dict[str, float]]:
@@ -48,22 +53,17 @@ class Model(NamedTuple):
         """
         if isinstance(images, str | Path) or not isinstance(images, Iterable):
             raise UserError(f"predict takes a list of images; for one, give [{str(images)!r}].")
-        chunks = _chunks(map(_pixels, images), self.config.batch_size)
-        return [numbers for chunk in chunks for numbers, _ in self.describe(chunk)]
+        chunks = _chunks(map(_pixels, images), self.config.batch_size, lambda photo: photo.size)
+        return [said.numbers for chunk in chunks for said in self.describe(chunk)]
 
-    def describe(
-        self, photos: Sequence[np.ndarray]
-    ) -> list[tuple[dict[str, float], np.ndarray | None]]:
-        """Return what the task says of photos, uint8 [height, width, 3]: numbers and a picture.
-
-        The picture is uint8 [height, width, 3] of a size of its own, None where there is none.
-        """
+    def describe(self, photos: Sequence[np.ndarray]) -> list[Description]:
+        """Return what the task says of photos, uint8 [height, width, 3]: numbers and pictures."""
         size, _, channels = image_shape(self.config)
         resized = [resize_image(photo, size, channels).astype(np.float32) / 255 for photo in photos]
         outputs = self.outputs(np.stack(resized))
-        task, settings = TASKS[self.config.task], self.config.to_dict()
+        describe, known = TASKS[self.config.task].describe, self.results
         return [
-            task.describe({k: v[i] for k, v in outputs.items()}, resized[i], photo, settings)
+            describe({k: v[i] for k, v in outputs.items()}, resized[i], photo, self.config, known)
             for i, photo in enumerate(photos)
         ]
 
@@ -100,55 +100,110 @@ def load_model(workdir: Path, checkpoint: str = "last") -> Model:
         batch = {"image": images, "valid": jnp.ones(images.shape[0])}
         return task.apply(variables, batch, False, jax.random.key(0))[0]
 
-    return Model(config, task, variables, step, apply)
+    results = rundir.read_results(workdir) if checkpoint == "last" else None
+    return Model(config, task, variables, step, results or {}, apply)
+
+
+class Predicted(NamedTuple):
+    """How many images there were, and those of them that can't be read."""
+
+    images: int
+    unreadable: list[Path]
 
 
 def predict(
     workdir: Path, images: Sequence[Path], output: Path, checkpoint: str = "last"
-) -> list[Path]:
-    """Write what a run says of each image into `output`; return the files that can't be read.
+) -> Predicted:
+    """Write what a run says of each image into `output`.
 
-    Reconstructions stand beside the resized image, masks over the image at its own size, and
-    predictions.json holds the numbers by file, class probabilities among them.
+    `NAME.png` is a picture: the reconstruction beside the resized image, the classifier's evidence
+    or the mask over the image at its own size; of a mask `NAME_mask.png` holds the indices, with
+    VOC's palette. predictions.json has the numbers by file: probabilities, or each class's share of
+    the image.
+
+    Args:
+      images: files, and folders, of which every file is an image.
+      output: made where it does not exist.
 
     Raises:
-      UserError: the run can't be loaded, or two images would write the same picture.
+      UserError: the run can't be loaded, there is no image, or two would write the same picture.
     """
-    images = list(dict.fromkeys(images))
-    _check_names(images, output)
+    paths = files_of(images)
+    _check_names(paths, output)
     model = load_model(workdir, checkpoint)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"nothing can be written in {output}: {error}.") from error
     unreadable: list[Path] = []
-    said: dict[str, dict[str, float]] = {}
-    for chunk in _chunks(_read(images, unreadable), model.config.batch_size):
-        described = model.describe([photo for _, photo in chunk])
-        for (path, _), (numbers, picture) in zip(chunk, described, strict=True):
-            said[str(path)] = numbers
-            print(path, *(f"{name} {value:.4f}" for name, value in numbers.items()))
-            if picture is not None:
-                Image.fromarray(picture).save(output / f"{path.stem}.png")
-    (output / "predictions.json").write_text(json.dumps(said, indent=2) + "\n")
-    return unreadable
+    with (
+        json_lines(output / "predictions.json") as write,
+        tqdm(total=len(paths), unit="image", disable=not sys.stderr.isatty()) as bar,
+    ):
+        photos = _read(paths, unreadable, bar)
+        for chunk in _chunks(photos, model.config.batch_size, lambda read: read[1].size):
+            described = model.describe([photo for _, photo in chunk])
+            for (path, _), said in zip(chunk, described, strict=True):
+                write(str(path), said.numbers)
+                numbers = (f"{name} {value:.4f}" for name, value in said.numbers.items())
+                bar.write(" ".join([str(path), *numbers]), file=sys.stdout)
+                for ending, picture in said.pictures.items():
+                    picture.save(output / f"{path.stem}{ending}.png")
+    return Predicted(len(paths), unreadable)
+
+
+def files_of(images: Sequence[Path]) -> list[Path]:
+    """Return files, and those in folders in the order of their names, each once."""
+    found = [
+        path
+        for image in images
+        for path in (
+            sorted(p for p in image.iterdir() if p.is_file()) if image.is_dir() else [image]
+        )
+    ]
+    if not found:
+        raise UserError(f"there is no file in {', '.join(map(str, images))}.")
+    return list(dict.fromkeys(found))
+
+
+@contextlib.contextmanager
+def json_lines(path: Path) -> Iterator[Callable[[str, Any], None]]:
+    """Write a JSON object entry by entry, by the `write(key, value)` that this gives.
+
+    The file takes its name when it is whole.
+    """
+    part, empty = path.with_name(path.name + ".part"), True
+    try:
+        with part.open("w", encoding="utf-8") as file:
+
+            def write(key: str, value: Any) -> None:
+                nonlocal empty
+                file.write(f"{'{' if empty else ','}\n  {json.dumps(key)}: {json.dumps(value)}")
+                empty = False
+
+            yield write
+            file.write("{}\n" if empty else "\n}\n")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _check_names(images: Sequence[Path], output: Path) -> None:
-    by_stem: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     inputs = {path.resolve() for path in images}
     for path in images:
-        if (output / f"{path.stem}.png").resolve() in inputs:
-            raise UserError(
-                f"the picture of {path} would replace an image that is to be read; give another "
-                "--output folder."
-            )
-        other = by_stem.setdefault(path.stem, path)
-        if other is not path:
-            raise UserError(
-                f"{other} and {path} would both be written to {path.stem}.png; "
-                "predict them into two --output folders."
-            )
+        for name in (f"{path.stem}.png", f"{path.stem}_mask.png"):
+            if (output / name).resolve() in inputs:
+                raise UserError(
+                    f"a picture of {path}, {name}, would replace an image that is to be read; give "
+                    "another --output folder."
+                )
+            other = by_name.setdefault(name, path)
+            if other is not path:
+                raise UserError(
+                    f"pictures of {other} and {path} would both be written to {name}; "
+                    "predict them into two --output folders."
+                )
 
 
 def _pixels(image: str | Path | np.ndarray) -> np.ndarray:
@@ -166,17 +221,27 @@ def _pixels(image: str | Path | np.ndarray) -> np.ndarray:
     return photo
 
 
-def _read(images: Sequence[Path], unreadable: list[Path]) -> Iterator[tuple[Path, np.ndarray]]:
+def _read(
+    images: Sequence[Path], unreadable: list[Path], bar: tqdm
+) -> Iterator[tuple[Path, np.ndarray]]:
     for path in images:
+        bar.update()
         try:
             photo = read_photo(path)
         except UserError as error:
-            print(f"{path} is skipped: {error}", file=sys.stderr)
+            bar.write(f"{path} is skipped: {error}", file=sys.stderr)
             unreadable.append(path)
         else:
             yield path, photo
 
 
-def _chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    while chunk := list(itertools.islice(items, size)):
+def _chunks(photos: Iterable[T], size: int, numbers: Callable[[T], int]) -> Iterator[list[T]]:
+    """Cut a stream into lists of at most `size`, fewer where photos are large."""
+    chunk: list[T] = []
+    for photo in photos:
+        chunk.append(photo)
+        if len(chunk) == size or sum(map(numbers, chunk)) > NUMBERS_AT_ONCE:
+            yield chunk
+            chunk = []
+    if chunk:
         yield chunk

@@ -41,7 +41,7 @@ def rows(prepared):
 
 @pytest.fixture(scope="module")
 def opened(prepared, rows, mesh):
-    def open_with(storage, channels=3, masks=True):
+    def open_with(storage, channels=3, masks="nearest"):
         return open_examples(
             prepared, rows, mesh, size=SIZE, channels=channels, masks=masks, storage=storage
         )
@@ -61,7 +61,7 @@ def assert_equal(batches, others):
             np.testing.assert_array_equal(one[name], other[name])
 
 
-@pytest.mark.parametrize(("channels", "masks"), [(3, True), (1, False)])
+@pytest.mark.parametrize(("channels", "masks"), [(3, "nearest"), (1, "")])
 def test_resident_and_streamed_batches_are_the_same(opened, rows, mesh, channels, masks):
     order = shuffled(jax.random.key(0), len(rows))
     resident = opened("device", channels, masks)
@@ -142,9 +142,9 @@ def test_the_order_depends_on_seed_and_epoch_alone():
     assert order(1, 2) in orders
 
 
-@pytest.mark.parametrize("masks", [False, True])
+@pytest.mark.parametrize("masks", ["", "nearest"])
 def test_auto_keeps_what_is_small_and_streams_what_is_large(prepared, mesh, masks):
-    image_bytes = 64 * 64 * (3 + masks)
+    image_bytes = 64 * 64 * (3 + bool(masks))
     fields = {"size": 64, "channels": 3, "masks": masks}
     large = np.zeros(RESIDENT_BYTES // image_bytes + 1, int)  # one image too many
     streamed = open_examples(prepared, large, mesh, **fields)
@@ -174,9 +174,7 @@ def test_an_error_in_a_thread_surfaces(prepared, rows, mesh, storage):
     with pytest.raises(
         UserError, match=rf"image {broken_id} can't be read from .*prepare the"
     ) as told:
-        examples = open_examples(
-            broken, rows, mesh, size=SIZE, channels=3, masks=False, storage=storage
-        )
+        examples = open_examples(broken, rows, mesh, size=SIZE, channels=3, storage=storage)
         batches_of(examples, np.arange(len(rows)), mesh)
     assert "is broken" in str(told.value.__cause__)
     assert not set(threading.enumerate()) - before
@@ -243,3 +241,37 @@ def test_mistakes_are_named(prepared, rows, mesh, fields, message):
     good = {"size": SIZE, "channels": 3, "masks": False}
     with pytest.raises(UserError, match=message):
         open_examples(prepared, rows, mesh, **(good | fields))
+
+
+def test_legacy_masks_hold_whatever_a_pixel_touches(opened, prepared, rows, mesh):
+    """Void is object; a pixel is object where the triangle of the resizing meets any of it."""
+    kept = batches_of(opened("device", masks="legacy"), np.arange(4), mesh)[0]["mask"]
+    honest = batches_of(opened("device"), np.arange(4), mesh)[0]["mask"]
+    assert set(np.unique(kept)) == {0, 1}
+    assert np.all(kept[honest > 0] == 1)
+    assert kept.sum() > (honest > 0).sum()
+    for row, mask in zip(rows, kept, strict=False):
+        original = prepared.examples[int(row)]["mask"][..., 0] > 0
+        for y in range(SIZE):
+            for x in range(SIZE):
+                touched = original[_reach(y, original.shape[0]), _reach(x, original.shape[1])]
+                assert mask[y, x] == touched.any()
+
+
+def _reach(place, n):
+    """The pixels that a triangle as wide as two of the smaller image's covers."""
+    scale = n / SIZE
+    centres = np.arange(n) + 0.5
+    return slice(*np.flatnonzero(abs(centres - (place + 0.5) * scale) < scale)[[0, -1]] + [0, 1])
+
+
+def test_an_unknown_kind_of_mask_is_named(opened):
+    with pytest.raises(UserError, match=r"data.masks is .bilinear.; it is one of nearest, legacy"):
+        opened("device", masks="bilinear")
+
+
+def test_a_mask_is_read_at_its_own_size(opened, prepared, rows):
+    for storage in ("device", "stream"):
+        original = opened(storage).mask_of(2)
+        expected = prepared.examples[int(rows[2])]["mask"][..., 0]
+        np.testing.assert_array_equal(original, expected)

@@ -1,5 +1,6 @@
 """The networks: sizes, Keras 3's values with the same weights, padding, precision, unpooling."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -15,7 +16,7 @@ from vocjax.errors import UserError
 from vocjax.models.autoencoder import ConvAutoencoder, Decoder, Encoder, encoder_and_decoder
 from vocjax.models.classifier import Classifier, Head
 from vocjax.models.convolution import max_pool, max_positions
-from vocjax.models.layers import DOWNSAMPLINGS, NORMS, UPSAMPLINGS, Style
+from vocjax.models.layers import DOWNSAMPLINGS, NORMS, UPSAMPLINGS, ConvBlock, Style
 from vocjax.models.segmenter import Segmenter
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -34,7 +35,11 @@ def small_autoencoder(decoder=DECODER, **settings):
 
 def initial(model, size=12):
     """Variables without any zeros or ones left, so that a missing bias or scale is noticed."""
-    variables = jax.jit(model.init)(jax.random.key(0), draw_images(1, size))
+    return initial_of(model, draw_images(1, size))
+
+
+def initial_of(model, images):
+    variables = jax.jit(model.init)(jax.random.key(0), images)
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda x: x + 0.1 * rng.random(x.shape, np.float32), variables)
 
@@ -107,6 +112,75 @@ def test_every_style_keeps_the_sizes(downsample, upsample, norm):
     assert (image.shape, image.dtype) == ((2, 12, 20, 1), jnp.float32)
     assert (code.shape, code.dtype) == ((2, 3, 5, 7), jnp.bfloat16)
     assert {x.dtype for x in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
+
+
+# Sums of the first draws' magnitudes, as written when the first runs were trained.
+DRAWN = {
+    "encoder/ConvBlock_0/Conv_0": 5.1206,
+    "encoder/ConvBlock_0/ResidualBlock_0/Conv_0": 13.5686,
+    "encoder/ConvBlock_0/ResidualBlock_0/Conv_1": 12.5789,
+    "encoder/ConvBlock_1/Conv_0": 8.8707,
+    "encoder/ConvBlock_1/ResidualBlock_0/Conv_0": 7.0571,
+    "encoder/ConvBlock_1/ResidualBlock_0/Conv_1": 7.7022,
+    "decoder/ConvBlock_0/Conv_0": 13.2604,
+    "decoder/ConvBlock_0/ResidualBlock_0/Conv_0": 22.0887,
+    "decoder/ConvBlock_0/ResidualBlock_0/Conv_1": 20.7829,
+    "decoder/Conv_0": 7.1639,
+}
+
+
+def test_a_key_draws_the_parameters_and_the_dropout_that_it_always_drew():
+    style = Style(norm="batch", dropout=0.25, residual=1)
+    model = Segmenter(Encoder((3, 2), style), Decoder((4,), 1, style))
+    images = jnp.arange(32.0).reshape(2, 4, 4, 1) / 32
+    variables = jax.jit(model.init)(jax.random.key(0), images[:1])
+    kernels = {
+        jax.tree_util.keystr(path[:-1], simple=True, separator="/"): float(jnp.abs(leaf).sum())
+        for path, leaf in jax.tree.leaves_with_path(variables["params"])
+        if leaf.ndim == 4
+    }
+    assert kernels == pytest.approx(DRAWN, abs=1e-4)
+    rngs = {"dropout": jax.random.key(1)}
+    apply = functools.partial(model.apply, train=True, mutable="batch_stats")
+    (logits, code), _ = jax.jit(apply)(variables, images, rngs=rngs)
+    assert float(jnp.abs(logits).sum()) == pytest.approx(37.45767, abs=1e-4)
+    assert float(jnp.abs(code).sum()) == pytest.approx(12.79398, abs=1e-4)
+
+
+@pytest.mark.parametrize(("stem", "first"), [("same", 1), ("stride", 2)])
+@pytest.mark.parametrize("downsample", DOWNSAMPLINGS)
+def test_stages_are_before_halving_shallow_to_deep(downsample, stem, first):
+    encoder = Encoder((3, 4, 5), Style(downsample=downsample), stem)
+    assert encoder.strides == {"stage1": first, "stage2": 2 * first, "stage3": 4 * first}
+    assert encoder.channels == {"stage1": 3, "stage2": 4, "stage3": 5}
+    images = jnp.asarray(np.random.default_rng(0).random((2, 13, 23, 1)), jnp.float32)
+    variables = initial_of(encoder, images)
+
+    @jax.jit
+    def run(images):
+        maps = encoder.apply(variables, images, method="stages")
+        halve = max_pool if downsample == "pool" else lambda x: x
+        sampling = "same" if downsample == "pool" else "stride"
+        again = {"stage1": ConvBlock(3, stem, encoder.style)}
+        again |= {f"stage{i + 1}": ConvBlock((4, 5)[i - 1], sampling) for i in (1, 2)}
+        inputs = [images, halve(maps["stage1"]), halve(maps["stage2"])]
+        expected = {
+            name: block.apply({"params": variables["params"][f"ConvBlock_{i}"]}, x, train=False)
+            for i, ((name, block), x) in enumerate(zip(again.items(), inputs, strict=True))
+        }
+        return maps, expected, encoder.apply(variables, images)
+
+    maps, expected, code = run(images)
+    assert list(maps) == list(encoder.strides)
+    for name, stride in encoder.strides.items():
+        np.testing.assert_allclose(maps[name], expected[name], rtol=1e-6, atol=1e-7)
+        rounded_up = [-(-n // stride) for n in (13, 23)]
+        if downsample == "stride":
+            assert maps[name].shape == (2, *rounded_up, encoder.channels[name])
+    if downsample == "pool":  # odd sizes are rounded down; the stem's stride rounds up
+        deepest = {"same": (3, 5), "stride": (1, 3)}[stem]
+        assert maps["stage3"].shape == (2, *deepest, 5)
+    np.testing.assert_array_equal(maps["stage3"], code)
 
 
 def keras_model():
@@ -339,10 +413,10 @@ def test_a_call_hands_the_switches_to_the_decoder(whole):
         return bound(images), code, bound.decoder(code, switches), bound.decoder(code)
 
     (output, its_code), code, with_switches, without = both(images)
-    logits = output if whole is Segmenter else jnp.log(output / (1 - output))[..., 0]
+    logits = output if whole is Segmenter else jnp.log(output / (1 - output))
     np.testing.assert_array_equal(its_code, code)
-    np.testing.assert_allclose(logits, with_switches[..., 0], rtol=1e-4, atol=1e-5)
-    assert np.abs(logits - without[..., 0]).max() > 0.01
+    np.testing.assert_allclose(logits, with_switches, rtol=1e-4, atol=1e-5)
+    assert np.abs(logits - without).max() > 0.01
 
 
 def build(**fields):

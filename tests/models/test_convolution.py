@@ -22,9 +22,14 @@ SAME = ((1, 1), (1, 1))
 THIN_TO_WIDE, WIDE_TO_THIN = (3, 7), (7, 3)  # channels, features: a branch each
 
 
-def xla_conv(x, kernel, padding):
+def xla_conv(x, kernel, padding, dilation=1):
     return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x,
+        kernel,
+        (1, 1),
+        padding,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
 
@@ -88,6 +93,20 @@ def test_conv_equals_xlas(channels, features, side, padding):
     )
 
 
+@pytest.mark.parametrize(("channels", "features"), [THIN_TO_WIDE, WIDE_TO_THIN, (5, 6)])
+@pytest.mark.parametrize(
+    ("dilation", "padding"), [(2, ((2, 2), (2, 2))), (3, ((3, 4), (1, 2))), (9, ((9, 9), (9, 9)))]
+)
+def test_atrous_conv_equals_xlas(channels, features, dilation, padding):
+    x, kernel = draw((2, 5, 7, channels), (3, 3, channels, features))
+    assert_equal_in_float32(
+        lambda x, k: conv(x, k, padding, dilation),
+        lambda x, k: xla_conv(x, k, padding, dilation),
+        x,
+        kernel,
+    )
+
+
 @pytest.mark.parametrize(("channels", "features"), [THIN_TO_WIDE, WIDE_TO_THIN])
 @pytest.mark.parametrize(("side", "padding"), [(3, SAME), (2, ((0, 1), (1, 0)))])
 def test_conv_in_bfloat16(channels, features, side, padding):
@@ -133,9 +152,10 @@ def test_upsample_conv_in_bfloat16_with_a_float32_kernel(channels, features):
     )
 
 
-def test_max_pool_equals_flaxs():
-    rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.permutation(2 * 6 * 4 * 3).reshape(2, 6, 4, 3), jnp.float32)  # no ties
+@pytest.mark.parametrize("size", [(6, 4), (7, 4), (6, 5), (3, 3)])
+def test_max_pool_equals_flaxs(size):
+    rng, shape = np.random.default_rng(0), (2, *size, 3)
+    x = jnp.asarray(rng.permutation(np.prod(shape)).reshape(shape), jnp.float32)  # no ties
     got = jax.jit(with_gradients(max_pool))(x)
     want = jax.jit(with_gradients(lambda x: nn.max_pool(x, (2, 2), strides=(2, 2))))(x)
     for ours, theirs in zip(got, want, strict=True):
@@ -150,12 +170,11 @@ def test_max_pool_shares_the_gradient_of_equals(window):
     assert gradient.sum() == 1
 
 
-@pytest.mark.parametrize("size", [(3, 4), (4, 3), (1, 2)])
-def test_halving_refuses_an_odd_size(size):
-    with pytest.raises(ValueError, match=r"max_pool .*odd"):
-        max_pool(jnp.zeros((1, *size, 2)))
-    with pytest.raises(ValueError, match=r"strided_conv .*odd"):
-        strided_conv(jnp.zeros((1, *size, 2)), jnp.zeros((3, 3, 2, 1)))
+@pytest.mark.parametrize("pool", [max_pool, max_positions])
+@pytest.mark.parametrize("size", [(1, 4), (3, 1)])
+def test_pooling_refuses_what_has_no_window(pool, size):
+    with pytest.raises(ValueError, match=f"there are {size[0]} and {size[1]}"):
+        pool(jnp.zeros((1, *size, 2)))
 
 
 def keras_strided(x, kernel):
@@ -173,7 +192,7 @@ def keras_transposed(x, kernel):
 
 
 @pytest.mark.parametrize(("channels", "features"), [THIN_TO_WIDE, WIDE_TO_THIN])
-@pytest.mark.parametrize("size", [(2, 2), (4, 6)])
+@pytest.mark.parametrize("size", [(2, 2), (4, 6), (5, 4), (1, 3)])
 def test_strided_conv_equals_keras(channels, features, size):
     x, kernel = draw((2, *size, channels), (3, 3, channels, features))
     assert_equal_in_float32(strided_conv, keras_strided, x, kernel)
@@ -213,10 +232,11 @@ def windows_with_ties(seed=0, shape=(2, 4, 6, 3)):
     return rng.integers(0, 3, shape).astype(np.float32)
 
 
-def test_max_positions_and_unpooling_equal_a_double_loop():
-    x = windows_with_ties()
+@pytest.mark.parametrize("size", [(4, 6), (5, 7)])
+def test_max_positions_and_unpooling_equal_a_double_loop(size):
+    x = windows_with_ties(shape=(2, *size, 3))
     switches = max_positions(jnp.asarray(x))
-    placed = np.zeros_like(x)
+    placed = np.zeros((2, 4, 6, 3), np.float32)
     for b, i, j, c in np.ndindex(switches.shape):
         window = x[b, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2, c]
         place = int(np.argmax(window))  # the first of equals

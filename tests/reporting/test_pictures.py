@@ -8,8 +8,8 @@ from matplotlib.colors import to_hex
 
 from vocjax import figures as draw
 from vocjax import runs
-from vocjax.data.devkit import CLASSES, PALETTE, VOID
-from vocjax.reporting import reconstruction, segmentation
+from vocjax.data.devkit import CLASSES
+from vocjax.reporting import reconstruction
 from vocjax.reporting.hover import Scatter
 from vocjax.runs import Run
 
@@ -202,23 +202,3 @@ class TestComparison:
     def test_unfinished_runs_are_passed_over(self):
         begun = Run(Path("begun"), {"name": "AE 512"}, {}, [], None, {})
         assert curves(self.drawn(begun)) == curves(self.drawn())
-
-
-def test_segmentation_shows_truth_and_prediction_over_the_image():
-    grey = np.full((1, 2, 2, 1), 0.4, np.float16)
-    samples = {
-        "image": grey,
-        "mask": np.array([[[0, 7], [VOID, 0]]]),
-        "probability": np.array([[[0.9, 0.2], [0.1, 0.6]]]),
-    }
-    (figure,) = segmentation.figures(samples, {}).values()
-    assert titles(figure) == ["image", "truth", "prediction", "probability"]
-    image, truth, prediction, probability = (strip(figure, row) for row in range(4))
-    np.testing.assert_array_equal(image, np.full((2, 2, 3), 102))
-    painted = np.rint(0.5 * 102 + 0.5 * PALETTE[1]).astype(int)
-    assert truth[0, 0].tolist() == truth[1, 1].tolist() == [102] * 3
-    assert truth[0, 1].tolist() == painted.tolist()
-    assert truth[1, 0].tolist() == list(draw.OUTLINE)
-    assert prediction[0, 0].tolist() == prediction[1, 1].tolist() == painted.tolist()
-    assert prediction[0, 1].tolist() == [102] * 3
-    assert probability[..., 0].tolist() == [[230, 51], [26, 153]]

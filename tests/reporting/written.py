@@ -11,7 +11,7 @@ from vocjax.runs import TASKS
 METRIC_VALUES = {
     "reconstruction": {"loss": 0.0312, "mse": 0.0312, "mae": 0.1313, "psnr": 15.123},
     "classification": {"loss": 0.5, "log_loss": 0.5, "elementwise_accuracy": 0.875},
-    "segmentation": {"loss": 0.35, "soft_dice": 0.63, "soft_iou": 0.48},
+    "segmentation": {"loss": 0.35, "soft_dice_per_image": 0.63, "soft_iou_per_image": 0.48},
 }
 DASH, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 VOID_ELEMENTS = {"meta", "link", "img", "br"}

@@ -1,23 +1,27 @@
 """Task 3: losses and metrics without the void, the all-foreground baseline, against NumPy."""
 
+import functools
 import json
+import operator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vocjax import metrics
 from vocjax.data import voc
 from vocjax.data.devkit import VOID
 from vocjax.data.pipeline import resize_mask
 from vocjax.data.splits import select
 from vocjax.errors import UserError
 from vocjax.tasks import make_task
+from vocjax.tasks.scoring import THRESHOLDS
 from vocjax.tasks.segmentation import describe
 
 STUDY = "segmentation_dice"
 LOSSES = {
-    "bce": {"loss.name": "binary_cross_entropy"},
+    "bce": {"loss.name": "cross_entropy", "loss.reduction": "image"},
     "dice of the batch": {"loss.name": "soft_dice", "loss.reduction": "batch"},
     "dice of each image, smoothed": {
         "loss.name": "soft_dice",
@@ -25,14 +29,16 @@ LOSSES = {
         "loss.smoothing": 1.0,
     },
 }
+# At the end of a run masks of the images' own size are scored; hand-made batches have none.
+CLASSES = {"model.target": "softmax", "data.classes": ("aeroplane", "tvmonitor")}
 
 
-def draw(n=4, size=6, seed=0):
+def draw(n=4, size=6, seed=0, outputs=1):
     """Outputs and a batch; one mask in four is empty but for void."""
     rng = np.random.default_rng(seed)
     mask = rng.choice(np.array([0, 0, 1, 20, VOID], np.uint8), (n, size, size))
     mask[3::4] = rng.choice(np.array([0, VOID], np.uint8), (size, size))
-    logits = 3 * rng.standard_normal((n, size, size)).astype(np.float32)
+    logits = 3 * rng.standard_normal((n, size, size, outputs)).astype(np.float32)
     batch = {
         "image": jnp.asarray(rng.random((n, size, size, 1)), jnp.float32),
         "mask": jnp.asarray(mask),
@@ -44,7 +50,7 @@ def draw(n=4, size=6, seed=0):
 
 def counted_pixels(outputs, batch):
     """For each image the (probability, truth) of the pixels that aren't void, float64."""
-    for logits, mask in zip(outputs["logits"], batch["mask"], strict=True):
+    for logits, mask in zip(outputs["logits"][..., 0], batch["mask"], strict=True):
         inside = np.asarray(mask) != VOID
         probability = 1 / (1 + np.exp(-np.asarray(logits, np.float64)[inside]))
         yield probability, (np.asarray(mask)[inside] > 0).astype(np.float64)
@@ -87,28 +93,63 @@ def test_metrics_equal_numpys(task, measured):
     hard = np.array([dice((p > 0.5).astype(float), t) for p, t in pixels])
     p, t = (np.concatenate(part) for part in zip(*pixels, strict=True))
     decided, truth = p > 0.5, t > 0
+    ious = [(d & t).sum() / (d | t).sum() for d, t in ((~decided, ~truth), (decided, truth))]
     assert measured(task, outputs, batch) == pytest.approx(
         {
-            "soft_dice": soft.mean(),
-            "soft_iou": (soft / (2 - soft)).mean(),  # of each image, then averaged
-            "hard_dice": hard.mean(),
-            "iou": (decided & truth).sum() / (decided | truth).sum(),
+            "soft_dice_per_image": soft.mean(),
+            "soft_iou_per_image": (soft / (2 - soft)).mean(),  # of each image, then averaged
+            "hard_dice_per_image": hard.mean(),
+            "soft_dice_of_set": dice(p, t),
+            "hard_dice_of_set": dice(decided.astype(float), t),
+            "iou_of_set": ious[1],
+            "mean_iou": np.mean(ious),
+            "frequency_weighted_iou": ious[0] * (~truth).mean() + ious[1] * truth.mean(),
             "pixel_accuracy": (decided == truth).mean(),
         },
         rel=1e-5,
     )
 
 
+def test_metrics_of_classes_equal_numpys(tiny_config, measured):
+    task, (outputs, batch) = make_task(tiny_config(STUDY, **CLASSES)), draw(outputs=3)
+    mask = np.asarray(batch["mask"])
+    truth, decided = np.select([mask == 1, mask == 20], [1, 2]), np.argmax(outputs["logits"], -1)
+    truth, decided = truth[mask != VOID], decided[mask != VOID]
+    pairs = [((decided == k), (truth == k)) for k in range(3)]
+    ious = [(d & t).sum() / (d | t).sum() for d, t in pairs]
+    values = measured(task, outputs, batch)
+    assert values["mean_iou"] == pytest.approx(np.mean(ious))
+    assert values["pixel_accuracy"] == pytest.approx((truth == decided).mean())
+    assert values["frequency_weighted_iou"] == pytest.approx(
+        sum(iou * (truth == k).mean() for k, iou in enumerate(ious))
+    )
+    both, either = (decided > 0) & (truth > 0), (decided > 0) | (truth > 0)
+    assert values["iou_of_set"] == pytest.approx(both.sum() / either.sum())
+
+
+def test_metrics_are_the_same_whatever_the_batch_size(task):
+    outputs, batch = draw(n=6)
+    whole = task.summary(jax.device_get(task.metrics(outputs, batch)))
+    for size in (1, 4):
+        parts = [
+            task.metrics(*jax.tree.map(operator.itemgetter(slice(i, i + size)), (outputs, batch)))
+            for i in range(0, 6, size)
+        ]
+        total = functools.reduce(metrics.merge, parts)
+        assert task.summary(jax.device_get(total)) == pytest.approx(whole, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("there", [100.0, -100.0, np.nan])
 def test_void_pixels_change_nothing(task_with, measured, name, there):
     task, (outputs, batch) = task_with(name), draw()
-    others = outputs | {"logits": jnp.where(batch["mask"] == VOID, there, outputs["logits"])}
+    void = (batch["mask"] == VOID)[..., None]
+    others = outputs | {"logits": jnp.where(void, there, outputs["logits"])}
     np.testing.assert_array_equal(task.loss(others, batch), task.loss(outputs, batch))
     assert measured(task, others, batch) == measured(task, outputs, batch)
     gradient = jax.grad(lambda x: task.loss({"logits": x}, batch).sum())(others["logits"])
     assert np.all(np.isfinite(gradient))
-    assert np.all(np.asarray(gradient)[np.asarray(batch["mask"]) == VOID] == 0)
+    assert np.all(np.asarray(gradient)[np.asarray(void)] == 0)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -125,13 +166,15 @@ def test_all_foreground_scores_the_foreground_share(task, padded, baseline_measu
     mask = np.asarray(batch["mask"])
     share = (mask[mask != VOID] > 0).mean()
     values = baseline_measured(task, "all foreground", [wider], [wider])
-    assert values["iou"] == pytest.approx(share, rel=1e-6)
+    assert values["iou_of_set"] == pytest.approx(share, rel=1e-6)
     assert values["pixel_accuracy"] == pytest.approx(share, rel=1e-6)
     shares = np.array([(one[one != VOID] > 0).mean() for one in mask])
     # An image's Dice of all foreground is 2 s / (1 + s), its IoU the share s itself.
-    assert values["soft_iou"] == pytest.approx(shares.mean(), rel=1e-6)
-    assert values["soft_dice"] == values["hard_dice"]
-    assert values["soft_dice"] == pytest.approx((2 * shares / (1 + shares)).mean(), rel=1e-6)
+    assert values["soft_iou_per_image"] == pytest.approx(shares.mean(), rel=1e-6)
+    assert values["soft_dice_per_image"] == values["hard_dice_per_image"]
+    assert values["soft_dice_per_image"] == pytest.approx(
+        (2 * shares / (1 + shares)).mean(), rel=1e-6
+    )
 
 
 def test_a_run_measures_all_foreground_on_its_masks(finished_run, toy_dir):
@@ -142,36 +185,93 @@ def test_a_run_measures_all_foreground_on_its_masks(finished_run, toy_dir):
         masks = [resize_mask(prepared.examples[int(row)]["mask"][..., 0], 16) for row in rows]
         mask = np.stack(masks)
         share = (mask[mask != VOID] > 0).mean()
-        assert results["baselines"]["all foreground"][split]["iou"] == pytest.approx(share)
+        assert results["baselines"]["all foreground"][split]["iou_of_set"] == pytest.approx(share)
+
+
+def test_all_background_scores_the_backgrounds_share(task, baseline_measured):
+    _, batch = draw(n=6)
+    mask = np.asarray(batch["mask"])
+    share = (mask[mask != VOID] == 0).mean()
+    values = baseline_measured(task, "all background", [batch], [batch])
+    assert values["pixel_accuracy"] == pytest.approx(share, rel=1e-6)
+    assert values["mean_iou"] == pytest.approx(share / 2, rel=1e-6)
+    assert values["hard_dice_of_set"] == 0
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "softmax"])
+def test_of_classes_the_baseline_is_background(tiny_config, baseline_measured, kind):
+    task, (_, batch) = make_task(tiny_config(STUDY, **CLASSES | {"model.target": kind})), draw()
+    assert list(task.baselines) == ["all background"]
+    mask = np.asarray(batch["mask"])
+    truth = np.select([mask == 1, mask == 20], [1, 2])[mask != VOID]
+    values = baseline_measured(task, "all background", [batch], [batch])
+    # Two classes of the three are never predicted.
+    assert values["mean_iou"] == pytest.approx((truth == 0).mean() / 3, rel=1e-6)
 
 
 def test_keep_gives_dice_of_every_image(task, measured):
     outputs, batch = draw()
     every, some = task.keep(outputs, batch)
-    expected = measured(task, outputs, batch)["soft_dice"]
-    assert np.mean(every["soft_dice"]) == pytest.approx(expected, rel=1e-6)
-    np.testing.assert_array_equal(some["mask"], batch["mask"])
-    np.testing.assert_allclose(some["probability"], jax.nn.sigmoid(outputs["logits"]))
+    expected = measured(task, outputs, batch)
+    soft = np.mean(every["soft_dice_per_image"])
+    assert soft == pytest.approx(expected["soft_dice_per_image"], rel=1e-6)
+    hard = every["hard_dice_by_threshold"].mean(axis=0)[np.searchsorted(THRESHOLDS, 0.5)]
+    assert hard == pytest.approx(expected["hard_dice_per_image"], rel=1e-6)
+    void = batch["mask"] == VOID
+    np.testing.assert_array_equal(some["mask"], np.where(void, VOID, batch["mask"] > 0))
+    np.testing.assert_allclose(some["probability"], jax.nn.sigmoid(outputs["logits"][..., 0]))
 
 
-def test_describe_paints_the_photo_at_its_own_size():
+def test_describe_paints_the_photo_at_its_own_size(tiny_config):
     rng = np.random.default_rng(0)
     photo = rng.integers(0, 256, (30, 44, 3), np.uint8)
-    logits = np.full((8, 8), -800, np.float32)  # no overflow
+    logits = np.full((8, 8, 1), -800, np.float32)  # no overflow
     logits[:, :4] = 9  # the left half
-    numbers, picture = describe({"logits": logits}, np.zeros((8, 8, 1)), photo, {})
+    config = tiny_config(STUDY)
+    numbers, pictures = describe({"logits": logits}, np.zeros((8, 8, 1)), photo, config, {})
+    assert numbers == {"background": 0.5, "foreground": 0.5}
+    picture, mask = np.asarray(pictures[""]), pictures["_mask"]
     assert (picture.shape, picture.dtype) == (photo.shape, np.uint8)
-    assert numbers == {"foreground": 0.5}
     assert np.any(picture[:, :20] != photo[:, :20])
     np.testing.assert_array_equal(picture[:, 24:], photo[:, 24:])
+    assert (mask.mode, mask.size) == ("P", (44, 30))
+    np.testing.assert_array_equal(np.asarray(mask), [[1] * 22 + [0] * 22] * 30)
+    assert mask.getpalette()[:6] == [0, 0, 0, 128, 0, 0]  # VOC's black and maroon
+
+
+def test_describe_decides_at_the_threshold_of_the_run(tiny_config):
+    outputs = {"logits": np.full((4, 4, 1), 1, np.float32)}  # a probability of .73
+    photo = np.zeros((4, 4, 3), np.uint8)
+    for threshold, share in ((0.7, 1), (0.8, 0)):
+        results = {"threshold": threshold}
+        numbers, _ = describe(outputs, np.zeros((4, 4, 1)), photo, tiny_config(STUDY), results)
+        assert numbers["foreground"] == share
+
+
+def test_describe_names_found_classes_and_writes_vocs_indices(tiny_config):
+    logits = np.zeros((4, 4, 3), np.float32)
+    logits[:2, :, 2] = 5  # tvmonitor above background
+    logits[2:, :, 0] = 5
+    photo = np.zeros((4, 4, 3), np.uint8)
+    config = tiny_config(STUDY, **CLASSES)
+    numbers, pictures = describe({"logits": logits}, np.zeros((4, 4, 1)), photo, config, {})
+    assert numbers == {"background": 0.5, "tvmonitor": 0.5}
+    np.testing.assert_array_equal(np.unique(pictures["_mask"]), [0, 20])
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ({"data.image_set": "Main"}, "image_set is 'Main'; segmentation needs Segmentation"),
-        ({"loss.name": "hinge"}, "loss.name is 'hinge'; it is one of binary_cross_entropy, soft_d"),
-        ({"model.name": "unet"}, "model.name is 'unet'; segmentation has segmenter"),
+        ({"loss.name": "hinge"}, "loss.name is 'hinge'; it is one of cross_entropy, focal, soft_d"),
+        ({"loss.name": "soft_dice + -1 focal"}, "a sum of them with positive factors"),
+        ({"loss.name": "soft_dice +"}, r"loss.name is 'soft_dice \+'; it is one of"),
+        ({"loss.reduction": "pixel"}, "unknown reduction 'pixel' of a loss"),
+        ({"loss.classes": "some"}, "unknown classes 'some' of a loss"),
+        ({"loss.alpha": 0.0, "loss.beta": 0.0}, "Tversky's loss needs one above 0"),
+        ({"model.name": "segnet"}, "model.name is 'segnet'; it is one of mirror"),
+        ({"model.target": "cats"}, "model.target is 'cats'; it is one of foreground, sigmoid"),
+        ({"model.target": "softmax", "data.masks": "legacy"}, "data.masks is 'legacy', which merg"),
         ({"model.decoder": (4, 4, 4)}, "has 3 widths; an encoder of 3 halves .* takes 2"),
         ({"model.encoder": (4, 0, 4)}, r"model.encoder is \(4, 0, 4\); it is a tuple of positive"),
         ({"model.dropout": 1.0}, r"model.dropout is 1.0; it must be in \[0, 1\)"),
@@ -182,9 +282,3 @@ def test_describe_paints_the_photo_at_its_own_size():
 def test_mistakes_are_named(tiny_config, overrides, message):
     with pytest.raises(UserError, match=message):
         make_task(tiny_config(STUDY, **overrides))
-
-
-def test_an_unknown_reduction_is_named(tiny_config):
-    task = make_task(tiny_config(STUDY, **{"loss.reduction": "pixel"}))
-    with pytest.raises(UserError, match="'pixel' of the soft Dice loss: expected 'batch'"):
-        task.loss(*draw())

@@ -146,10 +146,6 @@ def test_statistics_come_with_the_encoder(random_config, uninterrupted):
             ["ConvBlock_2/Conv_0/kernel: (3, 3, 4, 4) there, (3, 3, 4, 6) here"],
         ),
         ({"model.encoder": (4, 4)}, ["ConvBlock_2/Conv_0/bias: (4,) there, absent here"]),
-        (
-            {"data.channels": 1},
-            ["ConvBlock_0/Conv_0/kernel: (3, 3, 3, 4) there, (3, 3, 1, 4) here"],
-        ),
     ],
 )
 def test_another_encoder_is_refused_with_what_differs(
@@ -162,6 +158,28 @@ def test_another_encoder_is_refused_with_what_differs(
     for line in lines:
         assert line in str(refused.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_grey_encoder_begins_with_the_sum_of_a_colour_ones_kernels(finished_run, tiny_config):
+    """A grey image has the code that three equal channels would have."""
+    source = finished_run("autoencoder_256")
+    config = tiny_config("segmentation_dice")
+    fresh = jax.jit(make_task(config).init)(jax.random.key(0))
+    begun = with_encoder_of(fresh, source, make_mesh())
+    image = jax.random.uniform(jax.random.key(1), (2, 16, 16, 1))
+    batch = {"image": image, "valid": jnp.ones(2)}
+    outputs, _ = make_task(config).apply(begun, batch, False, jax.random.key(0))
+    codec = make_task(tiny_config("autoencoder_256")).codec
+    code = codec.encode(load_run(source, make_mesh()).variables, jnp.repeat(image, 3, axis=-1))
+    assert np.any(code)
+    np.testing.assert_allclose(outputs["code"].reshape(2, -1), code, rtol=1e-4, atol=1e-6)
+
+
+def test_a_colour_encoder_does_not_begin_with_a_grey_one(finished_run, tiny_config, tmp_path):
+    source = finished_run("segmentation_dice")
+    config = tiny_config("autoencoder_256", init_from=str(source))
+    with pytest.raises(UserError, match=r"kernel: \(3, 3, 1, 4\) there, \(3, 3, 3, 4\) here"):
+        train_and_evaluate(config, tmp_path / "run")
 
 
 def test_run_without_an_encoder_is_refused(finished_run, tiny_config, tmp_path):

@@ -34,12 +34,14 @@ class Examples(NamedTuple):
     """A split, ready to be asked for batches.
 
     `ids` [n] are the image ids in row order; `batches(plan)` takes an iterator of (rows [batch],
-    valid [batch]), as `plan` makes it, and yields the batch of each.
+    valid [batch]), as `plan` makes it, and yields the batch of each. `mask_of(row)` reads a row's
+    mask as it is, class indices uint8 [height, width] of the image's own size; None without masks.
     """
 
     ids: np.ndarray
     resident: bool
     batches: Callable[[Iterator[tuple[np.ndarray, np.ndarray]]], Iterator[Batch]]
+    mask_of: Callable[[int], np.ndarray] | None = None
 
 
 def resize_image(image: np.ndarray, size: int, channels: int) -> np.ndarray:
@@ -58,22 +60,43 @@ def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST))
 
 
-def _decode(
-    prepared: Prepared, row: int, labels: np.ndarray, size: int, channels: int, masks: bool
-) -> Arrays:
+def resize_object(mask: np.ndarray, size: int) -> np.ndarray:
+    """Squash class indices [height, width] uint8 to an object's mask, 0 or 1, as the study did.
+
+    Object and void alike are resized bilinearly (here with the antialiasing of Pillow), and
+    whatever is above 0 then is the object: void counts as object, and objects grow.
+    """
+    covered = Image.fromarray((mask > 0).astype(np.float32))
+    share = np.asarray(covered.resize((size, size), Image.Resampling.BILINEAR))
+    return (share > 0).astype(np.uint8)
+
+
+MASKS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "nearest": resize_mask,
+    "legacy": resize_object,
+}
+
+
+def _read(prepared: Prepared, row: int) -> Arrays:
     try:
-        example = prepared.examples[int(row)]
+        return prepared.examples[int(row)]
     except Exception as error:  # array_record has no exception of its own for a damaged file
         raise UserError(
             f"image {prepared.index.ids[row]} can't be read from {prepared.directory}, which seems "
             "damaged. Delete that folder and prepare the data set again."
         ) from error
+
+
+def _decode(
+    prepared: Prepared, row: int, labels: np.ndarray, size: int, channels: int, masks: str
+) -> Arrays:
+    example = _read(prepared, row)
     arrays = {
         "image": resize_image(example["image"], size, channels),
         "labels": labels,
     }
     if masks:
-        arrays["mask"] = resize_mask(example["mask"][..., 0], size)
+        arrays["mask"] = MASKS[masks](example["mask"][..., 0], size)
     return arrays
 
 
@@ -84,7 +107,7 @@ def open_examples(
     *,
     size: int,
     channels: int,
-    masks: bool,
+    masks: str = "",
     storage: str = "auto",
     labels: np.ndarray | None = None,
 ) -> Examples:
@@ -96,18 +119,20 @@ def open_examples(
       mesh: the devices.
       size: pixels of the squared image.
       channels: 3 for RGB, 1 for grey.
-      masks: whether batches hold masks.
+      masks: how those in the batches are resized, "nearest" or "legacy"; empty for none.
       labels: [n, 20] of these rows, where they are others than the data set's.
       storage: "device" decodes once and keeps uint8 arrays on every device; "stream" decodes from
         the files again for every batch, in threads; "auto" chooses by `RESIDENT_BYTES`.
     """
     if storage not in STORAGES:
         raise UserError(f"data.storage is {storage!r}; it is one of {', '.join(STORAGES)}.")
+    if masks and masks not in MASKS:
+        raise UserError(f"data.masks is {masks!r}; it is one of {', '.join(MASKS)}.")
     if channels not in (1, 3):
         raise UserError(f"data.channels is {channels}; it is 3 (RGB) or 1 (grey).")
     if size < 1:
         raise UserError(f"data.size is {size}; it is the side of the squared images in pixels.")
-    n_bytes = len(rows) * size * size * (channels + masks)
+    n_bytes = len(rows) * size * size * (channels + bool(masks))
     resident = storage == "device" or (storage == "auto" and n_bytes <= RESIDENT_BYTES)
     ids = prepared.index.ids[rows]
     labels = prepared.index.labels[rows] if labels is None else labels
@@ -115,8 +140,11 @@ def open_examples(
     def decode(position: int) -> Arrays:
         return _decode(prepared, rows[position], labels[position], size, channels, masks)
 
+    def mask_of(position: int) -> np.ndarray:
+        return _read(prepared, rows[position])["mask"][..., 0]
+
     batches = _resident(decode, len(rows), mesh) if resident else _streamed(decode, mesh)
-    return Examples(ids, resident, batches)
+    return Examples(ids, resident, batches, mask_of if masks else None)
 
 
 def _stack(examples: list[Arrays]) -> Arrays:

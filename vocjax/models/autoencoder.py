@@ -18,12 +18,14 @@ from vocjax.models.layers import (
 )
 
 Switches = tuple[jax.Array, ...]  # of each pooling, the first one first; empty without unpooling
+STEMS = ("same", "stride")
 
 
 class Encoder(nn.Module):
     """A convolution block for each width; halving before each but the first.
 
-    With `stem` "stride" the first convolution halves, too.
+    With `stem` "stride" the first convolution halves, too. A stage is what comes between two
+    halvings. Pooling drops the last row and column of an odd size, strides round it up.
 
     Widths 256-128-64-32-16 on 64x64x3 give the study's code of 4x4x16 numbers (AE 256, 399,088
     parameters); 256-128-64-32 give 8x8x32 (AE 2048, 394,464 parameters).
@@ -42,7 +44,28 @@ class Encoder(nn.Module):
         """
         return self.with_switches(images, train=train, valid=valid)[0]
 
-    @nn.compact
+    def stages(
+        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> dict[str, jax.Array]:
+        """Return every stage's map before it is halved, shallow to deep; the last is the code.
+
+        They are named stage1, stage2, ..., and [batch, height / strides, width / strides, channels]
+        in size.
+        """
+        maps, _ = self._run(images, train, valid)
+        return dict(zip(self.strides, maps, strict=True))
+
+    @property
+    def strides(self) -> dict[str, int]:
+        """Pixels of the image from one value of a stage's map to the next."""
+        first = 2 if self.stem == "stride" else 1
+        return {f"stage{i + 1}": first * 2**i for i in range(len(self.filters))}
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Features of every stage's map."""
+        return dict(zip(self.strides, self.filters, strict=True))
+
     def with_switches(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> tuple[jax.Array, Switches]:
@@ -51,7 +74,17 @@ class Encoder(nn.Module):
         They tell where in the image the maxima were: two bits for every pooled value, which a
         decoder then has beside the code's numbers.
         """
-        style, x, switches = self.style, images, []
+        maps, switches = self._run(images, train, valid)
+        return maps[-1], switches
+
+    @nn.compact
+    def _run(
+        self, images: jax.Array, train: bool, valid: jax.Array | None
+    ) -> tuple[list[jax.Array], Switches]:
+        """Return (every stage's map, switches)."""
+        style, x = self.style, images
+        maps: list[jax.Array] = []
+        switches: list[jax.Array] = []
         for index, features in enumerate(self.filters):
             sampling = "stride" if index and style.downsample == "stride" else "same"
             sampling = sampling if index else self.stem
@@ -60,7 +93,8 @@ class Encoder(nn.Module):
                     switches.append(max_positions(x))
                 x = max_pool(x)
             x = ConvBlock(features, sampling, style)(x, train=train, valid=valid)
-        return x, tuple(switches)
+            maps.append(x)
+        return maps, tuple(switches)
 
 
 class Decoder(nn.Module):

@@ -121,16 +121,17 @@ def kernel_initializer(name: str) -> nn.initializers.Initializer:
 
 
 class Conv(nn.Module):
-    """A convolution with bias that keeps, halves ("stride") or doubles its input's size.
+    """A convolution that keeps, halves ("stride") or doubles its input's size.
 
-    Parameters `kernel` [3, 3, channels, features], 4x4 where `sampling` is "transposed", and `bias`
-    [features] are float32; the computation runs in `dtype`.
+    Parameters `kernel` [3, 3, channels, features], 4x4 where `sampling` is "transposed", and,
+    unless it has none, `bias` [features] are float32; the computation runs in `dtype`.
     """
 
     features: int
     sampling: str = "same"
     kernel_init: str = "glorot_uniform"
     dtype: DTypeLike = jnp.float32
+    bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -138,8 +139,11 @@ class Conv(nn.Module):
         convolve, side = CONVOLUTIONS[self.sampling]
         shape = (side, side, x.shape[-1], self.features)
         kernel = self.param("kernel", INITIALIZERS[self.kernel_init], shape, jnp.float32)
+        x = convolve(x.astype(self.dtype), kernel)
+        if not self.bias:
+            return x
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
-        return convolve(x.astype(self.dtype), kernel) + bias.astype(self.dtype)
+        return x + bias.astype(self.dtype)
 
 
 class ConvBlock(nn.Module):
@@ -161,12 +165,23 @@ class ConvBlock(nn.Module):
         """
         style = self.style
         x = Conv(self.features, self.sampling, style.kernel_init, style.dtype)(x)
-        x = _normalise(ACTIVATIONS[style.activation](x), style, train, valid)
-        if style.dropout:
-            x = nn.Dropout(style.dropout, deterministic=not train)(x)
-        for _ in range(style.residual):
-            x = ResidualBlock(style)(x, train=train, valid=valid)
-        return x
+        return finish_stage(x, style, train=train, valid=valid)
+
+
+def finish_stage(
+    x: jax.Array, style: Style, *, train: bool, valid: jax.Array | None = None
+) -> jax.Array:
+    """Do what a stage does after its convolution, as submodules of the module that is called.
+
+    Activation, norm, dropout and residual blocks: [batch, height, width, features] to the same
+    shape; `valid` as in `ConvBlock`.
+    """
+    x = _normalise(ACTIVATIONS[style.activation](x), style, train, valid)
+    if style.dropout:
+        x = nn.Dropout(style.dropout, deterministic=not train)(x)
+    for _ in range(style.residual):
+        x = ResidualBlock(style)(x, train=train, valid=valid)
+    return x
 
 
 class ResidualBlock(nn.Module):

@@ -33,6 +33,7 @@ FIGURES: Mapping[str, Draw] = {
 COMPARISONS: Mapping[str, Callable[[Sequence[Run], Sequence[Mapping[str, Any]]], Drawn]] = {
     "reconstruction": reconstruction.comparison,
     "classification": classification.comparison,
+    "segmentation": segmentation.comparison,
 }
 
 RESOURCES = resources.files("vocjax.reporting")
@@ -45,9 +46,14 @@ NOTES = {
     "present; balanced accuracy is the mean over classes. "
     "The log loss is in nats. Average precision is VOC's, by the 11-point rule of 2007 to 2009 and "
     "by every point; ECE is the expected calibration error. All are of the whole split.",
-    "segmentation": "Which pixels belong to an object. Dice and IoU are averaged over images, soft "
-    "ones from probabilities and hard ones from decisions; the IoU of the data set is that of the "
-    "foreground, from one confusion matrix over all pixels.",
+    "segmentation": "Which pixels belong to an object, or to which class. Dice is that of the "
+    "foreground, all classes together: per image, then averaged, or of the set, all of its pixels "
+    "at once; soft from probabilities, hard from decisions. A pixel is decided for above a "
+    "probability of .5, or above the threshold that is best on train, which full size has, too; by "
+    "a softmax for its likeliest class. IoU of set is the foreground's; the mean IoU is over the "
+    "classes that occur, background among them. At full size a prediction is resized to its image "
+    "and held against the mask there, as VOC does; boundary F rates the outlines. Void pixels "
+    "count nowhere, but as object in the legacy masks, which full size does without.",
 }
 
 

@@ -14,13 +14,14 @@ from vocjax import configuration, losses, metrics
 from vocjax import figures as draw
 from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import Encoder, encoder_and_decoder
+from vocjax.models.autoencoder import STEMS, Encoder, encoder_and_decoder
 from vocjax.models.classifier import POOLINGS, Classifier, Head
 from vocjax.models.layers import STYLE_FIELDS, check_fields, study_style, style_of
 from vocjax.set_metrics import METRICS, classification_metrics
 from vocjax.tasks import probes
 from vocjax.tasks.task import (
     Batch,
+    Description,
     Features,
     Outputs,
     Task,
@@ -37,7 +38,6 @@ from vocjax.tasks.task import (
 EXCLUSIVE = "softmax_cross_entropy"
 LOSSES = (EXCLUSIVE, "binary_cross_entropy", "focal")
 LOSS_FIELDS = ("name", "label_smoothing", "class_weights", "gamma", "reconstruction")
-STEMS = ("same", "stride")
 MODEL_FIELDS = ("encoder", "decoder", "stem", "hidden", "pooling", "head_dropout", *STYLE_FIELDS)
 
 
@@ -266,18 +266,19 @@ def describe(
     outputs: Mapping[str, np.ndarray],
     image: np.ndarray,
     photo: np.ndarray,
-    config: Mapping[str, Any],
-) -> tuple[dict[str, float], np.ndarray]:
+    config: ConfigDict,
+    results: Mapping[str, Any],
+) -> Description:
     """Return one example's probability of each class, and the likeliest one's evidence on `photo`.
 
     Where the photograph is red it speaks for the class, where it is blue against it.
     """
-    logits, classes = outputs["logits"].astype(np.float32), config["data"]["classes"]
-    if config["loss"]["name"] == EXCLUSIVE:
+    logits, classes = outputs["logits"].astype(np.float32), config.data.classes
+    if config.loss.name == EXCLUSIVE:
         probability = jax.nn.softmax(logits)
     else:
         probability = jax.nn.sigmoid(logits)
     numbers = {name: float(p) for name, p in zip(classes, probability, strict=True)}
     heat = Image.fromarray(outputs["evidence"].astype(np.float32))
     resized = heat.resize((photo.shape[1], photo.shape[0]), Image.Resampling.BILINEAR)
-    return numbers, draw.heat(photo, np.asarray(resized))
+    return Description(numbers, {"": Image.fromarray(draw.heat(photo, np.asarray(resized)))})

@@ -11,6 +11,7 @@ import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 from ml_collections import ConfigDict
+from PIL import Image
 
 from vocjax import losses, metrics
 from vocjax.errors import UserError
@@ -21,6 +22,7 @@ from vocjax.tasks import linear_codes
 from vocjax.tasks.task import (
     Baseline,
     Batch,
+    Description,
     Outputs,
     Task,
     Variables,
@@ -230,9 +232,10 @@ def describe(
     outputs: Mapping[str, np.ndarray],
     image: np.ndarray,
     photo: np.ndarray,
-    config: Mapping[str, Any],
-) -> tuple[dict[str, float], np.ndarray]:
-    """Return errors, and what the model saw beside what it gave, uint8 [height, 2 * width, 3].
+    config: ConfigDict,
+    results: Mapping[str, Any],
+) -> Description:
+    """Return errors, and what the model saw beside what it gave, [height, 2 * width].
 
     `outputs` are one example's; `image` [height, width, channels] float32 is the model's input,
     `photo` the file it was made from.
@@ -240,7 +243,7 @@ def describe(
     error = outputs["image"] - image
     pair = np.concatenate([image, outputs["image"].clip(0, 1)], axis=1)
     pair = np.broadcast_to(pair, (*pair.shape[:2], 3))
-    return (
+    return Description(
         {"mse": float((error**2).mean()), "mae": float(np.abs(error).mean())},
-        np.round(255 * pair).astype(np.uint8),
+        {"": Image.fromarray(np.round(255 * pair).astype(np.uint8))},
     )

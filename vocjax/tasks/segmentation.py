@@ -1,7 +1,7 @@
-"""Task 3: which pixels belong to an object, all classes merged into one foreground."""
+"""Task 3: to which class each pixel belongs, or whether to any."""
 
-import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,26 +10,56 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
+from vocjax import configuration, confusion, full_size, metrics
 from vocjax import figures as draw
-from vocjax import losses, metrics
-from vocjax.data.devkit import PALETTE, VOID
+from vocjax.data.devkit import PALETTE
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import encoder_and_decoder
-from vocjax.models.layers import STYLE_FIELDS, check_fields
-from vocjax.models.segmenter import Segmenter
+from vocjax.models.layers import study_style
+from vocjax.tasks import scoring
+from vocjax.tasks.pixel_losses import make_loss
+from vocjax.tasks.pixel_networks import build_model
+from vocjax.tasks.targets import (
+    FOREGROUND,
+    Target,
+    decide,
+    foreground_of,
+    make_target,
+    probability_of,
+    truth_of,
+)
 from vocjax.tasks.task import (
     Baseline,
     Batch,
+    Description,
     Outputs,
     Task,
     applier,
-    check_encoder_and_decoder,
-    compute_dtype,
     initializer,
 )
 
-THRESHOLD = 0.5  # of the hard metrics: fixed, so that nothing is tuned on any split
-LOSSES = ("binary_cross_entropy", "soft_dice")
+THRESHOLD = 0.5  # of the hard metrics by epoch; the one chosen on train comes at the end
+
+
+def study_segmenter() -> ConfigDict:
+    """Return the study's run 4, soft Dice with Adam, under the honest protocol."""
+    config = configuration.base_config()
+    config.task = "segmentation"
+    config.data.image_set = "Segmentation"
+    config.data.channels = 1
+    config.model.name = "mirror"  # the study's; or unet, fcn, deeplab
+    config.model.target = "foreground"  # or sigmoid, softmax: the classes of data.classes
+    config.model.encoder = (256, 128, 64, 32, 16)
+    config.model.decoder = (32, 64, 128, 256)
+    config.model.update(study_style())
+    config.loss.name = "soft_dice"  # or a sum of several: see pixel_losses.py
+    config.loss.reduction = "batch"  # or image
+    config.loss.smoothing = 0.0  # of Dice, Jaccard and Tversky
+    config.loss.classes = "together"  # or each by itself: all, or those present
+    config.loss.gamma = 2.0  # of the focal loss
+    config.loss.alpha = 0.5  # Tversky's weight of false positives
+    config.loss.beta = 0.5  # and of false negatives
+    config.optimizer.name = "adam"
+    return config
 
 
 def make_task(config: ConfigDict) -> Task:
@@ -39,109 +69,138 @@ def make_task(config: ConfigDict) -> Task:
             f"data.image_set is {config.data.image_set!r}; segmentation needs Segmentation, "
             "the images that have masks."
         )
-    if config.loss.name not in LOSSES:
-        raise UserError(f"loss.name is {config.loss.name!r}; it is one of {', '.join(LOSSES)}.")
-    if not 0 <= config.loss.smoothing < math.inf:
-        raise UserError(f"loss.smoothing is {config.loss.smoothing}; it must be at least 0.")
-    model = build_model(config)
+    target = make_target(config)
+    pixel_loss = make_loss(config.loss, target)
+    model = build_model(config, target.outputs)
 
     def loss(outputs: Outputs, batch: Batch) -> jax.Array:
-        truth, weight = target(batch)
-        if config.loss.name == "binary_cross_entropy":
-            return losses.binary_cross_entropy(outputs["logits"], truth, weight)
-        return losses.soft_dice(
-            outputs["logits"],
-            truth,
-            weight,
-            reduction=config.loss.reduction,
-            smoothing=config.loss.smoothing,
-        )
+        _, truth, weight = truth_of(target, batch["mask"], batch["valid"])
+        return pixel_loss(outputs["logits"], truth, weight)
 
     return Task(
         init=initializer(model, config),
         fit=None,
         apply=applier(model, ("logits", "code")),
         loss=loss,
-        metrics=measure,
-        summary=summary,
-        keep=keep,
-        baselines={
-            "all foreground": Baseline(lambda batches: jnp.zeros(()), _all_foreground),
-        },
+        metrics=partial(measure, target),
+        summary=partial(summary, target),
+        keep=partial(keep, target),
+        baselines=baselines(target),
+        score=partial(scoring.score, target),
     )
 
 
-def build_model(config: ConfigDict) -> Segmenter:
-    """Return the segmenter that `config.model` describes."""
-    model = config.model
-    if model.name != "segmenter":
-        raise UserError(f"model.name is {model.name!r}; segmentation has segmenter.")
-    check_fields(model, ("encoder", "decoder", *STYLE_FIELDS))
-    check_encoder_and_decoder(config)
-    return Segmenter(*encoder_and_decoder(model, 1, compute_dtype(config)))
-
-
-def target(batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """Return (foreground, weight), [batch, height, width] float32; void and padding weigh 0."""
-    mask = batch["mask"]
-    weight = (mask != VOID) * batch["valid"][:, None, None]
-    return ((mask > 0) & (mask != VOID)).astype(jnp.float32), weight.astype(jnp.float32)
-
-
-def measure(outputs: Outputs, batch: Batch) -> dict[str, Any]:
-    """Sum Dice and IoU per image, and the confusion matrix of background and foreground."""
-    truth, weight = target(batch)
-    probability = jax.nn.sigmoid(outputs["logits"])
-    soft = metrics.soft_dice_per_image(probability, truth, weight)
+def measure(target: Target, outputs: Outputs, batch: Batch) -> dict[str, Any]:
+    """Sum foreground's Dice and IoU per image and over the set, and the confusion matrix."""
+    index, _, weight = truth_of(target, batch["mask"], batch["valid"])
+    probability, weight = probability_of(target, outputs["logits"]), weight[..., 0]
+    covered, shown = foreground_of(target, probability), (index > 0).astype(jnp.float32)
+    soft = metrics.soft_dice_per_image(covered, shown, weight)
+    decided = decide(target, probability, THRESHOLD)
     values = {
-        "soft_dice": soft,
-        "soft_iou": metrics.iou_per_image(soft),
-        "hard_dice": metrics.hard_dice_per_image(probability, truth, weight, THRESHOLD),
+        "soft_dice_per_image": soft,
+        "soft_iou_per_image": metrics.iou_per_image(soft),
+        "hard_dice_per_image": metrics.hard_dice_per_image(decided, shown, weight, 0),
     }
-    decided = (probability > THRESHOLD).astype(jnp.int32)
-    means = {name: metrics.mean(value, batch["valid"]) for name, value in values.items()}
-    return means | {"confusion": metrics.confusion(decided, truth.astype(jnp.int32), weight, 2)}
-
-
-def summary(sums: dict[str, Any]) -> dict[str, float]:
-    """Divide the sums: per-image Dice and IoU, foreground IoU and pixel accuracy over the set."""
-    confusion = sums["confusion"]
-    means = {name: metrics.value(s) for name, s in sums.items() if isinstance(s, metrics.Mean)}
-    return means | {
-        "iou": float(metrics.iou(confusion)[1]),
-        "pixel_accuracy": float(metrics.pixel_accuracy(confusion)),
+    return {
+        "means": {name: metrics.mean(value, batch["valid"]) for name, value in values.items()},
+        "overlap": overlap(covered, shown, weight),
+        "confusion": metrics.confusion(decided, index, weight, len(target.names)),
     }
 
 
-def keep(outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
-    """Keep every image's soft Dice; show image, mask and probability."""
-    truth, weight = target(batch)
-    probability = jax.nn.sigmoid(outputs["logits"])
-    return (
-        {"soft_dice": metrics.soft_dice_per_image(probability, truth, weight)},
-        {"image": batch["image"], "mask": batch["mask"], "probability": probability},
-    )
+def summary(target: Target, sums: dict[str, Any]) -> dict[str, float]:
+    """Divide the sums: Dice and IoU per image, then what is of the whole set."""
+    counts, (both, either) = sums["confusion"], sums["overlap"]
+    merged = confusion.foreground(counts)
+    of_set = {
+        "soft_dice_of_set": 2 * both / either if either else 1.0,
+        "hard_dice_of_set": confusion.dice(merged)[1],
+        "iou_of_set": confusion.iou(merged)[1],
+        "mean_iou": confusion.mean_iou(counts),
+        "frequency_weighted_iou": confusion.frequency_weighted_iou(counts),
+        "pixel_accuracy": confusion.pixel_accuracy(counts),
+    }
+    means = {name: metrics.value(mean) for name, mean in sums["means"].items()}
+    return means | {name: float(value) for name, value in of_set.items()}
 
 
-def _all_foreground(statistic: Any, batch: Batch) -> Outputs:
-    return {"logits": jnp.full(batch["mask"].shape, 100.0)}  # sigmoid(100) is 1 in float32
+def overlap(
+    probability: jax.Array, truth: jax.Array, weight: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Sum w p t and w (p + t) over a batch, [] float32: what soft Dice over a set divides.
+
+    Shapes: `probability`, `truth` and `weight` alike.
+    """
+    p, t = (jnp.where(weight > 0, x, 0.0) for x in (probability, truth))
+    return (p * t).sum(), (p + t).sum()
+
+
+def keep(target: Target, outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
+    """Keep every image's Dice, soft and at each threshold; show image, mask and probability."""
+    index, _, weight = truth_of(target, batch["mask"], batch["valid"])
+    probability, weight = probability_of(target, outputs["logits"]), weight[..., 0]
+    covered, shown = foreground_of(target, probability), (index > 0).astype(jnp.float32)
+    every = {
+        "soft_dice_per_image": metrics.soft_dice_per_image(covered, shown, weight),
+        "hard_dice_by_threshold": metrics.hard_dice_by_threshold(
+            covered, shown, weight, scoring.THRESHOLDS
+        ),
+    }
+    some = {
+        "image": batch["image"],
+        "mask": jnp.asarray(target.indices)[batch["mask"]],
+        "probability": covered,
+        "prediction": decide(target, probability, THRESHOLD).astype(jnp.uint8),
+    }
+    return every, some
+
+
+def baselines(target: Target) -> dict[str, Baseline]:
+    """Return what constant predictions score."""
+
+    def constant(index: int) -> Baseline:
+        column = index if target.kind == "softmax" else index - 1
+        # sigmoid(100) is 1 in float32, sigmoid(-100) is 0.
+        pixel = jnp.full(target.outputs, -100.0)
+        pixel = pixel.at[column].set(100.0) if column >= 0 else pixel
+
+        def outputs(statistic: Any, batch: Batch) -> Outputs:
+            return {"logits": jnp.broadcast_to(pixel, (*batch["mask"].shape, target.outputs))}
+
+        return Baseline(lambda batches: jnp.zeros(()), outputs)
+
+    trivial = {scoring.ALL_BACKGROUND: constant(0)}
+    if target.kind == "foreground":
+        trivial = {scoring.ALL_FOREGROUND: constant(1)} | trivial
+    return trivial
 
 
 def describe(
     outputs: Mapping[str, np.ndarray],
     image: np.ndarray,
     photo: np.ndarray,
-    config: Mapping[str, Any],
-) -> tuple[dict[str, float], np.ndarray]:
-    """Return the foreground's share, and the mask over `photo` at its own size.
+    config: ConfigDict,
+    results: Mapping[str, Any],
+) -> Description:
+    """Return each found class's share of the photo, its mask over the photo, and the mask.
 
-    `outputs` are one example's; the probability is resized to the photo, then thresholded.
+    `outputs` are one example's; probabilities are resized to the photo, then decided, at the
+    threshold that the run chose on its training images. The mask has VOC's indices and palette; a
+    merged foreground has index 1.
     """
-    probability = np.exp(-np.logaddexp(0, -outputs["logits"].astype(np.float64)))
-    size = photo.shape[1], photo.shape[0]
-    resized = Image.fromarray(probability.astype(np.float32)).resize(
-        size, Image.Resampling.BILINEAR
-    )
-    mask = np.asarray(resized) > THRESHOLD
-    overlay = draw.overlay(photo, mask.astype(np.uint8), PALETTE)
-    return {"foreground": float(mask.mean())}, overlay
+    target = make_target(config)
+    probability = probability_of(target, jnp.asarray(outputs["logits"]))
+    scores = full_size.resize_scores(np.asarray(probability), *photo.shape[:2])
+    index = decide(target, scores, results.get("threshold", THRESHOLD))
+    shares = np.bincount(index.ravel(), minlength=len(target.names)) / index.size
+    numbers = {
+        name: float(share)
+        for name, share in zip(target.names, shares, strict=True)
+        if share or name in ("background", *FOREGROUND)
+    }
+    mask = target.voc_indices[index]
+    palette = Image.fromarray(mask)
+    palette.putpalette(PALETTE.tobytes())
+    overlay = Image.fromarray(draw.overlay(photo, mask, PALETTE))
+    return Description(numbers, {"": overlay, "_mask": palette})

@@ -11,6 +11,7 @@ import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 from ml_collections import ConfigDict
+from PIL import Image
 
 from vocjax import metrics
 from vocjax.errors import UserError
@@ -62,6 +63,31 @@ class Whole(NamedTuple):
     names: tuple[str, ...]
 
 
+class Scored(NamedTuple):
+    """What is measured once, when training is over, beside the metrics of every epoch.
+
+    `values` {name: value} join the results, `splits` {split: {name: value}} those of a split,
+    `baselines` {baseline: {split: {name: value}}} those of the simple predictors; `arrays` are kept
+    for pictures.
+    """
+
+    values: dict[str, Any]
+    splits: dict[str, dict[str, float]]
+    baselines: dict[str, dict[str, dict[str, float]]]
+    arrays: dict[str, np.ndarray]
+
+
+# A model's outputs of an image, and that: `image` uint8 as in a batch, `mask` of its own size.
+Original = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+
+
+class Description(NamedTuple):
+    """What a task says of one photo: numbers by name, and pictures by the ending of their name."""
+
+    numbers: dict[str, float]
+    pictures: dict[str, Image.Image]
+
+
 class Codec(NamedTuple):
     """The two halves of an autoencoder, on flat codes of `numbers` numbers.
 
@@ -91,6 +117,8 @@ class Task(NamedTuple):
     - `inspect(variables, fitted) -> (values, arrays)`: what the parameters themselves tell beside
       the fitted baselines: scalars that are logged every epoch, arrays that are kept at the end;
     - `whole`: metrics of a split that don't add over batches;
+    - `score(samples, originals) -> Scored`: what is measured at the end, from the arrays kept of
+      every example and from each image's own mask: `originals(split)` yields `Original`s;
     - `features`: what its frozen part gives. Baselines then find the features before training in
       their batches, and codes before and after training are compared.
     """
@@ -106,6 +134,9 @@ class Task(NamedTuple):
     codec: Codec | None = None
     inspect: Callable[[Variables, Mapping[str, Any]], tuple[Outputs, Outputs]] | None = None
     whole: Whole | None = None
+    score: (
+        Callable[[Mapping[str, np.ndarray], Callable[[str], Iterator[Original]]], Scored] | None
+    ) = None
     features: Features | None = None
 
 

@@ -1,6 +1,6 @@
 """Metrics and kept arrays of a whole split, of a model or a baseline."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from vocjax.data.pipeline import Batch, Examples, plan
 from vocjax.devices import replicated
-from vocjax.tasks.task import Outputs, Task, Variables
+from vocjax.tasks.task import Original, Outputs, Task, Variables
 from vocjax.training.state import zeros_like
 from vocjax.training.step import all_sums, as_float, make_eval_step, model_outputs, summarise
 
@@ -124,6 +124,27 @@ def keep_samples(
             samples |= _concatenated(some)
             samples["shown"] = shown
     return samples
+
+
+def originals_of(
+    task: Task, variables: Variables, splits: dict[str, Examples], batch_size: int, mesh: Mesh
+) -> Callable[[str], Iterator[Original]]:
+    """Return `originals(split)`, as a task's `score` takes it."""
+
+    @jax.jit(out_shardings=replicated(mesh))
+    def seen(variables: Variables, batch: Batch) -> tuple[Outputs, jax.Array]:
+        return model_outputs(task)(variables, as_float(batch)), batch["image"]
+
+    def originals(split: str) -> Iterator[Original]:
+        examples = splits[split]
+        assert examples.mask_of is not None  # only a task with masks scores them
+        for rows, batch in _batches(examples, np.arange(len(examples.ids)), batch_size, mesh):
+            outputs, images = jax.device_get(seen(variables, batch))
+            for place, row in enumerate(rows):
+                example = {"image": images[place], "mask": examples.mask_of(int(row))}
+                yield {name: array[place] for name, array in outputs.items()}, example
+
+    return originals
 
 
 def _batches(examples: Examples, order: np.ndarray, batch_size: int, mesh: Mesh) -> Any:

@@ -26,6 +26,7 @@ from vocjax.training.evaluation import (
     keep_samples,
     make_evaluate,
     make_inspect,
+    originals_of,
     sums_shape,
 )
 from vocjax.training.interrupts import stop_requests
@@ -190,12 +191,21 @@ def _results(
         samples |= embeddings(after, key)
         earlier = embeddings({split: before[f"{split}/code"] for split in data.splits}, key)
         samples |= {f"before/{name}": array for name, array in earlier.items()}
+    measured = {split: evaluate(variables, examples) for split, examples in data.splits.items()}
+    if task.score is not None:
+        originals = originals_of(task, variables, data.splits, config.batch_size, mesh)
+        scored = task.score(samples, originals)
+        samples, values = samples | scored.arrays, values | scored.values
+        measured = {split: of | scored.splits.get(split, {}) for split, of in measured.items()}
+        for name, of_baseline in scored.baselines.items():
+            for split, of_split in of_baseline.items():
+                simple[name][split] |= of_split
     rundir.write_arrays(run.workdir / "samples.npz", samples | arrays)
     return {
         "epoch": config.epochs,
         "step": run.steps,
         "seconds": round(sum(r["seconds"] for r in records) if records else fit_seconds, 3),
-        **{split: evaluate(variables, examples) for split, examples in data.splits.items()},
+        **measured,
         **values,
         **({"code": task.codec.numbers} if task.codec else {}),
         "best": best

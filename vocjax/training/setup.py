@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -57,7 +58,7 @@ def open_data(
             labels=selection.labels,
             size=data.size,
             channels=data.channels,
-            masks=data.image_set == "Segmentation",
+            masks=data.masks if data.image_set == "Segmentation" else "",
             storage=data.storage,
         )
 
@@ -184,12 +185,18 @@ def latent_space_of(workdir: Path) -> tuple[ConfigDict, LatentSpace]:
 def with_encoder_of(variables: Variables, run: Path, mesh: Mesh) -> Variables:
     """Return `variables` with the encoder's parameters and statistics of another run's last state.
 
-    Strict: `UserError` lists every array whose name or shape differs.
+    Where ours takes grey images and the other's takes colour, kernels are summed over red, green
+    and blue, which gives the same features of a grey image in three equal channels. Otherwise
+    strict: `UserError` lists every array whose name or shape differs.
     """
     source = load_run(run, mesh).variables
     result = {}
     for collection, tree in variables.items():
         ours, theirs = tree.get("encoder", {}), source[collection].get("encoder", {})
+        flat = flatten_dict(ours)
+        theirs = unflatten_dict(
+            {path: _for_grey(flat.get(path), x) for path, x in flatten_dict(theirs).items()}
+        )
         if problems := _mismatches(ours, theirs):
             raise UserError(
                 f"the encoder of {run} does not fit this config's:\n  "
@@ -198,6 +205,14 @@ def with_encoder_of(variables: Variables, run: Path, mesh: Mesh) -> Variables:
             )
         result[collection] = tree | ({"encoder": theirs} if ours else {})
     return result
+
+
+def _for_grey(ours: jax.Array | None, theirs: jax.Array) -> jax.Array:
+    """Sum a colour kernel [height, width, 3, features] over its channels where ours has one."""
+    height, width, channels, *features = (*theirs.shape, 0, 0, 0)[:4]
+    if ours is not None and channels == 3 and ours.shape == (height, width, 1, *features):
+        return theirs.sum(axis=2, keepdims=True)
+    return theirs
 
 
 def _mismatches(ours: dict, theirs: dict) -> list[str]:

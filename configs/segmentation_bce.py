@@ -1,0 +1,18 @@
+"""Task 3: the study's run 2, cross-entropy with Adam, from scratch on grey images.
+
+vocjax train --config configs/segmentation_bce.py --workdir runs/segmentation_bce
+
+With --config.data.masks=legacy the study's own protocol: void is object, objects grow.
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.tasks.segmentation import study_segmenter
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = study_segmenter()
+    config.name = "Run 2, BCE"
+    config.loss.name = "cross_entropy"
+    return config

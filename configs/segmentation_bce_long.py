@@ -1,0 +1,19 @@
+"""Task 3: the study's run 3, cross-entropy with Adam for 30 epochs, from scratch on grey images.
+
+vocjax train --config configs/segmentation_bce_long.py --workdir runs/segmentation_bce_long
+
+With --config.data.masks=legacy the study's own protocol: void is object, objects grow.
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.tasks.segmentation import study_segmenter
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = study_segmenter()
+    config.name = "Run 3, BCE, 30 epochs"
+    config.epochs = 30
+    config.loss.name = "cross_entropy"
+    return config

@@ -1,0 +1,19 @@
+"""Task 3: the study's run 1, cross-entropy with rmsprop, from scratch on grey images.
+
+vocjax train --config configs/segmentation_bce_rmsprop.py --workdir runs/segmentation_bce_rmsprop
+
+With --config.data.masks=legacy the study's own protocol: void is object, objects grow.
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.tasks.segmentation import study_segmenter
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = study_segmenter()
+    config.name = "Run 1, BCE, rmsprop"
+    config.loss.name = "cross_entropy"
+    config.optimizer.name = "rmsprop"
+    return config

@@ -1,0 +1,24 @@
+"""Task 3: DeepLab's atrous pyramid over the study's encoder, all 20 classes and background.
+
+vocjax train --config configs/segmentation_deeplab.py --workdir runs/segmentation_deeplab
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.tasks.segmentation import study_segmenter
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = study_segmenter()
+    config.name = "DeepLab"
+    config.data.channels = 3
+    config.model.name = "deeplab"
+    config.model.target = "softmax"
+    config.model.stem = "same"
+    config.model.features = 256
+    config.model.rates = (6, 12, 18)
+    config.model.norm = "batch"
+    del config.model.decoder
+    config.loss.name = "cross_entropy"
+    return config

@@ -1,0 +1,22 @@
+"""Task 3: FCN with summed skips over the study's encoder, all 20 classes and background.
+
+vocjax train --config configs/segmentation_fcn.py --workdir runs/segmentation_fcn
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.tasks.segmentation import study_segmenter
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = study_segmenter()
+    config.name = "FCN"
+    config.data.channels = 3
+    config.model.name = "fcn"
+    config.model.target = "softmax"
+    config.model.stem = "same"
+    config.model.skips = 2  # 0 to 2 over a backbone of stride 32: FCN-32s, 16s and 8s
+    del config.model.decoder
+    config.loss.name = "cross_entropy"
+    return config

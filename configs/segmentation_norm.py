@@ -1,0 +1,19 @@
+"""Task 3: the study's run 5, soft Dice with batch norm and dropout, from scratch on grey images.
+
+vocjax train --config configs/segmentation_norm.py --workdir runs/segmentation_norm
+
+With --config.data.masks=legacy the study's own protocol: void is object, objects grow.
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.tasks.segmentation import study_segmenter
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = study_segmenter()
+    config.name = "Run 5, soft Dice, norm"
+    config.model.norm = "batch"
+    config.model.dropout = 0.5  # the slides don't say; a sister solution has this
+    return config

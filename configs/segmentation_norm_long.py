@@ -1,0 +1,20 @@
+"""Task 3: the study's run 6, run 5 for 30 epochs, from scratch on grey images.
+
+vocjax train --config configs/segmentation_norm_long.py --workdir runs/segmentation_norm_long
+
+With --config.data.masks=legacy the study's own protocol: void is object, objects grow.
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.tasks.segmentation import study_segmenter
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = study_segmenter()
+    config.name = "Run 6, soft Dice, norm, 30 epochs"
+    config.epochs = 30
+    config.model.norm = "batch"
+    config.model.dropout = 0.5  # the slides don't say; a sister solution has this
+    return config

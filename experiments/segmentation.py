@@ -1,0 +1,50 @@
+"""Task 3 in full: the study's six runs under its protocol and an honest one, then ours.
+
+    python experiments/segmentation.py --workdir runs/segmentation
+
+runs it on the embedded toy data set. On real data, at the study's own batch size:
+
+    python experiments/segmentation.py --workdir runs/voc2009_segmentation --dataset voc2009
+
+Run again, it goes on where it was stopped.
+"""
+
+import argparse
+import sys
+
+from vocjax.campaign import Experiment, main
+
+STUDY = (
+    "segmentation_bce_rmsprop",
+    "segmentation_bce",
+    "segmentation_bce_long",
+    "segmentation_dice",
+    "segmentation_norm",
+    "segmentation_norm_long",
+)
+# The study's: void is object and objects grow, and so they are scored; and the honest one.
+PROTOCOLS = {"legacy": "legacy", "honest": "nearest"}
+
+
+def plan(options: argparse.Namespace) -> list[Experiment]:
+    """Return the task's runs on the data set that the options name."""
+    home = (f"data.dataset={options.dataset}", f"data.data_dir={options.data_dir}")
+    toy = options.dataset == "toy"
+    # The toy set has a third of the study's images: smaller batches give as many steps.
+    study = ("batch_size=8",) if toy else ()
+    ours = ("epochs=40", "evaluate_every_epochs=10") if toy else ()
+    runs = [
+        Experiment(f"{protocol}_{config}", config, (*home, *study, f"data.masks={masks}"))
+        for protocol, masks in PROTOCOLS.items()
+        for config in STUDY
+    ]
+    runs += [
+        Experiment(f"{protocol}_unet", "segmentation_unet", (*home, *ours, f"data.masks={masks}"))
+        for protocol, masks in PROTOCOLS.items()
+    ]
+    runs.append(Experiment("classes", "segmentation_classes", (*home, *ours)))
+    return runs
+
+
+if __name__ == "__main__":
+    sys.exit(main(__doc__, plan))

@@ -1,0 +1,52 @@
+"""The same random weights and statistics for a network of ours and for its peer."""
+
+import functools
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from vocjax.models.backbones.heads import Network
+from vocjax.weights.layouts import convert, restore
+
+
+def shapes(network: Network, image_shape):
+    """Variables as shapes, of a network that has not drawn any."""
+    images = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
+    init = functools.partial(network.init, train=False)
+    return jax.eval_shape(init, jax.random.key(0), images)
+
+
+def random_variables(network: Network, image_shape, seed=0):
+    """Kernels that keep an activation's size; no bias, mean or scale is 0 or 1."""
+    rng = np.random.default_rng(seed)
+
+    def draw(path, shape):
+        size = rng.standard_normal(shape, np.float32)
+        if path[-1] == "kernel":
+            return size * np.float32(np.sqrt(2 / np.prod(shape[:-1])))
+        return np.exp(size / 3) if path[-1] in ("var", "scale") else size / 3
+
+    leaves = flatten_dict(shapes(network, image_shape))
+    return unflatten_dict({path: draw(path, leaf.shape) for path, leaf in leaves.items()})
+
+
+def foreign(variables, names):
+    """Arrays by the peer's names; every variable has one, and comes back as it was."""
+    flat = {"/".join(path[1:]): leaf for path, leaf in flatten_dict(variables).items()}
+    assert set(flat) == set(names)
+    arrays = {}
+    for path, (name, layout) in names.items():
+        arrays[name] = restore(flat[path], layout)
+        np.testing.assert_array_equal(convert(arrays[name], layout, flat[path].shape), flat[path])
+    assert len(arrays) == len(names)
+    return arrays
+
+
+def apply(network, variables, images):
+    return np.asarray(jax.jit(network.apply)(variables, images))
+
+
+def error(ours, theirs):
+    """Largest difference, relative to the largest value."""
+    return np.abs(ours - theirs).max() / np.abs(theirs).max()

@@ -1,0 +1,197 @@
+"""U-Net: parameters, Keras 3's values with the same weights, skips, unpooling."""
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+
+from vocjax.errors import UserError
+from vocjax.models.autoencoder import Encoder
+from vocjax.models.convolution import max_pool, max_positions, max_unpool
+from vocjax.models.layers import UPSAMPLINGS, Style
+from vocjax.models.unet import SkipBlock, UNet, UNetDecoder
+
+FILTERS, WIDTHS, OUTPUTS = (3, 4, 5), (6, 2), 3
+SIZE = (8, 12)
+
+
+def draw(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+
+
+def moved(variables):
+    """Variables without any zeros or ones left, so that a missing bias or scale is noticed."""
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda x: x + 0.1 * rng.random(x.shape, np.float32), variables)
+
+
+def sizes(model, images):
+    params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+    return {name: sum(x.size for x in jax.tree.leaves(tree)) for name, tree in params.items()}
+
+
+def by_hand(upsample, norm, filters, widths, outputs):
+    """Count the decoder's parameters."""
+    total, deep = 0, filters[-1]
+    for skip, width in zip(filters[-2::-1], widths, strict=True):
+        if upsample == "unpool":
+            total += 9 * deep * skip + skip
+            deep = skip
+        side = 4 if upsample == "transposed" else 3
+        total += side**2 * deep * width + width + 9 * skip * width
+        total += 2 * width if norm == "batch" else 0
+        deep = width
+    return total + deep * outputs + outputs
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("upsample", UPSAMPLINGS)
+def test_parameters(upsample, norm):
+    style = Style(upsample=upsample, norm=norm)
+    model = UNet(Encoder(FILTERS, style), OUTPUTS, WIDTHS, style)
+    expected = by_hand(upsample, norm, FILTERS, WIDTHS, OUTPUTS)
+    assert sizes(model, jnp.zeros((1, *SIZE, 3)))["decoder"] == expected
+
+
+def test_parameters_over_the_studys_encoder():
+    model = UNet(Encoder((256, 128, 64, 32, 16)), 1, (32, 64, 128, 256))
+    expected = {"encoder": 399_088, "decoder": 1_175_777}
+    assert sizes(model, jnp.zeros((1, 64, 64, 3))) == expected
+    narrow = UNet(Encoder((32, 64, 128, 256)), 1, (128, 64, 32))
+    assert sizes(narrow, jnp.zeros((1, 64, 64, 3)))["decoder"] == 580_865
+
+
+def keras_unet(upsample):
+    """The same network of a concatenation, an activation and a norm at each step."""
+    layers, filters = keras.layers, {"padding": "same", "kernel_initializer": "zeros"}
+
+    def finish(x):
+        return layers.BatchNormalization(momentum=0.99, epsilon=1e-3)(layers.ReLU()(x))
+
+    x = images = keras.Input((*SIZE, 1))
+    maps = []
+    for index, features in enumerate(FILTERS):
+        x = layers.MaxPooling2D()(x) if index else x
+        x = finish(layers.Conv2D(features, 3, **filters)(x))
+        maps.append(x)
+    for features, skip in zip(WIDTHS, maps[-2::-1], strict=True):
+        if upsample == "transposed":
+            deep = layers.Conv2DTranspose(features, 4, strides=2, **filters)(x)
+            skip = layers.Conv2D(features, 3, use_bias=False, **filters)(skip)
+            x = finish(layers.Add()([deep, skip]))
+        else:
+            deep = layers.UpSampling2D(interpolation=upsample)(x)
+            both = layers.Concatenate()([deep, skip])
+            x = finish(layers.Conv2D(features, 3, **filters)(both))
+    return keras.Model(images, layers.Conv2D(OUTPUTS, 1, **filters)(x))
+
+
+def in_keras_order(variables, upsample):
+    """Return (trained, moving) values as Keras lists them."""
+    params, stats = variables["params"], variables["batch_stats"]
+    trained, moving = [], []
+
+    def norm(half, block):
+        trained.extend(params[half][block]["BatchNorm_0"][leaf] for leaf in ("scale", "bias"))
+        moving.extend(stats[half][block]["BatchNorm_0"][leaf] for leaf in ("mean", "var"))
+
+    for index in range(len(FILTERS)):
+        conv = params["encoder"][f"ConvBlock_{index}"]["Conv_0"]
+        trained.extend((conv["kernel"], conv["bias"]))
+        norm("encoder", f"ConvBlock_{index}")
+    for index in range(len(WIDTHS)):
+        block = params["decoder"][f"SkipBlock_{index}"]
+        deep, skip = block["deep"]["kernel"], block["skip"]["kernel"]
+        if upsample == "transposed":
+            trained.extend((jnp.swapaxes(deep, 2, 3), block["deep"]["bias"], skip))
+        else:
+            trained.extend((jnp.concatenate([deep, skip], axis=2), block["deep"]["bias"]))
+        norm("decoder", f"SkipBlock_{index}")
+    score = params["decoder"]["score"]
+    return [*trained, score["kernel"][None, None], score["bias"]], moving
+
+
+@pytest.mark.parametrize("upsample", ["nearest", "bilinear", "transposed"])
+def test_forward_and_statistics_equal_keras(upsample):
+    style = Style(norm="batch", upsample=upsample)
+    model, images = UNet(Encoder(FILTERS, style), OUTPUTS, WIDTHS, style), draw(3, *SIZE, 1)
+    variables = moved(jax.jit(model.init)(jax.random.key(0), images))
+    peer = keras_unet(upsample)
+    trained, moving = in_keras_order(variables, upsample)
+    shapes = [tuple(v.shape) for v in peer.trainable_variables]
+    assert shapes == [x.shape for x in trained]
+
+    @jax.jit
+    def both(images):
+        evaluated, _ = model.apply(variables, images)
+        (logits, _), updates = model.apply(variables, images, train=True, mutable=["batch_stats"])
+        ours = evaluated, logits, in_keras_order(variables | updates, upsample)[1]
+        evaluated, _ = peer.stateless_call(trained, moving, images, training=False)
+        return ours, (evaluated, *peer.stateless_call(trained, moving, images, training=True))
+
+    ours, theirs = both(images)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("upsample", UPSAMPLINGS)
+def test_every_map_counts(upsample):
+    """The skips of odd sizes too; and an image sees only itself."""
+    decoder = UNetDecoder(OUTPUTS, WIDTHS, Style("elu", upsample=upsample))
+    maps = [draw(2, 9, 7, 3), draw(2, 4, 4, 4), draw(2, 2, 2, 5)]
+    variables = moved(
+        jax.jit(decoder.init, static_argnames="train")(jax.random.key(0), maps, train=False)
+    )
+    apply = jax.jit(decoder.apply, static_argnames="train")
+    scores = apply(variables, maps, train=False)
+    assert scores.shape == (2, 9, 7, OUTPUTS)
+    for index in range(len(maps)):
+        other = list(maps)
+        other[index] = maps[index].at[0, 1, 1, 0].add(1.0)
+        changed = apply(variables, other, train=False)
+        assert np.any(changed[0] != scores[0])
+        np.testing.assert_array_equal(changed[1], scores[1])
+
+
+def test_unpooling_puts_values_where_the_skips_maxima_are():
+    """Of an odd skip the last row is dropped; of a deep map that was rounded up, its own."""
+    block = SkipBlock(4, Style("elu", upsample="unpool"))
+    deep, skip = draw(2, 3, 3, 4), draw(2, 5, 6, 4, seed=1)
+    identity = jnp.zeros((3, 3, 4, 4)).at[1, 1].set(jnp.eye(4))
+    params = {
+        "unpooled": {"kernel": identity, "bias": jnp.zeros(4)},
+        "deep": {"kernel": identity, "bias": jnp.zeros(4)},
+        "skip": {"kernel": jnp.zeros_like(identity)},
+    }
+    got = jax.jit(lambda: block.apply({"params": params}, deep, skip, train=False))()
+    switches = max_positions(skip)
+    values = max_unpool(deep[:, :2], switches)
+    np.testing.assert_allclose(got[:, :4], jax.nn.elu(values), rtol=1e-6)
+    np.testing.assert_array_equal(got[:, 4], got[:, 3])
+    np.testing.assert_array_equal(got[:, :4] != 0, skip[:, :4] == spread(max_pool(skip)))
+
+
+def spread(x):
+    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+
+
+class Leaping(Encoder):
+    """Strides that are not each twice the one before."""
+
+    @property
+    def strides(self):
+        return {"stage1": 1, "stage2": 4}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "widths", "message"),
+    [
+        (Encoder((3, 4, 5)), (4,), r"has 1 widths, \(4,\); .* strides \(1, 2, 4\) takes 2"),
+        (Encoder((3, 4)), (4, 3, 2), r"has 3 widths, \(4, 3, 2\); .* strides \(1, 2\) takes 1"),
+        (Leaping((3, 4)), (4,), r"strides are \(1, 4\); U-Net doubles .* FCN or DeepLab"),
+    ],
+)
+def test_widths_and_strides_that_do_not_fit_are_refused(encoder, widths, message):
+    with pytest.raises(UserError, match=message):
+        UNet(encoder, 1, widths)

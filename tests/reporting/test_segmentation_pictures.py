@@ -1,0 +1,462 @@
+"""What the report draws of task 3's samples, and of its runs together."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.text import Text
+from written import write_run
+
+from vocjax import confusion
+from vocjax import figures as draw
+from vocjax.data.devkit import CLASSES, PALETTE, VOID
+from vocjax.reporting import masks, page, segmentation
+from vocjax.runs import Run
+
+STUDY = page.read_study()["segmentation"]["rows"]
+FOREGROUND = {"model": {"target": "foreground"}, "data": {"classes": [], "masks": "nearest"}}
+SOFTMAX = {"model": {"target": "softmax"}, "data": {"classes": [], "masks": "nearest"}}
+PAIR = {"model": {"target": "sigmoid"}, "data": {"classes": ["cat", "dog"], "masks": "nearest"}}
+CAT, DOG = (PALETTE[CLASSES.index(name) + 1] for name in ("cat", "dog"))
+
+
+def shown_of(truth, prediction, channels=1):
+    """What a run keeps of images [n, side, side]: all of one grey, 102."""
+    truth, prediction = np.array(truth, np.uint8), np.array(prediction, np.uint8)
+    return {
+        "image": np.full((*truth.shape, channels), 0.4, np.float16),
+        "mask": truth,
+        "prediction": prediction,
+        "probability": np.where(prediction > 0, 0.75, 0.25).astype(np.float16),
+    }
+
+
+def extremes_of(which, truth, prediction):
+    kept = shown_of(truth, prediction)
+    return {
+        f"{which}/image": np.full(kept["image"].shape, 102, np.uint8),
+        f"{which}/truth": kept["mask"],
+        f"{which}/prediction": kept["prediction"],
+        f"{which}/value": np.linspace(1, 0.123, len(truth)),
+        f"{which}/number": np.arange(len(truth)),
+    }
+
+
+def everything(classes, side=8):
+    """Samples in which every class occurs, half of it found."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, classes, (8, side, side))
+    prediction = np.where(rng.random(truth.shape) < 0.5, truth, rng.integers(0, classes, (8, 1, 1)))
+    truth[:, 0] = VOID
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (truth[:, 1:], prediction[:, 1:]), 1)
+    samples = shown_of(truth, prediction)
+    for which in ("best", "worst"):
+        samples |= extremes_of(which, truth[:4], prediction[:4])
+    for split in ("train", "val"):
+        samples[f"{split}/hard_dice_by_threshold"] = rng.random((5, 99))
+        samples[f"{split}/soft_dice_per_image"] = rng.random(5)
+    return samples | {"full_size/confusion": counts, "thresholds": np.arange(1, 100) / 100}
+
+
+def named(figures, start):
+    (figure,) = (figure for title, figure in figures.items() if title.startswith(start))
+    return figure
+
+
+def starts(figures):
+    return [" ".join(title.split()[:2]) for title in figures]
+
+
+def legend(figure):
+    """{text: colour} of a figure's legend, without its blanks."""
+    (found,) = figure.legends
+    pairs = zip(found.get_texts(), found.get_patches(), strict=True)
+    return {t.get_text(): to_hex(p.get_facecolor()) for t, p in pairs if t.get_text().strip()}
+
+
+def cells(figure, side):
+    """The images of a sheet, by heading: uint8 [n, side, side, 3]."""
+    (axis,) = figure.axes
+    paper = np.asarray(axis.get_images()[0].get_array())
+    headings = [text.get_text() for text in axis.get_xticklabels() if text.get_text()]
+    pitch = side + max(1, side // 16)
+    paper = np.pad(paper, ((0, pitch - side), (0, pitch - side), (0, 0)), constant_values=255)
+    n = len(paper) // pitch
+    split = paper.reshape(n, pitch, -1, pitch, 3)[:, :side, :, :side]
+    return dict(zip(dict.fromkeys(headings), split.transpose(2, 0, 1, 3, 4), strict=True))
+
+
+def over_grey(colour, share):
+    return np.rint((1 - share) * 102 + share * np.asarray(colour)).astype(int).tolist()
+
+
+class TestErrors:
+    def test_each_kind_has_its_number_and_void_is_no_error(self):
+        truth = np.array([0, 1, 0, 1, 1, VOID, VOID])
+        prediction = np.array([0, 1, 1, 0, 2, 0, 2], np.uint8)
+        found = masks.errors(truth, prediction)
+        assert found.tolist() == [0, 0, 2, 1, 3, VOID, VOID]
+        assert found.dtype == np.uint8
+
+
+class TestMasks:
+    truth = np.array([[[0, 1, 2], [VOID, 1, 0], [2, 2, 0]]])
+    prediction = np.array([[[0, 1, 2], [1, 0, 1], [2, 1, 0]]])
+    samples = shown_of(truth, prediction)
+    figure = named(segmentation.figures(samples, PAIR), "Validation images")
+
+    def test_image_truth_prediction_error_and_probability_stand_side_by_side(self):
+        columns = cells(self.figure, 3)
+        assert list(columns) == ["image", "truth", "prediction", "error", "probability"]
+        assert np.unique(columns["image"]).tolist() == [102]
+        levels = [64, 191, 191, 191, 64, 191, 191, 191, 64]  # of .25 and .75
+        np.testing.assert_array_equal(columns["probability"].reshape(9, 3).T, [levels] * 3)
+
+    def test_masks_have_vocs_colours_by_name_and_void_its_own(self):
+        truth, prediction = (cells(self.figure, 3)[name][0] for name in ("truth", "prediction"))
+        cat, dog = (over_grey(colour, segmentation.ALPHA) for colour in (CAT, DOG))
+        grey = [102] * 3
+        assert truth[0].tolist() == prediction[0].tolist() == [grey, cat, dog]
+        assert truth[1].tolist() == [list(draw.OUTLINE), cat, grey]
+        assert prediction[1].tolist() == [cat, grey, cat]
+
+    def test_errors_have_colours_of_their_own_over_the_grey_image(self):
+        (error,) = cells(self.figure, 3)["error"]
+        missed, found, other = (over_grey(c, 0.8) for c in masks.WRONG_PALETTE[1:])
+        grey = [102] * 3
+        assert error[0].tolist() == [grey] * 3
+        assert error[1].tolist() == [list(draw.OUTLINE), missed, found]
+        assert error[2].tolist() == [grey, other, grey]
+
+    def test_colours_are_taken_from_the_image_below_its_errors(self):
+        samples = shown_of(self.truth, self.prediction, channels=3)
+        samples["image"][..., 0] = 1
+        columns = cells(named(segmentation.figures(samples, PAIR), "Validation images"), 3)
+        assert columns["image"][0, 0, 0].tolist() == [255, 102, 102]
+        assert columns["error"][0, 0, 0].tolist() == [153] * 3
+
+    def test_the_legend_names_what_occurs_and_nothing_else(self):
+        colours = {name: to_hex(c / 255) for name, c in (("cat", CAT), ("dog", DOG))}
+        void = {"void": to_hex(np.array(draw.OUTLINE) / 255)}
+        wrong = {name: to_hex(colour) for name, colour in masks.WRONG.items()}
+        assert legend(self.figure) == colours | wrong | void
+        right = shown_of([[[0, 2], [2, 0]]], [[[0, 2], [2, 2]]])
+        figure = named(segmentation.figures(right, PAIR), "Validation images")
+        assert legend(figure).keys() == {"dog", "falsely found"}
+
+    def test_the_legend_reads_line_by_line_and_errors_begin_a_line(self):
+        """And it takes its room from the page, not from the images."""
+        figure = named(segmentation.figures(everything(21), SOFTMAX), "Validation images")
+        figure.draw_without_rendering()
+        boxes = {t.get_text(): t.get_window_extent() for t in figure.legends[0].get_texts()}
+        del boxes[" "]
+        read = sorted(boxes, key=lambda name: (-round(boxes[name].y0), boxes[name].x0))
+        assert read == [*CLASSES, *masks.WRONG, "void"]
+        assert boxes["missed"].x0 == boxes["aeroplane"].x0
+        assert boxes["missed"].y1 < boxes["tvmonitor"].y0
+        (axis,) = figure.axes
+        assert axis.get_window_extent().width > 0.95 * figure.bbox.width
+
+    def test_a_merged_foreground_has_one_colour_and_no_other_class(self):
+        samples = shown_of([[[0, 1], [1, VOID]]], [[[1, 0], [1, 0]]])
+        figure = named(segmentation.figures(samples, FOREGROUND), "Validation images")
+        assert list(legend(figure)) == ["foreground", "missed", "falsely found", "void"]
+
+    def test_without_any_object_there_is_no_legend(self):
+        samples = shown_of(np.zeros((2, 4, 4)), np.zeros((2, 4, 4)))
+        figure = named(segmentation.figures(samples, PAIR), "Validation images")
+        assert not figure.legends
+        assert draw.encode_webp(figure)
+
+    def test_the_caption_says_how_it_was_decided(self):
+        titles = {
+            kind["model"]["target"]: next(iter(segmentation.figures(self.samples, kind)))
+            for kind in (PAIR, SOFTMAX)
+        }
+        assert "more than .5 is predicted" in titles["sigmoid"]
+        assert "the likeliest class is predicted" in titles["softmax"]
+
+
+class TestExtremes:
+    def test_best_and_worst_stand_in_the_order_kept_with_their_values(self):
+        truth, wrong = np.ones((3, 4, 4)), np.zeros((3, 4, 4))
+        samples = extremes_of("best", truth, truth) | extremes_of("worst", truth, wrong)
+        figures = segmentation.figures(samples, FOREGROUND)
+        assert starts(figures) == ["The best", "The worst"]
+        assert all("threshold chosen on train" in title for title in figures)
+        for figure in figures.values():
+            (axis,) = figure.axes
+            labels = [text.get_text() for text in axis.get_yticklabels()]
+            assert labels[:3] == ["1.00", ".56", ".12"]
+        best, worst = (cells(figure, 4) for figure in figures.values())
+        assert list(best) == ["image", "truth", "prediction", "error"]
+        np.testing.assert_array_equal(best["prediction"], worst["truth"])
+        np.testing.assert_array_equal(worst["prediction"], worst["image"])
+
+
+class TestClasses:
+    counts = np.zeros((21, 21), np.int64)
+    counts[0, [0, 8, 15]] = 80, 4, 16  # background; 8 is cat, 12 dog, 15 person
+    counts[8, [0, 8, 12, 15]] = 10, 50, 30, 10
+    counts[12, [0, 12]] = 60, 40
+    counts[15, [0, 15]] = 10, 90
+
+    def figures(self, counts=counts, config=SOFTMAX):
+        return segmentation.figures({"full_size/confusion": counts}, config)
+
+    def bars(self, figure, container=0):
+        axis = figure.axes[0]
+        names = [tick.get_text() for tick in axis.get_yticklabels()]
+        widths = [bar.get_width() for bar in axis.containers[container]]
+        return dict(zip(names, widths, strict=True))
+
+    def test_bars_are_each_classs_iou_the_best_above_and_absent_ones_named(self):
+        (title, figure), _ = self.figures().items()
+        bars = self.bars(figure)
+        iou = confusion.iou(self.counts)
+        assert list(bars) == ["dog", "background", "cat", "person"]
+        expected = [iou[k] for k in (12, 0, 8, 15)]
+        assert list(bars.values()) == pytest.approx(expected) == sorted(expected)
+        (line,) = figure.axes[0].get_lines()
+        assert line.get_xdata()[0] == pytest.approx(np.mean(expected))
+        assert f"{np.mean(expected):.3f}" in title
+        absent = [c for c in CLASSES if c not in ("cat", "dog", "person")]
+        assert title.endswith(f"left out: {', '.join(absent)}")
+
+    def test_a_class_that_is_only_predicted_counts_with_nothing(self):
+        counts = self.counts.copy()
+        counts[0, 3] = 5
+        figure = named(self.figures(counts), "IoU of")
+        assert self.bars(figure)["bird"] == 0
+        pixels = named(self.figures(counts), "What the")  # of birds there are none to be taken
+        assert "bird" not in self.bars(pixels)
+
+    def test_nobody_is_named_absent_where_all_are_there(self):
+        counts = np.ones((3, 3), np.int64)
+        assert "Absent" not in next(iter(self.figures(counts, PAIR)))
+
+    def test_pixels_of_a_class_are_right_missed_or_another_class(self):
+        figure = named(self.figures(), "What the")
+        order = ["dog", "cat", "background", "person"]
+        right, missed, found, other = (self.bars(figure, i) for i in range(4))
+        assert [c.get_label() for c in figure.axes[0].containers] == ["right", *masks.WRONG]
+        assert list(right) == order
+        assert list(right.values()) == pytest.approx([0.4, 0.5, 0.8, 0.9])
+        assert list(missed.values()) == pytest.approx([0.6, 0.1, 0, 0.1])
+        assert list(found.values()) == pytest.approx([0, 0, 0.2, 0])
+        assert list(other.values()) == pytest.approx([0, 0.4, 0, 0])
+        texts = [text.get_text() for text in figure.axes[0].texts]
+        assert texts == ["", "dog 30 %", "person 16 %", ""]
+
+    def test_two_classes_say_no_more_than_the_table(self):
+        assert self.figures(np.ones((2, 2), np.int64), FOREGROUND) == {}
+
+
+class TestThreshold:
+    def samples(self):
+        thresholds = np.arange(1, 100) / 100
+        train, val = (1 - np.abs(thresholds - peak) for peak in (0.3, 0.6))
+        curves = {"train": train, "val": val - 0.2}
+        spread = np.array([[-0.1], [0.1]])  # two images around the mean
+        return {"thresholds": thresholds} | {
+            f"{split}/hard_dice_by_threshold": curve + spread for split, curve in curves.items()
+        }
+
+    def test_curves_are_means_marked_where_train_is_best_and_at_one_half(self):
+        ((title, figure),) = segmentation.figures(self.samples(), FOREGROUND).items()
+        lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
+        assert np.max(lines["train"].get_ydata()) == pytest.approx(1)
+        assert np.max(lines["val"].get_ydata()) == pytest.approx(0.8)
+        assert list(lines["chosen, 0.3"].get_xdata()) == [0.3, 0.3]
+        assert list(lines["0.5"].get_xdata()) == [0.5, 0.5]
+        dots = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
+        assert [(*d.get_xdata(), *d.get_ydata()) for d in dots] == [
+            (0.3, pytest.approx(1)),
+            (0.3, pytest.approx(0.5)),
+        ]
+        assert "Best on train is 0.3, with 0.500 on val; at .5 val has 0.700" in title
+        names = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert names == ["train", "val", "0.5", "chosen, 0.3"]
+
+    def test_a_softmax_is_decided_without_a_threshold(self):
+        assert segmentation.figures(self.samples(), SOFTMAX) == {}
+        assert segmentation.figures(self.samples(), PAIR).keys()
+
+
+ALL = ["Validation images:", "The best", "The worst", "IoU of", "What the", "Dice of"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "gone"),
+    [
+        ("image", 0),
+        ("mask", 0),
+        ("probability", 0),
+        ("prediction", 0),
+        ("best/value", 1),
+        ("worst/truth", 2),
+        ("thresholds", 5),
+        ("val/hard_dice_by_threshold", 5),
+    ],
+)
+def test_what_an_older_run_lacks_is_left_out(missing, gone):
+    samples = everything(3)
+    del samples[missing]
+    figures = segmentation.figures(samples, PAIR)
+    assert starts(figures) == ALL[:gone] + ALL[gone + 1 :]
+
+
+def test_a_run_that_kept_nothing_or_whose_config_tells_no_target_has_no_pictures():
+    assert segmentation.figures({}, SOFTMAX) == {}
+    assert segmentation.figures(everything(3), {"model": {"name": "segmenter"}}) == {}
+
+
+@matplotlib.rc_context(draw.STYLE)
+def boxes_of(figure):
+    """Where each text stands that is drawn, in pixels, and the figure itself."""
+    figure.draw_without_rendering()
+    ticks = {
+        tick.get_text(): low <= place <= high
+        for axis in figure.axes
+        for side, ticks in enumerate((axis.xaxis, axis.yaxis))
+        for low, high in [sorted(ticks.get_view_interval())]
+        for tick in ticks.get_ticklabels()
+        for place in [tick.get_position()[side]]
+    }
+    texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
+    texts = [t for t in texts if ticks.get(t.get_text(), True)]
+    return [text.get_window_extent() for text in texts], figure.bbox
+
+
+def assert_readable(figure, title):
+    boxes, whole = boxes_of(figure)
+    assert boxes
+    for i, box in enumerate(boxes):
+        assert whole.x0 <= box.x0 and box.x1 <= whole.x1, title
+        assert whole.y0 <= box.y0 and box.y1 <= whole.y1, title
+        assert box.count_overlaps(boxes[i + 1 :]) == 0, title
+
+
+@pytest.mark.parametrize(("config", "classes", "figures"), [(SOFTMAX, 21, 5), (FOREGROUND, 2, 4)])
+def test_no_text_is_cut_and_none_overlaps_another(config, classes, figures):
+    drawn = segmentation.figures(everything(classes), config)
+    assert len(drawn) == figures
+    for title, figure in drawn.items():
+        assert_readable(figure, title)
+
+
+def run_of(name, soft, hard=None, seed=0, protocol="legacy", trivial=None):
+    values = {"soft_dice_per_image": soft, "hard_dice_per_image_at_threshold": hard}
+    values["hard_dice_per_image"] = hard and hard - 0.1  # at .5
+    results = {"val": {name: value for name, value in values.items() if value is not None}}
+    if trivial is not None:
+        results["baselines"] = {"all foreground": {"val": {"soft_dice_per_image": trivial}}}
+    config = {"name": name, "seed": seed, "data": {"masks": protocol}}
+    return Run(Path(f"{name}{seed}"), config, {}, [], results, {})
+
+
+class TestComparison:
+    runs = (
+        run_of("U-Net", 0.7, 0.75),
+        run_of("Run 4, soft Dice", 0.6, 0.64),
+        run_of("Run 4, soft Dice", 0.62, 0.66, seed=1),
+        run_of("Run 2, BCE", 0.5, 0.65),
+        run_of("Run 2, BCE", 0.4, 0.55, protocol="nearest"),
+    )
+
+    def drawn(self, *more):
+        ((title, figure),) = segmentation.comparison([*self.runs, *more], STUDY).items()
+        return title, figure
+
+    def marks(self, axis, label):
+        """{name: values} of one kind of mark."""
+        names = [tick.get_text().replace("\n", " ") for tick in axis.get_yticklabels()]
+        return {
+            names[round(line.get_ydata()[0])]: pytest.approx(list(line.get_xdata()))
+            for line in axis.get_lines()
+            if line.get_label().startswith(label)
+        }
+
+    def test_a_panel_for_each_protocol_and_the_studys_runs_above(self):
+        _, figure = self.drawn()
+        legacy, honest = figure.axes
+        assert legacy.get_title(loc="left").startswith("Legacy")
+        assert honest.get_title(loc="left").startswith("Honest")
+        names = ["Run 2, BCE", "Run 4, soft Dice", "U-Net"]
+        assert list(self.marks(legacy, "soft")) == names
+        assert list(self.marks(honest, "soft")) == names[:1]
+        assert legacy.yaxis_inverted()
+
+    def test_dots_are_the_means_of_seeds_and_lines_their_span(self):
+        legacy, honest = self.drawn()[1].axes
+        soft = {"Run 2, BCE": [0.5], "Run 4, soft Dice": [0.61], "U-Net": [0.7]}
+        hard = {"Run 2, BCE": [0.65], "Run 4, soft Dice": [0.65], "U-Net": [0.75]}
+        assert self.marks(legacy, "soft") == soft
+        assert self.marks(legacy, "hard") == hard
+        assert self.marks(honest, "hard") == {"Run 2, BCE": [0.55]}
+        spans = [
+            list(line.get_xdata()) for line in legacy.get_lines() if line.get_marker() == "None"
+        ]
+        assert [0.6, 0.62] in spans and [0.64, 0.66] in spans
+
+    def test_the_studys_value_is_a_cross_beside_the_run_that_repeats_it(self):
+        title, figure = self.drawn()
+        crosses = {"Run 2, BCE": [0.54], "Run 4, soft Dice": [0.63]}
+        assert self.marks(figure.axes[0], "study") == crosses
+        assert "crosses" in title
+        ours = [run_of(f"Net {i}", 0.5, 0.5) for i in range(3)]
+        ((title, figure),) = segmentation.comparison(ours, STUDY).items()
+        assert not self.marks(figure.axes[0], "study")
+        assert "crosses" not in title
+        assert len(figure.axes) == 1
+
+    def test_all_foreground_is_a_dotted_line_of_its_protocol(self):
+        _, figure = self.drawn(run_of("Net", 0.3, 0.3, protocol="nearest", trivial=0.378))
+        legacy, honest = (
+            [line for line in axis.get_lines() if line.get_label() == "all foreground"]
+            for axis in figure.axes
+        )
+        assert not legacy
+        assert list(honest[0].get_xdata()) == [0.378, 0.378]
+
+    def test_runs_without_values_and_fewer_than_three_are_no_comparison(self):
+        begun = Run(Path("begun"), {"name": "begun"}, {}, [], None, {})
+        few = [*self.runs[:3], begun, run_of("older", None, 0.5)]
+        assert segmentation.comparison(few, STUDY) == {}
+
+    def test_a_softmax_has_the_dice_of_its_decisions_and_a_run_without_any_its_soft_one(self):
+        softmax = run_of("Softmax", 0.4)
+        softmax.results["val"]["hard_dice_per_image"] = 0.3
+        axis = self.drawn(softmax, run_of("Older", 0.4))[1].axes[0]
+        assert self.marks(axis, "hard")["Softmax"] == [0.3]
+        assert "Older" in self.marks(axis, "soft")
+        assert "Older" not in self.marks(axis, "hard")
+
+    def test_names_and_legend_are_readable(self):
+        more = [
+            run_of("Run 6, soft Dice, norm, 30 epochs", 0.5, 0.6, seed, protocol, 0.3)
+            for protocol in ("legacy", "nearest")
+            for seed in (0, 1)
+        ]
+        title, figure = self.drawn(*more)
+        assert_readable(figure, title)
+
+
+def test_the_page_draws_curves_of_soft_dice_pictures_and_the_comparison(tmp_path):
+    directories = []
+    for number in (1, 2, 3):
+        config = {"name": f"Run {number}"} | FOREGROUND
+        results = {"val": {"soft_dice_per_image": 0.4 + 0.1 * number}}
+        directory = tmp_path / str(number)
+        write_run(directory, "segmentation", epochs=2, config=config, results=results)
+        directories.append(directory)
+    np.savez(directories[0] / "samples.npz", **everything(2))
+    page.write_report(directories[:1], tmp_path / "page.html", without_pictures=directories[1:])
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    described = [part.split('"')[0] for part in html.split('alt="')[1:]]
+    assert described[0].startswith("Dice per image on validation")
+    assert described[1:3] == ["Run 1: loss by epoch", "Run 1: soft_dice_per_image by epoch"]
+    assert [" ".join(text.split()[2:4]) for text in described[3:]] == [*ALL[:3], "Dice of"]

@@ -1,0 +1,103 @@
+"""The score at the images' own size, on predictions whose score is known."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix, f1_score
+
+from vocjax.data.devkit import VOID
+from vocjax.tasks.scoring import THRESHOLDS, score
+from vocjax.tasks.targets import Target
+
+FOREGROUND = Target("foreground", ("foreground",))
+PETS = Target("softmax", ("cat", "dog"))
+CAT, DOG = 8, 12
+
+
+def logit(probability):
+    return np.log(probability / (1 - probability)).astype(np.float32)
+
+
+def curves(best):
+    """Hard Dice of three images at each threshold, with its maximum at one of them."""
+    peak = 1 - abs(THRESHOLDS - best)
+    return {f"{split}/hard_dice_by_threshold": np.stack([peak] * 3) for split in ("train", "val")}
+
+
+def test_a_threshold_of_train_decides_and_void_is_left_out():
+    mask = np.array([[1, 1, 0, 0], [1, VOID, 0, 0]], np.uint8)
+    probability = np.array([[0.9, 0.6, 0.6, 0.1], [0.9, 0.1, 0.75, 0.1]])
+    example = {"image": np.zeros((2, 2, 1), np.uint8), "mask": mask}
+    outputs = {"logits": logit(probability)[..., None]}
+    scored = score(FOREGROUND, curves(0.7), lambda split: iter([(outputs, example)]))
+    assert scored.values["threshold"] == pytest.approx(0.7)
+    truth, decided = (mask > 0)[mask != VOID], (probability > 0.7)[mask != VOID]
+    expected = confusion_matrix(truth, decided)
+    np.testing.assert_array_equal(scored.arrays["full_size/confusion"], expected)
+    val = scored.splits["val"]
+    assert val["hard_dice_per_image_full_size"] == pytest.approx(f1_score(truth, decided))
+    assert val["hard_dice_of_set_full_size"] == pytest.approx(f1_score(truth, decided))
+    assert val["pixel_accuracy_full_size"] == pytest.approx((truth == decided).mean())
+    assert scored.splits["train"]["hard_dice_per_image_at_threshold"] == pytest.approx(1)
+    background = scored.baselines["all background"]["val"]
+    assert background["pixel_accuracy_full_size"] == pytest.approx((~truth).mean())
+    foreground = scored.baselines["all foreground"]["val"]
+    assert foreground["iou_of_set_full_size"] == pytest.approx(truth.mean())
+
+
+def test_predictions_are_resized_to_the_mask():
+    mask = np.zeros((30, 40), np.uint8)
+    mask[:, 20:] = 1
+    logits = np.full((2, 2, 1), -9, np.float32)
+    logits[:, 1] = 9
+    example = {"image": np.zeros((2, 2, 3), np.uint8), "mask": mask}
+    scored = score(FOREGROUND, curves(0.5), lambda split: iter([({"logits": logits}, example)]))
+    assert scored.values["iou_by_class"] == {"background": 1, "foreground": 1}
+    assert scored.splits["val"]["boundary_f_full_size"] == 1
+
+
+def test_classes_that_occur_nowhere_are_named_and_left_out_of_the_mean():
+    mask = np.array([[0, 0, CAT, 20]], np.uint8)  # VOC's tvmonitor is background here
+    logits = np.eye(3, dtype=np.float32)[[[0, 1, 1, 0]]]
+    example = {"image": np.zeros((1, 1, 3), np.uint8), "mask": mask}
+    scored = score(PETS, {}, lambda split: iter([({"logits": logits}, example)]))
+    assert "threshold" not in scored.values
+    assert scored.values["iou_by_class"] == {
+        "background": pytest.approx(2 / 3),
+        "cat": pytest.approx(1 / 2),
+        "dog": None,
+    }
+    assert scored.splits["val"]["mean_iou_full_size"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+
+
+def test_the_best_and_the_worst_images_are_kept():
+    def originals(split):
+        for number in range(10):
+            mask = np.zeros((10, 10), np.uint8)
+            mask[: number + 1] = 1
+            image = np.full((10, 10, 3), number, np.uint8)
+            yield {"logits": np.full((10, 10, 1), 5, np.float32)}, {"image": image, "mask": mask}
+
+    arrays = score(FOREGROUND, curves(0.5), originals).arrays
+    assert arrays["best/number"].tolist() == [9, 8, 7, 6]
+    assert arrays["worst/number"].tolist() == [0, 1, 2, 3]
+    # All foreground: IoU of the foreground is its share, that of the background 0.
+    np.testing.assert_allclose(arrays["best/value"], [1, 0.45, 0.4, 0.35])
+    np.testing.assert_array_equal(arrays["best/image"][1], np.full((10, 10, 3), 8))
+    assert arrays["worst/truth"][0].sum() == 10
+    assert np.all(arrays["worst/prediction"] == 1)
+
+
+def test_a_run_scores_its_masks(finished_run):
+    run = finished_run("segmentation_dice")
+    results = json.loads((run / "results.json").read_text())
+    assert results["threshold"] in THRESHOLDS
+    assert results["iou_by_class"].keys() == {"background", "foreground"}
+    with np.load(run / "samples.npz") as samples:
+        counts = samples["full_size/confusion"]
+    share = counts[1].sum() / counts.sum()
+    trivial = results["baselines"]["all foreground"]["val"]["iou_of_set_full_size"]
+    assert trivial == pytest.approx(share)
+    own = results["val"]["iou_of_set_full_size"]
+    assert own == pytest.approx(counts[1, 1] / (counts.sum() - counts[0, 0]))

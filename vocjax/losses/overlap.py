@@ -1,0 +1,279 @@
+"""Losses of overlap between what is predicted and what is there: Dice, Jaccard, Tversky, Lovász.
+
+`reduction` says over what one quotient sums. With "image" it is each image. With "batch" it is the
+whole batch, and every image gets the one value, so that a mean over any of them is the loss; padded
+images must then have weight 0.
+
+`classes` says what becomes of the classes of [B, H, W, K]. With "together" one quotient sums over
+all of them, as over pixels; this also holds for [B, ...] without classes. With "all" each class has
+its own, and the loss is their mean; with "present" it is the mean over the classes that the truth
+of the image (or batch) holds, 0 where it holds none.
+
+Elements of weight 0 are in no sum at all, and whatever they hold, a NaN too, the gradient is 0
+there.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from vocjax.errors import UserError
+from vocjax.losses.weights import (
+    broadcast,
+    check_class_axis,
+    check_same_shape,
+    included,
+    reduced_axes,
+    softmax_columns,
+)
+
+# Below this sum a denominator counts as empty: the gradient of a division squares it, and the
+# square of anything much smaller is zero in float32, which makes the gradient NaN.
+EMPTY = 5e-13
+
+
+def soft_dice(
+    logits: Array,
+    target: Array,
+    weight: Array,
+    *,
+    exclusive: bool = False,
+    reduction: str = "batch",
+    smoothing: float = 0.0,
+    classes: str = "together",
+) -> Array:
+    """Soft Dice loss, 1 - (2 sum(w p t) + s) / (sum(w p) + sum(w t) + s), `smoothing` s.
+
+    The study's loss is the one of the batch, without smoothing. See `tversky`, which this is for
+    alpha = beta = 1/2 and half the smoothing.
+    """
+    return tversky(
+        logits,
+        target,
+        weight,
+        alpha=0.5,
+        beta=0.5,
+        exclusive=exclusive,
+        reduction=reduction,
+        smoothing=smoothing / 2,
+        classes=classes,
+    )
+
+
+def soft_jaccard(
+    logits: Array,
+    target: Array,
+    weight: Array,
+    *,
+    exclusive: bool = False,
+    reduction: str = "batch",
+    smoothing: float = 0.0,
+    classes: str = "together",
+) -> Array:
+    """Soft Jaccard (IoU) loss, 1 - (I + s) / (sum(w p) + sum(w t) - I + s), I = sum(w p t).
+
+    See `tversky`, which this is for alpha = beta = 1.
+    """
+    return tversky(
+        logits,
+        target,
+        weight,
+        alpha=1.0,
+        beta=1.0,
+        exclusive=exclusive,
+        reduction=reduction,
+        smoothing=smoothing,
+        classes=classes,
+    )
+
+
+def tversky(
+    logits: Array,
+    target: Array,
+    weight: Array,
+    *,
+    alpha: float,
+    beta: float,
+    exclusive: bool = False,
+    reduction: str = "batch",
+    smoothing: float = 0.0,
+    classes: str = "together",
+) -> Array:
+    """Tversky loss, 1 - (tp + s) / (tp + alpha fp + beta fn + s), `smoothing` s at least 0.
+
+    tp = sum(w p t), false positives fp = sum(w p (1 - t)), false negatives fn = sum(w (1 - p) t);
+    p is the sigmoid of the logits, or their softmax where classes are `exclusive` (Salehi et al.
+    2017, "Tversky loss function for image segmentation using 3D fully convolutional deep
+    networks"). Where truth and prediction are both empty (or everything is excluded) the quotient
+    is 0/0 for s = 0: the loss is 0, its gradient too.
+
+    Shapes: `logits` and `target` [B, ...] alike, [B, H, W, K] where there are classes, target in
+    [0, 1]; alpha and beta at least 0; the result is [B].
+
+    Raises:
+      UserError: another reduction, other classes.
+    """
+    check_same_shape(logits, target)
+    weight, axes = broadcast(weight, logits), _summed_axes(logits, reduction, classes)
+    p, t = _probability(logits, weight, exclusive), included(target, weight)
+    index = _tversky_index(p, t, weight, alpha, beta, axes, smoothing)
+    loss = _mean_over_classes(1 - index, jnp.sum(weight * t, axis=axes) > 0, classes)
+    return jnp.broadcast_to(loss, logits.shape[:1])
+
+
+def lovasz_hinge(
+    logits: Array,
+    target: Array,
+    weight: Array,
+    *,
+    reduction: str = "batch",
+    classes: str = "together",
+) -> Array:
+    """Lovász hinge, the Jaccard loss's Lovász extension in the errors max(0, 1 - x (2 t - 1)).
+
+    For sigmoids' logits x (Berman et al. 2018, "The Lovász-Softmax loss: a tractable surrogate for
+    the optimization of the intersection-over-union measure in neural networks"). Pixels count by
+    their weight in the Jaccard loss. Of an empty truth it is the largest error, of no pixels 0.
+
+    Shapes: `logits` and `target` [B, ...] alike, [B, H, W, K] where there are classes, target 0 or
+    1; the result is [B].
+
+    Raises:
+      UserError: another reduction, other classes.
+    """
+    check_same_shape(logits, target)
+    weight = broadcast(weight, logits)
+    sign = 2 * included(target, weight) - 1
+    errors = jax.nn.relu(1 - included(logits, weight) * sign)
+    return _lovasz(errors, target, weight, reduction, classes)
+
+
+def lovasz_softmax(
+    logits: Array,
+    target: Array,
+    weight: Array,
+    *,
+    reduction: str = "batch",
+    classes: str = "present",
+) -> Array:
+    """Lovász-softmax, the Jaccard loss's Lovász extension in the errors |t - p|, p = softmax(x).
+
+    For classes that exclude each other; for the rest see `lovasz_hinge`.
+
+    Shapes: `logits` and `target` [B, H, W, K] alike, target 0 or 1; the result is [B].
+    """
+    check_same_shape(logits, target)
+    weight = broadcast(weight, logits)
+    errors = jnp.abs(included(target, weight) - _probability(logits, weight, exclusive=True))
+    return _lovasz(errors, target, weight, reduction, classes)
+
+
+def dice_coefficient(
+    probability: Array,
+    target: Array,
+    weight: Array,
+    axes: tuple[int, ...] | None = None,
+    smoothing: float = 0.0,
+) -> Array:
+    """Dice coefficient (Dice 1945), (2 sum(w p t) + s) / (sum(w p) + sum(w t) + s), in [0, 1].
+
+    The sums run over `axes`, all but the first by default. 1 where truth and prediction are both
+    empty, also where everything is excluded.
+
+    Shapes: `probability` and `target` [B, ...] alike, both in [0, 1]; the result is float32 and
+    has the axes that are left, [B] by default.
+    """
+    check_same_shape(probability, target)
+    weight = broadcast(weight, probability)
+    p, t = included(probability, weight), included(target, weight)
+    axes = reduced_axes(p, "image") if axes is None else axes
+    return _tversky_index(p, t, weight, 0.5, 0.5, axes, smoothing / 2)
+
+
+def _tversky_index(
+    p: Array,
+    t: Array,
+    weight: Array,
+    alpha: float,
+    beta: float,
+    axes: tuple[int, ...],
+    smoothing: float,
+) -> Array:
+    """Return Tversky's index of what is included, 1 for 0/0."""
+    both = p * t
+    intersection = jnp.sum(weight * both, axis=axes) + smoothing
+    # Element by element tp + alpha fp + beta fn, multiplied out: no sums' difference, and Dice's
+    # denominator is to the bit half of p + t.
+    union = jnp.sum(weight * (alpha * p + beta * t + (1 - alpha - beta) * both), axis=axes)
+    union = union + smoothing
+    empty = union < EMPTY
+    return jnp.where(empty, 1.0, intersection / jnp.where(empty, 1.0, union))
+
+
+def _lovasz(errors: Array, target: Array, weight: Array, reduction: str, classes: str) -> Array:
+    """Return the Lovász extension of the Jaccard loss in `errors` [B, ...], at least 0."""
+    axes = _summed_axes(errors, reduction, classes)
+    truth = weight * included(target, weight)
+    errors, truth, other = (_flattened(x, axes) for x in (errors, truth, weight - truth))
+    order = jnp.argsort(errors, axis=-1, descending=True)
+    errors, truth, other = (jnp.take_along_axis(x, order, axis=-1) for x in (errors, truth, other))
+    loss = jnp.sum(errors * _jaccard_increments(truth, other), axis=-1)
+    loss = _mean_over_classes(loss, jnp.sum(truth, axis=-1) > 0, classes)
+    return jnp.broadcast_to(loss, target.shape[:1])
+
+
+def _jaccard_increments(truth: Array, other: Array) -> Array:
+    """Return by how much the Jaccard loss grows with each wrong pixel, first to last.
+
+    After some pixels it is (missed + extra) / (total + extra), from their weights in the truth
+    (missed) and outside (extra), and the truth's total. The difference of two such values is
+    written out: subtracted, the increments of a million pixels would be rounding errors.
+
+    Shapes: `truth` and `other` [..., N], one of them 0 in each place; the result is alike.
+    """
+    total = jnp.sum(truth, axis=-1, keepdims=True)
+    found, union = total - jnp.cumsum(truth, axis=-1), total + jnp.cumsum(other, axis=-1)
+    before = union - other
+    # The first pixel of an empty truth makes a union of nothing one of which nothing is found.
+    of_other = jnp.where(before > 0, found / jnp.where(before > 0, before, 1.0), 1.0)
+    return (truth + other * of_other) / jnp.where(union > 0, union, 1.0)
+
+
+def _probability(logits: Array, weight: Array, exclusive: bool) -> Array:
+    # Excluded before the sigmoid and not after it, or their NaN still reaches the gradient.
+    logits = included(logits, weight)
+    if not exclusive:
+        return jax.nn.sigmoid(logits)
+    check_class_axis(logits)
+    return jax.nn.softmax(logits, where=softmax_columns(weight))
+
+
+def _summed_axes(values: Array, reduction: str, classes: str) -> tuple[int, ...]:
+    axes = reduced_axes(values, reduction)
+    if classes == "together":
+        return axes
+    if classes not in ("all", "present"):
+        raise UserError(
+            f"unknown classes {classes!r} of a loss: expected 'together' (in one quotient), 'all' "
+            "(the mean over classes) or 'present' (over those in the truth). Choose one of these."
+        )
+    check_class_axis(values)
+    return axes[:-1]
+
+
+def _flattened(values: Array, axes: tuple[int, ...]) -> Array:
+    """Return `values` with `axes` at the end, as one."""
+    kept = [axis for axis in range(values.ndim) if axis not in axes]
+    return jnp.moveaxis(values, kept, range(len(kept))).reshape(
+        *(values.shape[axis] for axis in kept), -1
+    )
+
+
+def _mean_over_classes(loss: Array, occurs: Array, classes: str) -> Array:
+    """Return the mean of `loss` [..., K] as `classes` has it; [...] alone with "together"."""
+    if classes == "together":
+        return loss
+    if classes == "all":
+        return jnp.mean(loss, axis=-1)
+    total = jnp.sum(jnp.where(occurs, loss, 0.0), axis=-1)
+    return total / jnp.maximum(jnp.sum(occurs, axis=-1), 1)

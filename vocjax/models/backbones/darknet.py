@@ -1,0 +1,166 @@
+"""Darknet-19 (Redmon & Farhadi 2017, "YOLO9000", table 6) and Tiny Darknet (Redmon 2016)."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from vocjax.models.backbones.blocks import (
+    Backbone,
+    Conv,
+    ConvNorm,
+    Norm,
+    Sampling,
+    check_choice,
+    max_pool,
+)
+from vocjax.models.backbones.heads import ConvHead, Network
+
+Convolutions = Sequence[tuple[int, int]]  # (features, side of the kernel) of each
+
+# between max-pools
+DARKNET_19: Sequence[Convolutions] = (
+    ((32, 3),),
+    ((64, 3),),
+    ((128, 3), (64, 1), (128, 3)),
+    ((256, 3), (128, 1), (256, 3)),
+    ((512, 3), (256, 1), (512, 3), (256, 1), (512, 3)),
+    ((1024, 3), (512, 1), (1024, 3), (512, 1), (1024, 3)),
+)
+TINY_DARKNET: Sequence[Convolutions] = (
+    ((16, 3),),
+    ((32, 3),),
+    ((16, 1), (128, 3), (16, 1), (128, 3)),
+    ((32, 1), (256, 3), (32, 1), (256, 3)),
+    ((64, 1), (512, 3), (64, 1), (512, 3), (128, 1)),
+)
+
+NORMS = ("darknet", "usual")
+MOMENTUM = 0.99  # of Darknet's own code
+OUTSIDE = 1e-6  # what Darknet adds to the root, and others, larger, under it
+LEAKY = functools.partial(nn.leaky_relu, negative_slope=0.1)
+
+
+class DarknetNorm(nn.Module):
+    """Batch norm as Darknet's own code has it: divided by sqrt(var) + 1e-6, not sqrt(var + 1e-5).
+
+    A channel that hardly varies is scaled up by as much as a million, and weights that were trained
+    so need it. Parameters `scale`, `bias`, statistics `mean`, `var`, as in `flax.linen.BatchNorm`.
+    """
+
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
+        """[batch, height, width, channels] to the same; `valid` as in `ConvNorm`."""
+        channels = x.shape[-1:]
+        scale = self.param("scale", nn.initializers.ones_init(), channels, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros_init(), channels, jnp.float32)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
+        mean, var = running_mean.value, running_var.value
+        x = x.astype(jnp.float32)
+        if train:
+            counted = None if valid is None else (valid > 0)[:, None, None, None]
+            mean = x.mean(axis=(0, 1, 2), where=counted)
+            var = x.var(axis=(0, 1, 2), where=counted)
+            if not self.is_initializing():
+                running_mean.value = MOMENTUM * running_mean.value + (1 - MOMENTUM) * mean
+                running_var.value = MOMENTUM * running_var.value + (1 - MOMENTUM) * var
+        # The root's gradient is infinite at 0, which is the variance of a blank image.
+        deviation = jnp.sqrt(jnp.maximum(var, jnp.finfo(jnp.float32).tiny))
+        return ((x - mean) * (scale / (deviation + OUTSIDE)) + bias).astype(self.dtype)
+
+
+class DarknetConvNorm(nn.Module):
+    """Convolution, Darknet's batch norm, leaky ReLU; parameters under `conv` and `norm`."""
+
+    features: int
+    side: int
+    dilation: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> jax.Array:
+        """[batch, height, width, channels] to [batch, height, width, features]."""
+        conv = Conv(
+            self.features,
+            self.side,
+            dilation=self.dilation,
+            bias=False,
+            dtype=self.dtype,
+            name="conv",
+        )
+        norm = DarknetNorm(self.dtype, name="norm")
+        return LEAKY(norm(conv(x), train=train, valid=valid))
+
+
+class Stage(nn.Module):
+    """A 2x2 max-pool where the stage has a stride, then convolutions `conv1`, `conv2`, ..."""
+
+    convolutions: Convolutions
+    norm: str
+    sampling: Sampling
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> jax.Array:
+        """[batch, height, width, channels] to [batch, height', width', features]."""
+        stride, before, after = self.sampling
+        if self.sampling.nominal > 1:
+            x = max_pool(x, 2, stride, before)
+        block: Any = DarknetConvNorm
+        if self.norm == "usual":
+            block = functools.partial(ConvNorm, norm=Norm(MOMENTUM, 1e-5), activation=LEAKY)
+        for i, (features, side) in enumerate(self.convolutions):
+            conv = block(features, side, dilation=after, dtype=self.dtype, name=f"conv{i + 1}")
+            x = conv(x, train=train, valid=valid)
+        return x
+
+
+class Darknet(Backbone):
+    """Stages conv1, conv2, ..., each before its max-pool; odd sizes are rounded up.
+
+    `table` is that of Darknet-19 or, of deepest stride 16, Tiny Darknet. Leaky ReLU has slope 0.1.
+    `norm` is "darknet" or, as in other networks, "usual", which divides by sqrt(var + 1e-5).
+    """
+
+    table: Sequence[Convolutions] = DARKNET_19
+    norm: str = "darknet"
+
+    def __post_init__(self) -> None:
+        """Refuse what no backbone knows."""
+        check_choice("norm", self.norm, NORMS)
+        super().__post_init__()
+
+    @property
+    def plan(self) -> dict[str, tuple[int, int]]:
+        """(stride, channels) of every stage."""
+        unpooled = 2 if self.stem == "small" else 1
+        return {
+            f"conv{i + 1}": (1 if i < unpooled else 2, convolutions[-1][0])
+            for i, convolutions in enumerate(self.table)
+        }
+
+    def stage(self, name: str, sampling: Sampling) -> Stage:
+        """Make a stage."""
+        convolutions = self.table[int(name[-1]) - 1]
+        return Stage(convolutions, self.norm, sampling, self.dtype, name=name)
+
+
+def darknet19(classes: int = 1000, **fields: Any) -> Network:
+    """Darknet-19 for images of any size; made for 224 and 448 pixels."""
+    return Network(Darknet(table=DARKNET_19, **fields), ConvHead(classes))
+
+
+def tiny_darknet(classes: int = 1000, **fields: Any) -> Network:
+    """Tiny Darknet for images of any size; made for 224 pixels."""
+    return Network(Darknet(table=TINY_DARKNET, **fields), ConvHead(classes))

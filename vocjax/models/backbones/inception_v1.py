@@ -1,0 +1,170 @@
+"""Inception v1, GoogLeNet (Szegedy et al. 2015, "Going deeper with convolutions", table 1)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from vocjax.models.backbones.blocks import KERNEL_INIT, Backbone, ConvNorm, Norm, Sampling, max_pool
+from vocjax.models.backbones.heads import DENSE_INIT, MeanHead, Network, adaptive_mean_pool
+
+NORM = Norm(momentum=0.9, epsilon=1e-3)
+STEM = {"conv1": 64, "conv2": 192}
+
+
+class Widths(NamedTuple):
+    """Features of an inception module's convolutions, a row of the paper's table."""
+
+    conv1x1: int
+    reduce3x3: int
+    conv3x3: int
+    reduce5x5: int
+    conv5x5: int
+    project: int
+
+    @property
+    def together(self) -> int:
+        """Features of the module."""
+        return self.conv1x1 + self.conv3x3 + self.conv5x5 + self.project
+
+
+MODULES = {
+    "inception3a": Widths(64, 96, 128, 16, 32, 32),
+    "inception3b": Widths(128, 128, 192, 32, 96, 64),
+    "inception4a": Widths(192, 96, 208, 16, 48, 64),
+    "inception4b": Widths(160, 112, 224, 24, 64, 64),
+    "inception4c": Widths(128, 128, 256, 24, 64, 64),
+    "inception4d": Widths(112, 144, 288, 32, 64, 64),
+    "inception4e": Widths(256, 160, 320, 32, 128, 128),
+    "inception5a": Widths(256, 160, 320, 32, 128, 128),
+    "inception5b": Widths(384, 192, 384, 48, 128, 128),
+}
+POOLS = {"conv2": 3, "inception3a": 3, "inception4a": 3, "inception5a": 2}  # sides, before stages
+
+
+class Inception(nn.Module):
+    """1x1, 3x3 and "5x5" convolutions and a max-pool, side by side; 1x1 convolutions go before.
+
+    As in torchvision every convolution has batch norm, and what the paper has as 5x5 is 3x3.
+    """
+
+    widths: Widths
+    dilation: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
+        """[batch, height, width, channels] to [batch, height, width, features]."""
+
+        def conv(x: jax.Array, name: str, kernel: int) -> jax.Array:
+            features = getattr(self.widths, name)
+            layer = ConvNorm(
+                features, kernel, dilation=self.dilation, norm=NORM, dtype=self.dtype, name=name
+            )
+            return layer(x, train=train, valid=valid)
+
+        branches = (
+            conv(x, "conv1x1", 1),
+            conv(conv(x, "reduce3x3", 1), "conv3x3", 3),
+            conv(conv(x, "reduce5x5", 1), "conv5x5", 3),
+            conv(max_pool(x, 3, 1, self.dilation), "project", 1),
+        )
+        return jnp.concatenate(branches, axis=-1)
+
+
+class Stem(nn.Module):
+    """The second convolution with the one that reduces for it, `reduce` and `conv`."""
+
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
+        """[batch, height, width, channels] to [batch, height, width, 192]."""
+        for name, features, kernel in (("reduce", 64, 1), ("conv", STEM["conv2"], 3)):
+            layer = ConvNorm(features, kernel, norm=NORM, dtype=self.dtype, name=name)
+            x = layer(x, train=train, valid=valid)
+        return x
+
+
+class InceptionV1(Backbone):
+    """Stages conv1, conv2 and the nine inception modules; a max-pool belongs to the stage after it.
+
+    Maps of 224 have 112, 56, 28, 14 and 7 values. With `stem` "small" the deepest stride is 8.
+    """
+
+    @property
+    def plan(self) -> dict[str, tuple[int, int]]:
+        """(stride, channels) of every stage."""
+        widths = STEM | {name: widths.together for name, widths in MODULES.items()}
+        plan = {name: (2 if name in POOLS else 1, width) for name, width in widths.items()}
+        first = 1 if self.stem == "small" else 2
+        return plan | {name: (first, width) for name, width in STEM.items()}
+
+    def stage(self, name: str, sampling: Sampling) -> Callable[..., jax.Array]:
+        """Make a stage."""
+        stride, before, after = sampling
+        if name == "conv1":
+            return ConvNorm(64, 7, stride, padding=3, norm=NORM, dtype=self.dtype, name=name)
+        module = (
+            Stem(self.dtype, name=name)
+            if name == "conv2"
+            else Inception(MODULES[name], after, self.dtype, name=name)
+        )
+        if sampling.nominal == 1:
+            return module
+        padding = "SAME" if stride == 1 else "CEIL"
+        return lambda x, **how: module(max_pool(x, POOLS[name], stride, before, padding), **how)
+
+
+class AuxiliaryNetwork(Network):
+    """A classifier with further heads at inner stages, for training (the paper's section 5).
+
+    `auxiliary` has them by stage; their parameters lie under "auxiliary_" and the stage's name.
+    They run where `apply` has the collection "auxiliary" mutable, and leave their logits [batch,
+    classes] there by stage. The paper adds .3 of their losses to the loss.
+    """
+
+    auxiliary: Mapping[str, nn.Module]
+
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> jax.Array:
+        """As in `Network`."""
+        maps = self.backbone.stages(images, train=train, valid=valid)
+        if self.is_mutable_collection("auxiliary"):
+            for stage, head in self.auxiliary.items():
+                logits = head(maps[stage], train=train, valid=valid)
+                if not self.is_initializing():
+                    self.put_variable("auxiliary", stage, logits)
+        *_, deepest = maps.values()
+        return self.head(deepest, train=train)
+
+
+class AuxiliaryHead(nn.Module):
+    """Mean to 4x4, 1x1 convolution `conv` to 128, dense layers `fc1` of 1024 and `fc2`."""
+
+    classes: int
+    dropout: float = 0.7
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> jax.Array:
+        """[batch, height, width, channels] to logits [batch, classes], float32."""
+        x = adaptive_mean_pool(x.astype(jnp.float32), (4, 4))
+        x = ConvNorm(128, 1, norm=NORM, name="conv")(x, train=train, valid=valid)
+        fc1 = nn.DenseGeneral(1024, axis=(1, 2, 3), kernel_init=KERNEL_INIT, name="fc1")
+        x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(fc1(x)))
+        return nn.Dense(self.classes, kernel_init=DENSE_INIT, name="fc2")(x)
+
+
+def inception_v1(classes: int = 1000, auxiliary: bool = False, **fields: Any) -> Network:
+    """Inception v1 as in torchvision; `auxiliary` adds heads at inception4a and inception4d."""
+    backbone, head = InceptionV1(**fields), MeanHead(classes, dropout=0.2)
+    if not auxiliary:
+        return Network(backbone, head)
+    heads = {stage: AuxiliaryHead(classes) for stage in ("inception4a", "inception4d")}
+    return AuxiliaryNetwork(backbone, head, heads)

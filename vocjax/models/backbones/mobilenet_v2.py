@@ -1,0 +1,141 @@
+"""MobileNetV2 (Sandler et al. 2018, "Inverted residuals and linear bottlenecks", table 2)."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from vocjax.models.backbones.blocks import (
+    TORCH_NORM,
+    Activation,
+    Backbone,
+    ConvNorm,
+    Norm,
+    Padding,
+    Sampling,
+    check_choice,
+)
+from vocjax.models.backbones.heads import MeanHead, Network
+
+Row = tuple[int, int, int, int]
+
+# expansion t, channels c, repetitions n, stride s of the first
+TABLE: tuple[Row, ...] = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+LATE = (*TABLE[:3], (6, 64, 4, 1), (6, 96, 3, 2), *TABLE[5:])  # strides a row later than the paper
+
+
+class Variant(NamedTuple):
+    """How the published networks differ.
+
+    - `norm`: the constants of batch norm;
+    - `padding` of the convolutions with stride 2;
+    - `activation`;
+    - `table`: the paper's, or Gluon's;
+    - `expand_first`: whether block1 has a 1x1 convolution, though it expands by 1.
+    """
+
+    norm: Norm
+    padding: Padding
+    activation: Activation
+    table: Sequence[Row] = TABLE
+    expand_first: bool = False
+
+
+VARIANTS = {
+    "torchvision": Variant(TORCH_NORM, 1, nn.relu6),
+    "keras": Variant(Norm(0.999, 1e-3), "SAME", nn.relu6),
+    "gluon": Variant(TORCH_NORM, 1, nn.relu, LATE, expand_first=True),
+}
+
+
+def blocks_of(table: Sequence[Row]) -> dict[str, tuple[int, int, int]]:
+    """(expansion, channels, stride) of block1, block2, ..."""
+    blocks = [(t, c, s if i == 0 else 1) for t, c, n, s in table for i in range(n)]
+    return {f"block{i + 1}": block for i, block in enumerate(blocks)}
+
+
+class Block(nn.Module):
+    """1x1 `expand` where wanted, 3x3 `depthwise`, 1x1 `project` without activation.
+
+    Added to the input where both have the same shape.
+    """
+
+    expansion: int  # of the channels, 0 for no such convolution
+    features: int
+    sampling: Sampling
+    variant: Variant
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
+        """[batch, height, width, channels] to [batch, height', width', features]."""
+        stride, dilation, _ = self.sampling
+        norm, padding, activation, *_ = self.variant
+        conv = functools.partial(ConvNorm, norm=norm, activation=activation, dtype=self.dtype)
+        layers = [
+            conv(None, 3, stride, dilation, padding, name="depthwise"),
+            conv(self.features, 1, activation=None, name="project"),
+        ]
+        if self.expansion:
+            layers.insert(0, conv(self.expansion * x.shape[-1], 1, name="expand"))
+        y = x
+        for layer in layers:
+            y = layer(y, train=train, valid=valid)
+        return x + y if self.sampling.nominal == 1 and x.shape[-1] == self.features else y
+
+
+class MobileNetV2(Backbone):
+    """Stages conv1, block1 to block17 and conv2, the last convolution of 1x1.
+
+    `variant` is "torchvision", "keras" or "gluon". With `stem` "small" the deepest stride is 16.
+
+    Raises `UserError` for any other `variant`.
+    """
+
+    variant: str = "torchvision"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown variant."""
+        check_choice("variant", self.variant, VARIANTS)
+        super().__post_init__()
+
+    @property
+    def plan(self) -> dict[str, tuple[int, int]]:
+        """(stride, channels) of every stage."""
+        blocks = blocks_of(VARIANTS[self.variant].table)
+        plan = {"conv1": (1 if self.stem == "small" else 2, 32)}
+        plan |= {name: (stride, channels) for name, (_, channels, stride) in blocks.items()}
+        return plan | {"conv2": (1, 1280)}
+
+    def stage(self, name: str, sampling: Sampling) -> nn.Module:
+        """Make a stage."""
+        variant, features = VARIANTS[self.variant], self.channels[name]
+        norm, padding, activation, table, expand_first = variant
+        conv = functools.partial(
+            ConvNorm, features, norm=norm, activation=activation, dtype=self.dtype, name=name
+        )
+        if name == "conv1":
+            return conv(3, sampling.stride, padding=padding)
+        if name == "conv2":
+            return conv(1)
+        expansion, *_ = blocks_of(table)[name]
+        if expansion == 1 and not expand_first:
+            expansion = 0
+        return Block(expansion, features, sampling, variant, self.dtype, name=name)
+
+
+def mobilenet_v2(classes: int = 1000, **fields: Any) -> Network:
+    """MobileNetV2, width 1; `variant` "torchvision", "keras" or "gluon"."""
+    return Network(MobileNetV2(**fields), MeanHead(classes, dropout=0.2))

@@ -1,0 +1,196 @@
+"""ResNet18 and ResNet50 (He et al. 2016, "Deep residual learning", table 1)."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from vocjax.models.backbones.blocks import (
+    TORCH_NORM,
+    Backbone,
+    ConvNorm,
+    Norm,
+    Padding,
+    Sampling,
+    check_choice,
+    max_pool,
+)
+from vocjax.models.backbones.heads import MeanHead, Network
+
+WIDTHS = (64, 128, 256, 512)
+EXPANSION = 4  # of a bottleneck's last convolution
+
+
+class Variant(NamedTuple):
+    """How the published networks differ.
+
+    - `norm`: the constants of batch norm;
+    - `bias`: whether convolutions have one;
+    - `strided`: the convolution of a bottleneck that strides;
+    - `pool`: the padding of the max-pool.
+    """
+
+    norm: Norm
+    bias: bool
+    strided: str
+    pool: Padding
+
+
+VARIANTS = {
+    "torchvision": Variant(TORCH_NORM, bias=False, strided="conv2", pool=1),  # "v1.5"
+    "keras": Variant(Norm(0.99, 1.001e-5), bias=True, strided="conv1", pool=1),
+    "caffe": Variant(TORCH_NORM, bias=True, strided="conv1", pool="CEIL"),  # the authors' own
+}
+
+
+class Block(nn.Module):
+    """Convolutions `conv1`, `conv2`, ... added to the input or, if shapes differ, its `projection`.
+
+    A `bottleneck` has 1x1, 3x3 and 1x1 with four times the `width`, else there are two of 3x3.
+    """
+
+    width: int
+    bottleneck: bool
+    sampling: Sampling
+    variant: Variant
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
+        """[batch, height, width, channels] to [batch, height', width', features]."""
+        features = self.width * (EXPANSION if self.bottleneck else 1)
+        layers = {"conv1": (self.width, 3), "conv2": (features, 3)}
+        strided = "conv1"
+        if self.bottleneck:
+            layers = {"conv1": (self.width, 1), "conv2": (self.width, 3), "conv3": (features, 1)}
+            strided = self.variant.strided
+
+        def conv(
+            x: jax.Array, name: str, features: int, kernel: int, stride: int, dilation: int
+        ) -> jax.Array:
+            last = name in (list(layers)[-1], "projection")
+            layer = ConvNorm(
+                features,
+                kernel,
+                stride,
+                dilation,
+                kernel // 2,
+                self.variant.bias,
+                self.variant.norm,
+                None if last else nn.relu,
+                self.dtype,
+                name=name,
+            )
+            return layer(x, train=train, valid=valid)
+
+        stride, dilation, after = self.sampling
+        y = x
+        for name, (width, kernel) in layers.items():
+            y = conv(y, name, width, kernel, stride if name == strided else 1, dilation)
+            if name == strided:
+                dilation = after
+        if self.sampling.nominal > 1 or x.shape[-1] != features:
+            x = conv(x, "projection", features, 1, stride, 1)
+        return nn.relu(x + y)
+
+
+class Stage(nn.Module):
+    """Blocks `block1`, `block2`, ...; a max-pool with the stage's stride first, where `pool`."""
+
+    blocks: int
+    width: int
+    bottleneck: bool
+    pool: bool
+    sampling: Sampling
+    variant: Variant
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
+        """[batch, height, width, channels] to [batch, height', width', features]."""
+        stride, before, after = self.sampling
+        rest = Sampling(1, after, after)
+        if self.pool:
+            x = max_pool(x, 3, stride, before, self.variant.pool if stride > 1 else "SAME")
+        for i in range(self.blocks):
+            sampling = rest if i or self.pool else self.sampling
+            block = Block(
+                self.width,
+                self.bottleneck,
+                sampling,
+                self.variant,
+                self.dtype,
+                name=f"block{i + 1}",
+            )
+            x = block(x, train=train, valid=valid)
+        return x
+
+
+class ResNet(Backbone):
+    """Stages conv1 to conv5; conv2 begins with the max-pool.
+
+    `depths` are the blocks of conv2 to conv5. `variant` is "torchvision", "keras" or "caffe"; those
+    of a network without bottlenecks are torchvision's. With `stem` "small" the deepest stride is 8.
+
+    Raises `UserError` for any other `variant`.
+    """
+
+    depths: Sequence[int] = (3, 4, 6, 3)
+    bottleneck: bool = True
+    variant: str = "torchvision"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown variant."""
+        check_choice("variant", self.variant, VARIANTS if self.bottleneck else ["torchvision"])
+        super().__post_init__()
+
+    @property
+    def plan(self) -> dict[str, tuple[int, int]]:
+        """(stride, channels) of every stage."""
+        expansion = EXPANSION if self.bottleneck else 1
+        first = 1 if self.stem == "small" else 2
+        strides = (first, first, 2, 2, 2)
+        channels = (WIDTHS[0], *(width * expansion for width in WIDTHS))
+        return {f"conv{i + 1}": (strides[i], channels[i]) for i in range(5)}
+
+    def stage(self, name: str, sampling: Sampling) -> nn.Module:
+        """Make a stage."""
+        variant = VARIANTS[self.variant]
+        if name == "conv1":
+            stride, dilation, _ = sampling
+            return ConvNorm(
+                WIDTHS[0],
+                7,
+                stride,
+                dilation,
+                3,
+                variant.bias,
+                variant.norm,
+                dtype=self.dtype,
+                name=name,
+            )
+        index = int(name[-1]) - 2
+        pool = name == "conv2" and self.stem == "imagenet"
+        return Stage(
+            self.depths[index],
+            WIDTHS[index],
+            self.bottleneck,
+            pool,
+            sampling,
+            variant,
+            self.dtype,
+            name=name,
+        )
+
+
+def resnet18(classes: int = 1000, **fields: Any) -> Network:
+    """ResNet18, as in torchvision."""
+    return Network(ResNet(depths=(2, 2, 2, 2), bottleneck=False, **fields), MeanHead(classes))
+
+
+def resnet50(classes: int = 1000, **fields: Any) -> Network:
+    """ResNet50; `variant` "torchvision" (v1.5), "keras" or "caffe" (v1)."""
+    return Network(ResNet(depths=(3, 4, 6, 3), **fields), MeanHead(classes))

@@ -1,0 +1,182 @@
+"""Xception as Keras has it (Chollet 2017, "Xception", figure 5)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from vocjax.models.backbones.blocks import (
+    KERAS_NORM,
+    Backbone,
+    ConvNorm,
+    DepthwiseConv,
+    Padding,
+    Sampling,
+    check_choice,
+    max_pool,
+)
+from vocjax.models.backbones.heads import MeanHead, Network
+
+PADDINGS = ("valid", "same")
+
+# features of each separable convolution, and the stride
+BLOCKS = {
+    "block2": ((128, 128), 2),
+    "block3": ((256, 256), 2),
+    "block4": ((728, 728), 2),
+    **{f"block{i}": ((728, 728, 728), 1) for i in range(5, 13)},
+    "block13": ((728, 1024), 2),
+}
+
+
+class Stem(nn.Module):
+    """Two 3x3 convolutions, `conv1` and `conv2`, with batch norm and ReLU."""
+
+    stride: int
+    padding: Padding
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
+        """[batch, height, width, channels] to [batch, height', width', 64]."""
+        for name, features, stride in (("conv1", 32, self.stride), ("conv2", 64, 1)):
+            conv = ConvNorm(
+                features,
+                3,
+                stride,
+                padding=self.padding,
+                norm=KERAS_NORM,
+                dtype=self.dtype,
+                name=name,
+            )
+            x = conv(x, train=train, valid=valid)
+        return x
+
+
+class SeparableConv(nn.Module):
+    """A 3x3 `depthwise` convolution, then a 1x1 `pointwise` one with batch norm."""
+
+    features: int
+    dilation: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
+        """[batch, height, width, channels] to [batch, height, width, features]."""
+        x = DepthwiseConv(3, 1, self.dilation, dtype=self.dtype, name="depthwise")(x)
+        pointwise = ConvNorm(
+            self.features, 1, norm=KERAS_NORM, activation=None, dtype=self.dtype, name="pointwise"
+        )
+        return pointwise(x, train=train, valid=valid)
+
+
+class Block(nn.Module):
+    """ReLU and separable convolution, `sepconv1`, `sepconv2`, ..., added to the input.
+
+    A block that strides ends with a 3x3 max-pool, and one that strides or changes the number of
+    features has a 1x1 convolution `shortcut`. `relu_first` is False after a ReLU.
+    """
+
+    features: tuple[int, ...]
+    sampling: Sampling
+    relu_first: bool
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
+        """[batch, height, width, channels] to [batch, height', width', features]."""
+        stride, dilation, _ = self.sampling
+        y = x
+        for i, features in enumerate(self.features):
+            if i or self.relu_first:
+                y = nn.relu(y)
+            conv = SeparableConv(features, dilation, self.dtype, name=f"sepconv{i + 1}")
+            y = conv(y, train=train, valid=valid)
+        if self.sampling.nominal > 1:
+            y = strided_pool(y, stride, dilation)
+        if self.sampling.nominal > 1 or x.shape[-1] != y.shape[-1]:
+            shortcut = ConvNorm(
+                y.shape[-1],
+                1,
+                stride,
+                norm=KERAS_NORM,
+                activation=None,
+                dtype=self.dtype,
+                name="shortcut",
+            )
+            x = shortcut(x, train=train, valid=valid)
+        return x + y
+
+
+class ExitFlow(nn.Module):
+    """The last separable convolutions, `sepconv1` and `sepconv2`, each with ReLU after it."""
+
+    dilation: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
+        """[batch, height, width, channels] to [batch, height, width, 2048]."""
+        for name, features in (("sepconv1", 1536), ("sepconv2", 2048)):
+            conv = SeparableConv(features, self.dilation, self.dtype, name=name)
+            x = nn.relu(conv(x, train=train, valid=valid))
+        return x
+
+
+def strided_pool(x: jax.Array, stride: int, dilation: int) -> jax.Array:
+    """3x3 max-pool of [batch, height, width, channels] with "SAME" padding, as it is with a stride.
+
+    XLA and Keras centre a strided window on an odd value where the size is even, and on an even one
+    where it is odd, while the shortcut always takes even values. Where the stride has become
+    dilation, too, a window lies so against the shortcut, as the weights are trained for it.
+    """
+
+    def around(size: int) -> tuple[int, int]:
+        before = -(-size // dilation) % 2 * dilation
+        return before, 2 * dilation - before
+
+    return max_pool(x, 3, stride, dilation, (around(x.shape[1]), around(x.shape[2])))
+
+
+class Xception(Backbone):
+    """Stages block1 to block14.
+
+    Keras does not pad block1's convolutions: maps of 299 have 147, 74, 37, 19 and 10 values.
+    `padding` "same" rounds every size up instead, so that maps lie over the image, as decoders want
+    it; so does `stem` "small", whose deepest stride is 8. Maps of block2 to block13 are those
+    before a ReLU.
+
+    Raises `UserError` for any other `padding`.
+    """
+
+    padding: str = "valid"
+
+    def __post_init__(self) -> None:
+        """Refuse what no backbone knows."""
+        check_choice("padding", self.padding, PADDINGS)
+        super().__post_init__()
+
+    @property
+    def plan(self) -> dict[str, tuple[int, int]]:
+        """(stride, channels) of every stage."""
+        blocks = {name: (stride, features[-1]) for name, (features, stride) in BLOCKS.items()}
+        plan = {"block1": (2, 64), **blocks, "block14": (1, 2048)}
+        return plan | {"block1": (1, 64), "block2": (1, 128)} if self.stem == "small" else plan
+
+    def stage(self, name: str, sampling: Sampling) -> Callable[..., jax.Array]:
+        """Make a stage."""
+        if name == "block1":
+            padded = self.padding == "same" or self.stem == "small"
+            return Stem(sampling.stride, 1 if padded else "VALID", self.dtype, name=name)
+        if name == "block14":
+            return ExitFlow(sampling.before, self.dtype, name=name)
+        features, _ = BLOCKS[name]
+        return Block(features, sampling, name != "block2", self.dtype, name=name)
+
+
+def xception(classes: int = 1000, **fields: Any) -> Network:
+    """Xception, made for 299 pixels."""
+    return Network(Xception(**fields), MeanHead(classes))

@@ -1,0 +1,119 @@
+"""What pixels are told apart by: from masks to targets, and from logits back to masks."""
+
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from vocjax.data.devkit import CLASSES, VOID
+from vocjax.data.splits import class_columns
+from vocjax.errors import UserError
+
+KINDS = ("foreground", "sigmoid", "softmax")
+FOREGROUND = ("foreground",)
+
+Probability = TypeVar("Probability", jax.Array, np.ndarray)
+
+
+class Target(NamedTuple):
+    """How the pixels of a mask are told apart.
+
+    - "foreground": all classes merged into one, by one logit;
+    - "sigmoid": a logit for each of `classes`, each a question of its own;
+    - "softmax": background and `classes` exclude each other.
+
+    A mask's index here is 0 for background and else the place in `classes`, from 1.
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+
+    @property
+    def outputs(self) -> int:
+        """Logits of a pixel."""
+        return len(self.classes) + (self.kind == "softmax")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The indices' names."""
+        return ("background", *self.classes)
+
+    @property
+    def voc_indices(self) -> np.ndarray:
+        """VOC's index of each of ours, uint8 [1 + classes]; the merged foreground has 1."""
+        own = [1] if self.kind == "foreground" else [CLASSES.index(c) + 1 for c in self.classes]
+        return np.array([0, *own], np.uint8)
+
+    @property
+    def indices(self) -> np.ndarray:
+        """Our index of each of VOC's, uint8 [256]: void is void, another class background."""
+        table = np.zeros(256, np.uint8)
+        if self.kind == "foreground":
+            table[1:] = 1
+        else:
+            table[self.voc_indices] = np.arange(len(self.names))
+        table[VOID] = VOID
+        return table
+
+
+def make_target(config: ConfigDict) -> Target:
+    """Return the target that `model.target` and `data.classes` (empty for all 20) describe."""
+    kind = config.model.target
+    if kind not in KINDS:
+        raise UserError(f"model.target is {kind!r}; it is one of {', '.join(KINDS)}.")
+    class_columns(config.data.classes)
+    if kind == "foreground":
+        return Target(kind, FOREGROUND)
+    if config.data.masks != "nearest":
+        raise UserError(
+            f"data.masks is {config.data.masks!r}, which merges all classes; with model.target "
+            f"{kind!r} it must be 'nearest'."
+        )
+    return Target(kind, tuple(config.data.classes) or CLASSES)
+
+
+def truth_of(
+    target: Target, mask: jax.Array, valid: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return what a mask asks for.
+
+    Shapes: `mask` [batch, height, width] uint8 with VOC's indices, `valid` [batch]. The result is
+    (index [batch, height, width] int32, 0 where void; target 0 / 1 float32 [batch, height, width,
+    outputs]; weight [batch, height, width, 1] float32, 0 for void and padding).
+    """
+    index = jnp.asarray(target.indices)[mask].astype(jnp.int32)
+    weight = (index != VOID) * valid[:, None, None]
+    index = jnp.where(index == VOID, 0, index)
+    first = int(target.kind != "softmax")
+    columns = jnp.arange(first, first + target.outputs)
+    wanted = (index[..., None] == columns).astype(jnp.float32)
+    return index, wanted, weight[..., None].astype(jnp.float32)
+
+
+def probability_of(target: Target, logits: jax.Array) -> jax.Array:
+    """Return probabilities [..., outputs] float32 of logits alike."""
+    logits = logits.astype(jnp.float32)
+    return jax.nn.softmax(logits) if target.kind == "softmax" else jax.nn.sigmoid(logits)
+
+
+def foreground_of(target: Target, probability: Probability) -> Probability:
+    """Return the probability [...] that a pixel is no background, of probabilities [..., outputs].
+
+    Of several sigmoids it is the largest.
+    """
+    if target.kind == "softmax":
+        return 1 - probability[..., 0]
+    return probability.max(axis=-1)
+
+
+def decide(target: Target, probability: Probability, threshold: float) -> Probability:
+    """Return each pixel's index [...] of its probabilities [..., outputs].
+
+    The likeliest, but for sigmoids: there it is background unless one exceeds `threshold`.
+    """
+    likeliest = probability.argmax(axis=-1)
+    if target.kind == "softmax":
+        return likeliest
+    return (likeliest + 1) * (probability.max(axis=-1) > threshold)

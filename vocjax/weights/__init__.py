@@ -1,0 +1,1 @@
+"""Foreign weights: how others name and lay them out."""
