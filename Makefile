@@ -1,13 +1,14 @@
 # make install: a virtual environment with the tested versions.
 # make study: that, and the whole study on the embedded data set.
 # make test: format, lint, types and tests. make test-slow: the tests that take longer.
+# make test-peers: parity with PyTorch's packages, gigabytes, in a virtual environment of its own.
 # Another Python: make test PYTHON=python3.12 VENV=.venv312
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install study test test-slow clean
+.PHONY: install study test test-slow test-peers clean
 
 install: $(VENV)/.installed
 
@@ -22,6 +23,11 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
+
+test-peers:
+	$(MAKE) .venv-peers/.installed-test VENV=.venv-peers
+	.venv-peers/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test,peers]'
+	.venv-peers/bin/python -m pytest -m 'slow or not slow' tests/peers
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vocjax needs Python 3.11 or newer: make PYTHON=python3.12")'

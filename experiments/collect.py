@@ -29,7 +29,10 @@ RESULTS = Path(__file__).parent / "results"
 HEADLINES = {
     "reconstruction": {"mse": "MSE"},
     "classification": {"elementwise_accuracy": "element-wise accuracy", "log_loss": "log-loss"},
-    "segmentation": {"soft_dice": "soft Dice per image", "iou": "IoU over the set"},
+    "segmentation": {
+        "soft_dice_per_image": "soft Dice per image",
+        "iou_of_set": "IoU over the set",
+    },
 }
 SPLITS = ("train", "val")
 FAMILY = "Slim AE 256, "

@@ -85,7 +85,8 @@ class Run:
         fitted = self.results is not None and not self.epochs
         steps = "closed form" if fitted else joined(optimizer, counted(epochs, "epoch"))
         seeded = f"seed {seed}" if seed is not None else ""
-        return joined(model, steps, seeded, f"in {self.directory.name}")
+        masks = "legacy masks" if lookup(self.config, "data", "masks") == "legacy" else ""
+        return joined(model, steps, masks, seeded, f"in {self.directory.name}")
 
     @property
     def outcome(self) -> str:

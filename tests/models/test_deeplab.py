@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
+from random_values import draw, draw_variables
 
 from vocjax.models.autoencoder import Encoder
 from vocjax.models.deeplab import AtrousPyramid, DeepLab
@@ -12,17 +13,8 @@ from vocjax.models.layers import Style
 
 FILTERS, FEATURES, RATES, OUTPUTS = (2, 3), 4, (1, 2, 7), 3
 SIZE, MAP = (8, 10), (4, 5)
+HALVES = ("encoder", "decoder")
 BRANCHES = ("point", *(f"rate{rate}" for rate in RATES), "image", "projection")
-
-
-def draw(*shape):
-    return jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
-
-
-def moved(variables):
-    """Variables without any zeros or ones left, so that a missing bias or scale is noticed."""
-    rng = np.random.default_rng(0)
-    return jax.tree.map(lambda x: x + 0.1 * rng.random(x.shape, np.float32), variables)
 
 
 @pytest.mark.parametrize(("norm", "per_feature"), [("none", 1), ("batch", 3)])
@@ -36,92 +28,73 @@ def test_parameters_over_the_studys_encoder(norm, per_feature):
 
 
 def keras_deeplab():
-    layers, zeros = keras.layers, {"padding": "same", "kernel_initializer": "zeros"}
+    """The same network; each convolution has the name of ours, and its norm that with _norm."""
+    layers = keras.layers
 
-    def finish(x):
-        return layers.BatchNormalization(momentum=0.99, epsilon=1e-3)(layers.ReLU()(x))
+    def conv(x, features, side, name, rate=1):
+        return layers.Conv2D(
+            features,
+            side,
+            dilation_rate=rate,
+            padding="same",
+            kernel_initializer="zeros",
+            name=name,
+        )(x)
 
-    images = keras.Input((*SIZE, 1))
-    x = finish(layers.Conv2D(FILTERS[0], 3, **zeros)(images))
-    x = finish(layers.Conv2D(FILTERS[1], 3, **zeros)(layers.MaxPooling2D()(x)))
-    branches = [finish(layers.Conv2D(FEATURES, 1, **zeros)(x))]
-    branches += [
-        finish(layers.Conv2D(FEATURES, 3, dilation_rate=rate, **zeros)(x)) for rate in RATES
-    ]
-    mean = layers.GlobalAveragePooling2D(keepdims=True)(x)
-    mean = finish(layers.Conv2D(FEATURES, 1, **zeros)(mean))
+    def block(*arguments):
+        norm = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{arguments[3]}_norm")
+        return norm(layers.ReLU()(conv(*arguments)))
+
+    x = images = keras.Input((*SIZE, 1))
+    for index, features in enumerate(FILTERS):
+        x = layers.MaxPooling2D()(x) if index else x
+        x = block(x, features, 3, f"ConvBlock_{index}")
+    branches = [block(x, FEATURES, 1, "point")]
+    branches += [block(x, FEATURES, 3, f"rate{rate}", rate) for rate in RATES]
+    mean = block(layers.GlobalAveragePooling2D(keepdims=True)(x), FEATURES, 1, "image")
     branches.append(layers.UpSampling2D(MAP)(mean))
-    x = finish(layers.Conv2D(FEATURES, 1, **zeros)(layers.Concatenate()(branches)))
-    scores = layers.Conv2D(OUTPUTS, 1, **zeros)(x)
+    x = block(layers.Concatenate()(branches), FEATURES, 1, "projection")
+    scores = conv(x, OUTPUTS, 1, "score")
     return keras.Model(images, layers.UpSampling2D(interpolation="bilinear")(scores))
 
 
-def by_layer(variables):
-    """[(convolution, norm, its statistics), ...], the encoder's first."""
-    params, stats = variables["params"], variables["batch_stats"]
-    blocks = [f"ConvBlock_{i}" for i in range(len(FILTERS))]
-    layers = [
-        (
-            params["encoder"][block]["Conv_0"],
-            params["encoder"][block]["BatchNorm_0"],
-            stats["encoder"][block]["BatchNorm_0"],
-        )
-        for block in blocks
-    ]
-    decoder, of_decoder = params["decoder"], stats["decoder"]
-    for index, name in enumerate(BRANCHES):
-        norm = f"BatchNorm_{index}"
-        layers.append((decoder[name], decoder[norm], of_decoder[norm]))
-    return layers
-
-
 def assign(peer, variables):
-    """Put the weights into a Keras model, whose layers of a kind stand in order of their making."""
-    of_kind = {
-        kind: sorted(
-            (layer for layer in peer.layers if isinstance(layer, kind)),
-            key=lambda layer: [int(n) for n in layer.name.split("_") if n.isdigit()] or [0],
-        )
-        for kind in (keras.layers.Conv2D, keras.layers.BatchNormalization)
+    """Give a Keras model the weights of ours."""
+    (encoder, decoder), stats = (variables["params"][h] for h in HALVES), variables["batch_stats"]
+    convs = {name: decoder[name] for name in (*BRANCHES, "score")}
+    norms = {
+        name: (decoder[f"BatchNorm_{i}"], stats["decoder"][f"BatchNorm_{i}"])
+        for i, name in enumerate(BRANCHES)
     }
-    convs, norms = of_kind.values()
-    score = variables["params"]["decoder"]["score"]
-    ours = by_layer(variables)
-    for conv, params in zip(convs, [*(layer[0] for layer in ours), score], strict=True):
-        kernel = params["kernel"]
-        conv.set_weights([kernel if kernel.ndim == 4 else kernel[None, None], params["bias"]])
-    for norm, (_, params, stats) in zip(norms, ours, strict=True):
-        norm.set_weights([params["scale"], params["bias"], stats["mean"], stats["var"]])
+    for name, block in encoder.items():
+        convs[name] = block["Conv_0"]
+        norms[name] = block["BatchNorm_0"], stats["encoder"][name]["BatchNorm_0"]
+    for name, conv in convs.items():
+        kernel = conv["kernel"] if conv["kernel"].ndim == 4 else conv["kernel"][None, None]
+        peer.get_layer(name).set_weights([kernel, conv["bias"]])
+    for name, (norm, moving) in norms.items():
+        values = norm["scale"], norm["bias"], moving["mean"], moving["var"]
+        peer.get_layer(f"{name}_norm").set_weights(values)
 
 
 def test_forward_equals_keras():
     style = Style(norm="batch")
     model = DeepLab(Encoder(FILTERS, style), OUTPUTS, FEATURES, RATES, style)
     images = draw(3, *SIZE, 1)
-    variables = moved(jax.jit(model.init)(jax.random.key(0), images))
-    with keras.name_scope("peer"):
-        peer = keras_deeplab()
+    variables = draw_variables(model, images)
+    peer = keras_deeplab()
     assign(peer, variables)
-    trained = [v.value for v in peer.trainable_variables]
-    moving = [v.value for v in peer.non_trainable_variables]
 
     @jax.jit
     def both(images):
-        evaluated, _ = model.apply(variables, images)
-        (logits, _), _ = model.apply(variables, images, train=True, mutable=["batch_stats"])
-        their_evaluated, _ = peer.stateless_call(trained, moving, images, training=False)
-        their_logits, _ = peer.stateless_call(trained, moving, images, training=True)
-        return (evaluated, logits), (their_evaluated, their_logits)
+        return model.apply(variables, images)[0], peer(images, training=False)
 
-    for ours, theirs in zip(*both(images), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(*both(images), rtol=1e-4, atol=1e-5)
 
 
 def test_a_rate_larger_than_the_map_is_a_1x1_convolution():
     decoder, x = AtrousPyramid(1, 3, (2, 5), Style("elu")), draw(2, 4, 5, 2)
-    variables = moved(
-        jax.jit(decoder.init, static_argnames="train")(jax.random.key(0), x, train=False)
-    )
+    variables = draw_variables(decoder, x, train=False)
 
     @jax.jit
     def gradient(params):
@@ -137,9 +110,7 @@ def test_a_rate_larger_than_the_map_is_a_1x1_convolution():
 
 def test_every_pixel_sees_the_whole_map_by_its_mean():
     decoder, x = AtrousPyramid(1, 3, (1,), Style("elu")), draw(2, 6, 7, 2)
-    variables = moved(
-        jax.jit(decoder.init, static_argnames="train")(jax.random.key(0), x, train=False)
-    )
+    variables = draw_variables(decoder, x, train=False)
     apply = jax.jit(decoder.apply, static_argnames="train")
     before = apply(variables, x, train=False)
     after = apply(variables, x.at[0, 0, 0, 0].add(1.0), train=False)

@@ -45,10 +45,11 @@ def extremes_of(which, truth, prediction):
 
 
 def everything(classes, side=8):
-    """Samples in which every class occurs, half of it found."""
+    """Samples in which every class occurs, half of it found, and every error."""
     rng = np.random.default_rng(0)
     truth = rng.integers(0, classes, (8, side, side))
-    prediction = np.where(rng.random(truth.shape) < 0.5, truth, rng.integers(0, classes, (8, 1, 1)))
+    wrong = np.arange(8)[:, None, None] % classes
+    prediction = np.where(rng.random(truth.shape) < 0.5, truth, wrong)
     truth[:, 0] = VOID
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (truth[:, 1:], prediction[:, 1:]), 1)
@@ -149,16 +150,17 @@ class TestMasks:
 
     def test_the_legend_reads_line_by_line_and_errors_begin_a_line(self):
         """And it takes its room from the page, not from the images."""
-        figure = named(segmentation.figures(everything(21), SOFTMAX), "Validation images")
+        config = SOFTMAX | {"data": {"classes": CLASSES[:6], "masks": "nearest"}}
+        figure = named(segmentation.figures(everything(7), config), "Validation images")
         figure.draw_without_rendering()
         boxes = {t.get_text(): t.get_window_extent() for t in figure.legends[0].get_texts()}
         del boxes[" "]
         read = sorted(boxes, key=lambda name: (-round(boxes[name].y0), boxes[name].x0))
-        assert read == [*CLASSES, *masks.WRONG, "void"]
+        assert read == [*CLASSES[:6], *masks.WRONG, "void"]
         assert boxes["missed"].x0 == boxes["aeroplane"].x0
-        assert boxes["missed"].y1 < boxes["tvmonitor"].y0
+        assert boxes["missed"].y1 < boxes["bus"].y0
         (axis,) = figure.axes
-        assert axis.get_window_extent().width > 0.95 * figure.bbox.width
+        assert axis.get_window_extent().width > 0.98 * figure.bbox.width
 
     def test_a_merged_foreground_has_one_colour_and_no_other_class(self):
         samples = shown_of([[[0, 1], [1, VOID]]], [[[1, 0], [1, 0]]])

@@ -168,26 +168,18 @@ def lovasz_softmax(
     return _lovasz(errors, target, weight, reduction, classes)
 
 
-def dice_coefficient(
-    probability: Array,
-    target: Array,
-    weight: Array,
-    axes: tuple[int, ...] | None = None,
-    smoothing: float = 0.0,
-) -> Array:
-    """Dice coefficient (Dice 1945), (2 sum(w p t) + s) / (sum(w p) + sum(w t) + s), in [0, 1].
+def dice_coefficient(probability: Array, target: Array, weight: Array) -> Array:
+    """Dice coefficient (Dice 1945), 2 sum(w p t) / (sum(w p) + sum(w t)), in [0, 1].
 
-    The sums run over `axes`, all but the first by default. 1 where truth and prediction are both
-    empty, also where everything is excluded.
+    The sums run over all axes but the first. 1 where truth and prediction are both empty, also
+    where everything is excluded.
 
-    Shapes: `probability` and `target` [B, ...] alike, both in [0, 1]; the result is float32 and
-    has the axes that are left, [B] by default.
+    Shapes: `probability` and `target` [B, ...] alike, both in [0, 1]; the result is [B] float32.
     """
     check_same_shape(probability, target)
     weight = broadcast(weight, probability)
     p, t = included(probability, weight), included(target, weight)
-    axes = reduced_axes(p, "image") if axes is None else axes
-    return _tversky_index(p, t, weight, 0.5, 0.5, axes, smoothing / 2)
+    return _tversky_index(p, t, weight, 0.5, 0.5, reduced_axes(p, "image"), smoothing=0.0)
 
 
 def _tversky_index(

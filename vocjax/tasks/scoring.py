@@ -32,6 +32,10 @@ class Seen(NamedTuple):
     prediction: np.ndarray
 
 
+# Heaps whose first image is the one to go.
+Ranked = dict[str, list[tuple[float, int, Seen]]]
+
+
 def score(
     target: Target,
     samples: Mapping[str, np.ndarray],
@@ -52,7 +56,7 @@ def score(
     totals = np.zeros((len(target.names),) * 2, np.int64)
     dice: list[float] = []
     boundary: list[float] = []
-    ranked: dict[str, list[tuple[float, int, Seen]]] = {"best": [], "worst": []}
+    ranked: Ranked = {"best": [], "worst": []}
     for number, (outputs, example) in enumerate(originals("val")):
         truth = target.indices[example["mask"]]
         probability = np.asarray(probability_of(target, jnp.asarray(outputs["logits"])))
@@ -62,14 +66,11 @@ def score(
         totals += counts
         dice.append(full_size.hard_dice(prediction, truth))
         boundary.append(full_size.boundary_f_score(prediction, truth))
-        value, size = float(confusion.mean_iou(counts)), example["image"].shape[0]
-        small = resize_mask(truth, size), resize_mask(prediction, size)
-        for heap, sign in zip(ranked.values(), (1, -1), strict=True):
-            heapq.heappush(
-                heap, (sign * value, -number, Seen(value, number, example["image"], *small))
-            )
-            if len(heap) > SHOWN:
-                heapq.heappop(heap)
+        if counts.any():  # an image that is all void has no place among the others
+            size = example["image"].shape[0]
+            small = resize_mask(truth, size), resize_mask(prediction, size)
+            value = float(confusion.mean_iou(counts))
+            _rank(ranked, Seen(value, number, example["image"], *small))
     splits["val"] |= measured(totals) | {
         "hard_dice_per_image_full_size": float(np.mean(dice)),
         "boundary_f_full_size": float(np.mean(boundary)),
@@ -101,6 +102,14 @@ def _at_threshold(
     chosen = int(np.argmax(curves["train"]))
     name = "hard_dice_per_image_at_threshold"
     return float(THRESHOLDS[chosen]), {s: {name: float(c[chosen])} for s, c in curves.items()}
+
+
+def _rank(ranked: Ranked, seen: Seen) -> None:
+    """Put an image among the best and the worst, as far as it belongs there."""
+    for heap, sign in zip(ranked.values(), (1, -1), strict=True):
+        heapq.heappush(heap, (sign * seen.value, -seen.number, seen))
+        if len(heap) > SHOWN:
+            heapq.heappop(heap)
 
 
 def measured(counts: np.ndarray) -> dict[str, float]:

@@ -6,18 +6,17 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from vocjax.models.backbones.heads import Network
 from vocjax.weights.layouts import convert, restore
 
 
-def shapes(network: Network, image_shape):
-    """Variables as shapes, of a network that has not drawn any."""
+def shapes(module, image_shape):
+    """Variables as shapes, of a network, a backbone or a stage that has not drawn any."""
     images = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
-    init = functools.partial(network.init, train=False)
+    init = functools.partial(module.init, train=False, valid=None)
     return jax.eval_shape(init, jax.random.key(0), images)
 
 
-def random_variables(network: Network, image_shape, seed=0):
+def random_variables(module, image_shape, seed=0):
     """Kernels that keep an activation's size; no bias, mean or scale is 0 or 1."""
     rng = np.random.default_rng(seed)
 
@@ -27,7 +26,7 @@ def random_variables(network: Network, image_shape, seed=0):
             return size * np.float32(np.sqrt(2 / np.prod(shape[:-1])))
         return np.exp(size / 3) if path[-1] in ("var", "scale") else size / 3
 
-    leaves = flatten_dict(shapes(network, image_shape))
+    leaves = flatten_dict(shapes(module, image_shape))
     return unflatten_dict({path: draw(path, leaf.shape) for path, leaf in leaves.items()})
 
 

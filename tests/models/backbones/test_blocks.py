@@ -70,7 +70,6 @@ def test_a_value_that_no_backbone_knows_is_refused(make, named):
         make()
 
 
-@pytest.mark.parametrize("size", [(9, 12)])
 @pytest.mark.parametrize(
     ("kernel", "stride", "dilation", "padding"),
     [
@@ -84,8 +83,8 @@ def test_a_value_that_no_backbone_knows_is_refused(make, named):
         ((1, 7), 1, 1, "SAME"),
     ],
 )
-def test_convolution_equals_xla(size, kernel, stride, dilation, padding):
-    x, conv = draw(2, *size, 3), Conv(4, kernel, stride, dilation, padding)
+def test_convolution_equals_xla(kernel, stride, dilation, padding):
+    x, conv = draw(2, 9, 12, 3), Conv(4, kernel, stride, dilation, padding)
     sides = (kernel, kernel) if isinstance(kernel, int) else kernel
     params = {"kernel": draw(*sides, 3, 4, seed=1), "bias": draw(4, seed=2)}
     ours = jax.jit(conv.apply)({"params": params}, x)
@@ -241,9 +240,7 @@ def test_a_head_drops_in_training_only(head):
         lambda seed: head.apply(variables, x, train=True, rngs={"dropout": jax.random.key(seed)})
     )
     assert (train(1) != train(2)).any()
-    evaluate = jax.jit(head.apply)
-    assert evaluate(variables, x).shape == (2, 5)
-    np.testing.assert_array_equal(evaluate(variables, x), evaluate(variables, x))
+    assert jax.jit(head.apply)(variables, x).shape == (2, 5)  # without an rng
 
 
 def test_the_mean_head_is_linear_in_the_mean():
