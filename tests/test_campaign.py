@@ -12,7 +12,7 @@ import jax
 import pytest
 
 from vocjax import campaign
-from vocjax.campaign import Experiment
+from vocjax.campaign import Experiment, print_results
 from vocjax.configuration import load_config
 from vocjax.errors import UserError
 from vocjax.tasks import make_task
@@ -162,12 +162,26 @@ def test_a_script_runs_its_plan_and_prints_every_figure(experiments, script, tmp
     results = read(tmp_path / "first" / "results.json")
     metrics = [name for name in results["val"] if name != "loss"]
     assert {"mse", "mae", "psnr"} < set(metrics)
-    assert metrics in rows
-    for split in ("train", "val"):
-        assert ["first", split, *(f"{results[split][name]:.4f}" for name in metrics)] in rows
-    assert sum(row[:2] == ["mean", "image"] for row in rows) == 2
+    assert ["train", "/", "val", "first", "mean", "image"] in [row[:6] for row in rows]
+    for metric in metrics:
+        of_run, of_mean = (
+            [f"{values[split][metric]:.4f}" for split in ("train", "val")]
+            for values in (results, results["baselines"]["mean image"])
+        )
+        expected = [metric, of_run[0], "/", of_run[1], of_mean[0], "/", of_mean[1]]
+        assert expected in [row[:7] for row in rows]
     assert rows[-1] == ["report:", str(tmp_path / "report.html")]
     assert read(tmp_path / "first" / "config.json")["model"]["components"] == 1
+
+
+def test_a_figure_that_only_validation_has_stands_alone(capsys):
+    result = {
+        "train": {"loss": 1.0},
+        "val": {"loss": 2.0, "full": 0.5},
+        "baselines": {"none": {"train": {}, "val": {}}},
+    }
+    print_results({"run": result})
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["full", "/", "0.5000", "/"]
 
 
 def test_a_plan_is_told_where_the_data_are(script, tmp_path):

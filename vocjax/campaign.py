@@ -50,16 +50,23 @@ def run(
 
 
 def print_results(results: dict[str, dict[str, Any]]) -> None:
-    """Print the final figures of every run, and those of its baselines beside them."""
+    """Print every run's final figures, train / val, and those of its baselines beside them."""
     for name, result in results.items():
-        rows = {name: result} | result["baselines"]
+        columns = {name: result} | result["baselines"]
         metrics = [metric for metric in result["val"] if metric != "loss"]
-        width = max(map(len, rows))
-        print("\n" + " " * (width + 6) + "".join(f"  {metric}" for metric in metrics))
-        for label, values in rows.items():
-            for split in ("train", "val"):
-                cells = (f"  {values[split][metric]:>{len(metric)}.4f}" for metric in metrics)
-                print(f"{label:{width}} {split:5}", *cells, sep="")
+        width = max(map(len, (*metrics, "train / val")))
+        print("\n" + "train / val".ljust(width), *(label.rjust(15) for label in columns), sep="  ")
+        for metric in metrics:
+            cells = (
+                _train_and_val(values, metric).rjust(max(15, len(label)))
+                for label, values in columns.items()
+            )
+            print(metric.ljust(width), *cells, sep="  ")
+
+
+def _train_and_val(values: dict[str, Any], metric: str) -> str:
+    numbers = (values[split].get(metric) for split in ("train", "val"))
+    return " / ".join(" " * 6 if number is None else f"{number:6.4f}" for number in numbers)
 
 
 def main(

@@ -239,8 +239,7 @@ def _predict(options: argparse.Namespace, _: Sequence[str]) -> int:
     print(f"{n - len(unreadable)} images predicted into {options.output}")
     if unreadable:
         raise UserError(
-            f"{len(unreadable)} of {n} images could not be read: "
-            f"{', '.join(map(str, unreadable))}."
+            f"{len(unreadable)} of {n} images could not be read: {', '.join(map(str, unreadable))}."
         )
     return 0
 

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 from models.backbones.parity import error, random_variables, shapes
 
 
@@ -16,6 +17,11 @@ def count(network, size):
         for collection in ("params", "batch_stats")
     )
     return params, statistics
+
+
+def paths(network, size):
+    """Paths of all variables, as in the tables of names."""
+    return {"/".join(path[1:]) for path in flatten_dict(shapes(network, (size, size, 3)))}
 
 
 def sizes(network, height, width):
