@@ -2,7 +2,7 @@
 
 vocjax train --config configs/transform_autoencoder.py --workdir runs/transform_autoencoder
 
-`python experiments/transform.py` tells what brought how much.
+`python experiments/ladder_reconstruction.py` tells what brought how much.
 """
 
 from ml_collections import ConfigDict

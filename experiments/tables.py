@@ -288,9 +288,9 @@ def tables() -> list[str]:
         study_table(read_kept("study")),
         *(representation_table(runs) for runs in full.values()),
         *(family_table(runs) for data, runs in full.items() if data == "toy"),
-        *(ladder_table(runs) for runs in read_kept("transform").values()),
+        *(ladder_table(runs) for runs in read_kept("ladder_reconstruction").values()),
         *(classification_table(runs) for runs in read_kept("classification").values()),
-        *(ladder_table(runs) for runs in read_kept("tuning").values()),
+        *(ladder_table(runs) for runs in read_kept("ladder_classification").values()),
         *(
             paired_table(read_paired("classification", data))
             for data in read_kept("classification")

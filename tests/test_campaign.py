@@ -116,7 +116,7 @@ def test_a_campaign_that_was_stopped_goes_on_in_its_order(done, experiments, mon
 
 @pytest.mark.parametrize("dataset", ["toy", "voc2009"])
 @pytest.mark.parametrize(
-    "name", ["study", "representation", "transform", "classification", "tuning"]
+    "name", sorted({path.stem for path in EXPERIMENTS.glob("*.py")} - {"collect", "tables"})
 )
 def test_plans_can_be_run(name, dataset):
     """Every config loads and fits together; what an override misspells would show after hours."""
@@ -172,6 +172,15 @@ def test_a_script_runs_its_plan_and_prints_every_figure(experiments, script, tmp
         assert expected in [row[:7] for row in rows]
     assert rows[-1] == ["report:", str(tmp_path / "report.html")]
     assert read(tmp_path / "first" / "config.json")["model"]["components"] == 1
+
+
+def test_a_ladders_runs_have_all_that_those_before_them_have():
+    steps = [("one", "a=1", "b=1"), ("two", "b=2"), ("three", "c=3")]
+    runs = campaign.ladder("pca", ("d=4",), steps)
+    assert [run.directory for run in runs] == ["1", "2", "3"]
+    assert {run.config for run in runs} == {"pca"}
+    assert runs[0].overrides == ("name=one", "d=4", "a=1", "b=1")
+    assert runs[2].overrides == ("name=three", "d=4", "a=1", "b=1", "b=2", "c=3")
 
 
 def test_a_figure_that_only_validation_has_stands_alone(capsys):

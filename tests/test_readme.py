@@ -27,9 +27,9 @@ def tables_module() -> ModuleType:
 # How many tables each data set of a study has.
 TABLES = {
     "representation": 1,
-    "transform": 1,
+    "ladder_reconstruction": 1,
     "classification": 2,
-    "tuning": 1,
+    "ladder_classification": 1,
     "segmentation": 2,
     "ladder_segmentation": 1,
 }

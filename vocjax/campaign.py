@@ -28,6 +28,23 @@ class Experiment(NamedTuple):
     pictured: bool = True
 
 
+def ladder(
+    config: str, shared: Sequence[str], steps: Sequence[tuple[str, ...]]
+) -> list[Experiment]:
+    """Return experiments of which each has all changes of the one before, and its own.
+
+    Args:
+      config: the file in configs/.
+      shared: fields that all have.
+      steps: (name, *changes) of each.
+    """
+    experiments, changes = [], tuple(shared)
+    for number, (name, *further) in enumerate(steps, start=1):
+        changes += tuple(further)
+        experiments.append(Experiment(f"{number}", config, (f"name={name}", *changes)))
+    return experiments
+
+
 def run(
     experiments: Sequence[Experiment], workdir: Path, overrides: Sequence[str] = ()
 ) -> dict[str, dict[str, Any]]:

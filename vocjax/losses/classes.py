@@ -98,12 +98,11 @@ def softmax_focal(
       UserError: another reduction.
     """
     check_same_shape(logits, target)
-    weight = broadcast(weight, logits)
-    log_p = jax.nn.log_softmax(included(logits, weight), where=softmax_columns(weight))
-    log_p = included(log_p, weight)
+    wide, columns = broadcast(weight, logits), softmax_columns(weight)
+    log_p = included(jax.nn.log_softmax(included(logits, wide), where=columns), wide)
     # 1 - p without its cancellation where p is small; where it is near 1 the logarithm has it.
     modulated = _power(-jnp.expm1(log_p), gamma) * log_p
-    values = -jnp.sum(weight * _shares(target, weight) * modulated, axis=-1)
+    values = -jnp.sum(wide * _shares(target, wide) * modulated, axis=-1)
     counted = (weight > 0).any(axis=-1)
     return weighted_mean(values, counted, reduction=reduction)
 

@@ -114,10 +114,10 @@ def tversky(
       UserError: another reduction, other classes.
     """
     check_same_shape(logits, target)
-    weight, axes = broadcast(weight, logits), _summed_axes(logits, reduction, classes)
-    p, t = _probability(logits, weight, exclusive), included(target, weight)
-    index = _tversky_index(p, t, weight, alpha, beta, axes, smoothing)
-    loss = _mean_over_classes(1 - index, jnp.sum(weight * t, axis=axes) > 0, classes)
+    wide, axes = broadcast(weight, logits), _summed_axes(logits, reduction, classes)
+    p, t = _probability(logits, weight, exclusive), included(target, wide)
+    index = _tversky_index(p, t, wide, alpha, beta, axes, smoothing)
+    loss = _mean_over_classes(1 - index, jnp.sum(wide * t, axis=axes) > 0, classes)
     return jnp.broadcast_to(loss, logits.shape[:1])
 
 
@@ -163,9 +163,9 @@ def lovasz_softmax(
     Shapes: `logits` and `target` [B, H, W, K] alike, target 0 or 1; the result is [B].
     """
     check_same_shape(logits, target)
-    weight = broadcast(weight, logits)
-    errors = jnp.abs(included(target, weight) - _probability(logits, weight, exclusive=True))
-    return _lovasz(errors, target, weight, reduction, classes)
+    wide = broadcast(weight, logits)
+    errors = jnp.abs(included(target, wide) - _probability(logits, weight, exclusive=True))
+    return _lovasz(errors, target, wide, reduction, classes)
 
 
 def dice_coefficient(probability: Array, target: Array, weight: Array) -> Array:

@@ -42,11 +42,14 @@ def included(values: Array, weight: Array) -> Array:
     return jnp.where(weight > 0, values.astype(jnp.float32), 0.0)
 
 
-def softmax_columns(weight: Array) -> Array:
+def softmax_columns(weight: Array) -> Array | None:
     """Return which columns [..., K] a softmax of the last axis takes in: those that count.
 
     Where none does it takes all, as a softmax of no columns would be 0/0 and reach the gradient.
+    None stands for all of them everywhere, and saves XLA much of the softmax's time.
     """
+    if weight.shape[-1] == 1:
+        return None
     counted = weight > 0
     return counted | ~counted.any(axis=-1, keepdims=True)
 

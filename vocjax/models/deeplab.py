@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from vocjax.models.convolution import conv
 from vocjax.models.layers import INITIALIZERS, Style, finish_stage
-from vocjax.models.segmenter import StagedEncoder, check_size, enlarged
+from vocjax.models.segmenter import StagedEncoder, check_size, enlarged, pyramid
 
 
 class DeepLab(nn.Module):
@@ -34,10 +34,11 @@ class DeepLab(nn.Module):
         `UserError` for a smaller one. `valid` [batch] is 0 for padded examples.
         """
         check_size(self, *images.shape[1:3])
-        *_, code = self.encoder.stages(images, train=train, valid=valid).values()
+        maps = pyramid(self.encoder.strides, self.encoder.stages(images, train=train, valid=valid))
+        (stride, code), *_ = reversed(maps.items())
         decoder = AtrousPyramid(self.outputs, self.features, self.rates, self.style, name="decoder")
         scores = decoder(code, train=train, valid=valid)
-        return enlarged(scores, max(self.encoder.strides.values()), *images.shape[1:3]), code
+        return enlarged(scores, stride, *images.shape[1:3]), code
 
 
 class AtrousPyramid(nn.Module):

@@ -81,7 +81,7 @@ def check_size(model: nn.Module, height: int, width: int) -> None:
 
 def pyramid(strides: Mapping[str, int], maps: Mapping[str, jax.Array]) -> dict[int, jax.Array]:
     """Return {stride: map}, shallow to deep, of a `StagedEncoder`: the deepest of each stride."""
-    return {strides[name]: x for name, x in maps.items()}
+    return {stride: maps[name] for name, stride in strides.items()}
 
 
 def resized(x: jax.Array, height: int, width: int) -> jax.Array:

@@ -4,9 +4,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
 from flax.traverse_util import flatten_dict
-from models.backbones.parity import error, random_variables, shapes
+from models.backbones.parity import error, foreign, random_variables, shapes
 
 
 def count(network, size):
@@ -37,6 +38,22 @@ def sizes(network, height, width):
     assert order == list(backbone.strides) == list(backbone.channels)
     assert {name: maps[name].shape[3] for name in order} == backbone.channels
     return {name: maps[name].shape[1:3] for name in order}
+
+
+def keras_twin(network, names, application, size):
+    """Random variables for a network, and the logits of Keras's with the same, as a function."""
+    variables = random_variables(network, (*size, 3))
+    arrays = foreign(variables, names.keras(network))
+    keras.backend.clear_session()  # layers without a name of their own are numbered from 0
+    model = application(
+        weights=None, input_shape=(*size, 3), classes=10, classifier_activation=None
+    )
+    weights = {f"{layer.name}/{w.name}": w for layer in model.layers for w in layer.weights}
+    assert set(weights) == set(arrays)
+    for name, array in arrays.items():
+        assert weights[name].shape == array.shape
+        weights[name].assign(array)
+    return variables, functools.partial(model.predict, verbose=0)
 
 
 def check_rounded_up(network, height, width):

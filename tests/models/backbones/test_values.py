@@ -61,7 +61,7 @@ def test_dilated_stages_have_the_strided_ones_values(name):
 MODULES = {
     **{name: make(Sampling(2, 1, 1)) for name, (make, _) in STAGES.items()},
     "VGG": Network(vgg.VGG(table=((1, 8),) * 5), MeanHead(3)),
-    "ResNet": Network(resnet.ResNet(depths=(1,) * 4, bottleneck=False, stem="small"), MeanHead(3)),
+    "ResNet": Network(resnet.ResNet(depths=(1, 0, 0, 0), bottleneck=False), MeanHead(3)),
 }
 
 

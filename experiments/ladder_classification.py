@@ -1,6 +1,6 @@
 """What brought how much to task 2's residual network, measured on a held-out part of train.
 
-    python experiments/tuning.py --workdir runs/tuning --dataset voc2009 --objects_dir data/objects
+    python experiments/ladder_classification.py --workdir runs/ladder --dataset voc2009
 
 Every run differs in one thing from the one before, and sees the images eighty times. VOC's
 validation images are not looked at: a quarter of the training images, whole photographs at a time,
@@ -10,7 +10,7 @@ stands in. The last run is configs/classifier_residual.py, but for its length.
 import argparse
 import sys
 
-from vocjax.campaign import Experiment, main
+from vocjax.campaign import Experiment, ladder, main
 
 STEPS = (
     (
@@ -34,18 +34,13 @@ STEPS = (
 
 def plan(options: argparse.Namespace) -> list[Experiment]:
     """Return the ladder of runs on the data set that the options name."""
-    changes: tuple[str, ...] = (
+    shared = (
         f"data.dataset={options.dataset}",
         f"data.data_dir={options.objects_dir}",
         "data.held_out=0.25",
         "epochs=80",
     )
-    experiments = []
-    for number, (name, *further) in enumerate(STEPS, start=1):
-        changes += tuple(further)
-        named = (f"name={name}", *changes)
-        experiments.append(Experiment(f"{number}", "classifier_residual", named))
-    return experiments
+    return ladder("classifier_residual", shared, STEPS)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What brought how much to task 1's best autoencoder, measured on a held-out part of train.
 
-    python experiments/transform.py --workdir runs/transform --dataset voc2009
+    python experiments/ladder_reconstruction.py --workdir runs/ladder --dataset voc2009
 
 Every run differs in one thing from the one before, and sees the images ten times. VOC's validation
 images are not looked at: a fifth of the training images, whole photographs at a time, stands in.
@@ -9,7 +9,7 @@ images are not looked at: a fifth of the training images, whole photographs at a
 import argparse
 import sys
 
-from vocjax.campaign import Experiment, main
+from vocjax.campaign import Experiment, ladder, main
 
 STEPS = (
     (
@@ -31,18 +31,13 @@ STEPS = (
 
 def plan(options: argparse.Namespace) -> list[Experiment]:
     """Return the ladder of runs on the data set that the options name."""
-    changes: tuple[str, ...] = (
+    shared = (
         f"data.dataset={options.dataset}",
         f"data.data_dir={options.objects_dir}",
         "data.held_out=0.2",
         "epochs=10",
     )
-    experiments = []
-    for number, (name, *further) in enumerate(STEPS, start=1):
-        changes += tuple(further)
-        named = (f"name={name}", *changes)
-        experiments.append(Experiment(f"{number}", "transform_autoencoder", named))
-    return experiments
+    return ladder("transform_autoencoder", shared, STEPS)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,160 @@
+"""Inception v3: Keras's logits, published counts and sizes, dilation, statistics, mistakes.
+
+Its values are compared with torchvision's where torch is installed, in tests/peers.
+"""
+
+import functools
+
+import jax
+import keras
+import numpy as np
+import pytest
+from models.backbones.checks import (
+    check_dilation,
+    check_rounded_up,
+    check_training,
+    count,
+    keras_twin,
+    paths,
+    sizes,
+)
+from models.backbones.parity import apply, error, shapes
+
+from vocjax.errors import UserError
+from vocjax.models.backbones import inception_v3
+from vocjax.weights.names import inception_v3 as names
+
+STAGES = (
+    *("conv1a", "conv2a", "conv2b", "conv3b", "conv4a"),
+    *("mixed5b", "mixed5c", "mixed5d"),
+    *(f"mixed6{letter}" for letter in "abcde"),
+    *("mixed7a", "mixed7b", "mixed7c"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(299, 299), (107, 122)])
+def test_logits_equal_keras(size):
+    network = inception_v3.inception_v3(10, variant="keras")
+    variables, peer = keras_twin(network, names, keras.applications.InceptionV3, size)
+    images = np.random.default_rng(1).standard_normal((2, *size, 3), np.float32)
+    assert error(apply(network, variables, images), peer(images)) < 1e-4
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Keep one module of each kind, with few features."""
+
+    def thin(step):
+        if isinstance(step, inception_v3.Fork):
+            return inception_v3.Fork(2)
+        return step if isinstance(step, str) else (3, step[1])
+
+    kept = ("mixed5b", "mixed6a", "mixed6b", "mixed7a", "mixed7b")
+    features = dict(zip(kept, (12, 18, 12, 18, 14), strict=True))
+    modules = {
+        name: (
+            features[name],
+            {
+                branch: [thin(step) for step in steps]
+                for branch, steps in inception_v3.MIXED[name][1].items()
+            },
+        )
+        for name in kept
+    }
+    monkeypatch.setattr(inception_v3, "MIXED", modules)
+    monkeypatch.setattr(
+        inception_v3, "STEM", {name: (4, side) for name, (_, side) in inception_v3.STEM.items()}
+    )
+    return functools.partial(inception_v3.inception_v3, 5)
+
+
+def test_counts_are_the_published_ones():
+    make = inception_v3.inception_v3
+    assert count(make(), 299)[0] == 23_834_568
+    assert count(make(auxiliary=True), 299)[0] == 27_161_264
+    assert sum(count(make(variant="keras"), 299)) == 23_851_784
+
+
+def test_maps_have_the_published_sizes():
+    rows = (149, 147, 147, 73, 71, 35, 35, 35, *(17,) * 5, 8, 8, 8)
+    columns = (48, 46, 46, 22, 20, 9, 9, 9, *(4,) * 5, 1, 1, 1)
+    expected = dict(zip(STAGES, zip(rows, columns, strict=True), strict=True))
+    assert sizes(inception_v3.inception_v3(), 299, 97) == expected
+
+
+def test_padded_maps_have_the_sizes_that_their_strides_say():
+    check_rounded_up(inception_v3.inception_v3(padding="same"), 224, 97)
+    small = inception_v3.inception_v3(stem="small")
+    check_rounded_up(small, 64, 45)
+    assert list(small.backbone.strides.values()) == [*(1,) * 5, 2, 2, 2, *(4,) * 5, 8, 8, 8]
+    assert shapes(small, (64, 64, 3)) == shapes(inception_v3.inception_v3(), (299, 299, 3))
+
+
+@pytest.mark.parametrize(
+    ("padding", "height", "width", "first"),
+    [("valid", 107, 171, {(16, 2): 1, (8, 2): 1, (8, 4): 3}), ("same", 96, 71, {})],
+)
+def test_dilated_maps_hold_the_strided_ones(narrow, padding, height, width, first):
+    check_dilation(functools.partial(narrow, padding=padding), height, width, first)
+
+
+@pytest.mark.parametrize("variant", ["torchvision", "keras"])
+def test_training_moves_the_statistics_of_valid_examples(narrow, variant):
+    check_training(narrow(stem="small", variant=variant), 20, 24)
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_means_count_zeros_or_not(dilation):
+    x = np.random.default_rng(0).standard_normal((2, 7, 8, 3), np.float32)
+    around = ((0, 0), (dilation, dilation), (dilation, dilation), (0, 0))
+    taps = [
+        (slice(i * dilation, i * dilation + 7), slice(j * dilation, j * dilation + 8))
+        for i in range(3)
+        for j in range(3)
+    ]
+    padded, inside = np.pad(x, around), np.pad(np.ones_like(x), around)
+    total = sum(padded[:, rows, columns] for rows, columns in taps)
+    number = sum(inside[:, rows, columns] for rows, columns in taps)
+    for counts_padding, expected in ((True, total / 9), (False, total / number)):
+        got = inception_v3.mean_pool(x, dilation, counts_padding)
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_auxiliary_head_runs_where_it_is_asked_for():
+    network = inception_v3.inception_v3(5, auxiliary=True)
+    variables = shapes(network, (299, 299, 3))
+    assert set(variables) == {"params", "batch_stats"}
+    run = functools.partial(network.apply, mutable=["auxiliary"])
+    images = jax.ShapeDtypeStruct((2, 299, 299, 3), np.float32)
+    logits, state = jax.eval_shape(run, variables, images)
+    assert state == {"auxiliary": {"mixed6e": logits}}
+
+
+def test_every_variable_has_a_name():
+    make = inception_v3.inception_v3
+    for network, theirs in (
+        (make(), names.torchvision(make())),
+        (make(auxiliary=True), names.torchvision(make(auxiliary=True))),
+        (make(variant="keras"), names.keras(make(variant="keras"))),
+    ):
+        assert set(theirs) == paths(network, 299)
+        assert len({name for name, _ in theirs.values()}) == len(theirs)
+
+
+@pytest.mark.parametrize(
+    ("fields", "size", "named"),
+    [
+        ({"variant": "torch"}, 299, "variant 'torch'.*'torchvision', 'keras'"),
+        ({"padding": "reflect"}, 299, "padding 'reflect'.*'valid', 'same'"),
+        ({}, 74, 'images of 74x74 pixels and needs 75x75.*padding to "same"'),
+        ({"auxiliary": True}, 224, "map of 12x12 values and needs 17x17.*299 pixels"),
+    ],
+)
+def test_mistakes_are_named(fields, size, named):
+    with pytest.raises(UserError, match=named):
+        shapes(inception_v3.inception_v3(**fields), (size, size, 3))
+
+
+def test_the_smallest_image_that_is_not_refused_has_a_map():
+    assert sizes(inception_v3.inception_v3(), 75, 75)["mixed7c"] == (1, 1)

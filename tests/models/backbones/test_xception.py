@@ -1,0 +1,86 @@
+"""Xception: Keras's logits, published counts and sizes, dilation, statistics, mistakes."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+from models.backbones.checks import (
+    check_dilation,
+    check_rounded_up,
+    check_training,
+    count,
+    keras_twin,
+    paths,
+    sizes,
+)
+from models.backbones.parity import apply, error, shapes
+
+from vocjax.errors import UserError
+from vocjax.models.backbones import xception
+from vocjax.weights.names import xception as names
+
+STAGES = tuple(f"block{i}" for i in range(1, 15))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(299, 299), (97, 111)])
+def test_logits_equal_keras(size):
+    network = xception.xception(10)
+    variables, peer = keras_twin(network, names, keras.applications.Xception, size)
+    images = np.random.default_rng(1).standard_normal((2, *size, 3), np.float32)
+    assert error(apply(network, variables, images), peer(images)) < 1e-4
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Keep one of the blocks that don't stride, with few features."""
+    blocks = {
+        "block2": ((4, 4), 2),
+        "block3": ((5, 5), 2),
+        "block4": ((6, 6), 2),
+        "block5": ((6, 6, 6), 1),
+        "block13": ((6, 7), 2),
+    }
+    monkeypatch.setattr(xception, "BLOCKS", blocks)
+    return functools.partial(xception.xception, 5)
+
+
+def test_count_is_the_published_one():
+    assert sum(count(xception.xception(), 299)) == 22_910_480
+
+
+def test_maps_have_the_published_sizes():
+    rows = (147, 74, 37, *(19,) * 9, 10, 10)
+    columns = (46, 23, 12, *(6,) * 9, 3, 3)
+    expected = dict(zip(STAGES, zip(rows, columns, strict=True), strict=True))
+    assert sizes(xception.xception(), 299, 97) == expected
+
+
+def test_padded_maps_have_the_sizes_that_their_strides_say():
+    check_rounded_up(xception.xception(padding="same"), 224, 97)
+    small = xception.xception(stem="small")
+    check_rounded_up(small, 64, 45)
+    assert list(small.backbone.strides.values()) == [1, 1, 2, *(4,) * 9, 8, 8]
+    assert shapes(small, (64, 64, 3)) == shapes(xception.xception(), (299, 299, 3))
+
+
+# Maps of block3 and block4 are of even and odd sizes, so that Keras pads them in both ways.
+@pytest.mark.parametrize(("padding", "height", "width"), [("valid", 97, 111), ("same", 64, 49)])
+def test_dilated_maps_hold_the_strided_ones(narrow, padding, height, width):
+    check_dilation(functools.partial(narrow, padding=padding), height, width, {})
+
+
+def test_training_moves_the_statistics_of_valid_examples(narrow):
+    check_training(narrow(stem="small"), 20, 24)
+
+
+def test_every_variable_has_a_name_in_keras():
+    theirs = names.keras(xception.xception())
+    assert set(theirs) == paths(xception.xception(), 299)
+    assert len({name for name, _ in theirs.values()}) == len(theirs)
+
+
+def test_a_padding_that_xception_has_not_is_refused():
+    with pytest.raises(UserError, match=r"padding 'reflect'.*'valid', 'same'"):
+        xception.xception(padding="reflect")
