@@ -87,7 +87,7 @@ def test_of_each_stride_the_deepest_map_is_taken():
     [
         (FCN(Stages(), 1), {"score1": 3, "score2": 4, "score4": 5}),
         (UNet(Stages(), 1, (7, 6)), {"SkipBlock_0": (5, 4, 7), "SkipBlock_1": (7, 3, 6)}),
-        (DeepLab(Stages(), 1, 2, (3,)), {"point": 5, "rate3": 5, "image": 5}),
+        (DeepLab(Stages(), 1, 2, (3,)), {"point": 5, "AtrousConv_0": 5, "image": 5}),
     ],
 )
 def test_any_encoder_that_tells_its_stages_will_do(model, features):

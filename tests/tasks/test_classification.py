@@ -244,7 +244,7 @@ def test_describe_gives_the_probabilities_that_a_run_keeps(tiny_config):
         for i, p in enumerate(np.asarray(kept["probability"])):
             one = {key: np.asarray(value[i]) for key, value in outputs.items()}
             photo = np.zeros((4, 4, 3), np.uint8)
-            numbers, _ = describe(one, np.float32(photo), photo, config.to_dict())
+            numbers, _ = describe(one, np.float32(photo), photo, config, {})
             assert list(numbers.values()) == pytest.approx(p.tolist(), rel=1e-5)
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from vocjax.data.devkit import CLASSES
 from vocjax.data.splits import class_columns
@@ -119,8 +120,10 @@ def test_describe_names_the_classes(name):
     evidence = np.float32([[0, 2], [-2, 0]])
     outputs = {"logits": np.array([2.0, -800.0], np.float32), "evidence": evidence}  # no overflow
     photo = np.full((40, 60, 3), 128, np.uint8)
-    config = {"data": {"classes": NAMES}, "loss": {"name": name}}
-    numbers, picture = describe(outputs, np.zeros((4, 4, 3), np.float32), photo, config)
+    config = ConfigDict({"data": {"classes": NAMES}, "loss": {"name": name}})
+    image = np.zeros((4, 4, 3), np.float32)
+    numbers, pictures = describe(outputs, image, photo, config, {})
+    picture = np.asarray(pictures[""])
     sure = 1.0 if name == EXCLUSIVE else 1 / (1 + np.exp(-2))
     assert numbers == pytest.approx({"aeroplane": sure, "dog": 0})
     assert (picture.shape, picture.dtype) == (photo.shape, np.uint8)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import skimage.metrics
+from ml_collections import ConfigDict
 
 from vocjax import losses
 from vocjax.errors import UserError
@@ -147,7 +148,8 @@ def test_describe_puts_input_and_reconstruction_side_by_side(channels):
     image = np.full((4, 4, channels), 0.2, np.float32)
     outputs = {"image": np.full((4, 4, channels), 1.2, np.float32), "code": np.zeros(3)}
     photo = np.zeros((9, 7, 3), np.uint8)
-    numbers, picture = describe(outputs, image, photo, {})
+    numbers, pictures = describe(outputs, image, photo, ConfigDict(), {})
+    picture = np.asarray(pictures[""])
     assert numbers == pytest.approx({"mse": 1, "mae": 1}, rel=1e-6)
     assert (picture.shape, picture.dtype) == ((4, 8, 3), np.uint8)
     assert np.all(picture[:, :4] == 51)

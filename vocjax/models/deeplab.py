@@ -45,7 +45,7 @@ class AtrousPyramid(nn.Module):
     """Atrous spatial pyramid pooling, a 1x1 convolution, dropout, and the scores.
 
     The branches are a 1x1 convolution, a 3x3 one for each of `rates`, and the image's mean with a
-    1x1 convolution, each followed by activation and norm. Of a rate that is larger than the map
+    1x1 convolution, each followed by activation and norm. Where a rate is no smaller than the map
     only the middle tap is inside: the branch is a 1x1 convolution then.
     """
 
@@ -69,9 +69,7 @@ class AtrousPyramid(nn.Module):
             return finish_stage(x, plain, train=train, valid=valid)
 
         branches = [finish(pointwise(x, self.features, "point"))]
-        for rate in self.rates:
-            atrous = AtrousConv(self.features, rate, style, name=f"rate{rate}")
-            branches.append(finish(atrous(x)))
+        branches += [finish(AtrousConv(self.features, rate, style)(x)) for rate in self.rates]
         mean = x.mean(axis=(1, 2), keepdims=True)
         mean = finish(pointwise(mean, self.features, "image"))
         branches.append(jnp.broadcast_to(mean, branches[0].shape))
@@ -90,9 +88,13 @@ class AtrousConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[batch, height, width, channels] to [batch, height, width, features]."""
-        style, around = self.style, (self.rate, self.rate)
+        style, rate = self.style, self.rate
         init = INITIALIZERS[style.kernel_init]
         kernel = self.param("kernel", init, (3, 3, x.shape[-1], self.features), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
-        y = conv(x.astype(style.dtype), kernel, (around, around), self.rate)
+        # Of a map no larger than the rate the outer taps see zeros only, at full cost.
+        fits = [rate < size for size in x.shape[1:3]]
+        rows, columns = (slice(None) if fit else slice(1, 2) for fit in fits)
+        above, beside = ((rate, rate) if fit else (0, 0) for fit in fits)
+        y = conv(x.astype(style.dtype), kernel[rows, columns], (above, beside), rate)
         return y + bias.astype(style.dtype)

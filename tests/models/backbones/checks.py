@@ -9,10 +9,12 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from models.backbones.parity import error, foreign, random_variables, shapes
 
+known_shapes = functools.cache(shapes)
+
 
 def count(network, size):
     """Numbers of parameters and of statistics, of a network that draws none."""
-    variables = shapes(network, (size, size, 3))
+    variables = known_shapes(network, (size, size, 3))
     params, statistics = (
         sum(leaf.size for leaf in jax.tree.leaves(variables[collection]))
         for collection in ("params", "batch_stats")
@@ -22,7 +24,7 @@ def count(network, size):
 
 def paths(network, size):
     """Paths of all variables, as in the tables of names."""
-    return {"/".join(path[1:]) for path in flatten_dict(shapes(network, (size, size, 3)))}
+    return {"/".join(path[1:]) for path in flatten_dict(known_shapes(network, (size, size, 3)))}
 
 
 def sizes(network, height, width):
@@ -48,12 +50,10 @@ def keras_twin(network, names, application, size):
     model = application(
         weights=None, input_shape=(*size, 3), classes=10, classifier_activation=None
     )
-    weights = {f"{layer.name}/{w.name}": w for layer in model.layers for w in layer.weights}
-    assert set(weights) == set(arrays)
-    for name, array in arrays.items():
-        assert weights[name].shape == array.shape
-        weights[name].assign(array)
-    return variables, functools.partial(model.predict, verbose=0)
+    assert {weight.path for weight in model.weights} == set(arrays)
+    for weight in model.weights:
+        weight.assign(arrays[weight.path])
+    return variables, model.predict_on_batch
 
 
 def check_rounded_up(network, height, width):

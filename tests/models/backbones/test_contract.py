@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 from models.backbones.parity import shapes
 
+from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES
 
 # Values that 224, 97 and, with the small stem, 64 pixels have in the map of each stage.
@@ -147,3 +148,12 @@ def test_a_call_gives_the_deepest_map_and_logits_in_float32(name):
     stages = functools.partial(network.backbone.apply, method="stages")
     expected = jax.eval_shape(stages, of_backbone, images)[last]
     assert (deepest.shape, deepest.dtype) == (expected.shape, jnp.bfloat16)
+
+
+@pytest.mark.parametrize(("name", "smallest"), [("vgg16", 32), ("alexnet", 63)])
+def test_images_that_are_too_small_are_refused(name, smallest):
+    _, maps = maps_of(name, (smallest, smallest, 3))
+    assert maps[-1].shape[1:3] == (1, 1)
+    for pixels in (smallest - 1, 8):
+        with pytest.raises(UserError, match=rf"{pixels}x{pixels} pixels .* stage (pool|conv)\d"):
+            maps_of(name, (pixels, pixels, 3))

@@ -127,10 +127,18 @@ class Backbone(nn.Module):
           images: [batch, height, width, channels], normalised as the weights want it.
           train: normalise by the batch and move the running statistics, in "batch_stats".
           valid: [batch], 0 for padded examples, which take no part in the statistics.
+
+        Raises `UserError` at trace time for images so small that a stage has no value.
         """
         x, maps = images, {}
         for name, sampling in self.sampling.items():
             x = maps[name] = self.stage(name, sampling)(x, train=train, valid=valid)
+            if 0 in x.shape[1:3]:
+                height, width = images.shape[1:3]
+                raise UserError(
+                    f"images of {height}x{width} pixels leave {type(self).__name__} nothing to see "
+                    f"in its stage {name}; make them larger, or set stem to 'small'."
+                )
         return maps
 
     def __call__(
@@ -255,11 +263,9 @@ def max_pool(
     x = jnp.pad(x, ((0, 0), *around, (0, 0)), constant_values=-jnp.inf)
     reach = dilation * (window - 1)
     for axis in (1, 2):
-        end = x.shape[axis] - reach
-        taps = [
-            jax.lax.slice_in_dim(x, start, start + end, stride, axis)
-            for start in range(0, reach + 1, dilation)
-        ]
+        end = max(x.shape[axis] - reach, 0)
+        windows = [slice(i, i + end, stride) for i in range(0, reach + 1, dilation)]
+        taps = [x[:, window] if axis == 1 else x[:, :, window] for window in windows]
         x = functools.reduce(jnp.maximum, taps)
     return x
 

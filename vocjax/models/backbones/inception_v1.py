@@ -1,11 +1,12 @@
 """Inception v1, GoogLeNet (Szegedy et al. 2015, "Going deeper with convolutions", table 1)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.core import FrozenDict
 from jax.typing import DTypeLike
 
 from vocjax.models.backbones.blocks import KERNEL_INIT, Backbone, ConvNorm, Norm, Sampling, max_pool
@@ -127,7 +128,7 @@ class AuxiliaryNetwork(Network):
     classes] there by stage. The paper adds .3 of their losses to the loss.
     """
 
-    auxiliary: Mapping[str, nn.Module]
+    auxiliary: FrozenDict[str, nn.Module]
 
     def __call__(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
@@ -167,4 +168,4 @@ def inception_v1(classes: int = 1000, auxiliary: bool = False, **fields: Any) ->
     if not auxiliary:
         return Network(backbone, head)
     heads = {stage: AuxiliaryHead(classes) for stage in ("inception4a", "inception4d")}
-    return AuxiliaryNetwork(backbone, head, heads)
+    return AuxiliaryNetwork(backbone, head, FrozenDict(heads))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.core import FrozenDict
 from jax.typing import DTypeLike
 
 from vocjax.errors import UserError
@@ -312,4 +313,5 @@ def inception_v3(classes: int = 1000, auxiliary: bool = False, **fields: Any) ->
     backbone, head = InceptionV3(**fields), MeanHead(classes, dropout=0.5)
     if not auxiliary:
         return Network(backbone, head)
-    return AuxiliaryNetwork(backbone, head, {"mixed6e": AuxiliaryHead(classes, backbone.variant)})
+    heads = {"mixed6e": AuxiliaryHead(classes, backbone.variant)}
+    return AuxiliaryNetwork(backbone, head, FrozenDict(heads))
