@@ -1,5 +1,6 @@
 """ResNet18 and ResNet50 (He et al. 2016, "Deep residual learning", table 1)."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -61,39 +62,28 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
         """[batch, height, width, channels] to [batch, height', width', features]."""
-        features = self.width * (EXPANSION if self.bottleneck else 1)
+        variant, features = self.variant, self.width * (EXPANSION if self.bottleneck else 1)
         layers = {"conv1": (self.width, 3), "conv2": (features, 3)}
-        strided = "conv1"
+        strided, last = "conv1", "conv2"
         if self.bottleneck:
             layers = {"conv1": (self.width, 1), "conv2": (self.width, 3), "conv3": (features, 1)}
-            strided = self.variant.strided
-
-        def conv(
-            x: jax.Array, name: str, features: int, kernel: int, stride: int, dilation: int
-        ) -> jax.Array:
-            last = name in (list(layers)[-1], "projection")
-            layer = ConvNorm(
-                features,
-                kernel,
-                stride,
-                dilation,
-                kernel // 2,
-                self.variant.bias,
-                self.variant.norm,
-                None if last else nn.relu,
-                self.dtype,
-                name=name,
-            )
-            return layer(x, train=train, valid=valid)
+            strided, last = variant.strided, "conv3"
+        conv = functools.partial(ConvNorm, bias=variant.bias, norm=variant.norm, dtype=self.dtype)
 
         stride, dilation, after = self.sampling
         y = x
         for name, (width, kernel) in layers.items():
-            y = conv(y, name, width, kernel, stride if name == strided else 1, dilation)
+            step = stride if name == strided else 1
+            activation = None if name == last else nn.relu
+            layer = conv(
+                width, kernel, step, dilation, kernel // 2, activation=activation, name=name
+            )
+            y = layer(y, train=train, valid=valid)
             if name == strided:
                 dilation = after
         if self.sampling.nominal > 1 or x.shape[-1] != features:
-            x = conv(x, "projection", features, 1, stride, 1)
+            projection = conv(features, 1, stride, activation=None, name="projection")
+            x = projection(x, train=train, valid=valid)
         return nn.relu(x + y)
 
 
@@ -160,18 +150,9 @@ class ResNet(Backbone):
         """Make a stage."""
         variant = VARIANTS[self.variant]
         if name == "conv1":
-            stride, dilation, _ = sampling
-            return ConvNorm(
-                WIDTHS[0],
-                7,
-                stride,
-                dilation,
-                3,
-                variant.bias,
-                variant.norm,
-                dtype=self.dtype,
-                name=name,
-            )
+            norm, bias, *_ = variant
+            conv = functools.partial(ConvNorm, bias=bias, norm=norm, dtype=self.dtype)
+            return conv(WIDTHS[0], 7, sampling.stride, padding=3, name=name)
         index = int(name[-1]) - 2
         pool = name == "conv2" and self.stem == "imagenet"
         return Stage(

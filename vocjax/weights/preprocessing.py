@@ -1,0 +1,59 @@
+"""What is done to an image's values before a network whose weights come from elsewhere."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vocjax.errors import UserError
+
+ORDERS = ("RGB", "BGR")
+Values = tuple[float, float, float]
+
+
+class Preprocessing(NamedTuple):
+    """x' = (x * white - mean) * scale, by channel, of x in [0, 1]; as a dict it is plain JSON.
+
+    - `order`: "RGB" or "BGR", of the channels that the network takes;
+    - `white`: what a pixel of 1 is before the mean is taken from it, 1 or 255;
+    - `mean` and `scale` of the channels, in that order.
+    """
+
+    order: str
+    white: float
+    mean: Values
+    scale: Values
+
+
+TORCHVISION = Preprocessing(
+    "RGB", 1.0, (0.485, 0.456, 0.406), (1 / 0.229, 1 / 0.224, 1 / 0.225)
+)  # Gluon's, too
+SYMMETRIC = Preprocessing("RGB", 255.0, (127.5,) * 3, (1 / 127.5,) * 3)  # to [-1, 1], Keras's "tf"
+CAFFE = Preprocessing("BGR", 255.0, (103.939, 116.779, 123.68), (1.0,) * 3)  # Keras's "caffe"
+DARKNET = Preprocessing("RGB", 1.0, (0.0,) * 3, (1.0,) * 3)
+
+
+def apply(preprocessing: Preprocessing, images: jax.Array) -> jax.Array:
+    """Bring images into the range that a network was trained on.
+
+    Args:
+      preprocessing: what belongs to the network's weights.
+      images: [batch, height, width, 3] float32 in [0, 1], red first.
+
+    Returns:
+      [batch, height, width, 3] float32.
+
+    Raises:
+      UserError: the images have no three channels, or `order` is unknown.
+    """
+    order, white, mean, scale = preprocessing
+    if order not in ORDERS:
+        raise UserError(f"there is no channel order {order!r}; it is one of {', '.join(ORDERS)}.")
+    if images.shape[-1] != 3:
+        raise UserError(
+            f"images have {images.shape[-1]} channels, and pretrained weights want red, green and "
+            "blue; set data.channels to 3."
+        )
+    if order == "BGR":
+        images = images[..., ::-1]
+    return (images * white - jnp.asarray(mean)) * jnp.asarray(scale)
