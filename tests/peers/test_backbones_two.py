@@ -1,4 +1,4 @@
-"""Inception v1 and v3 equal torchvision's with the same weights: logits, auxiliary heads, training.
+"""Inception v1 and v3 equal torchvision's with the same weights: maps, logits, training.
 
 Padding, rounding, epsilon and names are its.
 """
@@ -12,8 +12,8 @@ import pytest
 from flax.traverse_util import flatten_dict
 from models.backbones.parity import error, foreign, random_variables
 
-from vocjax.models.backbones.inception_v1 import inception_v1
-from vocjax.models.backbones.inception_v3 import inception_v3
+from vocjax.models.backbones.inception_v1 import MODULES, inception_v1
+from vocjax.models.backbones.inception_v3 import MIXED, STEM, inception_v3
 from vocjax.weights.names import inception_v1 as names_v1
 from vocjax.weights.names import inception_v3 as names_v3
 
@@ -24,12 +24,13 @@ LIMIT = 1e-4  # of the largest value, in float32
 
 
 class Family(NamedTuple):
-    """Ours and its peer; the peer's module before each auxiliary head, and that head, by stage."""
+    """Ours and its peer, whose modules by our stages, and auxiliary heads by the stage before."""
 
     make: Any
     names: Any
     peer: Any
-    heads: dict[str, tuple[str, str]]
+    modules: dict[str, str]
+    heads: dict[str, str]
 
 
 FAMILIES = {
@@ -37,13 +38,18 @@ FAMILIES = {
         inception_v1,
         names_v1,
         torchvision.models.GoogLeNet,
-        {"inception4a": ("inception4a", "aux1"), "inception4d": ("inception4d", "aux2")},
+        {"conv1": "conv1", "conv2": "conv3"} | {name: name for name in MODULES},
+        {"inception4a": "aux1", "inception4d": "aux2"},
     ),
     "v3": Family(
         inception_v3,
         names_v3,
         torchvision.models.Inception3,
-        {"mixed6e": ("Mixed_6e", "AuxLogits")},
+        {
+            **{stage: f"Conv2d_{stage[-2:]}_{side}x{side}" for stage, (_, side) in STEM.items()},
+            **{stage: f"Mixed_{stage[-2:]}" for stage in MIXED},
+        },
+        {"mixed6e": "AuxLogits"},
     ),
 }
 
@@ -76,31 +82,53 @@ def outputs(peer, images):
         return peer(images), kept
 
 
+def channels_last(tensor):
+    return tensor.permute(0, 2, 3, 1).numpy()
+
+
 @pytest.mark.parametrize(
-    ("family", "size", "auxiliary"),
+    ("family", "size"),
     [
-        ("v1", (97, 111), True),
-        ("v3", (107, 122), False),
-        pytest.param("v1", (224, 224), False, marks=pytest.mark.slow),
-        pytest.param("v3", (299, 299), True, marks=pytest.mark.slow),
+        ("v1", (97, 111)),
+        ("v3", (107, 122)),
+        pytest.param("v1", (224, 224), marks=pytest.mark.slow),
+        pytest.param("v3", (299, 299), marks=pytest.mark.slow),
     ],
 )
-def test_logits_equal_torchvisions(family, size, auxiliary):
+def test_maps_and_logits_equal_torchvisions(family, size):
     family = FAMILIES[family]
-    network, variables, peer = twins(family, size, auxiliary)
+    network, variables, peer = twins(family, size, auxiliary=False)
+    ours, theirs = both(size)
+
+    def run(network, images):
+        maps = network.backbone.stages(images)
+        return maps, network.head(maps[list(maps)[-1]])
+
+    maps, logits = jax.jit(functools.partial(network.apply, method=run))(variables, ours)
+    expected_logits, expected = outputs(peer.eval(), theirs)
+    assert set(maps) == set(family.modules)
+    for stage, module in family.modules.items():
+        assert error(np.asarray(maps[stage]), channels_last(expected[module])) < LIMIT
+    assert error(np.asarray(logits), expected_logits.numpy()) < LIMIT
+
+
+@pytest.mark.parametrize(
+    ("family", "size"),
+    [("v1", (97, 111)), pytest.param("v3", (299, 299), marks=pytest.mark.slow)],
+)
+def test_auxiliary_logits_equal_torchvisions(family, size):
+    family = FAMILIES[family]
+    network, variables, peer = twins(family, size, auxiliary=True)
     ours, theirs = both(size)
     apply = jax.jit(functools.partial(network.apply, mutable=["auxiliary"]))
     logits, state = apply(variables, ours)
     expected, maps = outputs(peer.eval(), theirs)
     assert error(np.asarray(logits), expected.numpy()) < LIMIT
-
-    heads = state.get("auxiliary", {})
-    assert set(heads) == (set(family.heads) if auxiliary else set())
-    for stage, got in heads.items():
-        before, head = family.heads[stage]
+    assert set(state["auxiliary"]) == set(family.heads)
+    for stage, head in family.heads.items():
         with torch.no_grad():
-            expected = getattr(peer, head)(maps[before])
-        assert error(np.asarray(got), expected.numpy()) < LIMIT
+            expected = getattr(peer, head)(maps[family.modules[stage]])
+        assert error(np.asarray(state["auxiliary"][stage]), expected.numpy()) < LIMIT
 
 
 def test_training_equals_torchvisions():
@@ -119,7 +147,7 @@ def test_training_equals_torchvisions():
 
     deepest, statistics = train(backbone, ours)
     _, expected = outputs(peer.train(), theirs)
-    assert error(np.asarray(deepest).transpose(0, 3, 1, 2), expected["Mixed_5d"].numpy()) < LIMIT
+    assert error(np.asarray(deepest), channels_last(expected["Mixed_5d"])) < LIMIT
     # Running variances differ: torch divides a sum of squares by one less.
     state = peer.state_dict()
     names = family.names.torchvision(network)

@@ -42,8 +42,26 @@ def sizes(network, height, width):
     return {name: maps[name].shape[1:3] for name in order}
 
 
+def check_dtypes(make, size):
+    """In bfloat16 parameters and logits are float32, and maps are not."""
+    network = make(dtype=jnp.bfloat16)
+    variables = shapes(network, (size, size, 3))
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
+
+    def run(network, images):
+        deepest = network.backbone(images)
+        return deepest, network.head(deepest)
+
+    images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    apply = functools.partial(network.apply, method=run)
+    deepest, logits = jax.eval_shape(apply, variables, images)
+    assert (deepest.dtype, logits.dtype) == (jnp.bfloat16, jnp.float32)
+    assert deepest.shape[3] == list(network.backbone.channels.values())[-1]
+    assert logits.shape[0] == 2
+
+
 def keras_twin(network, names, application, size):
-    """Random variables for a network, and the logits of Keras's with the same, as a function."""
+    """Random variables for a network, and Keras's model with the same."""
     variables = random_variables(network, (*size, 3))
     arrays = foreign(variables, names.keras(network))
     keras.backend.clear_session()  # layers without a name of their own are numbered from 0
@@ -53,7 +71,7 @@ def keras_twin(network, names, application, size):
     assert {weight.path for weight in model.weights} == set(arrays)
     for weight in model.weights:
         weight.assign(arrays[weight.path])
-    return variables, model.predict_on_batch
+    return variables, model
 
 
 def check_rounded_up(network, height, width):

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
-from models.backbones.checks import check_dilation, check_rounded_up, check_training, count
+from models.backbones.checks import (
+    check_dilation,
+    check_dtypes,
+    check_rounded_up,
+    check_training,
+    count,
+)
 from models.backbones.parity import apply, error, foreign, random_variables, shapes
 from PIL import Image
 
@@ -127,6 +133,11 @@ def small_darknet(**fields):
 
 def test_dilated_maps_hold_the_strided_ones():
     check_dilation(small_darknet, 96, 45, {(8, 4): 1})
+
+
+@pytest.mark.parametrize("norm", ["darknet", "usual"])
+def test_only_maps_are_in_bfloat16(norm):
+    check_dtypes(functools.partial(small_darknet, norm=norm), 64)
 
 
 def test_training_moves_the_statistics_of_valid_examples():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from models.backbones.checks import (
     check_dilation,
+    check_dtypes,
     check_training,
     count,
     known_shapes,
@@ -31,11 +32,14 @@ STAGES = (
 
 @pytest.fixture
 def narrow(monkeypatch):
-    """Keep of the table what strides, with few features."""
-    kept = ("inception3a", "inception4a", "inception5a")
-    modules = {name: Widths(3, 2, 4, 2, 3, 2) for name in kept}
-    monkeypatch.setattr(inception_v1, "MODULES", modules)
-    return functools.partial(inception_v1.inception_v1, 5)
+    """Keep some modules, with few features."""
+
+    def keep(*kept):
+        modules = {name: Widths(3, 2, 4, 2, 3, 2) for name in kept}
+        monkeypatch.setattr(inception_v1, "MODULES", modules)
+        return functools.partial(inception_v1.inception_v1, 5)
+
+    return keep
 
 
 @pytest.mark.parametrize(("auxiliary", "parameters"), [(False, 6_624_904), (True, 13_004_888)])
@@ -63,7 +67,8 @@ def test_maps_of_the_small_stem():
 
 
 def test_dilated_maps_hold_the_strided_ones(narrow):
-    check_dilation(narrow, 96, 71, {(8, 2): 1, (8, 4): 2})
+    make = narrow("inception3a", "inception4a", "inception5a")
+    check_dilation(make, 96, 71, {(8, 2): 1, (8, 4): 2})
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
@@ -73,8 +78,12 @@ def test_dilated_maps_keep_their_size(output_stride):
     assert deepest == (224 // output_stride, 160 // output_stride)
 
 
+def test_only_maps_are_in_bfloat16():
+    check_dtypes(inception_v1.inception_v1, 64)
+
+
 def test_training_moves_the_statistics_of_valid_examples(narrow):
-    check_training(narrow(stem="small"), 20, 24)
+    check_training(narrow("inception3a")(stem="small"), 20, 24)
 
 
 def test_auxiliary_heads_run_where_they_are_asked_for():

@@ -76,6 +76,8 @@ def _format_of(path: Path) -> tuple[str, Reader]:
         raise UserError(
             f"{path} can't be opened ({error.strerror}). Expected {EXPECTED}: name such a file."
         ) from error
+    if start[8:9] == b"{":  # after a length, whose bytes can be the beginning of any other format
+        return "safetensors", safetensors.read
     if start.startswith(b"PK\x03\x04"):
         return "a zip file of weights", _read_zip
     if start.startswith(b"\x89HDF\r\n\x1a\n"):
@@ -88,8 +90,6 @@ def _format_of(path: Path) -> tuple[str, Reader]:
             f"is not opened. Expected {EXPECTED}. If it is a state dict and you trust it, save it "
             "again with torch: torch.save(torch.load(old), new)."
         )
-    if start[8:9] == b"{":
-        return "safetensors", safetensors.read
     if darknet.has_header(start):
         return "Darknet's weights", darknet.read
     raise UserError(

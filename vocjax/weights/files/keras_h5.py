@@ -57,12 +57,15 @@ def read(path: Path) -> dict[str, np.ndarray]:
                 "weights of that one alone)"
             )
         for name, dataset in datasets.items():
-            if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-                raise ValueError(f"{name!r} is no array in the file itself")
             check_numeric(name, dataset.dtype)
-        sizes = [nbytes(dataset.shape, dataset.dtype) for dataset in datasets.values()]
-        check_announced(sizes, path.stat().st_size)
+        check_announced(map(_announced, datasets.values()), path.stat().st_size)
         return _renumbered({name: in_float32(data[()]) for name, data in datasets.items()})
+
+
+def _announced(dataset: "h5py.Dataset") -> int:
+    """Return the bytes that are allocated to read a dataset: a chunk may be larger than it."""
+    chunk = nbytes(dataset.chunks or (), dataset.dtype)
+    return max(nbytes(dataset.shape, dataset.dtype), chunk)
 
 
 def _member(group: Any, path: str) -> Any:
@@ -78,12 +81,22 @@ def _member(group: Any, path: str) -> Any:
     return group
 
 
+def _dataset(group: "h5py.Group", path: str) -> "h5py.Dataset":
+    """Return the dataset at a path, whose numbers lie in the file itself."""
+    import h5py
+
+    dataset = _member(group, path)
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        raise ValueError(f"{path!r} is no array in the file itself")
+    return dataset
+
+
 def _listed(group: "h5py.Group") -> Iterator[tuple[str, Any]]:
     """Yield (name, dataset) of a group that lists its layers, and in each of them the weights."""
     for layer in _texts(group, "layer_names"):
         weights = _member(group, layer)
         for path in _texts(weights, "weight_names"):
-            dataset = _member(weights, path)
+            dataset = _dataset(weights, path)
             yield f"{layer}/{_weight(path, dataset.shape)}", dataset
 
 
@@ -129,7 +142,7 @@ def _of_keras_3(layers: "h5py.Group") -> Iterator[tuple[str, Any]]:
         names = dict(enumerate(weights))
         for number in variables:
             weight = names.get(int(number), number)
-            yield f"{name}/{weight}", _member(variables, number)
+            yield f"{name}/{weight}", _dataset(variables, number)
 
 
 def _renumbered(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
