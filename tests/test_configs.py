@@ -82,7 +82,23 @@ def evaluated_epochs(config):
     return [e for e in every if e % config.evaluate_every_epochs == 0 or e == config.epochs]
 
 
-@pytest.mark.parametrize("name", NAMES)
+# They differ from others in numbers, or in what has tests of its own.
+ALIKE = (
+    "autoencoder_72",
+    "autoencoder_2048",
+    "classifier_2048",
+    "classifier_lecture",
+    "classifier_scratch",
+    "segmentation_bce_long",
+    "segmentation_bce_rmsprop",
+    "segmentation_norm_long",
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in ALIKE else ()) for name in NAMES],
+)
 def test_trains_on_toy(tiny_config, finished_run, name):
     config, workdir = tiny_config(name), finished_run(name)
     results = json.loads((workdir / "results.json").read_text())

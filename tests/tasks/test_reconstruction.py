@@ -218,7 +218,7 @@ def test_mistakes_of_other_models_are_named(tiny_config, name, overrides, messag
             "model.activaton",
             "model.activaton, which autoencoder does not know",
         ),
-        ("segmentation_dice", "model.depth", "model.depth, which segmenter does not know"),
+        ("segmentation_dice", "model.depth", "model.depth, which mirror does not know"),
         (STUDY, "loss.weight", "loss has no field weight; it has name and noise"),
     ],
 )
