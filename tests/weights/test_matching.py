@@ -104,6 +104,13 @@ def test_another_number_of_classes_leaves_the_head_fresh():
     assert found.ignored == ("fc.weight",)
 
 
+def test_a_backbone_alone_has_no_use_for_the_head():
+    shapes = {path: shape for path, shape in SHAPES.items() if path.startswith("backbone")}
+    found = match(ARRAYS, NAMES, shapes)
+    assert set(found.arrays) == set(shapes)
+    assert found.ignored == ("fc.weight",)
+
+
 def test_what_torchvision_adds_is_ignored():
     more = {
         "bn2.num_batches_tracked": np.asarray(9),
@@ -201,6 +208,8 @@ def test_darknets_numbers_are_cut_in_the_order_of_its_layers():
             "head/conv/bias",
             "head/conv/kernel",
         )
+    alone = {path: shape for path, shape in wanted.items() if path.startswith("backbone")}
+    assert set(match({darknet.NUMBERS: numbers}, names, alone).arrays) == set(alone)
     with pytest.raises(UserError, match=r"2 missing from it:\n.*head/conv/bias \(3/biases\)"):
         match({darknet.NUMBERS: numbers[:backbone]}, names, wanted)
 

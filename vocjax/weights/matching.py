@@ -51,7 +51,8 @@ def match(
     Args:
       arrays: by foreign name, as `files.read` gives them.
       names: the network's table, (foreign name, layout) by our path.
-      shapes: of all the network's parameters and statistics, by our path.
+      shapes: of all the network's parameters and statistics, by our path. What the table has beyond
+        them, as the head where the network is a backbone alone, is ignored.
       fresh: regexes of the parts, parameters or modules by path, that the file shall not fill:
         "backbone/conv5|head" for a backbone that was trained up to its fourth stage. What the file
         has of them is ignored.
@@ -66,11 +67,10 @@ def match(
         arrays = _cut(arrays[NUMBERS], names, shapes, left_out)
     wanted = {path: names.get(path) for path in shapes if path not in left_out}
     known = {name for name, _ in names.values()}
-    ignored = {name for name in arrays if any(re.fullmatch(regex, name) for regex in IGNORED)}
-    ignored -= {entry[0] for entry in wanted.values() if entry}
+    known |= {name for name in arrays if any(re.fullmatch(regex, name) for regex in IGNORED)}
 
     missing = [path for path, entry in wanted.items() if not entry or entry[0] not in arrays]
-    surplus = [name for name in arrays if name not in known | ignored]
+    surplus = [name for name in arrays if name not in known]
     found = {path: entry for path, entry in wanted.items() if entry and path not in missing}
     wrong = {
         path: reason
@@ -133,14 +133,14 @@ def _prefixes(path: str) -> list[str]:
 def _cut(
     numbers: np.ndarray, names: Names, shapes: Mapping[str, Shape], fresh: Mapping[str, None]
 ) -> dict[str, np.ndarray]:
-    """Cut Darknet's numbers into arrays in the order of their names, up to the first fresh one.
+    """Cut Darknet's numbers into arrays in the order of their names, up to one that is not wanted.
 
-    What is fresh may have another size in the file, so that nothing after it would be found.
+    It may have another size in the file, so that nothing after it would be found.
     """
     arrays: dict[str, np.ndarray] = {}
     start = 0
     for path, (name, layout) in names.items():
-        if path in fresh or start == len(numbers):
+        if path in fresh or path not in shapes or start == len(numbers):
             return arrays
         shape = foreign_shape(shapes[path], layout)
         end = start + math.prod(shape)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vocjax.errors import UserError
-from vocjax.weights.files import darknet, keras_h5, npz, safetensors, state_dict
+from vocjax.weights.files import darknet, npz, safetensors, state_dict
 
 Reader = Callable[[Path], dict[str, np.ndarray]]
 
@@ -81,6 +81,8 @@ def _format_of(path: Path) -> tuple[str, Reader]:
     if start.startswith(b"PK\x03\x04"):
         return "a zip file of weights", _read_zip
     if start.startswith(b"\x89HDF\r\n\x1a\n"):
+        from vocjax.weights.files import keras_h5  # loads the HDF5 library
+
         return "Keras's HDF5", keras_h5.read
     if start.startswith(state_dict.LEGACY_MAGIC):
         return "torch's state dict", state_dict.read_legacy

@@ -12,14 +12,12 @@ import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import h5py
 import numpy as np
 
 from vocjax.weights.files.numbers import check_announced, check_numeric, in_float32, nbytes
-
-if TYPE_CHECKING:
-    import h5py
 
 KERAS_1 = {
     "W": "kernel",
@@ -41,8 +39,6 @@ UNNAMED = re.compile(r"(conv2d|batch_normalization)(?:_(\d{1,9}))?")
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays by name; raises what HDF5 raises, or ValueError."""
-    import h5py
-
     with h5py.File(path, "r") as file:
         members = set(file)
         if "layers" in members:
@@ -62,7 +58,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         return _renumbered({name: in_float32(data[()]) for name, data in datasets.items()})
 
 
-def _announced(dataset: "h5py.Dataset") -> int:
+def _announced(dataset: h5py.Dataset) -> int:
     """Return the bytes that are allocated to read a dataset: a chunk may be larger than it."""
     chunk = nbytes(dataset.chunks or (), dataset.dtype)
     return max(nbytes(dataset.shape, dataset.dtype), chunk)
@@ -70,8 +66,6 @@ def _announced(dataset: "h5py.Dataset") -> int:
 
 def _member(group: Any, path: str) -> Any:
     """Return what lies at a path in the file itself: a link could lead to any file."""
-    import h5py
-
     for part in filter(None, path.split("/")):
         link = group.get(part, getlink=True)
         if not isinstance(link, h5py.HardLink):
@@ -81,17 +75,15 @@ def _member(group: Any, path: str) -> Any:
     return group
 
 
-def _dataset(group: "h5py.Group", path: str) -> "h5py.Dataset":
+def _dataset(group: h5py.Group, path: str) -> h5py.Dataset:
     """Return the dataset at a path, whose numbers lie in the file itself."""
-    import h5py
-
     dataset = _member(group, path)
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise ValueError(f"{path!r} is no array in the file itself")
     return dataset
 
 
-def _listed(group: "h5py.Group") -> Iterator[tuple[str, Any]]:
+def _listed(group: h5py.Group) -> Iterator[tuple[str, Any]]:
     """Yield (name, dataset) of a group that lists its layers, and in each of them the weights."""
     for layer in _texts(group, "layer_names"):
         weights = _member(group, layer)
@@ -100,7 +92,7 @@ def _listed(group: "h5py.Group") -> Iterator[tuple[str, Any]]:
             yield f"{layer}/{_weight(path, dataset.shape)}", dataset
 
 
-def _texts(group: "h5py.Group", name: str) -> list[str]:
+def _texts(group: h5py.Group, name: str) -> list[str]:
     """Return an attribute of texts; Keras cuts a long one into `name0`, `name1`, ..."""
     parts = [name] if name in group.attrs else []
     if not parts:
@@ -123,7 +115,7 @@ def _weight(path: str, shape: tuple[int, ...]) -> str:
     return weight
 
 
-def _of_keras_3(layers: "h5py.Group") -> Iterator[tuple[str, Any]]:
+def _of_keras_3(layers: h5py.Group) -> Iterator[tuple[str, Any]]:
     """Yield (name, dataset) of layers with numbered weights, which are named by their class."""
     for key in layers:
         layer = _member(layers, key)

@@ -164,16 +164,18 @@ def _storage(identity: Any) -> Storage:
 
 def _call(function: Any, arguments: Any) -> Any:
     """Make what a known function makes of its arguments."""
-    match function, arguments:
-        case Global("collections OrderedDict"), ():
+    name = function.name if isinstance(function, Global) else ""
+    match arguments:
+        case () if name == ORDERED_DICT:
             return {}
-        case Global("collections OrderedDict"), (list(items),):  # as Python 2 wrote it
+        case (list(items),) if name == ORDERED_DICT:  # as Python 2 wrote it
             ordered: dict[Any, Any] = {}
             _update(ordered, [(key, value) for key, value in items])
             return ordered
-        case Global("torch._utils _rebuild_parameter"), (Tensor() as tensor, *_):
+        case (Tensor() as tensor, *_) if name == PARAMETER:
             return tensor
-        case Global(name), (Storage() as storage, int(offset), tuple(shape), tuple(strides), *_):
-            if name in TENSORS:
-                return Tensor(storage, offset, shape, strides)
+        case (Storage() as storage, int(offset), tuple(shape), tuple(strides), *_) if (
+            name in TENSORS
+        ):
+            return Tensor(storage, offset, shape, strides)
     raise ValueError("its pickle calls a function with arguments that a state dict has not")
