@@ -137,7 +137,7 @@ def predict(
         raise UserError(f"nothing can be written in {output}: {error}.") from error
     unreadable: list[Path] = []
     with (
-        json_lines(output / "predictions.json") as write,
+        json_object(output / "predictions.json") as write,
         tqdm(total=len(paths), unit="image", disable=not sys.stderr.isatty()) as bar,
     ):
         photos = _read(paths, unreadable, bar)
@@ -167,7 +167,7 @@ def files_of(images: Sequence[Path]) -> list[Path]:
 
 
 @contextlib.contextmanager
-def json_lines(path: Path) -> Iterator[Callable[[str, Any], None]]:
+def json_object(path: Path) -> Iterator[Callable[[str, Any], None]]:
     """Write a JSON object entry by entry, by the `write(key, value)` that this gives.
 
     The file takes its name when it is whole.

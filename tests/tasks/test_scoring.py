@@ -7,8 +7,10 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
 from vocjax.data.devkit import VOID
+from vocjax.tasks import make_task
 from vocjax.tasks.scoring import THRESHOLDS, score
 from vocjax.tasks.targets import Target
+from vocjax.training.loop import train_and_evaluate
 
 FOREGROUND = Target("foreground", ("foreground",))
 PETS = Target("softmax", ("cat", "dog"))
@@ -101,3 +103,11 @@ def test_a_run_scores_its_masks(finished_run):
     assert trivial == pytest.approx(share)
     own = results["val"]["iou_of_set_full_size"]
     assert own == pytest.approx(counts[1, 1] / (counts.sum() - counts[0, 0]))
+
+
+def test_a_task_without_baselines_is_scored_too(tiny_config, tmp_path):
+    config = tiny_config("segmentation_dice", epochs=1)
+    task = make_task(config)._replace(baselines={})
+    results = train_and_evaluate(config, tmp_path / "run", task)
+    assert results["baselines"] == {}
+    assert "mean_iou_full_size" in results["val"]

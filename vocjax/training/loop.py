@@ -197,9 +197,9 @@ def _results(
         scored = task.score(samples, originals)
         samples, values = samples | scored.arrays, values | scored.values
         measured = {split: of | scored.splits.get(split, {}) for split, of in measured.items()}
-        for name, of_baseline in scored.baselines.items():
-            for split, of_split in of_baseline.items():
-                simple[name][split] |= of_split
+        for name, of_baseline in simple.items():
+            for split, of_split in scored.baselines.get(name, {}).items():
+                of_baseline[split] |= of_split
     rundir.write_arrays(run.workdir / "samples.npz", samples | arrays)
     return {
         "epoch": config.epochs,
