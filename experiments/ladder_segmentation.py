@@ -2,7 +2,7 @@
 
     python experiments/ladder_segmentation.py --workdir runs/ladder --dataset voc2009
 
-Every run differs in one thing from the one before, and sees the images eighty times. VOC's
+Every run differs in one thing from the one before, and sees the images forty times. VOC's
 validation images are not looked at: a quarter of the training images stands in. The last run is
 configs/segmentation_classes.py, but for its length.
 """
@@ -39,7 +39,7 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
         f"data.dataset={options.dataset}",
         f"data.data_dir={options.data_dir}",
         "data.held_out=0.25",
-        "epochs=80",
+        "epochs=40",
     )
     return ladder("segmentation_classes", shared, STEPS)
 

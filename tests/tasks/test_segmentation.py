@@ -177,6 +177,28 @@ def test_all_foreground_scores_the_foreground_share(task, padded, baseline_measu
     )
 
 
+def test_one_mask_for_all_is_where_training_objects_stand(task, baseline_measured):
+    _, train = draw(n=6)
+    _, val = draw(n=3, seed=1)
+    masks = np.asarray(train["mask"])
+    counted, shown = masks != VOID, (masks > 0) & (masks != VOID)
+    share = shown.sum(axis=0) / np.maximum(counted.sum(axis=0), 1)
+
+    def dice(prediction, mask):
+        seen, there = mask != VOID, (mask > 0) & (mask != VOID)
+        total = (prediction & seen).sum() + there.sum()
+        return 2 * (prediction & there).sum() / total if total else 1.0
+
+    of_cut = [np.mean([dice(share > t / 100, mask) for mask in masks]) for t in range(1, 100)]
+    best = share > (1 + int(np.argmax(of_cut))) / 100
+    assert not best.all() and best.any()
+    for batch in (train, val):
+        values = baseline_measured(task, "one mask for all", [train], [batch])
+        expected = np.mean([dice(best, mask) for mask in np.asarray(batch["mask"])])
+        assert values["hard_dice_per_image"] == pytest.approx(expected, rel=1e-6)
+        assert values["soft_dice_per_image"] == pytest.approx(expected, rel=1e-6)
+
+
 def test_a_run_measures_all_foreground_on_its_masks(finished_run, toy_dir):
     prepared = voc.load("toy", toy_dir)
     results = json.loads((finished_run(STUDY) / "results.json").read_text())

@@ -17,6 +17,7 @@ THRESHOLDS = np.arange(1, 100) / 100
 SHOWN = 4  # of the best images, and of the worst
 
 ALL_BACKGROUND, ALL_FOREGROUND = "all background", "all foreground"
+BEST_MASK = "one mask for all"
 
 
 class Seen(NamedTuple):

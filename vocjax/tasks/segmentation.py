@@ -15,7 +15,7 @@ from vocjax import figures as draw
 from vocjax.data.devkit import PALETTE
 from vocjax.errors import UserError
 from vocjax.models.layers import study_style
-from vocjax.tasks import scoring
+from vocjax.tasks import constant_masks, scoring
 from vocjax.tasks.pixel_losses import make_loss
 from vocjax.tasks.pixel_networks import build_model
 from vocjax.tasks.targets import (
@@ -28,7 +28,6 @@ from vocjax.tasks.targets import (
     truth_of,
 )
 from vocjax.tasks.task import (
-    Baseline,
     Batch,
     Description,
     Outputs,
@@ -85,7 +84,7 @@ def make_task(config: ConfigDict) -> Task:
         metrics=partial(measure, target),
         summary=partial(summary, target),
         keep=partial(keep, target),
-        baselines=baselines(target),
+        baselines=constant_masks.baselines(target),
         score=partial(scoring.score, target),
     )
 
@@ -154,26 +153,6 @@ def keep(target: Target, outputs: Outputs, batch: Batch) -> tuple[Outputs, Outpu
         "prediction": decide(target, probability, THRESHOLD).astype(jnp.uint8),
     }
     return every, some
-
-
-def baselines(target: Target) -> dict[str, Baseline]:
-    """Return what constant predictions score."""
-
-    def constant(index: int) -> Baseline:
-        column = index if target.kind == "softmax" else index - 1
-        # sigmoid(100) is 1 in float32, sigmoid(-100) is 0.
-        pixel = jnp.full(target.outputs, -100.0)
-        pixel = pixel.at[column].set(100.0) if column >= 0 else pixel
-
-        def outputs(statistic: Any, batch: Batch) -> Outputs:
-            return {"logits": jnp.broadcast_to(pixel, (*batch["mask"].shape, target.outputs))}
-
-        return Baseline(lambda batches: jnp.zeros(()), outputs)
-
-    trivial = {scoring.ALL_BACKGROUND: constant(0)}
-    if target.kind == "foreground":
-        trivial = {scoring.ALL_FOREGROUND: constant(1)} | trivial
-    return trivial
 
 
 def describe(

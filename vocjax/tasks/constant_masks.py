@@ -1,0 +1,67 @@
+"""Predictions that are the same for every image: the baselines of task 3."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from vocjax import metrics
+from vocjax.tasks.scoring import ALL_BACKGROUND, ALL_FOREGROUND, BEST_MASK, THRESHOLDS
+from vocjax.tasks.targets import Target, truth_of
+from vocjax.tasks.task import Baseline, Batch, Fit, Outputs
+
+SURE = 100.0  # sigmoid(100) is 1 in float32, sigmoid(-100) is 0
+
+
+def baselines(target: Target) -> Mapping[str, Baseline]:
+    """Return what is constant: all foreground and the best mask (one foreground), all background.
+
+    The best mask is what a model can score that has learnt where objects stand in a photograph and
+    nothing of what they look like: the share of training images in which a pixel is object, cut
+    where the mean hard Dice of the training images is best.
+    """
+    trivial = {ALL_BACKGROUND: Baseline(_nothing, _pixels(target, 0))}
+    if target.kind == "foreground":
+        trivial = {
+            ALL_FOREGROUND: Baseline(_nothing, _pixels(target, 1)),
+            **trivial,
+            BEST_MASK: Baseline(_fit_mask(target), _mask),
+        }
+    return trivial
+
+
+def _nothing(batches: Iterator[Batch]) -> jax.Array:
+    return jnp.zeros(())
+
+
+def _pixels(target: Target, index: int) -> Any:
+    column = index if target.kind == "softmax" else index - 1
+    pixel = jnp.full(target.outputs, -SURE)
+    pixel = pixel.at[column].set(SURE) if column >= 0 else pixel
+
+    def outputs(fitted: jax.Array, batch: Batch) -> Outputs:
+        return {"logits": jnp.broadcast_to(pixel, (*batch["mask"].shape, target.outputs))}
+
+    return outputs
+
+
+def _fit_mask(target: Target) -> Fit:
+    def fit(batches: Iterator[Batch]) -> jax.Array:
+        # Masks are small, and the cut needs them once more after their mean is known.
+        held = [(batch["mask"], batch["valid"]) for batch in batches]
+        mask, valid = (jnp.concatenate(arrays) for arrays in zip(*held, strict=True))
+        index, _, weight = truth_of(target, mask, valid)
+        shown, weight = (index > 0).astype(jnp.float32), weight[..., 0]
+        share = (shown * weight).sum(axis=0) / jnp.maximum(weight.sum(axis=0), 1)
+        dice = metrics.hard_dice_by_threshold(
+            jnp.broadcast_to(share, shown.shape), shown, weight, THRESHOLDS
+        )
+        chosen = jnp.asarray(THRESHOLDS)[dice.mean(axis=0).argmax()]
+        return jnp.where(share > chosen, SURE, -SURE)[..., None]
+
+    return fit
+
+
+def _mask(fitted: jax.Array, batch: Batch) -> Outputs:
+    return {"logits": jnp.broadcast_to(fitted, (*batch["mask"].shape, 1))}
