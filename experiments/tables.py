@@ -157,8 +157,7 @@ def segmentation_table(runs: list[Run]) -> str:
     """Return a Markdown table of task 3's runs of one foreground, on validation images.
 
     The study, its protocol, the honest one; soft and hard Dice per image (hard at the threshold
-    chosen on train), and what is scored against the original masks. Then constant predictions, whose
-    threshold does not matter.
+    chosen on train), and what is scored against the original masks. Then constant predictions.
     """
     study = {row["name"].capitalize(): row["val"] for row in read_study()["segmentation"]["rows"]}
     columns = {
