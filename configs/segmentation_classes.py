@@ -12,8 +12,9 @@ def get_config() -> ConfigDict:
     """Return the experiment."""
     config = study_segmenter()
     config.name = "U-Net, 21 classes"
-    config.epochs = 150
-    config.evaluate_every_epochs = 25
+    config.epochs = 60
+    config.batch_size = 8
+    config.evaluate_every_epochs = 10
     config.data.size = 128
     config.data.channels = 3
     config.data.augment.flip = True

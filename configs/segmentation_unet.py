@@ -12,16 +12,17 @@ def get_config() -> ConfigDict:
     """Return the experiment."""
     config = study_segmenter()
     config.name = "U-Net"
-    config.epochs = 150
-    config.evaluate_every_epochs = 25
+    config.epochs = 60
+    config.batch_size = 8
+    config.evaluate_every_epochs = 10
     config.data.channels = 3
     config.data.augment.flip = True
     config.data.augment.zoom = 0.5
     config.data.augment.colour = 0.3
     config.model.name = "unet"
     config.model.stem = "same"
-    config.model.encoder = (32, 64, 128, 256)
-    config.model.decoder = (128, 64, 32)
+    config.model.encoder = (16, 32, 64, 128)
+    config.model.decoder = (64, 32, 16)
     config.model.norm = "batch"
     config.model.kernel_init = "he_normal"
     config.loss.name = "soft_dice + cross_entropy"

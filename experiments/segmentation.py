@@ -32,7 +32,7 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
     toy = options.dataset == "toy"
     # The toy set has a third of the study's images: smaller batches give as many steps.
     study = ("batch_size=8",) if toy else ()
-    ours = ("epochs=40", "evaluate_every_epochs=10") if toy else ()
+    ours = ("epochs=40",) if toy else ()
     runs = [
         Experiment(f"{protocol}_{config}", config, (*home, *study, f"data.masks={masks}"))
         for protocol, masks in PROTOCOLS.items()
