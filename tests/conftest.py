@@ -47,6 +47,7 @@ SHRUNK_MODELS: dict[str, dict[str, Any]] = {
     "fcn": {"encoder": (4, 4, 4)},
     "deeplab": {"encoder": (4, 4, 4), "features": 4, "rates": (1, 2)},
 }
+SHRUNK_BACKBONE = {"name": "squeezenet", "stem": "small", "last": "fire4"}  # of strides 1 and 2
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -96,6 +97,11 @@ def tiny_config(toy_dir: Path) -> Callable[..., ConfigDict]:
         shrunk = {f"model.{k}": v for k, v in SHRUNK_MODELS[config.model.name].items()}
         if config.model.get("decoder") == ():  # a classifier that is no joint network
             del shrunk["model.decoder"]
+        if "backbone" in config.model:
+            del shrunk["model.encoder"]
+            shrunk |= {f"model.backbone.{k}": v for k, v in SHRUNK_BACKBONE.items()}
+            if config.model.name == "unet":
+                shrunk["model.decoder"] = (4,)
         phases = config.optimizer.phases
         shrunk["optimizer.phases"] = tuple((i, groups) for i, (_, groups) in enumerate(phases))
         config.update_from_flattened_dict(small | shrunk | overrides)

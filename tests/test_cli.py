@@ -21,7 +21,7 @@ from vocjax import cli
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 VERBS = [["data", "prepare"], ["data", "info"], ["train"], ["evaluate"], ["predict"], ["report"]]
-VERBS += [["explore"]]
+VERBS += [["explore"], ["weights", "import"], ["weights", "export"]]
 TINY = {
     "data.size": "16",
     "batch_size": "8",

@@ -46,6 +46,8 @@ def test_there_are_configs_for_all_three_tasks():
 def test_traces_at_full_size(name):
     config = load_config(CONFIGS / f"{name}.py")
     assert config.name
+    if "backbone" in config.model:  # it is that of the weights
+        config.model.backbone.name = "squeezenet" if config.task == "classification" else "resnet18"
     task, batch = make_task(config), batch_shapes(config)
     key = jax.eval_shape(lambda: jax.random.key(0))
     variables = jax.eval_shape(task.init, key)

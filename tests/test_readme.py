@@ -39,6 +39,7 @@ def test_tables_are_those_of_the_kept_results():
     module = tables_module()
     tables = module.tables()
     expected = sum(len(module.read_kept(study)) * n for study, n in TABLES.items())
+    expected += bool(module.read_backbones())
     assert len(tables) == expected + 2  # the study's, and the family of variants
     for table in tables:
         assert table.count("\n") > 3
@@ -54,6 +55,19 @@ def test_kept_results_say_how_they_were_made():
         assert made["versions"]["jax"] and made["device"]["kind"] and made["command"]
         assert made["seed"] == run.config["seed"]
         assert len(made["dataset"]["fingerprint"]) == 64
+
+
+def test_kept_figures_of_backbones_are_complete_and_say_how_they_were_made():
+    """Or there is no such file yet."""
+    for record in tables_module().read_backbones():
+        for what, found in record.items():
+            if what not in ("backbone", "pixels"):
+                assert found is not None, f"{record['backbone']}: {what} is not measured"
+                made = found["provenance"]
+                assert re.fullmatch("[0-9a-f]{40}", made["commit"]) and made["dirty"] is False
+                assert made["versions"]["jax"] and made["device"]["kind"] and made["command"]
+            if what in ("torchvision", "keras"):
+                assert found["error"] < 1e-4 and found["version"]
 
 
 @pytest.mark.parametrize("block", BLOCKS)

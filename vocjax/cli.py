@@ -2,16 +2,18 @@
 
 The work is in functions that a notebook can import: `data.voc.prepare`,
 `training.loop.train_and_evaluate`, `evaluate.evaluate`, `predict.predict`,
-`reporting.page.write_report`.
+`reporting.page.write_report`, `weights.imported.import_weights`.
 """
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from vocjax.errors import UserError
+from vocjax.weights.cli import add_verbs as add_weights_verbs
 
 DATASET_HELP = "toy, voc2007 to voc2012, or custom: your own images in a devkit's layout"
 
@@ -151,6 +153,10 @@ def _parser() -> argparse.ArgumentParser:
     explore.add_argument(
         "--port", type=int, default=8000, help="default: 8000; 0: any that is free"
     )
+
+    weights = verbs.add_parser("weights", help="bring in backbones' weights, or take them out")
+    weights_verbs = weights.add_subparsers(metavar="VERB", required=True)
+    add_weights_verbs(functools.partial(_verb, weights_verbs))
     return parser
 
 
@@ -254,7 +260,7 @@ def _report(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 def _explore(options: argparse.Namespace, _: Sequence[str]) -> int:
     from vocjax.explorer.explore import serve
-    from vocjax.training.setup import latent_space_of
+    from vocjax.training.trained import latent_space_of
 
     config, space = latent_space_of(options.workdir)
     serve(

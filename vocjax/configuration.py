@@ -25,7 +25,7 @@ def base_config() -> ConfigDict:
             "epochs": 10,
             "batch_size": 32,
             "precision": "float32",  # of the computation: float32 or bfloat16
-            "init_from": "",  # a run directory whose encoder the run begins with
+            "init_from": "",  # a run, or imported weights, whose encoder the run begins with
             "evaluate_every_epochs": 1,  # and save
             "best": {"metric": "loss", "mode": "min"},  # on validation; mode is min or max
             "data": {
@@ -69,8 +69,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
     """Read a config file and apply overrides such as `--config.optimizer.learning_rate=3e-4`.
 
     Raises `UserError` for a missing or broken file, an unknown field (with the nearest known one)
-    or a value of the wrong type. Of a field that is given twice, the last value counts.
+    or a value of the wrong type. Of a field that is given twice, the last value counts. Where the
+    run begins with pretrained weights, `model.backbone` gets what belongs to them: see
+    `origins.complete`.
     """
+    from vocjax.origins import complete  # it knows all backbones, and they JAX
+
     config, values = _run(path), flags.FlagValues()
     arguments = ["vocjax", *_last_of_each(overrides)]
     try:
@@ -87,7 +91,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
         raise UserError(
             f"{left[1]!r} is no flag and no override; overrides look like --config.epochs=3."
         )
-    return config
+    return complete(config)
 
 
 def _last_of_each(overrides: Sequence[str]) -> list[str]:

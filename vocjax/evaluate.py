@@ -17,8 +17,9 @@ from vocjax.training.evaluation import (
     originals_of,
     sums_shape,
 )
-from vocjax.training.setup import load_run, open_data
+from vocjax.training.setup import open_data
 from vocjax.training.step import model_outputs
+from vocjax.training.trained import load_run
 
 
 def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dict[str, Any]:

@@ -20,7 +20,7 @@ from vocjax.errors import UserError
 from vocjax.tasks import TASKS
 from vocjax.tasks.task import Description, Outputs, Task, Variables, image_shape
 from vocjax.training import rundir
-from vocjax.training.setup import load_run
+from vocjax.training.trained import load_run
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class Model(NamedTuple):
 
     `apply(variables, images [batch_size, height, width, channels]) -> outputs` is jitted; `results`
     is what results.json says of the checkpoint, empty of another than the last; the other fields
-    are those of `training.setup.Trained`.
+    are those of `training.trained.Trained`.
     """
 
     config: ConfigDict

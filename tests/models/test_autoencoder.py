@@ -13,11 +13,12 @@ from jax.flatten_util import ravel_pytree
 from vocjax import losses
 from vocjax.configuration import load_config
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import ConvAutoencoder, Decoder, Encoder, encoder_and_decoder
+from vocjax.models.autoencoder import ConvAutoencoder, Decoder, Encoder
 from vocjax.models.classifier import Classifier, Head
 from vocjax.models.convolution import max_pool, max_positions
 from vocjax.models.layers import DOWNSAMPLINGS, NORMS, UPSAMPLINGS, ConvBlock, Style
 from vocjax.models.segmenter import Segmenter
+from vocjax.tasks.encoders import encoder_and_decoder
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ENCODER, DECODER = (6, 5, 4), (3, 12)  # small, and the decoder has both kinds of up-sampling
@@ -63,7 +64,7 @@ def shapes_of(model, shape=(64, 64, 3)):
 )
 def test_the_studys_sizes(name, code_shape, in_encoder, in_all):
     config = load_config(CONFIGS / f"{name}.py")
-    model = ConvAutoencoder(*encoder_and_decoder(config.model, 3, jnp.float32))
+    model = ConvAutoencoder(*encoder_and_decoder(config, 3))
     (image, code), variables = shapes_of(model)
     assert count(variables["params"]["encoder"]) == in_encoder
     assert count(variables["params"]) == in_all
@@ -73,7 +74,7 @@ def test_the_studys_sizes(name, code_shape, in_encoder, in_all):
 
 def test_the_lectures_code_has_72_numbers():
     config = load_config(CONFIGS / "autoencoder_72.py")
-    model = ConvAutoencoder(*encoder_and_decoder(config.model, 3, jnp.float32))
+    model = ConvAutoencoder(*encoder_and_decoder(config, 3))
     (image, code), _ = shapes_of(model)
     assert code.shape == (2, 2, 2, 18)
     assert image.shape == (2, 64, 64, 3)
@@ -422,7 +423,7 @@ def test_a_call_hands_the_switches_to_the_decoder(whole):
 def build(**fields):
     config = load_config(CONFIGS / "autoencoder_256.py")
     config.model.update({"encoder": (8, 6, 4, 2), "decoder": (4, 6, 8)} | fields)
-    return encoder_and_decoder(config.model, 3, jnp.float32)
+    return encoder_and_decoder(config, 3)
 
 
 def test_a_config_makes_both_halves():

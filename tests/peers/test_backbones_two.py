@@ -16,19 +16,20 @@ from vocjax.models.backbones.inception_v1 import MODULES, inception_v1
 from vocjax.models.backbones.inception_v3 import MIXED, STEM, inception_v3
 from vocjax.weights.names import inception_v1 as names_v1
 from vocjax.weights.names import inception_v3 as names_v3
+from vocjax.weights.parity import torchvision_model
 
 torch = pytest.importorskip("torch")
-torchvision = pytest.importorskip("torchvision")
+pytest.importorskip("torchvision")
 
 LIMIT = 1e-4  # of the largest value, in float32
 
 
 class Family(NamedTuple):
-    """Ours and its peer, whose modules by our stages, and auxiliary heads by the stage before."""
+    """Ours, its peer's name, its modules by our stages, auxiliary heads by the stage before."""
 
     make: Any
     names: Any
-    peer: Any
+    peer: str
     modules: dict[str, str]
     heads: dict[str, str]
 
@@ -37,14 +38,14 @@ FAMILIES = {
     "v1": Family(
         inception_v1,
         names_v1,
-        torchvision.models.GoogLeNet,
+        "googlenet",
         {"conv1": "conv1", "conv2": "conv3"} | {name: name for name in MODULES},
         {"inception4a": "aux1", "inception4d": "aux2"},
     ),
     "v3": Family(
         inception_v3,
         names_v3,
-        torchvision.models.Inception3,
+        "inception_v3",
         {
             **{stage: f"Conv2d_{stage[-2:]}_{side}x{side}" for stage, (_, side) in STEM.items()},
             **{stage: f"Mixed_{stage[-2:]}" for stage in MIXED},
@@ -58,12 +59,9 @@ def twins(family, size, auxiliary):
     """Our network, its random variables, and torchvision's network with the same."""
     network = family.make(classes=10, auxiliary=auxiliary)
     variables = random_variables(network, (*size, 3))
-    peer = family.peer(num_classes=10, aux_logits=auxiliary, init_weights=False)
     arrays = foreign(variables, family.names.torchvision(network))
-    tensors = {name: torch.tensor(np.ascontiguousarray(a)) for name, a in arrays.items()}
-    missing, left = peer.load_state_dict(tensors, strict=False)
-    assert not left
-    assert all(name.endswith("num_batches_tracked") for name in missing)
+    fields = {"num_classes": 10, "aux_logits": auxiliary, "init_weights": False}
+    peer = torchvision_model(family.peer, arrays, **fields)
     return network, variables, peer
 
 

@@ -6,11 +6,11 @@ from models.backbones.parity import apply, error, random_variables, shapes
 
 from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES
+from vocjax.models.backbones.preprocessing import TORCHVISION
+from vocjax.models.backbones.preprocessing import apply as preprocess
 from vocjax.weights.families import FAMILIES, detect
 from vocjax.weights.files import read, write
 from vocjax.weights.matching import fill, flatten, match, restore_names
-from vocjax.weights.preprocessing import TORCHVISION
-from vocjax.weights.preprocessing import apply as preprocess
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")

@@ -254,13 +254,22 @@ def whole(batches):
     return {name: jnp.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
+def codes(batch):
+    return batch["code"].reshape(len(batch["code"]), -1)
+
+
 def outputs_of(name, batches, *, exclusive, joint=False):
-    baseline = probes.baselines(target, exclusive, joint=joint)[name]
+    baseline = probes.baselines(target, exclusive, codes, joint=joint)[name]
     return baseline.outputs(baseline.fit(iter(batches)), whole(batches))
 
 
 def test_names_begin_with_the_most_trivial_one():
-    assert list(probes.baselines(target, True, joint=False)) == [FREQUENCY, COLOUR, CODES, RIDGE]
+    assert list(probes.baselines(target, True, codes, joint=False)) == [
+        FREQUENCY,
+        COLOUR,
+        CODES,
+        RIDGE,
+    ]
 
 
 def test_frequency(batches):
@@ -279,7 +288,7 @@ def test_padding_counts_nothing_in_the_frequency(batches):
     wider = {name: jnp.concatenate([array, array[:7]]) for name, array in batches[0].items()}
     wider["valid"] = wider["valid"].at[20:].set(0)
     fits = [
-        probes.baselines(target, True, joint=False)[FREQUENCY].fit(iter([batch]))
+        probes.baselines(target, True, codes, joint=False)[FREQUENCY].fit(iter([batch]))
         for batch in (batches[0], wider)
     ]
     for ours, theirs in zip(*fits, strict=True):

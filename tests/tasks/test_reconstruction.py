@@ -178,7 +178,7 @@ def test_a_loss_is_swapped_by_replacing_it(tiny_config, tmp_path):
         ({"loss.name": "psnr"}, "loss.name is 'psnr'; it is one of mse, mae, ssim"),
         ({"loss.name": "ssim", "data.size": 8}, "data.size is 8; the loss ssim needs 11 pixels"),
         ({"loss.noise": -0.1}, "loss.noise is -0.1; it must be at least 0, 0 for none"),
-        ({"model.decoder": (4,)}, "has 1 widths; an encoder of 3 halves .* takes 2"),
+        ({"model.decoder": (4,)}, "has 1 widths; the encoder halves .* takes 2"),
         ({"data.size": 18}, "data.size=18 can't be halved 2 times; .* are 16 or 20"),
         ({"precision": "float16"}, "'float16'; it is one of float32, bfloat16"),
         ({"model.kernel_init": "zeros"}, "no kernel initialiser 'zeros'"),

@@ -294,7 +294,7 @@ def test_describe_names_found_classes_and_writes_vocs_indices(tiny_config):
         ({"model.name": "segnet"}, "model.name is 'segnet'; it is one of mirror"),
         ({"model.target": "cats"}, "model.target is 'cats'; it is one of foreground, sigmoid"),
         ({"model.target": "softmax", "data.masks": "legacy"}, "data.masks is 'legacy', which merg"),
-        ({"model.decoder": (4, 4, 4)}, "has 3 widths; an encoder of 3 halves .* takes 2"),
+        ({"model.decoder": (4, 4, 4)}, "has 3 widths; the encoder halves .* takes 2"),
         ({"model.encoder": (4, 0, 4)}, r"model.encoder is \(4, 0, 4\); it is a tuple of positive"),
         ({"model.dropout": 1.0}, r"model.dropout is 1.0; it must be in \[0, 1\)"),
         ({"loss.smoothing": -1.0}, "loss.smoothing is -1.0; it must be at least 0"),

@@ -12,8 +12,8 @@ from vocjax.configuration import to_json
 from vocjax.devices import make_mesh
 from vocjax.evaluate import evaluate
 from vocjax.training.loop import train_and_evaluate
-from vocjax.training.setup import load_run
 from vocjax.training.state import variables_of
+from vocjax.training.trained import load_run
 
 
 @pytest.fixture(scope="module")

@@ -16,16 +16,9 @@ from vocjax.devices import make_mesh
 from vocjax.errors import UserError
 from vocjax.tasks import make_task
 from vocjax.training.loop import train_and_evaluate
-from vocjax.training.setup import (
-    check_config,
-    initial_variables,
-    latent_space_of,
-    load_run,
-    notes,
-    open_data,
-    whole_batches,
-    with_encoder_of,
-)
+from vocjax.training.setup import check_config, initial_variables, notes, open_data, whole_batches
+from vocjax.training.trained import latent_space_of, load_run
+from vocjax.training.transfer import with_encoder_of
 
 
 def open_tiny(config):
@@ -129,9 +122,9 @@ def test_classifier_begins_with_the_encoder_of_another_run(finished_run, tiny_co
 
 
 def test_statistics_come_with_the_encoder(random_config, uninterrupted):
-    config = random_config(**{"model.dropout": 0.0})
+    config = random_config(**{"model.dropout": 0.0, "init_from": str(uninterrupted)})
     fresh = jax.jit(make_task(config).init)(jax.random.key(0))
-    begun = with_encoder_of(fresh, uninterrupted, make_mesh())
+    begun = with_encoder_of(fresh, config, make_mesh())
     theirs = load_run(uninterrupted, make_mesh()).variables
     for collection in ("params", "batch_stats"):
         assert equal(begun[collection]["encoder"], theirs[collection]["encoder"])
@@ -163,9 +156,9 @@ def test_another_encoder_is_refused_with_what_differs(
 def test_a_grey_encoder_begins_with_the_sum_of_a_colour_ones_kernels(finished_run, tiny_config):
     """A grey image has the code that three equal channels would have."""
     source = finished_run("autoencoder_256")
-    config = tiny_config("segmentation_dice")
+    config = tiny_config("segmentation_dice", init_from=str(source))
     fresh = jax.jit(make_task(config).init)(jax.random.key(0))
-    begun = with_encoder_of(fresh, source, make_mesh())
+    begun = with_encoder_of(fresh, config, make_mesh())
     image = jax.random.uniform(jax.random.key(1), (2, 16, 16, 1))
     batch = {"image": image, "valid": jnp.ones(2)}
     outputs, _ = make_task(config).apply(begun, batch, False, jax.random.key(0))

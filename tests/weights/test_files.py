@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from weights import torch_files as torch_
+import torch_files as torch_
 
 from vocjax.errors import UserError
 from vocjax.weights.files import darknet, read, write

@@ -9,7 +9,7 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-from weights import torch_files as torch_
+import torch_files as torch_
 
 from vocjax.errors import UserError
 from vocjax.weights.files import read, write

@@ -10,10 +10,10 @@ from PIL import Image
 
 from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES
+from vocjax.models.backbones.preprocessing import apply as preprocess
 from vocjax.weights.families import FAMILIES, detect
 from vocjax.weights.files import read
 from vocjax.weights.matching import fill, flatten, match
-from vocjax.weights.preprocessing import apply as preprocess
 
 FOLDER = Path(os.environ.get("VOCJAX_DEVKITS", "nowhere"))
 WEIGHTS, DEVKIT = FOLDER / "weights", FOLDER / "VOCdevkit/VOC2009"

@@ -5,16 +5,13 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.typing import DTypeLike
-from ml_collections import ConfigDict
 
-from vocjax.errors import UserError
+from vocjax.models.backbones.encoder import BackboneEncoder
 from vocjax.models.convolution import max_pool, max_positions, max_unpool
 from vocjax.models.layers import (
     Conv,
     ConvBlock,
     Style,
-    style_of,
 )
 
 Switches = tuple[jax.Array, ...]  # of each pooling, the first one first; empty without unpooling
@@ -139,22 +136,6 @@ class Decoder(nn.Module):
         return logits.astype(jnp.float32)
 
 
-def encoder_and_decoder(
-    model: ConfigDict, channels: int, dtype: DTypeLike
-) -> tuple[Encoder, Decoder]:
-    """Return the two halves that a config's `model` describes, the decoder with `channels` outputs.
-
-    Raises `UserError` for unknown values, and for widths that can't be unpooled.
-    """
-    style, mirror = style_of(model, dtype), tuple(model.encoder[-2::-1])
-    if style.upsample == "unpool" and tuple(model.decoder) != mirror:
-        raise UserError(
-            f"model.decoder is {tuple(model.decoder)!r}; with model.upsample 'unpool' it has the "
-            f"widths that the encoder pools, last first: set it to {mirror!r}."
-        )
-    return Encoder(tuple(model.encoder), style), Decoder(tuple(model.decoder), channels, style)
-
-
 class ConvAutoencoder(nn.Module):
     """Encoder and decoder with a sigmoid at the end; `encode` and `decode` are separate methods.
 
@@ -162,7 +143,7 @@ class ConvAutoencoder(nn.Module):
     code's numbers, which `decode` by itself does not have, so that its images are others.
     """
 
-    encoder: Encoder
+    encoder: Encoder | BackboneEncoder
     decoder: Decoder
 
     def encode(

@@ -11,12 +11,20 @@ from vocjax.models.layers import ACTIVATIONS, kernel_initializer
 POOLINGS = ("flatten", "mean")
 
 
+def pooled(code: jax.Array, pooling: str) -> jax.Array:
+    """Codes [batch, height, width, features] to [batch, numbers] float32: flat, or their mean.
+
+    `pooling` "mean" averages over places (Lin et al. 2014, "Network in network").
+    """
+    x = code.astype(jnp.float32)
+    return x.mean(axis=(1, 2)) if pooling == "mean" else x.reshape(x.shape[0], -1)
+
+
 class Head(nn.Module):
     """Fully connected layers from a code to a logit for each class.
 
     `hidden` are the widths of the layers before the last, with `activation` and, in training,
-    dropout before each layer. The study has none, the lecture one. `pooling` "mean" averages the
-    code over its places first (Lin et al. 2014, "Network in network").
+    dropout before each layer. The study has none, the lecture one. `pooling` as in `pooled`.
     """
 
     classes: int
@@ -29,8 +37,7 @@ class Head(nn.Module):
     @nn.compact
     def __call__(self, code: jax.Array, *, train: bool = False) -> jax.Array:
         """Codes [batch, height, width, features] to logits [batch, classes], float32."""
-        x = code.astype(jnp.float32)
-        x = x.mean(axis=(1, 2)) if self.pooling == "mean" else x.reshape(x.shape[0], -1)
+        x = pooled(code, self.pooling)
         init = kernel_initializer(self.kernel_init)
         for index, width in enumerate((*self.hidden, self.classes)):
             if index:

@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from vocjax.errors import UserError
 from vocjax.models.autoencoder import Decoder, Encoder
+from vocjax.models.backbones.encoder import BackboneEncoder
 from vocjax.models.convolution import bilinear_upsample
 
 
@@ -43,7 +44,7 @@ class Segmenter(nn.Module):
     that the encoder's halvings divide: the decoder only doubles.
     """
 
-    encoder: Encoder
+    encoder: Encoder | BackboneEncoder
     decoder: Decoder
 
     def __call__(

@@ -14,11 +14,12 @@ from vocjax import configuration, losses, metrics
 from vocjax import figures as draw
 from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import STEMS, Encoder, encoder_and_decoder
-from vocjax.models.classifier import POOLINGS, Classifier, Head
-from vocjax.models.layers import STYLE_FIELDS, check_fields, study_style, style_of
+from vocjax.models.autoencoder import Encoder
+from vocjax.models.classifier import POOLINGS, Classifier, Head, pooled
+from vocjax.models.layers import STYLE_FIELDS, check_fields, check_poolable, study_style
 from vocjax.set_metrics import METRICS, classification_metrics
 from vocjax.tasks import probes
+from vocjax.tasks.encoders import ENCODERS, encoder_and_decoder, make_encoder
 from vocjax.tasks.task import (
     Batch,
     Description,
@@ -28,9 +29,6 @@ from vocjax.tasks.task import (
     Variables,
     Whole,
     applier,
-    check_encoder,
-    check_encoder_and_decoder,
-    compute_dtype,
     initializer,
     thumbnails,
 )
@@ -38,7 +36,7 @@ from vocjax.tasks.task import (
 EXCLUSIVE = "softmax_cross_entropy"
 LOSSES = (EXCLUSIVE, "binary_cross_entropy", "focal")
 LOSS_FIELDS = ("name", "label_smoothing", "class_weights", "gamma", "reconstruction")
-MODEL_FIELDS = ("encoder", "decoder", "stem", "hidden", "pooling", "head_dropout", *STYLE_FIELDS)
+MODEL_FIELDS = (*ENCODERS, "decoder", "hidden", "pooling", "head_dropout", *STYLE_FIELDS)
 
 
 def study_classifier() -> ConfigDict:
@@ -106,11 +104,13 @@ def make_task(config: ConfigDict) -> Task:
         truth, weight = target(batch)
         return {"probability": probability(outputs), "target": truth, "weight": weight}
 
+    def codes(known: Outputs | Batch) -> jax.Array:
+        return pooled(known["code"], config.model.pooling)
+
     def keep(outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
-        code = outputs["code"].astype(jnp.float32)
         every = {
             "probability": probability(outputs),
-            "code": code.reshape(code.shape[0], -1),
+            "code": codes(outputs),
             "thumbnail": thumbnails(batch["image"]),
         }
         some = {"image": batch["image"], "evidence": outputs["evidence"]}
@@ -126,7 +126,7 @@ def make_task(config: ConfigDict) -> Task:
         metrics=measure,
         summary=lambda sums: {name: metrics.value(s) for name, s in sums.items()},
         keep=keep,
-        baselines=probes.baselines(target, exclusive, joint=model.decoder is not None),
+        baselines=probes.baselines(target, exclusive, codes, joint=model.decoder is not None),
         whole=Whole(
             collect,
             lambda arrays: classification_metrics(**arrays, exclusive=exclusive),
@@ -140,16 +140,12 @@ def make_task(config: ConfigDict) -> Task:
 
 def build_model(config: ConfigDict) -> Classifier:
     """Return the classifier that `config.model` describes."""
-    model, dtype = config.model, compute_dtype(config)
+    model = config.model
     if model.name != "classifier":
         raise UserError(f"model.name is {model.name!r}; classification has classifier.")
     check_fields(model, MODEL_FIELDS)
     if model.pooling not in POOLINGS:
         raise UserError(f"model.pooling is {model.pooling!r}; it is one of {', '.join(POOLINGS)}.")
-    if model.stem not in STEMS or (model.decoder and model.stem != "same"):
-        raise UserError(
-            f"model.stem is {model.stem!r}; it is same or stride, and same in a joint network."
-        )
     if not 0 <= model.head_dropout < 1:
         raise UserError(f"model.head_dropout is {model.head_dropout}; it must be in [0, 1).")
     if not all(type(width) is int and width > 0 for width in model.hidden):
@@ -163,15 +159,16 @@ def build_model(config: ConfigDict) -> Classifier:
         model.kernel_init,
     )
     if not model.decoder:
-        check_encoder(config)
-        return Classifier(Encoder(tuple(model.encoder), style_of(model, dtype), model.stem), head)
-    check_encoder_and_decoder(config)
+        encoder = make_encoder(config)
+        if isinstance(encoder, Encoder):  # its poolings leave nothing out then
+            check_poolable(config.data.size, int(math.log2(max(encoder.strides.values()))))
+        return Classifier(encoder, head)
     if model.upsample == "unpool":
         raise UserError(
             "model.upsample is 'unpool', which needs the encoder's switches; a joint network "
             "decodes the code alone: nearest, bilinear or transposed."
         )
-    encoder, decoder = encoder_and_decoder(model, config.data.channels, dtype)
+    encoder, decoder = encoder_and_decoder(config, config.data.channels)
     return Classifier(encoder, head, decoder)
 
 

@@ -28,12 +28,15 @@ class Linear(NamedTuple):
         return jnp.matmul(features, self.kernel, precision="highest") + self.bias
 
 
-def baselines(target: Target, exclusive: bool, *, joint: bool) -> Mapping[str, Baseline]:
+def baselines(
+    target: Target, exclusive: bool, codes: Callable[[Batch], jax.Array], *, joint: bool
+) -> Mapping[str, Baseline]:
     """Return the baselines of a classification by name.
 
     Args:
       target: what gives truth (0 or 1) and weight (0 where difficult) of a batch.
       exclusive: whether logits are of a softmax over the classes, or of a sigmoid each.
+      codes: what gives the codes [batch, numbers] of a batch.
       joint: whether outputs need a reconstruction; the image's own mean colour stands in.
     """
 
@@ -74,7 +77,7 @@ def baselines(target: Target, exclusive: bool, *, joint: bool) -> Mapping[str, B
         )
 
     def fit_ridge(batches: Iterator[Batch]) -> Linear:
-        return ridge_probe(*gather(batches, lambda batch: flat(batch["code"])), exclusive)
+        return ridge_probe(*gather(batches, codes), exclusive)
 
     return {
         "majority class (frequency)": Baseline(summed(class_sums), frequency),
@@ -88,7 +91,7 @@ def baselines(target: Target, exclusive: bool, *, joint: bool) -> Mapping[str, B
             ),
         ),
         "ridge probe on the codes before training": Baseline(
-            fit_ridge, lambda fitted, batch: outputs(fitted(flat(batch["code"])), batch)
+            fit_ridge, lambda fitted, batch: outputs(fitted(codes(batch)), batch)
         ),
     }
 

@@ -16,9 +16,10 @@ from PIL import Image
 from vocjax import losses, metrics
 from vocjax.errors import UserError
 from vocjax.models import dct, linear, pca, transform
-from vocjax.models.autoencoder import ConvAutoencoder, encoder_and_decoder
+from vocjax.models.autoencoder import ConvAutoencoder
 from vocjax.models.layers import STYLE_FIELDS, check_fields
 from vocjax.tasks import linear_codes
+from vocjax.tasks.encoders import ENCODERS, encoder_and_decoder
 from vocjax.tasks.task import (
     Baseline,
     Batch,
@@ -27,7 +28,6 @@ from vocjax.tasks.task import (
     Task,
     Variables,
     applier,
-    check_encoder_and_decoder,
     codec_of,
     compute_dtype,
     image_shape,
@@ -52,9 +52,8 @@ def build_model(config: ConfigDict) -> nn.Module:
         _check_components(config)
         return linear.LinearAutoencoder(model.components, shape, model.tied, dtype)
     if model.name == "autoencoder":
-        check_fields(model, ("encoder", "decoder", *STYLE_FIELDS))
-        check_encoder_and_decoder(config)
-        return ConvAutoencoder(*encoder_and_decoder(model, config.data.channels, dtype))
+        check_fields(model, (*ENCODERS, "decoder", *STYLE_FIELDS))
+        return ConvAutoencoder(*encoder_and_decoder(config, config.data.channels))
     if model.name == "transform_autoencoder":
         return _transform_autoencoder(config, dtype)
     raise UserError(

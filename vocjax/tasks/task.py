@@ -15,7 +15,6 @@ from PIL import Image
 
 from vocjax import metrics
 from vocjax.errors import UserError
-from vocjax.models.layers import check_poolable, check_widths
 
 Variables = dict[str, Any]  # Flax's {"params": ..., "batch_stats": ...}
 Outputs = dict[str, jax.Array]
@@ -155,25 +154,6 @@ def compute_dtype(config: ConfigDict) -> DTypeLike:
 def image_shape(config: ConfigDict) -> tuple[int, int, int]:
     """Return (height, width, channels) of the config's images."""
     return config.data.size, config.data.size, config.data.channels
-
-
-def check_encoder(config: ConfigDict) -> None:
-    """Raise `UserError` unless `model.encoder` is widths that halve the config's images."""
-    check_widths("model.encoder", config.model.encoder)
-    strided = config.model.get("stem", "same") == "stride"
-    check_poolable(config.data.size, len(config.model.encoder) - 1 + strided)
-
-
-def check_encoder_and_decoder(config: ConfigDict) -> None:
-    """Raise `UserError` unless `model.decoder` also doubles as often as the encoder halves."""
-    check_encoder(config)
-    check_widths("model.decoder", config.model.decoder)
-    halvings = len(config.model.encoder) - 1
-    if len(config.model.decoder) != halvings:
-        raise UserError(
-            f"model.decoder has {len(config.model.decoder)} widths; an encoder of {halvings + 1} "
-            f"halves the image {halvings} times, so it takes {halvings}."
-        )
 
 
 def initializer(model: nn.Module, config: ConfigDict) -> Callable[[jax.Array], Variables]:

@@ -38,13 +38,7 @@ from vocjax.training.phases import (
     phase_optimizer,
 )
 from vocjax.training.records import Records
-from vocjax.training.setup import (
-    check_best,
-    check_config,
-    initial_variables,
-    notes,
-    open_data,
-)
+from vocjax.training.setup import check_best, check_config, initial_variables, notes, open_data
 from vocjax.training.state import (
     TrainState,
     create,

@@ -22,6 +22,7 @@ from vocjax.configuration import base_config, differences, from_json, to_json
 from vocjax.data.voc import Prepared
 from vocjax.errors import UserError
 from vocjax.runs import lookup, read_epochs, read_json
+from vocjax.weights.imported import is_imported, read_imported
 
 PACKAGES = (
     "jax",
@@ -138,9 +139,9 @@ def begin(
     except OSError as error:
         raise UserError(f"nothing can be written in {workdir}: {error}.") from error
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    start = {"time": now, **_environment()}
+    start = {"time": now, **environment()}
     known = _provenance(workdir) or {
-        **_environment(),
+        **environment(),
         "started": now,
         "seed": config.seed,
         "dataset": {
@@ -162,7 +163,10 @@ def _provenance(workdir: Path) -> dict[str, Any]:
 
 
 def _origin(run: Path) -> dict[str, Any]:
-    """Return what tells the run that another begins from: how it was made, and how far it came."""
+    """Return what tells where a run begins: another run, and how far it came, or weights."""
+    if is_imported(run):
+        weights = read_imported(run)
+        return {"backbone": weights.backbone, "family": weights.family, **weights.source}
     made = _provenance(run)
     epochs = read_epochs(run)
     return {
@@ -173,7 +177,8 @@ def _origin(run: Path) -> dict[str, Any]:
     }
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
+    """Return what a result depends on beside its config: command, commit, versions, device."""
     device = jax.devices()[0]
     return {
         "command": shlex.join(_command()),

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -15,16 +14,13 @@ from ml_collections import ConfigDict
 from vocjax.data.pipeline import Examples, open_examples, plan
 from vocjax.data.splits import RULES, SPLITS, Selection, choose
 from vocjax.data.voc import Prepared
-from vocjax.devices import make_mesh, replicated
+from vocjax.devices import replicated
 from vocjax.errors import UserError
-from vocjax.latent import LatentSpace, latent_space
-from vocjax.runs import read_run
-from vocjax.tasks import make_task
 from vocjax.tasks.task import Batch, Task, Variables
 from vocjax.training import rundir
-from vocjax.training.checkpoints import restore_variables
 from vocjax.training.state import INIT, draw_key, zeros_like
 from vocjax.training.step import as_float, summarise
+from vocjax.training.transfer import with_encoder_of
 
 
 class Data(NamedTuple):
@@ -130,7 +126,7 @@ def initial_variables(config: ConfigDict, task: Task, train: Examples, mesh: Mes
 
     variables = draw()
     if config.init_from:
-        variables = with_encoder_of(variables, Path(config.init_from), mesh)
+        variables = with_encoder_of(variables, config, mesh)
     if task.fit is not None:
         variables = place(task.fit(variables, whole_batches(train, config.batch_size, mesh)), mesh)
     return variables
@@ -147,84 +143,3 @@ def whole_batches(examples: Examples, batch_size: int, mesh: Mesh) -> Iterator[B
 def place(tree: Any, mesh: Mesh) -> Any:
     """Put a pytree, alike on every host, onto every device."""
     return jax.jit(lambda x: x, out_shardings=replicated(mesh))(jax.device_get(tree))
-
-
-class Trained(NamedTuple):
-    """A trained run, ready to be applied."""
-
-    config: ConfigDict
-    task: Task
-    variables: Variables
-    step: int
-
-
-def load_run(workdir: Path, mesh: Mesh, checkpoint: str = "last") -> Trained:
-    """Load a run directory's config, task and variables of its "last" or "best" checkpoint."""
-    config = rundir.read_config(workdir)
-    task = make_task(config)
-    shapes = jax.eval_shape(task.init, jax.random.key(0))
-    step, variables = restore_variables(workdir, config, shapes, mesh, checkpoint)
-    return Trained(config, task, variables, step)
-
-
-def latent_space_of(workdir: Path) -> tuple[ConfigDict, LatentSpace]:
-    """Return a finished run's config and latent space, with the axes of the codes that it kept."""
-    trained = load_run(workdir, make_mesh())
-    codec = trained.task.codec
-    if codec is None:
-        raise UserError(
-            f"{workdir} is a run of {trained.config.task}, which has no decoder; "
-            "give one of reconstruction, configs/autoencoder_256.py for instance."
-        )
-    samples = read_run(workdir).samples
-    if "train/code" not in samples:
-        raise UserError(f"{workdir} is not finished; go on with its `vocjax train`.")
-    return trained.config, latent_space(codec, trained.variables, samples["train/code"])
-
-
-def with_encoder_of(variables: Variables, run: Path, mesh: Mesh) -> Variables:
-    """Return `variables` with the encoder's parameters and statistics of another run's last state.
-
-    Where ours takes grey images and the other's takes colour, kernels are summed over red, green
-    and blue, which gives the same features of a grey image in three equal channels. Otherwise
-    strict: `UserError` lists every array whose name or shape differs.
-    """
-    source = load_run(run, mesh).variables
-    result = {}
-    for collection, tree in variables.items():
-        ours, theirs = tree.get("encoder", {}), source[collection].get("encoder", {})
-        flat = flatten_dict(ours)
-        theirs = unflatten_dict(
-            {path: _for_grey(flat.get(path), x) for path, x in flatten_dict(theirs).items()}
-        )
-        if problems := _mismatches(ours, theirs):
-            raise UserError(
-                f"the encoder of {run} does not fit this config's:\n  "
-                + "\n  ".join(problems)
-                + "\nGive init_from a run with the same model.encoder and data.channels."
-            )
-        result[collection] = tree | ({"encoder": theirs} if ours else {})
-    return result
-
-
-def _for_grey(ours: jax.Array | None, theirs: jax.Array) -> jax.Array:
-    """Sum a colour kernel [height, width, 3, features] over its channels where ours has one."""
-    height, width, channels, *features = (*theirs.shape, 0, 0, 0)[:4]
-    if ours is not None and channels == 3 and ours.shape == (height, width, 1, *features):
-        return theirs.sum(axis=2, keepdims=True)
-    return theirs
-
-
-def _mismatches(ours: dict, theirs: dict) -> list[str]:
-    def shapes(tree: dict) -> dict[str, tuple[int, ...]]:
-        leaves = jax.tree.leaves_with_path(tree)
-        return {
-            jax.tree_util.keystr(path, simple=True, separator="/"): x.shape for path, x in leaves
-        }
-
-    wanted, found = shapes(ours), shapes(theirs)
-    return [
-        f"{name}: {found.get(name, 'absent')} there, {wanted.get(name, 'absent')} here"
-        for name in sorted(wanted.keys() | found.keys())
-        if wanted.get(name) != found.get(name)
-    ]

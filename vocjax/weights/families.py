@@ -6,6 +6,13 @@ from typing import NamedTuple
 
 from vocjax.errors import UserError
 from vocjax.models.backbones.heads import Network
+from vocjax.models.backbones.preprocessing import (
+    CAFFE,
+    IDENTITY,
+    SYMMETRIC,
+    TORCHVISION,
+    Preprocessing,
+)
 from vocjax.weights.files.darknet import NUMBERS
 from vocjax.weights.matching import IGNORED
 from vocjax.weights.names import (
@@ -21,13 +28,6 @@ from vocjax.weights.names import (
     xception,
 )
 from vocjax.weights.names.layers import Names
-from vocjax.weights.preprocessing import (
-    CAFFE,
-    DARKNET,
-    SYMMETRIC,
-    TORCHVISION,
-    Preprocessing,
-)
 
 
 class Family(NamedTuple):
@@ -76,8 +76,8 @@ FAMILIES: Mapping[str, Mapping[str, Family]] = {
         "torchvision": Family(squeezenet.torchvision, TORCHVISION),
         "gluon": Family(squeezenet.gluon, TORCHVISION),
     },
-    "darknet19": {"darknet": Family(darknet.darknet, DARKNET, {"norm": "darknet"})},
-    "tiny_darknet": {"darknet": Family(darknet.darknet, DARKNET, {"norm": "darknet"})},
+    "darknet19": {"darknet": Family(darknet.darknet, IDENTITY, {"norm": "darknet"})},
+    "tiny_darknet": {"darknet": Family(darknet.darknet, IDENTITY, {"norm": "darknet"})},
 }
 
 

@@ -4,10 +4,11 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 from flax.traverse_util import flatten_dict
 from models.backbones.parity import error, foreign, random_variables, shapes
+
+from vocjax.weights.parity import keras_model
 
 known_shapes = functools.cache(shapes)
 
@@ -64,14 +65,7 @@ def keras_twin(network, names, application, size):
     """Random variables for a network, and Keras's model with the same."""
     variables = random_variables(network, (*size, 3))
     arrays = foreign(variables, names.keras(network))
-    keras.backend.clear_session()  # layers without a name of their own are numbered from 0
-    model = application(
-        weights=None, input_shape=(*size, 3), classes=10, classifier_activation=None
-    )
-    assert {weight.path for weight in model.weights} == set(arrays)
-    for weight in model.weights:
-        weight.assign(arrays[weight.path])
-    return variables, model
+    return variables, keras_model(application, arrays, 10, (*size, 3))
 
 
 def check_rounded_up(network, height, width):

@@ -73,13 +73,15 @@ class Backbone(nn.Module):
       same parameters. A network that does not get that far is as it is.
     - `stem`: "imagenet", or "small" for images of 64 pixels and less, where the first convolution
       has stride 1 and the first max-pool is left out; the parameters' shapes are the same.
+    - `last`: the stage that ends it, as where weights are pretrained no further; empty for all.
     - `dtype` of the computation; parameters are float32.
 
-    Raises `UserError` for any other `output_stride` or `stem`.
+    Raises `UserError` for any other `output_stride` or `stem`, and a `last` that is no stage.
     """
 
     output_stride: int = 32
     stem: str = "imagenet"
+    last: str = ""
     dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
@@ -87,6 +89,7 @@ class Backbone(nn.Module):
         check_choice("output_stride", self.output_stride, OUTPUT_STRIDES)
         check_choice("stem", self.stem, STEMS)
         super().__post_init__()
+        check_choice("last", self.last, ("", *self.plan))
 
     @property
     def plan(self) -> dict[str, tuple[int, int]]:
@@ -96,19 +99,26 @@ class Backbone(nn.Module):
     @property
     def sampling(self) -> dict[str, Sampling]:
         """How each stage samples at this output stride."""
-        strides = [stride for stride, _ in self.plan.values()]
-        return dict(zip(self.plan, atrous(strides, self.output_stride), strict=True))
+        plan = self._kept()
+        strides = [stride for stride, _ in plan.values()]
+        return dict(zip(plan, atrous(strides, self.output_stride), strict=True))
 
     @property
     def strides(self) -> dict[str, int]:
         """Pixels of the image from one value to the next, in every stage's map."""
         steps = [sampling.stride for sampling in self.sampling.values()]
-        return {name: math.prod(steps[: i + 1]) for i, name in enumerate(self.plan)}
+        return {name: math.prod(steps[: i + 1]) for i, name in enumerate(self.sampling)}
 
     @property
     def channels(self) -> dict[str, int]:
         """Channels of every stage's map."""
-        return {name: channels for name, (_, channels) in self.plan.items()}
+        return {name: channels for name, (_, channels) in self._kept().items()}
+
+    def _kept(self) -> dict[str, tuple[int, int]]:
+        """The plan as far as `last`."""
+        names = list(self.plan)
+        end = names.index(self.last) if self.last else len(names) - 1
+        return {name: self.plan[name] for name in names[: end + 1]}
 
     def stage(self, name: str, sampling: Sampling) -> Callable[..., jax.Array]:
         """Make the stage `name`, called with its input, `train` and `valid`; for `stages` only."""

@@ -65,6 +65,8 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
             f"{path} can't be written ({error.strerror}). Name a file in a folder that exists and "
             "has room."
         ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _format_of(path: Path) -> tuple[str, Reader]:

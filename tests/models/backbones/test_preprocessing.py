@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from vocjax.errors import UserError
-from vocjax.weights.preprocessing import (
+from vocjax.models.backbones.preprocessing import (
     CAFFE,
-    DARKNET,
+    IDENTITY,
     SYMMETRIC,
     TORCHVISION,
     Preprocessing,
@@ -32,10 +32,10 @@ def test_values_equal_keras(preprocessing, mode):
 
 
 def test_darknet_takes_images_as_they_are():
-    np.testing.assert_array_equal(apply(DARKNET, jnp.asarray(IMAGES)), IMAGES)
+    np.testing.assert_array_equal(apply(IDENTITY, jnp.asarray(IMAGES)), IMAGES)
 
 
-@pytest.mark.parametrize("preprocessing", [TORCHVISION, SYMMETRIC, CAFFE, DARKNET])
+@pytest.mark.parametrize("preprocessing", [TORCHVISION, SYMMETRIC, CAFFE, IDENTITY])
 def test_json_keeps_everything(preprocessing):
     read = json.loads(json.dumps(preprocessing._asdict()))
     again = Preprocessing(**read)

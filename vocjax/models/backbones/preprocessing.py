@@ -30,7 +30,7 @@ TORCHVISION = Preprocessing(
 )  # Gluon's, too
 SYMMETRIC = Preprocessing("RGB", 255.0, (127.5,) * 3, (1 / 127.5,) * 3)  # to [-1, 1], Keras's "tf"
 CAFFE = Preprocessing("BGR", 255.0, (103.939, 116.779, 123.68), (1.0,) * 3)  # Keras's "caffe"
-DARKNET = Preprocessing("RGB", 1.0, (0.0,) * 3, (1.0,) * 3)
+IDENTITY = Preprocessing("RGB", 1.0, (0.0,) * 3, (1.0,) * 3)  # Darknet's
 
 
 def apply(preprocessing: Preprocessing, images: jax.Array) -> jax.Array:

@@ -1,0 +1,28 @@
+"""Task 2 with a pretrained backbone: its features, computed once, and one layer on their mean.
+
+vocjax weights import --backbone squeezenet FILE --fresh head --output weights/squeezenet
+vocjax train --config configs/classifier_pretrained.py --workdir runs/classifier_pretrained \
+    --config.init_from=weights/squeezenet
+
+`--config.optimizer.phases` unfreezes it, stage by stage where wanted: see experiments/transfer.py.
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.tasks.classification import study_classifier
+from vocjax.tasks.encoders import with_backbone
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = with_backbone(study_classifier())
+    config.name = "Pretrained, frozen"
+    config.epochs = 100
+    config.evaluate_every_epochs = 20
+    config.data.size = 224
+    config.model.pooling = "mean"
+    config.loss.name = "softmax_cross_entropy"
+    config.optimizer.name = "adam"
+    config.optimizer.schedule = "cosine"
+    config.optimizer.phases = ((0, (("encoder/.*", 0.0), ("head/.*", 1.0))),)
+    return config

@@ -1,0 +1,158 @@
+"""What a config takes over from pretrained weights, and runs that begin with them."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from vocjax.configuration import load_config
+from vocjax.devices import make_mesh
+from vocjax.errors import UserError
+from vocjax.models.backbones import BACKBONES
+from vocjax.models.backbones.preprocessing import CAFFE, SYMMETRIC, TORCHVISION
+from vocjax.models.backbones.size import shapes
+from vocjax.tasks import make_task
+from vocjax.training.loop import train_and_evaluate
+from vocjax.training.trained import load_run
+from vocjax.training.transfer import with_encoder_of
+from vocjax.weights.families import FAMILIES
+from vocjax.weights.files import write
+from vocjax.weights.imported import import_weights
+from vocjax.weights.matching import flatten, restore_names
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """`published(backbone, family, fresh=...)`: imported weights of random numbers."""
+
+    def make(backbone, family, fresh="head"):
+        directory = tmp_path_factory.mktemp(backbone)
+        network = BACKBONES[backbone](**FAMILIES[backbone][family].fields)
+        rng = np.random.default_rng(0)
+        arrays = {
+            path: 0.2 * rng.random(leaf.shape, np.float32) - 0.1 * (not path.endswith("/var"))
+            for path, leaf in flatten(shapes(network, (64, 64, 3))).items()
+        }
+        names = FAMILIES[backbone][family].names(network)
+        write(directory / "file.npz", restore_names(arrays, names))
+        import_weights(
+            backbone, directory / "file.npz", directory / "imported", family=family, fresh=[fresh]
+        )
+        return directory / "imported"
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def squeezenet(published):
+    return published("squeezenet", "gluon")
+
+
+def pretrained(weights, config_dir, *overrides):
+    path = config_dir / "configs/classifier_pretrained.py"
+    return load_config(path, [f"--config.init_from={weights}", *overrides])
+
+
+@pytest.mark.parametrize(
+    ("backbone", "family", "fresh", "preprocessing", "fields", "last"),
+    [
+        ("squeezenet", "gluon", "head", TORCHVISION, (), ""),
+        ("mobilenet_v2", "keras", "head", SYMMETRIC, (("variant", "keras"),), ""),
+        ("resnet50", "caffe", "backbone/conv5|head", CAFFE, (("variant", "caffe"),), "conv4"),
+    ],
+)
+def test_a_config_gets_what_belongs_to_the_weights(
+    published, pytestconfig, backbone, family, fresh, preprocessing, fields, last
+):
+    config = pretrained(published(backbone, family, fresh), pytestconfig.rootpath)
+    chosen = config.model.backbone
+    assert chosen.name == backbone
+    assert chosen.preprocessing.to_dict() == preprocessing._asdict()
+    assert chosen.fields == fields
+    assert chosen.last == last
+
+
+def test_a_stage_that_is_asked_for_stays(published, pytestconfig):
+    weights = published("resnet18", "torchvision", "backbone/conv5|head")
+    chosen = pretrained(weights, pytestconfig.rootpath, "--config.model.backbone.last=conv3")
+    assert chosen.model.backbone.last == "conv3"
+    whole = pretrained(weights, pytestconfig.rootpath, "--config.model.backbone.last=conv5")
+    assert whole.model.backbone.last == "conv5"
+    variables = jax.jit(make_task(whole).init)(jax.random.key(0))
+    begun = with_encoder_of(variables, whole, make_mesh())
+    for before, after in zip(
+        flatten_dict(variables["params"], sep="/").items(),
+        flatten_dict(begun["params"], sep="/").items(),
+        strict=True,
+    ):
+        fresh = "/conv5/" in before[0] or before[0].startswith("head/")
+        assert np.array_equal(before[1], after[1]) == fresh, before[0]
+
+
+def test_another_backbone_is_refused(squeezenet, pytestconfig):
+    with pytest.raises(UserError, match=r"name is 'vgg16', and .* holds weights of squeezenet"):
+        pretrained(squeezenet, pytestconfig.rootpath, "--config.model.backbone.name=vgg16")
+
+
+def test_a_config_without_weights_names_its_backbone(pytestconfig):
+    config = load_config(pytestconfig.rootpath / "configs/classifier_pretrained.py")
+    with pytest.raises(UserError, match=r"name is ''; it is one of alexnet, .*weights import"):
+        make_task(config)
+
+
+@pytest.fixture(scope="module")
+def small(squeezenet, tiny_config):
+    """`small(**overrides)`: a classifier of few pixels that begins with the weights."""
+
+    def load(**overrides):
+        config = tiny_config("classifier_pretrained", init_from=str(squeezenet), **overrides)
+        config.model.backbone.preprocessing.update(TORCHVISION._asdict())
+        return config
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def finished(small, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run") / "run"
+    train_and_evaluate(small(), workdir)
+    return workdir
+
+
+def test_a_run_begins_with_the_weights_and_leaves_them_alone(finished, squeezenet):
+    with np.load(squeezenet / "weights.npz") as arrays:
+        flat = flatten_dict(load_run(finished, make_mesh()).variables["params"], sep="/")
+        encoder = {k.removeprefix("encoder/"): v for k, v in flat.items() if k.startswith("enc")}
+        assert {path.split("/")[1] for path in encoder} == {"conv1", "fire2", "fire3", "fire4"}
+        for path, array in encoder.items():
+            np.testing.assert_array_equal(array, arrays[path])
+
+
+def test_what_was_begun_with_is_told(finished, squeezenet):
+    told = json.loads((finished / "run.json").read_text())["init_from"]
+    source = json.loads((squeezenet / "weights.json").read_text())["source"]
+    assert told == {"backbone": "squeezenet", "family": "gluon", **source}
+
+
+def test_other_values_before_the_network_are_refused(small, tmp_path):
+    config = small()
+    config.model.backbone.preprocessing.white = 255.0
+    with pytest.raises(UserError, match=r"preprocessing is .* trained with .*load_config"):
+        train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_segmenter_begins_with_a_classifiers_backbone(finished, pytestconfig, tiny_config):
+    path = pytestconfig.rootpath / "configs/segmentation_pretrained.py"
+    told = load_config(path, [f"--config.init_from={finished}"]).model.backbone
+    assert (told.name, told.last) == ("squeezenet", "fire4")
+    assert told.preprocessing.to_dict() == TORCHVISION._asdict()
+    config = tiny_config("segmentation_pretrained", init_from=str(finished))
+    config.model.backbone.update(told)
+    config.model.backbone.stem = "small"
+    variables = jax.jit(make_task(config).init)(jax.random.key(0))
+    begun = with_encoder_of(variables, config, make_mesh())["params"]["encoder"]
+    theirs = load_run(finished, make_mesh()).variables["params"]["encoder"]
+    assert jax.tree.all(jax.tree.map(np.array_equal, begun, theirs))

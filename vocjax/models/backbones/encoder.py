@@ -1,0 +1,46 @@
+"""A backbone as an encoder of images in [0, 1]: what its weights want is done inside."""
+
+import jax
+from flax import linen as nn
+
+from vocjax.models.backbones.blocks import Backbone
+from vocjax.models.backbones.preprocessing import IDENTITY, Preprocessing, apply
+
+
+class BackboneEncoder(nn.Module):
+    """Pre-processing, then a backbone, whose parameters stand under `backbone`.
+
+    It has what decoders want (`segmenter.StagedEncoder`), and its deepest map is a code. There are
+    no switches: nothing can be unpooled.
+    """
+
+    backbone: Backbone
+    preprocessing: Preprocessing = IDENTITY
+
+    @property
+    def strides(self) -> dict[str, int]:
+        """Pixels of the image from one value of a stage's map to the next."""
+        return self.backbone.strides
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Channels of every stage's map."""
+        return self.backbone.channels
+
+    def stages(
+        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> dict[str, jax.Array]:
+        """Images [batch, height, width, 3] in [0, 1] to every stage's map, shallow to deep."""
+        return self.backbone.stages(apply(self.preprocessing, images), train=train, valid=valid)
+
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> jax.Array:
+        """Images [batch, height, width, 3] in [0, 1] to the deepest stage's map."""
+        return self.backbone(apply(self.preprocessing, images), train=train, valid=valid)
+
+    def with_switches(
+        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        """Return (code, ()), as `autoencoder.Encoder` does."""
+        return self(images, train=train, valid=valid), ()

@@ -1,0 +1,122 @@
+"""`vocjax weights`: flags to function calls, as `vocjax.cli` has them of the other verbs."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vocjax.models.backbones.preprocessing import Preprocessing
+
+AddVerb = Callable[[str, object, str, str], argparse.ArgumentParser]
+
+
+def add_verbs(add: AddVerb) -> None:
+    """Add the verbs by `add(name, function, purpose, example)`, which makes a verb's parser."""
+    bring = add(
+        "import",
+        _import,
+        "bring a weight file of others into our layout, strictly",
+        "vocjax weights import --backbone resnet50 resnet50.pth --output weights/resnet50\n"
+        "  vocjax weights import --backbone vgg16 vgg16_20.h5 --classes 20 --output weights/vgg\n"
+        "  vocjax weights import --backbone resnet18 trunk.npz --fresh 'backbone/conv5|head' "
+        "--output weights/trunk",
+    )
+    bring.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="a state dict of torch, .safetensors, Keras's .h5, .npz or Darknet's .weights",
+    )
+    bring.add_argument("--backbone", required=True, metavar="NAME", help="squeezenet, for instance")
+    bring.add_argument("--output", type=Path, required=True, metavar="DIR")
+    bring.add_argument(
+        "--family", default="", help="of the names in the file (default: told from them)"
+    )
+    bring.add_argument(
+        "--fresh",
+        action="append",
+        default=[],
+        metavar="REGEX",
+        help="a part, by our path, that the file shall not fill; can be given several times",
+    )
+    bring.add_argument(
+        "--classes",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="of the head in the file (default: 1000)",
+    )
+    export = add(
+        "export",
+        _export,
+        "write imported weights, or a run's backbone, under the names of others",
+        "vocjax weights export weights/resnet50 --output resnet50.safetensors --family torchvision",
+    )
+    export.add_argument(
+        "source", type=Path, metavar="DIR", help="imported weights, or a run directory"
+    )
+    export.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help=".npz or .safetensors"
+    )
+    export.add_argument(
+        "--family", default="", help="of the names (default: the one that the weights came with)"
+    )
+
+
+# As in `vocjax.cli`, the imports stand inside the verbs.
+
+
+def _import(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.weights.imported import import_weights
+
+    told = import_weights(
+        options.backbone,
+        options.file,
+        options.output,
+        family=options.family,
+        fresh=options.fresh,
+        classes=options.classes,
+    )
+    shown = [*told.ignored[:3], "..."][: len(told.ignored)]
+    with_head = f"head of {told.classes} classes" if told.classes else "without a head"
+    print(f"{told.backbone}, {with_head}, from {told.source['file']} by {told.family}'s names")
+    print(f"taken: {len(told.arrays)} arrays, {told.parameters:,} numbers")
+    print(f"left fresh: {_counted(told.fresh, options.fresh)}")
+    print(f"ignored in the file: {_counted(told.ignored, shown)}")
+    print(f"pre-processing: {_described(told.preprocessing)}")
+    print(f"imported weights: {options.output}")
+    return 0
+
+
+def _export(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.weights.exported import export_weights
+    from vocjax.weights.families import FAMILIES
+
+    told = export_weights(options.source, options.output, options.family)
+    numbers = sum(array.size for array in told.arrays.values())
+    print(f"{told.backbone} by {told.family}'s names")
+    print(f"written: {len(told.arrays)} arrays, {numbers:,} numbers")
+    print(f"pre-processing: {_described(told.preprocessing)}")
+    usual = FAMILIES[told.backbone][told.family].preprocessing
+    if told.preprocessing != usual:
+        print(
+            f"note: that is not {told.family}'s own, which an import of the file would take: "
+            f"{_described(usual)}"
+        )
+    print(f"weights: {options.output}")
+    return 0
+
+
+def _counted(names: Sequence[str], told: Sequence[str]) -> str:
+    from vocjax.runs import counted
+
+    return f"{counted(len(names), 'array')} ({', '.join(told)})" if names else "nothing"
+
+
+def _described(preprocessing: "Preprocessing") -> str:
+    def values(numbers: Sequence[float]) -> str:
+        return f"({', '.join(f'{number:.6g}' for number in numbers)})"
+
+    order, white, mean, scale = preprocessing
+    return f"{order} from 0 to {white:g}, minus {values(mean)}, times {values(scale)}"
