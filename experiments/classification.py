@@ -76,7 +76,7 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
             "model.encoder=(256, 128, 64, 32)",
             size=2048,
         ),
-        *residual("Residual network", objects, SEEDS if toy else range(3)),
+        *residual("Residual network", objects, whole),
         *residual(
             "Residual network, cat or dog",
             photographs,

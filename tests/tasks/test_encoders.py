@@ -1,0 +1,124 @@
+"""Every backbone is an encoder of every task; what does not fit is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vocjax.errors import UserError
+from vocjax.models.backbones import BACKBONES
+from vocjax.models.backbones.preprocessing import CAFFE, apply
+from vocjax.tasks import make_task
+from vocjax.tasks.encoders import make_encoder, with_backbone
+from vocjax.tasks.pixel_networks import build_model
+
+
+def shapes(task, config, n=2):
+    """Shapes of the outputs of a task's network for a batch of images."""
+    side, channels = config.data.size, config.data.channels
+    batch = {
+        "image": jax.ShapeDtypeStruct((n, side, side, channels), jnp.float32),
+        "valid": jax.ShapeDtypeStruct((n,), jnp.float32),
+    }
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    variables = jax.eval_shape(task.init, key)
+    outputs, _ = jax.eval_shape(lambda v, b, k: task.apply(v, b, True, k), variables, batch, key)
+    return {name: x.shape for name, x in outputs.items()}
+
+
+def with_model(tiny_config, name, **fields):
+    """A config of configs/ with a backbone, at 96 pixels."""
+    config = tiny_config(name)
+    with config.unlocked():
+        with_backbone(config)
+        config.data.size, config.data.channels = 96, 3
+        config.update_from_flattened_dict({f"model.{k}": v for k, v in fields.items()})
+    return config
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_it_serves_as_the_encoder_of_a_unet(tiny_config, name):
+    backbone = BACKBONES[name]().backbone
+    strides = sorted(set(backbone.strides.values()))
+    config = with_model(tiny_config, "segmentation_unet", **{"backbone.name": name})
+    config.model.decoder = tuple(4 for _ in strides[1:])
+    assert shapes(make_task(config), config)["logits"] == (2, 96, 96, 1)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "vgg16"])
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+@pytest.mark.parametrize("head", ["deeplab", "fcn"])
+def test_it_serves_deeplab_and_fcn_at_each_output_stride(tiny_config, name, output_stride, head):
+    fields = {"backbone.name": name, "backbone.output_stride": output_stride}
+    config = with_model(tiny_config, f"segmentation_{head}", **fields)
+    found = shapes(make_task(config), config)
+    assert found["logits"] == (2, 96, 96, 21)
+    assert found["code"][1:3] == (96 // output_stride, 96 // output_stride)
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "resnet18"])
+def test_it_serves_a_classifier(tiny_config, name):
+    config = with_model(tiny_config, "classifier_256", **{"backbone.name": name})
+    assert shapes(make_task(config), config)["logits"] == (2, 2)
+
+
+@pytest.mark.parametrize(("name", "halvings"), [("resnet18", 5), ("vgg16", 5)])
+def test_it_serves_an_autoencoder(tiny_config, name, halvings):
+    config = with_model(
+        tiny_config, "autoencoder_256", **{"backbone.name": name, "decoder": halvings * (4,)}
+    )
+    assert shapes(make_task(config), config)["image"] == (2, 96, 96, 3)
+
+
+def test_images_are_prepared_inside(tiny_config):
+    config = with_model(tiny_config, "classifier_256", **{"backbone.name": "squeezenet"})
+    plain = make_encoder(config)
+    config.model.backbone.preprocessing.update(CAFFE._asdict())
+    preparing = make_encoder(config)
+    images = jnp.asarray(np.random.default_rng(0).random((2, 32, 32, 3), np.float32))
+    variables = plain.init(jax.random.key(0), images)
+    expected = plain.apply(variables, apply(CAFFE, images))
+    assert np.any(expected)
+    np.testing.assert_array_equal(preparing.apply(variables, images), expected)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "vgg11"}, "model.backbone.name is 'vgg11'; it is one of alexnet, vgg16"),
+        ({"stem": "tiny"}, "no stem 'tiny'"),
+        ({"output_stride": 4}, "no output_stride 4"),
+        ({"last": "conv9"}, "no last 'conv9'; set it to one of '', 'conv1', 'fire2'"),
+        ({"fields": (("variant", "keras"),)}, "fields is .*squeezenet does not know"),
+        ({"fields": ("keras",)}, "fields is .*squeezenet does not know"),
+        ({"preprocessing.mean": (0.0,)}, "preprocessing is .*three channels"),
+    ],
+)
+def test_mistakes_are_named(tiny_config, fields, message):
+    config = with_model(tiny_config, "classifier_256", **{"backbone.name": "squeezenet"})
+    with config.unlocked():
+        config.update_from_flattened_dict({f"model.backbone.{k}": v for k, v in fields.items()})
+    with pytest.raises(UserError, match=message):
+        make_task(config)
+
+
+def test_two_encoders_are_refused(tiny_config):
+    config = with_model(tiny_config, "classifier_256", **{"backbone.name": "squeezenet"})
+    with config.unlocked():
+        config.model.encoder = (4, 4)
+    with pytest.raises(UserError, match=r"has model\.backbone and model\.encoder"):
+        make_task(config)
+
+
+def test_grey_images_are_refused(tiny_config):
+    config = with_model(tiny_config, "segmentation_unet", **{"backbone.name": "alexnet"})
+    config.data.channels, config.model.decoder = 1, (4, 4, 4)
+    with pytest.raises(UserError, match=r"have 1 channels, .* set data.channels to 3"):
+        shapes(make_task(config), config)
+
+
+def test_small_images_are_refused_with_what_to_do(tiny_config):
+    config = with_model(tiny_config, "segmentation_unet", **{"backbone.name": "vgg16"})
+    config.data.size, config.model.decoder = 8, (4, 4, 4, 4, 4)
+    with pytest.raises(UserError, match="must be at least 32"):
+        build_model(config, 1)
