@@ -11,6 +11,7 @@ from vocjax.models.backbones.preprocessing import CAFFE, apply
 from vocjax.tasks import make_task
 from vocjax.tasks.encoders import make_encoder, with_backbone
 from vocjax.tasks.pixel_networks import build_model
+from vocjax.training.phases import in_evaluation_mode
 
 
 def shapes(task, config, n=2):
@@ -54,6 +55,21 @@ def test_it_serves_deeplab_and_fcn_at_each_output_stride(tiny_config, name, outp
     found = shapes(make_task(config), config)
     assert found["logits"] == (2, 96, 96, 21)
     assert found["code"][1:3] == (96 // output_stride, 96 // output_stride)
+
+
+@pytest.mark.parametrize(
+    "config", ["segmentation_unet", "segmentation_fcn", "segmentation_deeplab"]
+)
+def test_it_stands_still_below_each_decoder(tiny_config, config):
+    config = with_model(tiny_config, config, **{"backbone.name": "resnet18"})
+    config.model.update({"decoder": (4,) * 4} if config.model.name == "unet" else {})
+    task, batch = make_task(config), {"image": jnp.ones((2, 96, 96, 3)), "valid": jnp.ones(2)}
+    variables = jax.jit(task.init)(jax.random.key(0))
+    with in_evaluation_mode(frozenset({"encoder", "encoder/backbone"})):
+        _, after = jax.jit(lambda v, b: task.apply(v, b, True, jax.random.key(0)))(variables, batch)
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), variables["batch_stats"], after)
+    assert not any(jax.tree.leaves(moved["encoder"]))
+    assert any(jax.tree.leaves(moved)) == (config.model.norm == "batch")
 
 
 @pytest.mark.parametrize("name", ["squeezenet", "resnet18"])

@@ -148,7 +148,9 @@ def in_evaluation_mode(modules: frozenset[str]) -> AbstractContextManager[None]:
     """Have Flax call these modules, by path, with `EVALUATION` whatever the model asks for."""
 
     def intercept(call: Any, args: Any, kwargs: dict[str, Any], context: Any) -> Any:
-        if "/".join(context.module.path) in modules:
+        # Flax hands over properties too, also those of a module that has no place in a model yet.
+        bound = context.module.scope is not None
+        if bound and "/".join(context.module.path) in modules:
             kwargs = {name: EVALUATION.get(name, value) for name, value in kwargs.items()}
         return call(*args, **kwargs)
 
