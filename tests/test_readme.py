@@ -1,54 +1,33 @@
-"""The README's table and its Python are those of the tree."""
+"""The documents' tables and the README's Python are those of the tree."""
 
-import importlib.util
 import itertools
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 import vocjax.configuration
+from experiments.tables.__main__ import DOCUMENTS, PLACE, filled, tables
+from experiments.tables.backbones import read_backbones
+from experiments.tables.kept import RESULTS, read_kept
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def tables_module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tables", ROOT / "experiments" / "tables.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-# How many tables each data set of a study has.
-TABLES = {
-    "representation": 1,
-    "ladder_reconstruction": 1,
-    "classification": 2,
-    "ladder_classification": 1,
-    "segmentation": 2,
-    "ladder_segmentation": 1,
-}
-
-
 def test_tables_are_those_of_the_kept_results():
-    module = tables_module()
-    tables = module.tables()
-    expected = sum(len(module.read_kept(study)) * n for study, n in TABLES.items())
-    expected += bool(module.read_backbones())
-    assert len(tables) == expected + 2  # the study's, and the family of variants
-    for table in tables:
-        assert table.count("\n") > 3
-        assert table in README
+    found, texts = tables(), [path.read_text() for path in DOCUMENTS]
+    for text in texts:
+        assert filled(text, found) == text
+    assert set(found) == {name for text in texts for name in PLACE.findall(text)}
+    assert all(table.count("\n") > 3 for table in found.values())
 
 
 def test_kept_results_say_how_they_were_made():
-    module = tables_module()
-    kept = [runs for study in ("study", *TABLES) for runs in module.read_kept(study).values()]
+    studies = {path.stem.split("_toy")[0].split("_voc")[0] for path in RESULTS.glob("*_*.json")}
+    kept = [runs for study in studies for runs in read_kept(study).values()]
     for run in itertools.chain(*kept):
         made = run.provenance
         assert re.fullmatch("[0-9a-f]{40}", made["commit"]) and made["dirty"] is False
@@ -59,7 +38,7 @@ def test_kept_results_say_how_they_were_made():
 
 def test_kept_figures_of_backbones_are_complete_and_say_how_they_were_made():
     """Or there is no such file yet."""
-    for record in tables_module().read_backbones():
+    for record in read_backbones():
         for what, found in record.items():
             if what not in ("backbone", "pixels"):
                 assert found is not None, f"{record['backbone']}: {what} is not measured"

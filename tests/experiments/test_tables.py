@@ -1,16 +1,9 @@
-"""Tables of the README, of small records: what they say where something is missing."""
+"""Tables of the documents, of small records: what they say where something is missing."""
 
-import importlib.util
-from pathlib import Path
-
-PATH = Path(__file__).parents[2] / "experiments" / "tables.py"
+from experiments.tables.backbones import backbones_table
 
 
 def test_a_table_of_backbones_tells_what_is_not_measured_from_what_there_is_not():
-    spec = importlib.util.spec_from_file_location("tables", PATH)
-    assert spec is not None and spec.loader is not None
-    tables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tables)
     records = [
         {
             "backbone": "vgg16",
@@ -22,7 +15,7 @@ def test_a_table_of_backbones_tells_what_is_not_measured_from_what_there_is_not(
         },
         {"backbone": "xception", "pixels": 299, "size": None, "keras": None, "speed": None},
     ]
-    _, _, first, second = tables.backbones_table(records).splitlines()
+    _, _, first, second = backbones_table(records).splitlines()
     assert first == "| vgg16 | 224 | 138,357,544 | 15.47 | 1.1e-06 | 0 | 3.1 | 0.5 |"
     no = "not measured"
     assert second == f"| xception | 299 | {no} | {no} |  | {no} | {no} | {no} |"

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch_files as torch_
+from PIL import Image
 
 from vocjax import cli
 from vocjax.configuration import base_config, to_json
+from vocjax.data.pipeline import resize_image
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.size import shapes
+from vocjax.weights.classified import classifier_of
 from vocjax.weights.families import FAMILIES
 from vocjax.weights.files import read, write
 from vocjax.weights.imported import read_imported
@@ -53,7 +56,7 @@ def here(home, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("verb", ["import", "export"])
+@pytest.mark.parametrize("verb", ["import", "export", "classify"])
 def test_help_shows_examples_that_parse(verb, capsys):
     code, out, err = run(capsys, verb, "--help")
     assert (code, err) == (0, "")
@@ -108,6 +111,46 @@ def test_export_says_what_it_did(here, capsys):
     arguments = ["imported", "--family", "gluon", "--output", "out.npz"]
     assert run(capsys, "export", *arguments)[0] == 0
     assert "squeezenet0_conv0_weight" in read(here / "out.npz")
+
+
+def test_classify_names_the_likeliest_classes_and_skips_what_is_no_photo(here, capsys):
+    photo = np.random.default_rng(0).integers(0, 256, (50, 80, 3), np.uint8)
+    Image.fromarray(photo).save(here / "photo.png")
+    (here / "labels.txt").write_text("cat\ndog\nbird\n")
+    small = {name: 0.07 * (array - 0.45) for name, array in read(here / "squeezenet.npz").items()}
+    write(here / "small.npz", small)
+    make = ["--backbone", "squeezenet", "small.npz", "--classes", "3", "--output", "imported"]
+    assert run(capsys, "import", *make)[0] == 0
+    arguments = ["imported", "photo.png", "notes.txt", "--size", "64"]
+    code, out, err = run(capsys, "classify", *arguments, "--labels", "labels.txt")
+    assert (code, err.startswith("notes.txt is skipped: the file can't be read")) == (1, True)
+    told = [line.rsplit(" ", 1) for line in out.removeprefix("photo.png ").strip().split(", ")]
+    image = resize_image(photo, 64, 3)[None].astype(np.float32) / 255
+    (probability,) = classifier_of(here / "imported")(image)
+    expected = zip(("cat", "dog", "bird"), probability, strict=True)
+    assert dict(told) == {name: f"{value:.4f}" for name, value in expected}
+    assert told[0][0] == ("cat", "dog", "bird")[probability.argmax()]
+    assert probability.sum() == pytest.approx(1) and np.ptp(probability) > 0.01
+    code, out, _ = run(capsys, "classify", "imported", "photo.png", "--size", "64")
+    assert code == 0 and {part.split()[0] for part in out[10:].split(", ")} == {"0", "1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("absent a.jpg", "absent holds no imported weights"),
+        ("headless a.jpg", "can't classify: head/conv/bias, head/conv/kernel was left fresh"),
+        ("imported photo.png --labels no.txt", "no.txt can't be read as labels"),
+        ("imported photo.png --labels notes.txt", "notes.txt has 1 lines, and the head of impor"),
+        ("imported photo.png --size 0", "--size is 0; it must be at least 1"),
+        ("imported photo.png --size 8", "images of 8x8 pixels leave"),
+    ],
+)
+def test_mistakes_of_classify(arguments, message, here, capsys):
+    Image.new("RGB", (40, 30)).save(here / "photo.png")
+    make = ["--backbone", "squeezenet", "squeezenet.npz", "--fresh", "head"]
+    assert run(capsys, "import", *make, "--output", "headless")[0] == 0
+    refused(capsys, here, message, "classify", *arguments.split())
 
 
 def test_another_preprocessing_than_the_familys_is_noted(here, capsys):

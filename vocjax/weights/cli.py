@@ -1,12 +1,15 @@
 """`vocjax weights`: flags to function calls, as `vocjax.cli` has them of the other verbs."""
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vocjax.models.backbones.preprocessing import Preprocessing
+
+TOP = 5  # classes said of a photo
 
 AddVerb = Callable[[str, object, str, str], argparse.ArgumentParser]
 
@@ -62,6 +65,20 @@ def add_verbs(add: AddVerb) -> None:
     export.add_argument(
         "--family", default="", help="of the names (default: the one that the weights came with)"
     )
+    classify = add(
+        "classify",
+        _classify,
+        "say what imported weights that have a head see in photographs",
+        "vocjax weights classify weights/squeezenet dog.jpg --labels imagenet.txt",
+    )
+    classify.add_argument("source", type=Path, metavar="DIR", help="imported weights")
+    classify.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    classify.add_argument(
+        "--labels", type=Path, metavar="FILE", help="a class's name a line (default: numbers)"
+    )
+    classify.add_argument(
+        "--size", type=int, default=224, help="of the square that a photo becomes (default: 224)"
+    )
 
 
 # As in `vocjax.cli`, the imports stand inside the verbs.
@@ -106,6 +123,36 @@ def _export(options: argparse.Namespace, _: Sequence[str]) -> int:
         )
     print(f"weights: {options.output}")
     return 0
+
+
+def _classify(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.data.photo import read_photo
+    from vocjax.data.pipeline import resize_image
+    from vocjax.errors import UserError
+    from vocjax.weights.classified import classifier_of, read_labels
+
+    if options.size < 1:
+        raise UserError(f"--size is {options.size}; it must be at least 1, in pixels.")
+    labels = read_labels(options.labels) if options.labels else None
+    classify, unreadable = classifier_of(options.source), 0
+    for path in options.images:
+        try:
+            photo = read_photo(path)
+        except UserError as error:
+            print(f"{path} is skipped: {error}", file=sys.stderr)
+            unreadable += 1
+            continue
+        image = resize_image(photo, options.size, 3).astype("float32") / 255
+        (probability,) = classify(image[None])
+        if labels is not None and len(labels) != len(probability):
+            raise UserError(
+                f"{options.labels} has {len(labels)} lines, and the head of {options.source} "
+                f"{len(probability)} classes; give the labels of these weights."
+            )
+        best = [int(i) for i in probability.argsort()[: -TOP - 1 : -1]]
+        told = (f"{labels[i] if labels else i} {probability[i]:.4f}" for i in best)
+        print(f"{path} {', '.join(told)}", flush=True)
+    return 1 if unreadable else 0
 
 
 def _counted(names: Sequence[str], told: Sequence[str]) -> str:

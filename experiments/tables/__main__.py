@@ -1,0 +1,89 @@
+"""The tables of README.md and experiments/README.md, from the figures that collect.py kept.
+
+    python -m experiments.tables
+
+writes each into the document that has a place for it, two lines `<!-- table: NAME -->` and
+`<!-- end -->`; a test compares the two. And the picture of task 1's trade-off:
+
+    python -m experiments.tables --trade_off experiments/results/trade_off.webp
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from experiments.tables.backbones import backbones_table, read_backbones
+from experiments.tables.classification import classification_table, paired_table
+from experiments.tables.kept import RESULTS, read_kept, read_paired
+from experiments.tables.representation import (
+    family_table,
+    ladder_table,
+    representation_table,
+    study_table,
+)
+from experiments.tables.segmentation import class_table, segmentation_table
+from vocjax.figures import encode_webp
+from vocjax.reporting.page import read_study
+from vocjax.reporting.reconstruction import comparison
+
+DOCUMENTS = (RESULTS.parents[1] / "README.md", RESULTS.parent / "README.md")
+PLACE = re.compile(r"<!-- table: (.*?) -->\n.*?<!-- end -->\n", re.DOTALL)
+
+
+def tables() -> dict[str, str]:
+    """Return every table by name: what it is of, and the data set."""
+    found = {"study": study_table(read_kept("study"))}
+    for data, runs in read_kept("representation").items():
+        found[f"representation, {data}"] = representation_table(runs)
+        if data == "toy":
+            found["variants, toy"] = family_table(runs)
+    for data, runs in read_kept("classification").items():
+        found[f"classification, {data}"] = classification_table(runs)
+        found[f"paired differences, {data}"] = paired_table(read_paired("classification", data))
+    for data, runs in read_kept("segmentation").items():
+        found[f"foreground, {data}"] = segmentation_table(runs)
+        found[f"classes of pixels, {data}"] = class_table(runs)
+    for task in ("reconstruction", "classification", "segmentation"):
+        for data, runs in read_kept(f"ladder_{task}").items():
+            found[f"ladder of {task}, {data}"] = ladder_table(runs)
+    if records := read_backbones():
+        found["backbones"] = backbones_table(records)
+    return found
+
+
+def filled(text: str, found: Mapping[str, str]) -> str:
+    """Return a document with the tables in their places; `KeyError` for a place without one."""
+    return PLACE.sub(
+        lambda place: f"<!-- table: {place[1]} -->\n\n{found[place[1]]}\n<!-- end -->\n", text
+    )
+
+
+def main() -> int:
+    """Parse the flags; 0 when done, 1 for a mistake."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trade_off", type=Path, metavar="FILE", help="draw the trade-off, WebP")
+    options = parser.parse_args()
+    if options.trade_off is not None:
+        *_, runs = read_kept("representation").values()
+        (figure,) = comparison(runs, read_study()["reconstruction"]["rows"]).values()
+        options.trade_off.write_bytes(encode_webp(figure))
+        return 0
+    found, texts = tables(), {path: path.read_text() for path in DOCUMENTS}
+    placed = {name for text in texts.values() for name in PLACE.findall(text)}
+    if placed != set(found):
+        for name in sorted(placed - set(found)):
+            print(f"tables: no kept file has the table {name!r}", file=sys.stderr)
+        for name in sorted(set(found) - placed):
+            print(f"tables: no document has a place for {name!r}", file=sys.stderr)
+        return 1
+    for path, text in texts.items():
+        path.write_text(filled(text, found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

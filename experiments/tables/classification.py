@@ -1,0 +1,57 @@
+"""Tables of task 2."""
+
+from typing import Any
+
+from experiments.tables.kept import SPLITS, markdown, number
+from vocjax.reporting.page import read_study
+from vocjax.runs import Run, over_seeds, replicates
+
+
+def classification_table(runs: list[Run]) -> str:
+    """Return a Markdown table of task 2, on validation images; of several seeds mean ± deviation.
+
+    Accuracy is element-wise, as the study's; the baselines' is that of the first seed.
+    """
+    study = {
+        f"Legacy, {row['name']}, {row['setting'].split(',')[0]}": row["val"]
+        for row in read_study()["classification"]["rows"]
+    }
+    simple = {
+        "majority": "majority class (frequency)",
+        "mean colour": "logistic regression on mean colour",
+        "16 PCA codes": "logistic regression on 16 PCA codes",
+        "ridge on codes": "ridge probe on the codes before training",
+    }
+    ours = ("accuracy", "log-loss", "balanced accuracy", "mean AP", "ECE")
+    metrics = ("elementwise_accuracy", "log_loss", "balanced_accuracy", "map_11_points", "ece")
+    header = ["run", "seeds", "train / val", "study: accuracy, log-loss", *ours, *simple]
+    rows = [header]
+    for seeds in replicates([run for run in runs if run.task == "classification"]):
+        first, values = seeds[0].results or {}, over_seeds(seeds)["val"]
+        images, theirs = seeds[0].provenance["images"], study.get(seeds[0].name)
+        rows.append(
+            [
+                seeds[0].name,
+                str(len(seeds)),
+                " / ".join(str(images[split]) for split in SPLITS),
+                f"{theirs['elementwise_accuracy']}, {theirs['log_loss']}" if theirs else "",
+                *(number(values[metric], 3) for metric in metrics),
+                *(
+                    number(first["baselines"][name]["val"]["elementwise_accuracy"], 3)
+                    for name in simple.values()
+                ),
+            ]
+        )
+    return markdown(rows)
+
+
+def paired_table(paired: dict[str, list[dict[str, Any]]]) -> str:
+    """Return a Markdown table of paired differences of accuracy, in points, with intervals."""
+    rows = [["", "seeds", "difference", "95 % interval"]]
+    for found in paired.values():
+        for pair in found:
+            low, high = (f"{100 * pair[end]:+.1f}" for end in ("low", "high"))
+            names = " against ".join(pair["names"])
+            difference = f"{100 * pair['difference']:+.1f}"
+            rows.append([names, str(pair["seeds"]), difference, f"{low} to {high}"])
+    return markdown(rows)

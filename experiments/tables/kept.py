@@ -1,0 +1,53 @@
+"""What the kept files hold, and how its numbers are written."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vocjax.runs import Run, Spread
+
+RESULTS = Path(__file__).parents[1] / "results"
+SPLITS = ("train", "val")
+
+
+def read_kept(study: str) -> dict[str, list[Run]]:
+    """Return the runs of a study's kept files by data set, the toy set first."""
+    files = sorted(RESULTS.glob(f"{study}_*.json"), key=lambda p: ("toy" not in p.stem, p.stem))
+    return {
+        path.stem.removeprefix(f"{study}_").replace("_", " "): [
+            Run(Path(run.pop("directory")), **run, samples={})
+            for run in json.loads(path.read_text())
+            if "directory" in run
+        ]
+        for path in files
+    }
+
+
+def read_paired(study: str, data: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the paired differences that a kept file of a study holds, by what runs saw."""
+    path = RESULTS / f"{study}_{data.replace(' ', '_')}.json"
+    return next((x["paired"] for x in json.loads(path.read_text()) if "paired" in x), {})
+
+
+def pair(splits: dict[str, Any] | None, metric: str = "mse", digits: int = 4) -> str:
+    """Return `train / val` of a metric; empty without splits."""
+    return " / ".join(number(splits[split][metric], digits) for split in SPLITS) if splits else ""
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """Return a number with so many digits, several seeds as mean ± deviation, a text as it is."""
+    if isinstance(value, Spread):
+        return f"{value.mean:.{digits}f} ± {value.deviation:.{digits}f}"
+    return value if isinstance(value, str) else f"{value:.{digits}f}"
+
+
+def known(values: dict[str, Any], metric: str) -> str:
+    """Return a metric with three digits; empty where it was not measured."""
+    return number(values[metric], 3) if metric in values else ""
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """Return rows, the first of them the header, as a Markdown table."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "|---" * len(rows[0]) + "|")
+    return "\n".join(lines) + "\n"
