@@ -6,11 +6,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+from ml_collections import ConfigDict
+
 from vocjax.configuration import load_config
 from vocjax.errors import UserError
 from vocjax.reporting.page import write_report
+from vocjax.tasks import make_task
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_and_evaluate
+from vocjax.training.phases import make_phases
+from vocjax.training.setup import check_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -50,20 +56,35 @@ def run(
 ) -> dict[str, dict[str, Any]]:
     """Train and evaluate experiments and write their report; return the results by directory.
 
+    All configs are checked before the first run begins.
+
     Args:
       experiments: in this order; what is finished is left alone, what was begun goes on.
       workdir: holds a run directory for each, and report.html.
       overrides: further `--config.FIELD=VALUE`, for every one of them.
     """
-    results = {}
-    for experiment in experiments:
-        changes = [f"--config.{change}" for change in experiment.overrides]
-        config = load_config(CONFIGS / f"{experiment.config}.py", [*changes, *overrides])
-        results[experiment.directory] = train_and_evaluate(config, workdir / experiment.directory)
+    configs = [_checked(experiment, overrides) for experiment in experiments]  # before hours pass
+    results = {
+        experiment.directory: train_and_evaluate(config, workdir / experiment.directory)
+        for experiment, config in zip(experiments, configs, strict=True)
+    }
     pictured = [workdir / e.directory for e in experiments if e.pictured]
     others = [workdir / e.directory for e in experiments if not e.pictured]
     write_report(pictured, workdir / "report.html", without_pictures=others)
     return results
+
+
+def _checked(experiment: Experiment, overrides: Sequence[str]) -> ConfigDict:
+    """Return an experiment's config; `UserError`, with the run's name, where it can't be run."""
+    changes = [f"--config.{change}" for change in experiment.overrides]
+    try:
+        config = load_config(CONFIGS / f"{experiment.config}.py", [*changes, *overrides])
+        check_config(config)
+        shapes = jax.eval_shape(make_task(config).init, jax.random.key(0))
+        make_phases(config, shapes["params"])
+    except UserError as error:
+        raise UserError(f"{experiment.directory}: {error}") from error
+    return config
 
 
 def print_results(results: dict[str, dict[str, Any]]) -> None:

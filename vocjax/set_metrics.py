@@ -86,8 +86,9 @@ def average_precision(score: np.ndarray, truth: np.ndarray, rule: Rule) -> float
 def confusion(probability: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Count images by class: rows truth, columns the likeliest class, int [K, K].
 
-    Of several present classes the first is the truth. Excluded columns are passed over in both, and
-    an image without an included present class is left out.
+    Of several present classes the likeliest is the truth if it is one of them, else the first.
+    Excluded columns are passed over in both, and an image without an included present class is left
+    out.
 
     Shapes: `probability`, `target` and `weight` [n, K].
     """
@@ -233,11 +234,12 @@ def _elements(
 def _likeliest(
     probability: np.ndarray, present: np.ndarray, counted: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The first present and the likeliest of the included classes, of images that have one."""
+    """The true and the likeliest of the included classes, of images that have a present one."""
     known = present & counted
     images = known.any(axis=1)
     decided = np.where(counted, probability, -np.inf).argmax(axis=1)
-    return known.argmax(axis=1)[images], decided[images]
+    right = np.take_along_axis(known, decided[:, None], axis=1)[:, 0]
+    return np.where(right, decided, known.argmax(axis=1))[images], decided[images]
 
 
 def _balanced_accuracy(truth: np.ndarray, decided: np.ndarray) -> float:

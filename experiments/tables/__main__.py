@@ -24,6 +24,7 @@ from experiments.tables.representation import (
     study_table,
 )
 from experiments.tables.segmentation import class_table, segmentation_table
+from experiments.tables.transfer import imagenet_table, read_imagenet, transfer_table
 from vocjax.figures import encode_webp
 from vocjax.reporting.page import read_study
 from vocjax.reporting.reconstruction import comparison
@@ -48,8 +49,16 @@ def tables() -> dict[str, str]:
     for task in ("reconstruction", "classification", "segmentation"):
         for data, runs in read_kept(f"ladder_{task}").items():
             found[f"ladder of {task}, {data}"] = ladder_table(runs)
+    for data, runs in read_kept("transfer").items():
+        scratch = {
+            task: read_kept(task).get(data, []) for task in ("classification", "segmentation")
+        }
+        found[f"transfer, {data}"] = transfer_table(runs, scratch["classification"])
+        found[f"transfer to pixels, {data}"] = class_table([*runs, *scratch["segmentation"]])
     if records := read_backbones():
         found["backbones"] = backbones_table(records)
+    if records := read_imagenet():
+        found["ImageNet's heads"] = imagenet_table(records)
     return found
 
 

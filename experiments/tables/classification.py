@@ -25,9 +25,11 @@ def classification_table(runs: list[Run]) -> str:
     ours = ("accuracy", "log-loss", "balanced accuracy", "mean AP", "ECE")
     metrics = ("elementwise_accuracy", "log_loss", "balanced_accuracy", "map_11_points", "ece")
     header = ["run", "seeds", "train / val", "study: accuracy, log-loss", *ours, *simple]
+    header += ["their best log-loss", "their best mean AP"]
     rows = [header]
     for seeds in replicates([run for run in runs if run.task == "classification"]):
         first, values = seeds[0].results or {}, over_seeds(seeds)["val"]
+        simpler = [first["baselines"][name]["val"] for name in simple.values()]
         images, theirs = seeds[0].provenance["images"], study.get(seeds[0].name)
         rows.append(
             [
@@ -36,10 +38,9 @@ def classification_table(runs: list[Run]) -> str:
                 " / ".join(str(images[split]) for split in SPLITS),
                 f"{theirs['elementwise_accuracy']}, {theirs['log_loss']}" if theirs else "",
                 *(number(values[metric], 3) for metric in metrics),
-                *(
-                    number(first["baselines"][name]["val"]["elementwise_accuracy"], 3)
-                    for name in simple.values()
-                ),
+                *(number(of["elementwise_accuracy"], 3) for of in simpler),
+                number(min(of["log_loss"] for of in simpler), 3),
+                number(max(of["map_11_points"] for of in simpler), 3),
             ]
         )
     return markdown(rows)

@@ -14,6 +14,7 @@ from vocjax import configuration, losses, metrics
 from vocjax import figures as draw
 from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
+from vocjax.losses.weights import softmax_columns
 from vocjax.models.autoencoder import Encoder
 from vocjax.models.classifier import POOLINGS, Classifier, Head, pooled
 from vocjax.models.layers import STYLE_FIELDS, check_fields, check_poolable, study_style
@@ -72,11 +73,16 @@ def make_task(config: ConfigDict) -> Task:
 
     def target(batch: Batch) -> tuple[jax.Array, jax.Array]:
         states = batch["labels"][:, columns]
-        return (states == 1).astype(jnp.float32), (states != 0).astype(jnp.float32)
+        weight = (states != 0).astype(jnp.float32)
+        if exclusive:  # where all classes but one are difficult there is nothing to decide
+            weight *= weight.sum(axis=1, keepdims=True) > 1
+        return (states == 1).astype(jnp.float32), weight
 
-    def probability(outputs: Outputs) -> jax.Array:
+    def probability(outputs: Outputs, weight: jax.Array) -> jax.Array:
         logits = outputs["logits"]
-        return jax.nn.softmax(logits) if exclusive else jax.nn.sigmoid(logits)
+        if exclusive:  # what is excluded has no part in the softmax, as in the loss
+            return jax.nn.softmax(logits, where=softmax_columns(weight))
+        return jax.nn.sigmoid(logits)
 
     def loss(outputs: Outputs, batch: Batch) -> jax.Array:
         truth, weight = target(batch)
@@ -89,27 +95,30 @@ def make_task(config: ConfigDict) -> Task:
     def measure(outputs: Outputs, batch: Batch) -> dict[str, metrics.Mean]:
         logits, (truth, weight) = outputs["logits"], target(batch)
         entropy = losses.softmax_cross_entropy if exclusive else losses.binary_cross_entropy
-        p = probability(outputs)
+        p, decidable = probability(outputs, weight), (weight > 0).any(axis=1)
         values = {
             "log_loss": entropy(logits, truth, weight),
             "elementwise_accuracy": metrics.elementwise_accuracy(p, truth, weight),
             "argmax_accuracy": metrics.argmax_accuracy(logits, truth, weight),
             "exact_match": metrics.exact_match(p, truth, weight),
         }
+        counted = batch["valid"] * decidable
+        means = {name: metrics.mean(value, counted) for name, value in values.items()}
         if "reconstruction" in outputs:
-            values["mse"] = losses.mse(outputs["reconstruction"], batch["image"])
-        return {name: metrics.mean(value, batch["valid"]) for name, value in values.items()}
+            error = losses.mse(outputs["reconstruction"], batch["image"])
+            means["mse"] = metrics.mean(error, batch["valid"])
+        return means
 
     def collect(outputs: Outputs, batch: Batch) -> Outputs:
         truth, weight = target(batch)
-        return {"probability": probability(outputs), "target": truth, "weight": weight}
+        return {"probability": probability(outputs, weight), "target": truth, "weight": weight}
 
     def codes(known: Outputs | Batch) -> jax.Array:
         return pooled(known["code"], config.model.pooling)
 
     def keep(outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
         every = {
-            "probability": probability(outputs),
+            "probability": probability(outputs, target(batch)[1]),
             "code": codes(outputs),
             "thumbnail": thumbnails(batch["image"]),
         }

@@ -10,8 +10,12 @@ from ml_collections import ConfigDict
 from vocjax.errors import UserError
 from vocjax.origins import OF_WEIGHTS, described
 from vocjax.tasks.task import Variables
+from vocjax.training.rundir import read_config
 from vocjax.training.trained import load_run
 from vocjax.weights.imported import is_imported, read_imported
+
+# What an encoder does with its parameters, beside their shapes.
+STYLE_OF_ENCODER = ("activation", "downsample", "norm", "residual", "stem")
 
 Names = tuple[str, ...]  # of a leaf, from the collection on
 
@@ -47,6 +51,8 @@ def with_encoder_of(variables: Variables, config: ConfigDict, mesh: Mesh) -> Var
 
 def _check_described(config: ConfigDict, origin: Path) -> None:
     found = described(origin)
+    if not found and (origin / "config.json").is_file():
+        _check_style(config, origin)
     if not found or "backbone" not in config.model:
         return
     ours = config.model.backbone.to_dict()
@@ -55,6 +61,17 @@ def _check_described(config: ConfigDict, origin: Path) -> None:
             raise UserError(
                 f"model.backbone.{field} is {ours[field]!r}, and the weights in {origin} were "
                 f"trained with {found[field]!r}; take the config from `load_config`, which sets it."
+            )
+
+
+def _check_style(config: ConfigDict, run: Path) -> None:
+    """Raise `UserError` where parameters of the same shapes would compute something else."""
+    model, theirs = config.model, read_config(run).model
+    for field in STYLE_OF_ENCODER:
+        if field in model and field in theirs and model[field] != theirs[field]:
+            raise UserError(
+                f"model.{field} is {model[field]!r}, and the encoder of {run} was trained with "
+                f"{theirs[field]!r}; set it to that."
             )
 
 

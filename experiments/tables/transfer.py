@@ -1,0 +1,57 @@
+"""Tables of transfer: pretrained backbones beside our own networks from scratch."""
+
+import json
+from typing import Any
+
+from experiments.tables.kept import RESULTS, markdown, number
+from vocjax.runs import Run
+
+
+def transfer_table(runs: list[Run], scratch: list[Run]) -> str:
+    """Return a Markdown table of classifiers, on validation images.
+
+    Args:
+      runs: of experiments/transfer.py.
+      scratch: of experiments/classification.py; our residual network of each question is taken.
+    """
+    ours = [run for run in scratch if run.name.startswith("Residual network")]
+    header = ["run", "pixels", "train / val", "epochs", "seconds"]
+    metrics = {
+        "elementwise_accuracy": "accuracy",
+        "log_loss": "log-loss",
+        "map_11_points": "mean AP",
+        "ece": "ECE",
+    }
+    rows = [[*header, *metrics.values()]]
+    for run in [*runs, *ours]:
+        if run.task != "classification":
+            continue
+        results, images = run.results or {}, run.provenance["images"]
+        rows.append(
+            [
+                run.name,
+                str(run.config["data"]["size"]),
+                f"{images['train']} / {images['val']}",
+                str(run.config["epochs"]),
+                f"{results['seconds']:.0f}",
+                *(number(results["val"][metric], 3) for metric in metrics),
+            ]
+        )
+    return markdown(rows)
+
+
+def read_imagenet() -> list[dict[str, Any]]:
+    """Return the records that imagenet.py wrote, [] where none are kept."""
+    path = RESULTS / "imagenet.json"
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def imagenet_table(records: list[dict[str, Any]]) -> str:
+    """Return a Markdown table of what published heads see: right / images, wrong / others."""
+    rows = [["weights", "class", "seen in images that show it", "seen in others"]]
+    for record in records:
+        for name, seen in record["seen"].items():
+            right = f"{seen['right']} / {seen['images']}"
+            wrong = f"{seen['wrong']} / {seen['others']}"
+            rows.append([record["weights"], name, right, wrong])
+    return markdown(rows)
