@@ -25,6 +25,8 @@ from vocjax.training.trained import load_run
 def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dict[str, Any]:
     """Return {"split", "checkpoint", "step", "images", "metrics"} and write it beside the run.
 
+    A task that scores masks adds its "threshold" and "iou_by_class".
+
     Args:
       workdir: the run directory.
       split: "train" or "val", VOC's own.
@@ -45,17 +47,20 @@ def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dic
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     sums = sums_shape(task, shapes, first_batch(examples, config.batch_size, mesh))
     measure = make_evaluate(model_outputs(task), task, sums, config.batch_size, mesh)
-    values = measure(variables, examples)
+    values, found = measure(variables, examples), {}
     if task.score is not None:
         samples = keep_samples(task, variables, data.splits, data.labels, config.batch_size, mesh)
         originals = originals_of(task, variables, data.splits, config.batch_size, mesh)
-        values |= task.score(samples, originals).splits.get(split, {})
+        scored = task.score(samples, originals, split)
+        values |= scored.splits.get(split, {})
+        found = scored.values
     result = {
         "split": split,
         "checkpoint": checkpoint,
         "step": step,
         "images": len(examples.ids),
         "metrics": values,
+        **found,
     }
     rundir.write_json(workdir / f"evaluation_{split}_{checkpoint}.json", result)
     return result

@@ -46,6 +46,32 @@ def test_a_threshold_of_train_decides_and_void_is_left_out():
     assert background["pixel_accuracy_full_size"] == pytest.approx((~truth).mean())
     foreground = scored.baselines["all foreground"]["val"]
     assert foreground["iou_of_set_full_size"] == pytest.approx(truth.mean())
+    whole = f1_score(truth, np.ones_like(truth))
+    assert foreground["hard_dice_per_image_full_size"] == pytest.approx(whole)
+    assert background["hard_dice_per_image_full_size"] == 0
+    assert background["boundary_f_full_size"] == 0
+
+
+def test_an_image_that_is_all_void_is_passed_over():
+    mask = np.array([[1, 0]], np.uint8)
+    example = {"image": np.zeros((1, 2, 1), np.uint8), "mask": mask}
+    void = example | {"mask": np.full_like(mask, VOID)}
+    outputs = {"logits": logit(np.array([[[0.9], [0.1]]]))}
+    pairs = [(outputs, example), (outputs, void)]
+    both = score(FOREGROUND, curves(0.5), lambda split: iter(pairs))
+    alone = score(FOREGROUND, curves(0.5), lambda split: iter(pairs[:1]))
+    assert both.splits == alone.splits
+    assert both.baselines == alone.baselines
+
+
+def test_the_training_images_can_be_scored_too():
+    mask = np.array([[1, 0]], np.uint8)
+    example = {"image": np.zeros((1, 2, 1), np.uint8), "mask": mask}
+    outputs = {"logits": logit(np.array([[[0.9], [0.1]]]))}
+    of_split = {"train": [(outputs, example)], "val": []}
+    scored = score(FOREGROUND, curves(0.5), lambda split: iter(of_split[split]), "train")
+    assert scored.splits["train"]["mean_iou_full_size"] == 1
+    assert "mean_iou_full_size" not in scored.splits["val"]
 
 
 def test_predictions_are_resized_to_the_mask():

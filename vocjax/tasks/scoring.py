@@ -1,7 +1,7 @@
 """Task 3's last word on a run: scored at the images' own size, at a threshold chosen on train."""
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -33,6 +33,14 @@ class Seen(NamedTuple):
     prediction: np.ndarray
 
 
+class Values(NamedTuple):
+    """An image at its own size: its confusion matrix, the Dice of its foreground, boundary F."""
+
+    counts: np.ndarray
+    dice: float
+    boundary: float
+
+
 # Heaps whose first image is the one to go.
 Ranked = dict[str, list[tuple[float, int, Seen]]]
 
@@ -41,41 +49,45 @@ def score(
     target: Target,
     samples: Mapping[str, np.ndarray],
     originals: Callable[[str], Iterator[Original]],
+    split: str = "val",
 ) -> Scored:
-    """Score validation images as VOC does: each prediction resized to the image's own mask.
+    """Score a split's images as VOC does: each prediction resized to the image's own mask.
 
     Probabilities are resized bilinearly, then decided. For sigmoids a threshold decides, the one
-    with the best hard Dice per image on the training split.
+    with the best hard Dice per image on the training split. An image that is all void is passed
+    over. Constant predictions are scored beside.
 
     Args:
       target: what pixels are told apart by.
       samples: `SPLIT/hard_dice_by_threshold` [n, thresholds] of both splits.
       originals: yields (outputs, example) of each image of a split; the example's `mask` has the
         image's own size.
+      split: "val" or "train".
     """
     threshold, splits = _at_threshold(target, samples)
-    totals = np.zeros((len(target.names),) * 2, np.int64)
-    dice: list[float] = []
-    boundary: list[float] = []
+    constant = {ALL_BACKGROUND: 0}
+    if target.kind == "foreground":
+        constant[ALL_FOREGROUND] = 1
+    ours: list[Values] = []
+    theirs: dict[str, list[Values]] = {name: [] for name in constant}
     ranked: Ranked = {"best": [], "worst": []}
-    for number, (outputs, example) in enumerate(originals("val")):
+    for number, (outputs, example) in enumerate(originals(split)):
         truth = target.indices[example["mask"]]
+        if np.all(truth == full_size.VOID):
+            continue
         probability = np.asarray(probability_of(target, jnp.asarray(outputs["logits"])))
         scores = full_size.resize_scores(probability, *truth.shape)
         prediction = decide(target, scores, threshold or 0.0).astype(np.uint8)
-        counts = full_size.confusion(prediction, truth, len(target.names))
-        totals += counts
-        dice.append(full_size.hard_dice(prediction, truth))
-        boundary.append(full_size.boundary_f_score(prediction, truth))
-        if counts.any():  # an image that is all void has no place among the others
-            size = example["image"].shape[0]
-            small = resize_mask(truth, size), resize_mask(prediction, size)
-            value = float(confusion.mean_iou(counts))
-            _rank(ranked, Seen(value, number, example["image"], *small))
-    splits["val"] |= measured(totals) | {
-        "hard_dice_per_image_full_size": float(np.mean(dice)),
-        "boundary_f_full_size": float(np.mean(boundary)),
-    }
+        ours.append(_values(prediction, truth, len(target.names)))
+        for name, index in constant.items():
+            everywhere = np.full_like(prediction, index)
+            theirs[name].append(_values(everywhere, truth, len(target.names)))
+        size = example["image"].shape[0]
+        small = resize_mask(truth, size), resize_mask(prediction, size)
+        value = float(confusion.mean_iou(ours[-1].counts))
+        _rank(ranked, Seen(value, number, example["image"], *small))
+    splits[split] |= measured(ours)
+    totals = sum(values.counts for values in ours)
     arrays = {"full_size/confusion": totals, "thresholds": THRESHOLDS}
     for name, heap in ranked.items():
         arrays |= _stacked(name, [seen for *_, seen in sorted(heap, reverse=True)])
@@ -87,7 +99,8 @@ def score(
     }
     if threshold is not None:
         values["threshold"] = threshold
-    return Scored(values, splits, _baselines(target, totals), arrays)
+    baselines = {name: {split: measured(of)} for name, of in theirs.items()}
+    return Scored(values, splits, baselines, arrays)
 
 
 def _at_threshold(
@@ -113,8 +126,17 @@ def _rank(ranked: Ranked, seen: Seen) -> None:
             heapq.heappop(heap)
 
 
-def measured(counts: np.ndarray) -> dict[str, float]:
-    """What a confusion matrix of all pixels at the images' own size tells, by name."""
+def _values(prediction: np.ndarray, truth: np.ndarray, classes: int) -> Values:
+    return Values(
+        full_size.confusion(prediction, truth, classes),
+        full_size.hard_dice(prediction, truth),
+        full_size.boundary_f_score(prediction, truth),
+    )
+
+
+def measured(images: Sequence[Values]) -> dict[str, float]:
+    """Return what images at their own size tell, by name."""
+    counts = sum(values.counts for values in images)
     merged = confusion.foreground(counts)
     values = {
         "mean_iou": confusion.mean_iou(counts),
@@ -122,21 +144,10 @@ def measured(counts: np.ndarray) -> dict[str, float]:
         "pixel_accuracy": confusion.pixel_accuracy(counts),
         "iou_of_set": confusion.iou(merged)[1],
         "hard_dice_of_set": confusion.dice(merged)[1],
+        "hard_dice_per_image": np.mean([values.dice for values in images]),
+        "boundary_f": np.mean([values.boundary for values in images]),
     }
     return {f"{name}_full_size": float(value) for name, value in values.items()}
-
-
-def _baselines(target: Target, totals: np.ndarray) -> dict[str, dict[str, dict[str, float]]]:
-    """What constant predictions would have scored."""
-    constant = {ALL_BACKGROUND: 0}
-    if target.kind == "foreground":
-        constant[ALL_FOREGROUND] = 1
-    found = {}
-    for name, index in constant.items():
-        counts = np.zeros_like(totals)
-        counts[:, index] = totals.sum(axis=1)
-        found[name] = {"val": measured(counts)}
-    return found
 
 
 def _stacked(name: str, seen: list[Seen]) -> dict[str, np.ndarray]:

@@ -116,8 +116,8 @@ class Task(NamedTuple):
     - `inspect(variables, fitted) -> (values, arrays)`: what the parameters themselves tell beside
       the fitted baselines: scalars that are logged every epoch, arrays that are kept at the end;
     - `whole`: metrics of a split that don't add over batches;
-    - `score(samples, originals) -> Scored`: what is measured at the end, from the arrays kept of
-      every example and from each image's own mask: `originals(split)` yields `Original`s;
+    - `score(samples, originals, split) -> Scored`: what is measured at the end, from the arrays
+      kept of every example and from each image's own mask: `originals(split)` yields `Original`s;
     - `features`: what its frozen part gives. Baselines then find the features before training in
       their batches, and codes before and after training are compared.
     """
@@ -134,7 +134,8 @@ class Task(NamedTuple):
     inspect: Callable[[Variables, Mapping[str, Any]], tuple[Outputs, Outputs]] | None = None
     whole: Whole | None = None
     score: (
-        Callable[[Mapping[str, np.ndarray], Callable[[str], Iterator[Original]]], Scored] | None
+        Callable[[Mapping[str, np.ndarray], Callable[[str], Iterator[Original]], str], Scored]
+        | None
     ) = None
     features: Features | None = None
 

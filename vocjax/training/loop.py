@@ -188,7 +188,7 @@ def _results(
     measured = {split: evaluate(variables, examples) for split, examples in data.splits.items()}
     if task.score is not None:
         originals = originals_of(task, variables, data.splits, config.batch_size, mesh)
-        scored = task.score(samples, originals)
+        scored = task.score(samples, originals, "val")
         samples, values = samples | scored.arrays, values | scored.values
         measured = {split: of | scored.splits.get(split, {}) for split, of in measured.items()}
         for name, of_baseline in simple.items():
