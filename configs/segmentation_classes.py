@@ -12,10 +12,10 @@ def get_config() -> ConfigDict:
     """Return the experiment."""
     config = study_segmenter()
     config.name = "U-Net, 21 classes"
-    config.epochs = 60
+    config.epochs = 40
     config.batch_size = 8
     config.evaluate_every_epochs = 10
-    config.data.size = 128
+    config.data.size = 96
     config.data.channels = 3
     config.data.augment.flip = True
     config.data.augment.zoom = 0.5

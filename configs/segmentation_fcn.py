@@ -17,6 +17,7 @@ def get_config() -> ConfigDict:
     config.model.target = "softmax"
     config.model.stem = "same"
     config.model.skips = 2  # 0 to 2 over a backbone of stride 32: FCN-32s, 16s and 8s
+    config.model.upsample = "bilinear"
     del config.model.decoder
     config.loss.name = "cross_entropy"
     return config

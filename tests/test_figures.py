@@ -15,6 +15,17 @@ from vocjax import figures
 PALETTE = np.array([[0, 0, 0], [200, 0, 0], [0, 100, 0]], np.uint8)
 
 
+def test_a_legend_names_every_colour_below_the_picture():
+    picture = Image.new("RGB", (90, 20), (1, 2, 3))
+    assert figures.with_legend(picture, {}) is picture
+    colours = {"dog": (64, 0, 128), "diningtable": (192, 128, 0), "cat": (64, 0, 0)}
+    whole = np.asarray(figures.with_legend(picture, colours))
+    np.testing.assert_array_equal(whole[:20, :90], np.asarray(picture))
+    for colour in colours.values():
+        assert (whole[20:] == colour).all(axis=-1).sum() > 50
+    assert whole.shape[0] > 20 + 18  # they take several lines
+
+
 def pixels(figure):
     return np.asarray(Image.open(io.BytesIO(figures.encode_webp(figure))).convert("RGB"))
 

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 WIDTH = 6.0  # inches: text set for this width is still readable when a phone shrinks the figure
 DPI = 160  # sharp on dense screens, and light enough for a page of figures
@@ -78,6 +78,38 @@ def overlay(
     mixture = np.rint((1 - alpha) * image + alpha * colours).astype(np.uint8)
     painted = np.where((mask == 0)[..., None], image, mixture)
     return np.where(void[..., None], np.array(OUTLINE, np.uint8), painted)
+
+
+def with_legend(picture: Image.Image, colours: Mapping[str, tuple[int, int, int]]) -> Image.Image:
+    """Return an RGB picture with a strip below that names colours, as it is where there are none.
+
+    Names that don't fit into a line of the picture's width go on in the next; the picture is
+    widened for one that is longer.
+    """
+    line = 18  # pixels
+    font = ImageFont.load_default(size=12)
+    places, x, y = [], 0, 0
+    for name in colours:
+        width = math.ceil(font.getlength(name)) + 2 * line
+        if x and x + width > picture.width:
+            x, y = 0, y + line
+        places.append((x, y))
+        x += width
+    if not places:
+        return picture
+    ends = [
+        x + math.ceil(font.getlength(name)) + 2 * line
+        for name, (x, _) in zip(colours, places, strict=True)
+    ]
+    size = max(picture.width, *ends), picture.height + y + line
+    whole = Image.new("RGB", size, "white")
+    whole.paste(picture)
+    pen = ImageDraw.Draw(whole)
+    for (name, colour), (x, y) in zip(colours.items(), places, strict=True):
+        y += picture.height
+        pen.rectangle((x + 3, y + 3, x + line - 4, y + line - 4), fill=colour)
+        pen.text((x + line + 1, y + 2), name, fill="black", font=font)
+    return whole
 
 
 def heat(image: np.ndarray, values: np.ndarray, alpha: float = 0.6) -> np.ndarray:

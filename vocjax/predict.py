@@ -15,8 +15,10 @@ from tqdm import tqdm
 
 from vocjax.data.photo import read_photo
 from vocjax.data.pipeline import resize_image
+from vocjax.data.splits import SPLITS
 from vocjax.devices import make_mesh
 from vocjax.errors import UserError
+from vocjax.runs import read_json
 from vocjax.tasks import TASKS
 from vocjax.tasks.task import Description, Outputs, Task, Variables, image_shape
 from vocjax.training import rundir
@@ -31,7 +33,7 @@ class Model(NamedTuple):
     """A trained run, ready to be applied; `vocjax.load(workdir)` makes one.
 
     `apply(variables, images [batch_size, height, width, channels]) -> outputs` is jitted; `results`
-    is what results.json says of the checkpoint, empty of another than the last; the other fields
+    is what results.json says of the last checkpoint, or `vocjax evaluate` of the best; the others
     are those of `training.trained.Trained`.
     """
 
@@ -100,8 +102,18 @@ def load_model(workdir: Path, checkpoint: str = "last") -> Model:
         batch = {"image": images, "valid": jnp.ones(images.shape[0])}
         return task.apply(variables, batch, False, jax.random.key(0))[0]
 
-    results = rundir.read_results(workdir) if checkpoint == "last" else None
-    return Model(config, task, variables, step, results or {}, apply)
+    return Model(config, task, variables, step, _results(workdir, checkpoint, step), apply)
+
+
+def _results(workdir: Path, checkpoint: str, step: int) -> dict[str, Any]:
+    """Return what is known of a checkpoint: results.json, or what `vocjax evaluate` wrote of it."""
+    if checkpoint == "last":
+        return rundir.read_results(workdir) or {}
+    for split in SPLITS:
+        known = read_json(workdir / f"evaluation_{split}_{checkpoint}.json") or {}
+        if known.get("step") == step:
+            return known
+    return {}
 
 
 class Predicted(NamedTuple):
@@ -131,6 +143,13 @@ def predict(
     paths = files_of(images)
     _check_names(paths, output)
     model = load_model(workdir, checkpoint)
+    chosen = "threshold" in (rundir.read_results(workdir) or {})
+    if chosen and "threshold" not in model.results:
+        print(
+            f"the {checkpoint} checkpoint's threshold is not known, .5 decides; `vocjax evaluate "
+            f"--workdir {workdir} --checkpoint {checkpoint}` chooses it on train",
+            file=sys.stderr,
+        )
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -57,9 +57,24 @@ def test_parameters_over_the_studys_encoder(skips, outputs, parameters):
 
 
 @pytest.mark.parametrize("skips", [0, 1, 2])
+@pytest.mark.parametrize("size", [39, 38, 37])
+def test_a_pixel_keeps_its_place_whatever_pooling_leaves_out(skips, size):
+    model = FCN(Encoder((3, 4, 4)), 2, skips)
+    image = np.random.default_rng(0).random((1, 40, 40, 3), np.float32)
+    variables = model.init(jax.random.key(0), image)
+    params = jax.tree.map(
+        lambda x: np.random.default_rng(1).standard_normal(x.shape, np.float32), variables
+    )
+    whole, _ = model.apply(params, image)
+    part, _ = model.apply(params, image[:, :size, :size])
+    far = slice(0, 16)  # from the edges that differ
+    np.testing.assert_allclose(part[:, far, far], whole[:, far, far], atol=1e-4)
+
+
+@pytest.mark.parametrize("skips", [0, 1, 2])
 def test_scores_equal_numpys(skips):
     maps, params = draw_maps(), draw_params(skips)
-    decoder = FCNDecoder(2, skips, Style())
+    decoder = FCNDecoder(2, skips, True, Style())
     stride, scores = jax.jit(decoder.apply)({"params": params}, maps)
     of = {
         int(name[5:]): maps[int(name[5:])] @ p["kernel"] + p["bias"] for name, p in params.items()
@@ -74,7 +89,7 @@ def test_scores_equal_numpys(skips):
 @pytest.mark.parametrize("skips", [0, 1, 2])
 def test_a_map_counts_if_it_is_a_skip(skips):
     maps, params = draw_maps(), draw_params(skips)
-    decoder = jax.jit(FCNDecoder(2, skips, Style()).apply)
+    decoder = jax.jit(FCNDecoder(2, skips, True, Style()).apply)
     _, scores = decoder({"params": params}, maps)
     for stride, used in {4: True, 2: skips >= 1, 1: skips >= 2}.items():
         other = {s: x.copy() for s, x in maps.items()}

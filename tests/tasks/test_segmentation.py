@@ -244,6 +244,22 @@ def test_keep_gives_dice_of_every_image(task, measured):
     np.testing.assert_allclose(some["probability"], jax.nn.sigmoid(outputs["logits"][..., 0]))
 
 
+@pytest.mark.parametrize("reduction", ["image", "batch"])
+def test_an_image_that_is_all_void_changes_nothing(tiny_config, measured, reduction):
+    task = make_task(tiny_config(STUDY, **{"loss.reduction": reduction}))
+    outputs, batch = draw(n=3)
+    mask = np.array(batch["mask"])
+    mask[1] = VOID
+    void, rows = batch | {"mask": jnp.asarray(mask)}, np.array([0, 2])
+    alone = {name: array[rows] for name, array in batch.items()}
+    few = {name: array[rows] for name, array in outputs.items()}
+    expected = measured(task, few, alone)
+    for name, value in measured(task, outputs, void).items():
+        assert value == pytest.approx(expected[name], rel=1e-5), name
+    mean = np.average(task.loss(outputs, void), weights=void["valid"])
+    assert mean == pytest.approx(np.average(task.loss(few, alone), weights=alone["valid"]))
+
+
 def test_describe_paints_the_photo_at_its_own_size(tiny_config):
     rng = np.random.default_rng(0)
     photo = rng.integers(0, 256, (30, 44, 3), np.uint8)
@@ -252,8 +268,10 @@ def test_describe_paints_the_photo_at_its_own_size(tiny_config):
     config = tiny_config(STUDY)
     numbers, pictures = describe({"logits": logits}, np.zeros((8, 8, 1)), photo, config, {})
     assert numbers == {"background": 0.5, "foreground": 0.5}
-    picture, mask = np.asarray(pictures[""]), pictures["_mask"]
+    whole, mask = np.asarray(pictures[""]), pictures["_mask"]
+    picture = whole[:30, :44]  # the legend's strip is below
     assert (picture.shape, picture.dtype) == (photo.shape, np.uint8)
+    assert (whole[30:] == (128, 0, 0)).all(axis=-1).any()
     assert np.any(picture[:, :20] != photo[:, :20])
     np.testing.assert_array_equal(picture[:, 24:], photo[:, 24:])
     assert (mask.mode, mask.size) == ("P", (44, 30))
@@ -298,6 +316,10 @@ def test_describe_names_found_classes_and_writes_vocs_indices(tiny_config):
         ({"model.encoder": (4, 0, 4)}, r"model.encoder is \(4, 0, 4\); it is a tuple of positive"),
         ({"model.dropout": 1.0}, r"model.dropout is 1.0; it must be in \[0, 1\)"),
         ({"loss.smoothing": -1.0}, "loss.smoothing is -1.0; it must be at least 0"),
+        (
+            {"model.name": "fcn", "model.skips": 0, "model.upsample": "transposed"},
+            "model.upsample is 'transposed'; fcn enlarges scores by linear interpolation",
+        ),
         ({"data.size": 6}, "data.size=6 can't be halved 2 times; .* are 4 or 8"),
     ],
 )

@@ -59,6 +59,11 @@ class Encoder(nn.Module):
         return {f"stage{i + 1}": first * 2**i for i in range(len(self.filters))}
 
     @property
+    def centred(self) -> bool:
+        """Whether maps of an odd size lie over the image's middle: those of strides do."""
+        return self.style.downsample == "stride"
+
+    @property
     def channels(self) -> dict[str, int]:
         """Features of every stage's map."""
         return dict(zip(self.strides, self.filters, strict=True))

@@ -38,7 +38,8 @@ class DeepLab(nn.Module):
         (stride, code), *_ = reversed(maps.items())
         decoder = AtrousPyramid(self.outputs, self.features, self.rates, self.style, name="decoder")
         scores = decoder(code, train=train, valid=valid)
-        return enlarged(scores, stride, *images.shape[1:3]), code
+        centred = self.encoder.centred
+        return enlarged(scores, stride, *images.shape[1:3], centred=centred), code
 
 
 class AtrousPyramid(nn.Module):

@@ -45,9 +45,10 @@ class FCN(nn.Module):
         check_size(self, *images.shape[1:3])
         maps = pyramid(self.encoder.strides, self.encoder.stages(images, train=train, valid=valid))
         *_, code = maps.values()
-        decoder = FCNDecoder(self.outputs, self.skips, self.style, name="decoder")
+        centred = self.encoder.centred
+        decoder = FCNDecoder(self.outputs, self.skips, centred, self.style, name="decoder")
         stride, scores = decoder(maps)
-        return enlarged(scores, stride, *images.shape[1:3]), code
+        return enlarged(scores, stride, *images.shape[1:3], centred=centred), code
 
 
 class FCNDecoder(nn.Module):
@@ -60,6 +61,7 @@ class FCNDecoder(nn.Module):
 
     outputs: int
     skips: int
+    centred: bool
     style: Style
 
     @nn.compact
@@ -81,7 +83,8 @@ class FCNDecoder(nn.Module):
         stride, *shallower = sorted(maps, reverse=True)
         scores = score(stride, style.kernel_init)
         for skip in shallower[: self.skips]:
-            coarse = enlarged(scores, stride // skip, *maps[skip].shape[1:3])
+            size = maps[skip].shape[1:3]
+            coarse = enlarged(scores, stride // skip, *size, centred=self.centred)
             scores = coarse + score(skip, "zeros")  # training begins as FCN-32s, as in the paper
             stride = skip
         return stride, scores

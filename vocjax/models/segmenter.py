@@ -31,6 +31,13 @@ class StagedEncoder(Protocol):
     def channels(self) -> dict[str, int]:
         """Features of each stage's map."""
 
+    @property
+    def centred(self) -> bool:
+        """Whether what a map lacks of the image, or has beyond it, lies on both sides alike.
+
+        Else it is at the end, where pooling drops the last row and column of an odd size.
+        """
+
     def stages(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> dict[str, jax.Array]:
@@ -85,14 +92,15 @@ def pyramid(strides: Mapping[str, int], maps: Mapping[str, jax.Array]) -> dict[i
     return {stride: maps[name] for name, stride in strides.items()}
 
 
-def resized(x: jax.Array, height: int, width: int) -> jax.Array:
+def resized(x: jax.Array, height: int, width: int, *, centred: bool = True) -> jax.Array:
     """Crop [batch, h, w, channels] or repeat its edges, to [batch, height, width, channels].
 
-    Half of it on each side, as windows without padding leave out; one row or column at the end.
+    Half of it on each side, as windows without padding leave out, or all at the end; a single row
+    or column always there.
     """
     for axis, size in ((1, height), (2, width)):
         missing = size - x.shape[axis]
-        before = abs(missing) // 2
+        before = abs(missing) // 2 if centred else 0
         if missing > 0:
             around = [(before, missing - before) if i == axis else (0, 0) for i in range(4)]
             x = jnp.pad(x, around, mode="edge")
@@ -101,8 +109,10 @@ def resized(x: jax.Array, height: int, width: int) -> jax.Array:
     return x
 
 
-def enlarged(x: jax.Array, factor: int, height: int, width: int) -> jax.Array:
-    """Enlarge [batch, h, w, channels] by linear interpolation, then crop or repeat to the size.
+def enlarged(
+    x: jax.Array, factor: int, height: int, width: int, *, centred: bool = True
+) -> jax.Array:
+    """Enlarge [batch, h, w, channels] by linear interpolation, then `resized`.
 
     Pixels' centres stay where they are (half-pixel centres), edges are repeated.
     """
@@ -111,4 +121,4 @@ def enlarged(x: jax.Array, factor: int, height: int, width: int) -> jax.Array:
     elif factor > 2:
         batch, h, w, channels = x.shape
         x = jax.image.resize(x, (batch, factor * h, factor * w, channels), "linear")
-    return resized(x, height, width)
+    return resized(x, height, width, centred=centred)

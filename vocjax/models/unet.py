@@ -58,7 +58,8 @@ class UNet(nn.Module):
         *_, code = maps.values()
         decoder = UNetDecoder(self.outputs, self.widths, self.style, name="decoder")
         scores = decoder(list(maps.values()), train=train, valid=valid)
-        return enlarged(scores, min(maps), *images.shape[1:3]), code
+        centred = self.encoder.centred
+        return enlarged(scores, min(maps), *images.shape[1:3], centred=centred), code
 
 
 class UNetDecoder(nn.Module):

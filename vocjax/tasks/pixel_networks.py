@@ -40,6 +40,11 @@ def _over_encoder(config: ConfigDict, outputs: int) -> nn.Module:
     if model.name == "unet":
         check_widths("model.decoder", model.decoder)
         return UNet(encoder, outputs, tuple(model.decoder), style)
+    if style.upsample != "bilinear":
+        raise UserError(
+            f"model.upsample is {style.upsample!r}; {model.name} enlarges scores by linear "
+            "interpolation: set it to 'bilinear', or model.name to 'mirror' or 'unet'."
+        )
     if model.name == "fcn":
         return FCN(encoder, outputs, model.skips, style)
     check_widths("model.rates", model.rates)

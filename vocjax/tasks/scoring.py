@@ -87,7 +87,7 @@ def score(
         value = float(confusion.mean_iou(ours[-1].counts))
         _rank(ranked, Seen(value, number, example["image"], *small))
     splits[split] |= measured(ours)
-    totals = sum(values.counts for values in ours)
+    totals = np.sum([values.counts for values in ours], axis=0)
     arrays = {"full_size/confusion": totals, "thresholds": THRESHOLDS}
     for name, heap in ranked.items():
         arrays |= _stacked(name, [seen for *_, seen in sorted(heap, reverse=True)])
@@ -136,7 +136,7 @@ def _values(prediction: np.ndarray, truth: np.ndarray, classes: int) -> Values:
 
 def measured(images: Sequence[Values]) -> dict[str, float]:
     """Return what images at their own size tell, by name."""
-    counts = sum(values.counts for values in images)
+    counts = np.sum([values.counts for values in images], axis=0)
     merged = confusion.foreground(counts)
     values = {
         "mean_iou": confusion.mean_iou(counts),

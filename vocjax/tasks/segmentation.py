@@ -74,7 +74,12 @@ def make_task(config: ConfigDict) -> Task:
 
     def loss(outputs: Outputs, batch: Batch) -> jax.Array:
         _, truth, weight = truth_of(target, batch["mask"], batch["valid"])
-        return pixel_loss(outputs["logits"], truth, weight)
+        values = pixel_loss(outputs["logits"], truth, weight)
+        if config.loss.reduction == "batch":
+            return values
+        # An image that is all void has no part in the mean, which is over all that are valid.
+        seen = (weight > 0).any(axis=(1, 2, 3))
+        return jnp.where(seen, values * batch["valid"].sum() / jnp.maximum(seen.sum(), 1), 0.0)
 
     return Task(
         init=initializer(model, config),
@@ -101,8 +106,10 @@ def measure(target: Target, outputs: Outputs, batch: Batch) -> dict[str, Any]:
         "soft_iou_per_image": metrics.iou_per_image(soft),
         "hard_dice_per_image": metrics.hard_dice_per_image(decided, shown, weight, 0),
     }
+    # Of an image that is all void there is no Dice.
+    seen = (weight > 0).any(axis=(1, 2)).astype(jnp.float32)
     return {
-        "means": {name: metrics.mean(value, batch["valid"]) for name, value in values.items()},
+        "means": {name: metrics.mean(value, seen) for name, value in values.items()},
         "overlap": overlap(covered, shown, weight),
         "confusion": metrics.confusion(decided, index, weight, len(target.names)),
     }
@@ -182,4 +189,9 @@ def describe(
     palette = Image.fromarray(mask)
     palette.putpalette(PALETTE.tobytes())
     overlay = Image.fromarray(draw.overlay(photo, mask, PALETTE))
-    return Description(numbers, {"": overlay, "_mask": palette})
+    found = {
+        name: tuple(PALETTE[index].tolist())
+        for name, index in zip(target.names, target.voc_indices, strict=True)
+        if index and name in numbers and numbers[name] > 0
+    }
+    return Description(numbers, {"": draw.with_legend(overlay, found), "_mask": palette})

@@ -97,6 +97,14 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     @property
+    def centred(self) -> bool:
+        """Whether what the maps lack of an image lies on both sides alike, or at its end.
+
+        It does where windows overlap; 2x2 pooling drops the last row and column of an odd size.
+        """
+        return True
+
+    @property
     def sampling(self) -> dict[str, Sampling]:
         """How each stage samples at this output stride."""
         plan = self._kept()

@@ -141,6 +141,8 @@ class Darknet(Backbone):
         check_choice("norm", self.norm, NORMS)
         super().__post_init__()
 
+    centred = False  # 2x2 windows don't overlap
+
     @property
     def plan(self) -> dict[str, tuple[int, int]]:
         """(stride, channels) of every stage."""

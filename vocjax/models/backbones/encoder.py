@@ -27,6 +27,11 @@ class BackboneEncoder(nn.Module):
         """Channels of every stage's map."""
         return self.backbone.channels
 
+    @property
+    def centred(self) -> bool:
+        """Whether maps lie over the image's middle, as `Backbone.centred`."""
+        return self.backbone.centred
+
     def stages(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> dict[str, jax.Array]:

@@ -45,6 +45,8 @@ class VGG(Backbone):
 
     table: Sequence[tuple[int, int]] = D
 
+    centred = False  # 2x2 windows don't overlap
+
     @property
     def plan(self) -> dict[str, tuple[int, int]]:
         """(stride, channels) of every stage."""
