@@ -8,18 +8,21 @@ from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES
+from vocjax.models.backbones.preprocessing import IDENTITY
 from vocjax.weights.imported import Imported, is_imported, read_imported
 
-OF_WEIGHTS = ("fields", "preprocessing")  # of model.backbone: what the weights were trained with
+Pairs = tuple[tuple[str, Any], ...]  # (name, value) of each field of a network
 
 
 def complete(config: ConfigDict) -> ConfigDict:
     """Return a config whose `model.backbone` has what belongs to the weights of `init_from`.
 
-    That is the name, `fields` and `preprocessing`, and `last` where the weights go no further. A
+    That is the name, `fields` and `preprocessing`, and `last` where the weights go no further. Of
+    `fields` the config keeps those that the weights do not have, as the padding of Xception. A
     config without backbone, or that begins afresh, or from a run without backbone, stays as it is.
 
-    Raises `UserError` where `init_from` holds another backbone, or damaged weights.
+    Raises `UserError` where `init_from` holds another backbone, or damaged weights, and where the
+    config asks for a field or a pre-processing that is not the weights'.
     """
     found = described(Path(config.init_from)) if config.init_from else {}
     if "backbone" not in config.model or not found:
@@ -32,7 +35,8 @@ def complete(config: ConfigDict) -> ConfigDict:
             f"{found['name']}; set it to that, or init_from to weights of {backbone.name}."
         )
     backbone.name, backbone.last = found["name"], backbone.last or found["last"]
-    backbone.fields = found["fields"]
+    backbone.fields = _with_fields(backbone.fields, found["fields"], config.init_from)
+    _check_preprocessing(backbone.preprocessing.to_dict(), found["preprocessing"], config.init_from)
     backbone.preprocessing.update(found["preprocessing"])
     return completed
 
@@ -46,6 +50,48 @@ def described(origin: Path) -> dict[str, Any]:
     if not (origin / "config.json").is_file():
         return {}
     return read_config(origin).model.get("backbone", ConfigDict()).to_dict()
+
+
+def agree_on_fields(ours: Pairs, theirs: Pairs) -> bool:
+    """Tell whether `fields` have all that the weights' have; others may stand beside them."""
+    named = _by_name(ours)
+    return named | dict(theirs) == named
+
+
+def _with_fields(ours: Pairs, theirs: Pairs, origin: str) -> Pairs:
+    """Return the weights' fields and, after them, what the config has beside them."""
+    chosen, fixed = _by_name(ours), dict(theirs)
+    for name, value in fixed.items():
+        if chosen.get(name, value) != value:
+            raise UserError(
+                f"model.backbone.fields has {name} {chosen[name]!r}, and the weights in {origin} "
+                f"were trained with {name} {value!r}; set it to that, or leave it out."
+            )
+    return tuple((fixed | chosen).items())
+
+
+def _by_name(fields: Pairs) -> dict[str, Any]:
+    try:
+        return dict(fields)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"model.backbone.fields is {fields!r}; it is (name, value) pairs, for instance "
+            "(('padding', 'same'),)."
+        ) from error
+
+
+def _check_preprocessing(ours: dict[str, Any], theirs: dict[str, Any], origin: str) -> None:
+    """Raise `UserError` for a pre-processing that somebody chose and the weights do not want."""
+    if ours in (IDENTITY._asdict(), theirs):
+        return
+    differing = [name for name, value in theirs.items() if ours.get(name) != value]
+    has, want = (
+        ", ".join(f"{name} {values.get(name)!r}" for name in differing) for values in (ours, theirs)
+    )
+    raise UserError(
+        f"model.backbone.preprocessing has {has}, and the weights in {origin} were trained with "
+        f"{want}; leave it out, it comes with the weights."
+    )
 
 
 def _of_weights(imported: Imported) -> dict[str, Any]:
