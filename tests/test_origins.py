@@ -186,6 +186,26 @@ def test_a_config_without_weights_names_its_backbone(pytestconfig):
         make_task(config)
 
 
+@pytest.mark.parametrize("there", [False, True], ids=["missing", "empty"])
+def test_an_origin_that_holds_nothing_is_refused_where_it_has_to_name_the_backbone(
+    there, pytestconfig, tmp_path
+):
+    if there:
+        (tmp_path / "w").mkdir()
+    words = (
+        r"init_from is '.*/w', which holds neither imported .*`vocjax weights import --backbone "
+        r"NAME FILE --output .*/w` or `vocjax train --config FILE --workdir .*/w`"
+    )
+    with pytest.raises(UserError, match=words):
+        pretrained(tmp_path / "w", pytestconfig.rootpath)
+    named = "--config.model.backbone.name=squeezenet"  # as of a run that a campaign is to make
+    config = pretrained(tmp_path / "w", pytestconfig.rootpath, named)
+    assert config.model.backbone.name == "squeezenet"
+    drawn = jax.eval_shape(make_task(config).init, jax.random.key(0))
+    with pytest.raises(UserError, match=words):
+        with_encoder_of(drawn, config, make_mesh())
+
+
 @pytest.fixture(scope="module")
 def small(squeezenet, tiny_config):
     """`small(**overrides)`: a classifier of few pixels that begins with the weights."""

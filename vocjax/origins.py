@@ -22,10 +22,14 @@ def complete(config: ConfigDict) -> ConfigDict:
     config without backbone, or that begins afresh, or from a run without backbone, stays as it is.
 
     Raises `UserError` where `init_from` holds another backbone, or damaged weights, and where the
-    config asks for a field or a pre-processing that is not the weights'.
+    config asks for a field or a pre-processing that is not the weights'. So too where it holds
+    nothing and the backbone has no name; a backbone with a name may begin from a run to come.
     """
-    found = described(Path(config.init_from)) if config.init_from else {}
-    if "backbone" not in config.model or not found:
+    if "backbone" not in config.model or not config.init_from:
+        return config
+    if not config.model.backbone.name:
+        check_origin(Path(config.init_from))
+    if not (found := described(Path(config.init_from))):
         return config
     completed = config.copy_and_resolve_references()
     backbone = completed.model.backbone
@@ -39,6 +43,18 @@ def complete(config: ConfigDict) -> ConfigDict:
     _check_preprocessing(backbone.preprocessing.to_dict(), found["preprocessing"], config.init_from)
     backbone.preprocessing.update(found["preprocessing"])
     return completed
+
+
+def check_origin(origin: Path) -> None:
+    """Raise `UserError` unless a backbone can begin with what a directory holds, or seems to."""
+    if is_imported(origin) or (origin / "config.json").is_file():
+        return
+    raise UserError(
+        f"init_from is {str(origin)!r}, which holds neither imported weights (no weights.json) nor "
+        "a run (no config.json). Make it with "
+        f"`vocjax weights import --backbone NAME FILE --output {origin}` or "
+        f"`vocjax train --config FILE --workdir {origin}`, or name one that there is."
+    )
 
 
 def described(origin: Path) -> dict[str, Any]:

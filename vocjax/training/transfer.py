@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
-from vocjax.origins import agree_on_fields, described
+from vocjax.origins import agree_on_fields, check_origin, described
 from vocjax.tasks.task import Variables
 from vocjax.training.rundir import read_config
 from vocjax.training.trained import load_run
@@ -50,6 +50,8 @@ def with_encoder_of(variables: Variables, config: ConfigDict, mesh: Mesh) -> Var
 
 
 def _check_described(config: ConfigDict, origin: Path) -> None:
+    if "backbone" in config.model:
+        check_origin(origin)
     found = described(origin)
     if not found and (origin / "config.json").is_file():
         _check_style(config, origin)
