@@ -78,8 +78,8 @@ def test_a_stage_that_is_asked_for_stays(published, pytestconfig):
     weights = published("resnet18", "torchvision", "backbone/conv5|head")
     chosen = pretrained(weights, pytestconfig.rootpath, "--config.model.backbone.last=conv3")
     assert chosen.model.backbone.last == "conv3"
-    whole = pretrained(weights, pytestconfig.rootpath, "--config.model.backbone.last=conv5")
-    assert whole.model.backbone.last == "conv5"
+    whole = pretrained(weights, pytestconfig.rootpath)
+    whole.model.backbone.last = "conv5"  # `load_config` would not have it
     variables = jax.jit(make_task(whole).init)(jax.random.key(0))
     begun = with_encoder_of(variables, whole, make_mesh())
     for before, after in zip(
@@ -89,6 +89,37 @@ def test_a_stage_that_is_asked_for_stays(published, pytestconfig):
     ):
         fresh = "/conv5/" in before[0] or before[0].startswith("head/")
         assert np.array_equal(before[1], after[1]) == fresh, before[0]
+
+
+@pytest.mark.parametrize(
+    ("fresh", "last", "words"),
+    [
+        ("backbone/fire3/squeeze|head", "fire3", "last is 'fire3', and .* no further than 'fire2'"),
+        ("backbone/fire3/squeeze|head", "fire9", "last is 'fire9', and .* no further than 'fire2'"),
+        ("backbone/conv1/conv/bias|head", "", "begin with a fresh draw: not all of conv1, the first st"),
+        ("backbone/conv1/conv/bias|head", "fire9", "begin with a fresh draw: not all of conv1"),
+    ],
+)
+def test_a_stage_that_the_weights_do_not_fill_is_refused(
+    fresh, last, words, published, pytestconfig
+):
+    weights = published("squeezenet", "gluon", fresh)
+    with pytest.raises(UserError, match=words):
+        pretrained(weights, pytestconfig.rootpath, f"--config.model.backbone.last={last}")
+
+
+def test_any_stage_of_weights_that_are_whole_can_be_the_last(squeezenet, pytestconfig):
+    for last in ("conv1", "fire9"):
+        config = pretrained(
+            squeezenet, pytestconfig.rootpath, f"--config.model.backbone.last={last}"
+        )
+        assert config.model.backbone.last == last
+
+
+def test_a_run_that_ends_at_a_stage_gives_no_more(other_run, pytestconfig):
+    run = other_run((), name="squeezenet", last="fire4")
+    with pytest.raises(UserError, match=r"last is 'fire5', and .* go no further than 'fire4'"):
+        pretrained(run, pytestconfig.rootpath, "--config.model.backbone.last=fire5")
 
 
 def test_fields_that_the_weights_do_not_have_stay(published, pytestconfig):

@@ -1,6 +1,5 @@
 """What a config takes over from the weights that its run begins with."""
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,10 @@ def complete(config: ConfigDict) -> ConfigDict:
     `fields` the config keeps those that the weights do not have, as the padding of Xception. A
     config without backbone, or that begins afresh, or from a run without backbone, stays as it is.
 
-    Raises `UserError` where `init_from` holds another backbone, or damaged weights, and where the
-    config asks for a field or a pre-processing that is not the weights'. So too where it holds
-    nothing and the backbone has no name; a backbone with a name may begin from a run to come.
+    Raises `UserError` where `init_from` holds another backbone, or damaged weights; where the
+    config asks for a field or a pre-processing that is not the weights', or for a stage beyond
+    those that they fill, which would be a fresh draw; and where `init_from` holds nothing and the
+    backbone has no name. One that has a name may begin from a run that is yet to come.
     """
     if "backbone" not in config.model or not config.init_from:
         return config
@@ -38,6 +38,7 @@ def complete(config: ConfigDict) -> ConfigDict:
             f"model.backbone.name is {backbone.name!r}, and {config.init_from} holds weights of "
             f"{found['name']}; set it to that, or init_from to weights of {backbone.name}."
         )
+    _check_last(backbone.last, found, config.init_from)
     backbone.name, backbone.last = found["name"], backbone.last or found["last"]
     backbone.fields = _with_fields(backbone.fields, found["fields"], config.init_from)
     _check_preprocessing(backbone.preprocessing.to_dict(), found["preprocessing"], config.init_from)
@@ -62,7 +63,7 @@ def described(origin: Path) -> dict[str, Any]:
     from vocjax.training.rundir import read_config
 
     if is_imported(origin):
-        return _of_weights(read_imported(origin))
+        return _of_weights(read_imported(origin), origin)
     if not (origin / "config.json").is_file():
         return {}
     return read_config(origin).model.get("backbone", ConfigDict()).to_dict()
@@ -110,23 +111,36 @@ def _check_preprocessing(ours: dict[str, Any], theirs: dict[str, Any], origin: s
     )
 
 
-def _of_weights(imported: Imported) -> dict[str, Any]:
+def _check_last(last: str, found: dict[str, Any], origin: str) -> None:
+    """Raise `UserError` for a last stage beyond the weights'; another that is none passes."""
+    whole = found["last"]
+    stages = _stages(found["name"], found["fields"])
+    if whole and last in stages[stages.index(whole) + 1 :]:
+        raise UserError(
+            f"model.backbone.last is {last!r}, and the weights in {origin} go no further than "
+            f"{whole!r}: what is beyond would be a fresh draw. Set it to a stage up to that, or "
+            "leave it out."
+        )
+
+
+def _of_weights(imported: Imported, origin: Path) -> dict[str, Any]:
     fields = tuple(sorted(imported.fields.items()))
-    stages = BACKBONES[imported.backbone](**dict(fields)).backbone.strides
+    stages = _stages(imported.backbone, fields)
+    begun = {path.split("/")[1] for path in imported.fresh if path.startswith("backbone/")}
+    first = next((i for i, stage in enumerate(stages) if stage in begun), None)
+    if first == 0:
+        raise UserError(
+            f"the weights in {origin} begin with a fresh draw: not all of {stages[0]}, the first "
+            f"stage of {imported.backbone}, was filled when they were imported. Nothing can begin "
+            "with what comes after it; import weights that have it."
+        )
     return {
         "name": imported.backbone,
         "fields": fields,
         "preprocessing": imported.preprocessing._asdict(),
-        "last": _last_whole(stages, imported.fresh),
+        "last": stages[first - 1] if first else "",  # the last one that is whole
     }
 
 
-def _last_whole(stages: Mapping[str, int], fresh: Iterable[str]) -> str:
-    """Return the last stage before the first of which something is fresh; "" if nothing is."""
-    begun = {path.split("/")[1] for path in fresh if path.startswith("backbone/")}
-    whole = ""
-    for name in stages:
-        if name in begun:
-            return whole
-        whole = name
-    return ""
+def _stages(name: str, fields: Pairs) -> list[str]:
+    return list(BACKBONES[name](**dict(fields)).backbone.strides)
