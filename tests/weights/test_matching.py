@@ -74,7 +74,8 @@ def test_what_does_not_fit_is_listed_whole_by_both_names():
         "  backbone/conv1/bias (conv1.bias) has elements of int64, expected floating-point numbers",
         "  backbone/conv2/norm/var (bn2.running_var) holds a negative variance",
         "  head/kernel (fc.weight) holds NaN or infinity, expected finite numbers",
-        "Name the network, its variant and the family of names that the file is of.",
+        "Name the network, its variant and the family of names that the file is of; what is no part "
+        "of it, as another head, is left out by --ignore REGEX, for its name.",
         "To leave what it lacks to a fresh draw, name that part: backbone|head",
     ]
 
@@ -118,6 +119,36 @@ def test_what_torchvision_adds_is_ignored():
         "AuxLogits.fc.bias": np.zeros(3, np.float32),
     }
     assert match(ARRAYS | more, NAMES, SHAPES, ["head/bias"]).ignored == tuple(more)
+
+
+def test_names_to_ignore_are_left_out_and_listed():
+    more = {"classifier.1.0.weight": np.zeros(2, np.float32), "logits": np.zeros(1, np.float32)}
+    refused("left over in it:\n  classifier.1.0.weight of", ARRAYS | more, ["head"])
+    found = match(ARRAYS | more, NAMES, SHAPES, ["head"], [r"classifier\..*", "logits"])
+    assert found.ignored == ("fc.weight", *more)
+    assert len(found.arrays) == 4
+    ours = match(ARRAYS | more, NAMES, SHAPES, ["head"], [r"(fc|classifier)\..*|logits"])
+    assert set(ours.ignored) == set(found.ignored)
+    with pytest.raises(UserError, match=r"1 left over in it:\n  logits of .*\n.* --ignore REGEX"):
+        match(ARRAYS | more, NAMES, SHAPES, ["head"], ["classifier.*"])
+
+
+def test_what_the_network_wants_is_missing_where_it_is_ignored():
+    with pytest.raises(UserError, match=r"1 missing from it:\n  backbone/conv1/bias \(conv1.bias"):
+        match(ARRAYS, NAMES, SHAPES, ["head"], ["conv1.bias"])
+
+
+@pytest.mark.parametrize(
+    ("regex", "words"),
+    [
+        ("classifier", "'classifier', match no whole name in the file, which has .*fc.weight"),
+        ("fc", "'fc', match no whole name"),
+        ("fc(", r"'fc\(', are no regex"),
+    ],
+)
+def test_names_to_ignore_that_there_are_not(regex, words):
+    with pytest.raises(UserError, match=words):
+        match(ARRAYS, NAMES, SHAPES, ["head"], ["fc.weight", regex])
 
 
 def test_auxiliary_heads_that_the_network_has_are_not_ignored():

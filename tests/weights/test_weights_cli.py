@@ -97,6 +97,22 @@ def test_import_says_what_it_did(here, capsys):
     assert "left fresh: nothing\nignored in the file: nothing\n" in out
 
 
+def test_import_ignores_what_it_is_told_to(here, capsys):
+    """Also where most of the file is of something else."""
+    arrays = read(here / "squeezenet.npz")
+    decoder = {f"decoder.{i}.weight": np.zeros(2, np.float32) for i in range(99)}
+    own = {"classifier.1.0.weight": np.zeros(2, np.float32)}
+    kept = {name: a for name, a in arrays.items() if not name.startswith("classifier")}
+    write(here / "own.npz", kept | own | decoder)
+    arguments = ["--backbone", "squeezenet", "own.npz", "--fresh", "head", "--output", "out"]
+    ignored = ["--ignore", "decoder.*", "--ignore", r"classifier\.1\.0\.weight"]
+    code, out, err = run(capsys, "import", *arguments, *ignored)
+    assert (code, err) == (0, "")
+    assert "\nignored in the file: 100 arrays (decoder.0.weight, decoder.1.weight, deco" in out
+    assert set(read_imported(here / "out").ignored) == {*own, *decoder}
+    refused(capsys, here, "--ignore REGEX", "import", *arguments, *ignored[:2])
+
+
 def test_export_says_what_it_did(here, capsys):
     code, out, err = run(capsys, "export", "imported", "--output", "out.safetensors")
     assert (code, err) == (0, "")
@@ -179,6 +195,8 @@ def test_another_preprocessing_than_the_familys_is_noted(here, capsys):
         ("--backbone squeezenet squeezenet.npz --classes 0", "the head has 0 classes; expected 1"),
         ("--backbone squeezenet squeezenet.npz --fresh fc", "'fc', matches no parameter and no m"),
         ("--backbone squeezenet squeezenet.npz --fresh (", "to leave fresh, '(', is no regex"),
+        ("--backbone squeezenet squeezenet.npz --ignore fc", "'fc', match no whole name in the"),
+        ("--backbone squeezenet squeezenet.npz --ignore (", "names to ignore, '(', are no regex"),
     ],
 )
 def test_mistakes_of_import_leave_nothing(arguments, message, here, capsys):

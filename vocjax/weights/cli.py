@@ -23,7 +23,9 @@ def add_verbs(add: AddVerb) -> None:
         "vocjax weights import --backbone resnet50 resnet50.pth --output weights/resnet50\n"
         "  vocjax weights import --backbone vgg16 vgg16_20.h5 --classes 20 --output weights/vgg\n"
         "  vocjax weights import --backbone resnet18 trunk.npz --fresh 'backbone/conv5|head' "
-        "--output weights/trunk",
+        "--output weights/trunk\n"
+        "  vocjax weights import --backbone vgg16 own.pth --fresh head --ignore 'classifier.*' "
+        "--output weights/own",
     )
     bring.add_argument(
         "file",
@@ -42,6 +44,13 @@ def add_verbs(add: AddVerb) -> None:
         default=[],
         metavar="REGEX",
         help="a part, by our path, that the file shall not fill; can be given several times",
+    )
+    bring.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="REGEX",
+        help="names in the file that nothing shall be made of; can be given several times",
     )
     bring.add_argument(
         "--classes",
@@ -93,6 +102,7 @@ def _import(options: argparse.Namespace, _: Sequence[str]) -> int:
         options.output,
         family=options.family,
         fresh=options.fresh,
+        ignore=options.ignore,
         classes=options.classes,
     )
     shown = [*told.ignored[:3], "..."][: len(told.ignored)]

@@ -44,7 +44,11 @@ def fill(variables: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
 
 
 def match(
-    arrays: Arrays, names: Names, shapes: Mapping[str, Shape], fresh: Sequence[str] = ()
+    arrays: Arrays,
+    names: Names,
+    shapes: Mapping[str, Shape],
+    fresh: Sequence[str] = (),
+    ignore: Sequence[str] = (),
 ) -> Match:
     """Bring a file's arrays into a network's layout, all of them or none.
 
@@ -56,6 +60,8 @@ def match(
       fresh: regexes of the parts, parameters or modules by path, that the file shall not fill:
         "backbone/conv5|head" for a backbone that was trained up to its fourth stage. What the file
         has of them is ignored.
+      ignore: regexes of foreign names that nothing shall be made of: "classifier.*" for a head
+        that is not the network's own.
 
     Raises:
       UserError: an array is missing, left over, of another shape, not of finite floating-point
@@ -63,6 +69,8 @@ def match(
         matches nothing.
     """
     left_out = _matching(fresh, shapes)
+    spared = names_to_ignore(ignore, arrays)
+    arrays = {name: array for name, array in arrays.items() if name not in spared}
     if set(arrays) == {NUMBERS}:
         arrays = _cut(arrays[NUMBERS], names, shapes, left_out)
     wanted = {path: names.get(path) for path in shapes if path not in left_out}
@@ -83,8 +91,28 @@ def match(
     return Match(
         {p: convert(arrays[name], layout, shapes[p]) for p, (name, layout) in found.items()},
         tuple(left_out),
-        tuple(name for name in arrays if name not in taken),
+        tuple(name for name in (*arrays, *spared) if name not in taken),
     )
+
+
+def names_to_ignore(ignore: Sequence[str], names: Iterable[str]) -> dict[str, None]:
+    """Return the foreign names that a regex matches whole; as a dict, for the order.
+
+    Raises `UserError` for a regex that is none, or matches nothing.
+    """
+    names, chosen = list(names), dict[str, None]()
+    for regex in ignore:
+        try:
+            matched = [name for name in names if re.fullmatch(regex, name)]
+        except re.error as error:
+            raise UserError(f"the names to ignore, {regex!r}, are no regex: {error}.") from error
+        if not matched:
+            raise UserError(
+                f"the names to ignore, {regex!r}, match no whole name in the file, which has for "
+                f"instance {', '.join(names[-3:])}. Give a regex that does, or leave it out."
+            )
+        chosen |= dict.fromkeys(matched)
+    return chosen
 
 
 def restore_names(params: Arrays, names: Names) -> dict[str, np.ndarray]:
@@ -197,7 +225,10 @@ def _report(
             lines += [f"{len(indented)} {title}:", *indented]
     parts = "|".join(_whole_parts([*missing, *wrong], shapes))
     if surplus:
-        lines.append("Name the network, its variant and the family of names that the file is of.")
+        lines.append(
+            "Name the network, its variant and the family of names that the file is of; what is "
+            "no part of it, as another head, is left out by --ignore REGEX, for its name."
+        )
     if parts:
         lines.append(f"To leave what it lacks to a fresh draw, name that part: {parts}")
     return "\n".join(lines)
