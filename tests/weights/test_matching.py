@@ -234,13 +234,15 @@ def test_darknets_numbers_are_cut_in_the_order_of_its_layers():
 
     backbone = sum(array.size for path, array in ours.items() if path.startswith("backbone"))
     more_classes = wanted | {"head/conv/kernel": (1, 1, 2, 9), "head/conv/bias": (9,)}
-    for given in (numbers, numbers[:backbone]):
-        assert match({darknet.NUMBERS: given}, names, more_classes, ["head"]).fresh == (
-            "head/conv/bias",
-            "head/conv/kernel",
-        )
+    head = len(numbers) - backbone
+    for given, ignored in ((numbers, (f"{head} numbers at the end",)), (numbers[:backbone], ())):
+        found = match({darknet.NUMBERS: given}, names, more_classes, ["head"])
+        assert found.fresh == ("head/conv/bias", "head/conv/kernel")
+        assert found.ignored == ignored
     alone = {path: shape for path, shape in wanted.items() if path.startswith("backbone")}
-    assert set(match({darknet.NUMBERS: numbers}, names, alone).arrays) == set(alone)
+    found = match({darknet.NUMBERS: numbers}, names, alone)
+    assert set(found.arrays) == set(alone)
+    assert found.ignored == (f"{head} numbers at the end",)
     with pytest.raises(UserError, match=r"2 missing from it:\n.*head/conv/bias \(3/biases\)"):
         match({darknet.NUMBERS: numbers[:backbone]}, names, wanted)
 
@@ -258,3 +260,27 @@ def test_darknets_numbers_of_another_network(change, words):
     other = np.resize(numbers, len(numbers) + change)
     with pytest.raises(UserError, match=words):
         match({darknet.NUMBERS: other}, names, wanted)
+
+
+@pytest.mark.parametrize("change", [-1, 1, 2])
+def test_what_follows_darknets_backbone_is_a_head_or_refused(change):
+    """Each class has a bias and a weight for either channel."""
+    ours, names, numbers = darknet_numbers()
+    wanted = {path: array.shape for path, array in ours.items()}
+    other = np.resize(numbers, len(numbers) + change)
+    words = rf"has {15 + change} numbers where the head begins .* a multiple of 3, so many for each"
+    with pytest.raises(UserError, match=words):
+        match({darknet.NUMBERS: other}, names, wanted, ["head"])
+    class_more = np.resize(numbers, len(numbers) + 3)
+    found = match({darknet.NUMBERS: class_more}, names, wanted, ["head"])
+    assert found.ignored == ("18 numbers at the end",)
+
+
+def test_what_follows_a_stage_of_darknets_that_is_fresh_can_be_anything():
+    ours, names, numbers = darknet_numbers()
+    wanted = {path: array.shape for path, array in ours.items()}
+    other = np.append(numbers, numbers[:1])
+    found = match({darknet.NUMBERS: other}, names, wanted, ["backbone/conv2", "head"])
+    taken = sum(array.size for array in found.arrays.values())
+    assert 0 < taken < len(numbers)
+    assert found.ignored == (f"{len(other) - taken} numbers at the end",)

@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,20 @@ def test_import_ignores_what_it_is_told_to(here, capsys):
     assert "\nignored in the file: 100 arrays (decoder.0.weight, decoder.1.weight, deco" in out
     assert set(read_imported(here / "out").ignored) == {*own, *decoder}
     refused(capsys, here, "--ignore REGEX", "import", *arguments, *ignored[:2])
+
+
+def test_what_follows_darknets_backbone_is_told(here, capsys):
+    network = BACKBONES["tiny_darknet"](7)
+    leaves = flatten(shapes(network, (224, 224, 3))).items()
+    size = sum(leaf.size for path, leaf in leaves if path.startswith("backbone"))
+    numbers = np.full(size + 7 * (128 + 1), 0.5, "<f4")
+    (here / "a.weights").write_bytes(struct.pack("<3iq", 0, 2, 0, 0) + numbers.tobytes())
+    arguments = ["--backbone", "tiny_darknet", "a.weights", "--output", "out"]
+    code, out, err = run(capsys, "import", *arguments, "--fresh", "head")
+    assert (code, err) == (0, "")
+    assert f", {size:,} numbers\nleft fresh: 2 arrays (head)" in out
+    assert "\nignored in the file: 903 numbers at the end\n" in out
+    assert read_imported(here / "out").ignored == ["903 numbers at the end"]
 
 
 def test_export_says_what_it_did(here, capsys):

@@ -105,12 +105,11 @@ def _import(options: argparse.Namespace, _: Sequence[str]) -> int:
         ignore=options.ignore,
         classes=options.classes,
     )
-    shown = [*told.ignored[:3], "..."][: len(told.ignored)]
     with_head = f"head of {told.classes} classes" if told.classes else "without a head"
     print(f"{told.backbone}, {with_head}, from {told.source['file']} by {told.family}'s names")
     print(f"taken: {len(told.arrays)} arrays, {told.parameters:,} numbers")
     print(f"left fresh: {_counted(told.fresh, options.fresh)}")
-    print(f"ignored in the file: {_counted(told.ignored, shown)}")
+    print(f"ignored in the file: {_listed(told.ignored)}")
     print(f"pre-processing: {_described(told.preprocessing)}")
     print(f"imported weights: {options.output}")
     return 0
@@ -169,6 +168,14 @@ def _counted(names: Sequence[str], told: Sequence[str]) -> str:
     from vocjax.runs import counted
 
     return f"{counted(len(names), 'array')} ({', '.join(told)})" if names else "nothing"
+
+
+def _listed(ignored: Sequence[str]) -> str:
+    from vocjax.weights.matching import REST
+
+    if len(ignored) == 1 and ignored[0].endswith(REST):
+        return ignored[0]
+    return _counted(ignored, [*ignored[:3], "..."][: len(ignored)])
 
 
 def _described(preprocessing: "Preprocessing") -> str:

@@ -34,7 +34,7 @@ class Imported(NamedTuple):
     - `preprocessing`: what the published weights were trained with;
     - `classes`: of the head, None where the file filled nothing of it;
     - `fresh`: our paths that the file did not fill, sorted;
-    - `ignored`: names in the file that nothing was made of;
+    - `ignored`: names in the file that nothing was made of, or how many numbers of Darknet's;
     - `source`: "file", its name, "sha256" and "bytes";
     - `parameters`: how many numbers were taken;
     - `commit`, `dirty`, `versions`: of the code that imported them, as in the run.json of a run;

@@ -20,6 +20,7 @@ IGNORED = (
     r".*\.num_batches_tracked",  # torch's batch norm counts its steps
     r"(aux[12]|AuxLogits)\..*",  # torchvision's auxiliary heads, where the network has none
 )
+REST = " numbers at the end"  # of a file without names: how many of them nothing was made of
 
 
 class Match(NamedTuple):
@@ -27,7 +28,7 @@ class Match(NamedTuple):
 
     arrays: dict[str, np.ndarray]  # float32, in our layout, by our path
     fresh: tuple[str, ...]  # our paths that keep their own draw
-    ignored: tuple[str, ...]  # foreign names that nothing was made of
+    ignored: tuple[str, ...]  # foreign names that nothing was made of, or how many numbers: `REST`
 
 
 def flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,8 +72,9 @@ def match(
     left_out = _matching(fresh, shapes)
     spared = names_to_ignore(ignore, arrays)
     arrays = {name: array for name, array in arrays.items() if name not in spared}
+    rest = 0
     if set(arrays) == {NUMBERS}:
-        arrays = _cut(arrays[NUMBERS], names, shapes, left_out)
+        arrays, rest = _cut(arrays[NUMBERS], names, shapes, left_out)
     wanted = {path: names.get(path) for path in shapes if path not in left_out}
     known = {name for name, _ in names.values()}
     known |= {name for name in arrays if any(re.fullmatch(regex, name) for regex in IGNORED)}
@@ -88,10 +90,11 @@ def match(
     if missing or surplus or wrong:
         raise UserError(_report(missing, surplus, wrong, arrays, names, shapes))
     taken = {entry[0] for entry in found.values()}
+    ignored = [name for name in (*arrays, *spared) if name not in taken]
     return Match(
         {p: convert(arrays[name], layout, shapes[p]) for p, (name, layout) in found.items()},
         tuple(left_out),
-        tuple(name for name in (*arrays, *spared) if name not in taken),
+        (*ignored, *([f"{rest}{REST}"] if rest else [])),
     )
 
 
@@ -160,16 +163,18 @@ def _prefixes(path: str) -> list[str]:
 
 def _cut(
     numbers: np.ndarray, names: Names, shapes: Mapping[str, Shape], fresh: Mapping[str, None]
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], int]:
     """Cut Darknet's numbers into arrays in the order of their names, up to one that is not wanted.
 
-    It may have another size in the file, so that nothing after it would be found.
+    It may have another size in the file, so that nothing after it would be found: how many numbers
+    are left there is the second value.
     """
     arrays: dict[str, np.ndarray] = {}
     start = 0
     for path, (name, layout) in names.items():
         if path in fresh or path not in shapes or start == len(numbers):
-            return arrays
+            _check_rest(len(numbers) - start, list(names)[len(arrays) :], shapes)
+            return arrays, len(numbers) - start
         shape = foreign_shape(shapes[path], layout)
         end = start + math.prod(shape)
         if end > len(numbers):
@@ -186,7 +191,23 @@ def _cut(
             "same; the file is of another network, or of one with more classes: then leave the "
             "head to a fresh draw."
         )
-    return arrays
+    return arrays, 0
+
+
+def _check_rest(rest: int, paths: Sequence[str], shapes: Mapping[str, Shape]) -> None:
+    """Raise `UserError` unless so many numbers can be what `paths` have, where that is a head.
+
+    Every class has as many, its bias and its row of the kernel; how many classes, the file knows.
+    """
+    known = [shapes[path] for path in paths if path in shapes]
+    if not known or not all(path.startswith("head/") for path in paths):
+        return
+    of_class = sum(math.prod(shape[:-1]) for shape in known)
+    if rest % of_class:
+        raise UserError(
+            f"the file has {rest} numbers where the head begins ({paths[0]}). Expected a multiple "
+            f"of {of_class}, so many for each class: the file is cut off, or of another network."
+        )
 
 
 def _fault(path: str, array: np.ndarray, layout: Layout, shape: Shape) -> str:
