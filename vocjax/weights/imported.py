@@ -78,8 +78,8 @@ def import_weights(
       classes: of the file's head; without meaning where that is left fresh.
 
     Raises:
-      UserError: an argument is none of these, `file` is damaged or does not fit, or nothing can be
-        written in `output`.
+      UserError: an argument is none of these, `file` is damaged, does not fit or fills nothing of
+        the backbone, or nothing can be written in `output`.
     """
     # Not above: runs begin from what is imported, so that training imports this module.
     from vocjax.training.rundir import environment
@@ -96,6 +96,11 @@ def import_weights(
     wanted = flatten(shapes(networks[name], IMAGE))
     sizes = {path: leaf.shape for path, leaf in wanted.items()}
     found = match(arrays, tables[name], sizes, fresh, ignore)
+    if not any(path.startswith("backbone/") for path in found.arrays):
+        raise UserError(
+            f"--fresh {' --fresh '.join(fresh)} leaves nothing of the backbone to {file}, so that "
+            "nothing would be imported. Name the parts alone that the file lacks: --fresh head."
+        )
     made = environment()
     imported = Imported(
         backbone=backbone,
