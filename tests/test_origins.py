@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from vocjax.configuration import load_config
+from vocjax.configuration import load_config, to_json
 from vocjax.devices import make_mesh
 from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES
-from vocjax.models.backbones.preprocessing import CAFFE, SYMMETRIC, TORCHVISION
+from vocjax.models.backbones.preprocessing import CAFFE, IDENTITY, SYMMETRIC, TORCHVISION
 from vocjax.models.backbones.size import shapes
 from vocjax.tasks import make_task
 from vocjax.training.loop import train_and_evaluate
@@ -78,8 +78,8 @@ def test_a_stage_that_is_asked_for_stays(published, pytestconfig):
     weights = published("resnet18", "torchvision", "backbone/conv5|head")
     chosen = pretrained(weights, pytestconfig.rootpath, "--config.model.backbone.last=conv3")
     assert chosen.model.backbone.last == "conv3"
-    whole = pretrained(weights, pytestconfig.rootpath, "--config.model.backbone.last=conv5")
-    assert whole.model.backbone.last == "conv5"
+    whole = pretrained(weights, pytestconfig.rootpath)
+    whole.model.backbone.last = "conv5"  # `load_config` would not have it
     variables = jax.jit(make_task(whole).init)(jax.random.key(0))
     begun = with_encoder_of(variables, whole, make_mesh())
     for before, after in zip(
@@ -91,6 +91,121 @@ def test_a_stage_that_is_asked_for_stays(published, pytestconfig):
         assert np.array_equal(before[1], after[1]) == fresh, before[0]
 
 
+@pytest.mark.parametrize(
+    ("fresh", "last", "words"),
+    [
+        ("backbone/fire3/squeeze|head", "fire3", "last is 'fire3', and .* no further than 'fire2'"),
+        ("backbone/fire3/squeeze|head", "fire9", "last is 'fire9', and .* no further than 'fire2'"),
+        ("backbone/conv1/conv/bias|head", "", "begin with a fresh draw: not all of conv1, the first st"),
+        ("backbone/conv1/conv/bias|head", "fire9", "begin with a fresh draw: not all of conv1"),
+    ],
+)
+def test_a_stage_that_the_weights_do_not_fill_is_refused(
+    fresh, last, words, published, pytestconfig
+):
+    weights = published("squeezenet", "gluon", fresh)
+    with pytest.raises(UserError, match=words):
+        pretrained(weights, pytestconfig.rootpath, f"--config.model.backbone.last={last}")
+
+
+def test_any_stage_of_weights_that_are_whole_can_be_the_last(squeezenet, pytestconfig):
+    for last in ("conv1", "fire9"):
+        config = pretrained(
+            squeezenet, pytestconfig.rootpath, f"--config.model.backbone.last={last}"
+        )
+        assert config.model.backbone.last == last
+
+
+def test_a_run_that_ends_at_a_stage_gives_no_more(other_run, pytestconfig):
+    run = other_run((), name="squeezenet", last="fire4")
+    with pytest.raises(UserError, match=r"last is 'fire5', and .* go no further than 'fire4'"):
+        pretrained(run, pytestconfig.rootpath, "--config.model.backbone.last=fire5")
+
+
+def test_fields_that_the_weights_do_not_have_stay(published, pytestconfig):
+    weights = published("xception", "keras")
+    fields = "--config.model.backbone.fields=(('padding', 'same'),)"
+    last = "--config.model.backbone.last=block2"
+    config = pretrained(weights, pytestconfig.rootpath, fields, last)
+    assert config.model.backbone.fields == (("padding", "same"),)
+    assert config.model.backbone.preprocessing.to_dict() == SYMMETRIC._asdict()
+    drawn = jax.eval_shape(make_task(config).init, jax.random.key(0))
+    begun = with_encoder_of(drawn, config, make_mesh())["params"]["encoder"]["backbone"]
+    assert set(begun) == {"block1", "block2"}
+    assert all(isinstance(array, np.ndarray) for array in jax.tree.leaves(begun))
+
+
+@pytest.fixture
+def other_run(tmp_path, pytestconfig):
+    """`other_run(fields, **fields of the backbone)`: a run as far as its config tells."""
+
+    def make(fields, **overrides):
+        config = load_config(pytestconfig.rootpath / "configs/classifier_pretrained.py")
+        config.model.backbone.update(fields=fields, **overrides)
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other/config.json").write_text(to_json(config))
+        return tmp_path / "other"
+
+    return make
+
+
+FROM_KERAS = (("variant", "keras"),)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "merged"),
+    [
+        (FROM_KERAS, (), FROM_KERAS),
+        (FROM_KERAS, (("padding", "same"),), (*FROM_KERAS, ("padding", "same"))),
+        (FROM_KERAS, (("padding", "same"), *FROM_KERAS), (*FROM_KERAS, ("padding", "same"))),
+        ((*FROM_KERAS, ("padding", "same")), (), (*FROM_KERAS, ("padding", "same"))),
+    ],
+)
+def test_fields_are_the_origins_and_what_stands_beside_them(
+    theirs, ours, merged, other_run, pytestconfig
+):
+    run = other_run(theirs, name="inception_v3")
+    fields = f"--config.model.backbone.fields={ours}"
+    config = pretrained(run, pytestconfig.rootpath, fields)
+    assert config.model.backbone.fields == merged
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "words"),
+    [
+        (FROM_KERAS, "(('variant', 'caffe'),)", "fields has variant 'caffe', .* variant 'keras'; "),
+        ((("padding", "same"),), "(('padding', 'valid'),)", "has padding 'valid', .* 'same'; set"),
+        (FROM_KERAS, "('variant',)", r"fields is \('variant',\); it is \(name, value\) pairs"),
+    ],
+)
+def test_other_fields_than_the_origins_are_refused(theirs, ours, words, other_run, pytestconfig):
+    run = other_run(theirs, name="inception_v3")
+    with pytest.raises(UserError, match=words):
+        pretrained(run, pytestconfig.rootpath, f"--config.model.backbone.fields={ours}")
+
+
+def chosen(preprocessing):
+    """Overrides that set a pre-processing."""
+    return [
+        f"--config.model.backbone.preprocessing.{name}={value}"
+        for name, value in preprocessing._asdict().items()
+    ]
+
+
+def test_a_preprocessing_that_is_asked_for_is_the_weights_or_refused(squeezenet, pytestconfig):
+    for same in (TORCHVISION, IDENTITY):
+        config = pretrained(squeezenet, pytestconfig.rootpath, *chosen(same))
+        assert config.model.backbone.preprocessing.to_dict() == TORCHVISION._asdict()
+    words = (
+        r"has white 255.0, mean \(0.0, .*, scale \(1.0, .*were trained with white 1.0, mean \(0.48"
+    )
+    with pytest.raises(UserError, match=r"has order 'BGR', white 255.0, mean .*order 'RGB', wh"):
+        pretrained(squeezenet, pytestconfig.rootpath, *chosen(CAFFE))
+    with pytest.raises(UserError, match=words):
+        white = "--config.model.backbone.preprocessing.white=255.0"
+        pretrained(squeezenet, pytestconfig.rootpath, white)
+
+
 def test_another_backbone_is_refused(squeezenet, pytestconfig):
     with pytest.raises(UserError, match=r"name is 'vgg16', and .* holds weights of squeezenet"):
         pretrained(squeezenet, pytestconfig.rootpath, "--config.model.backbone.name=vgg16")
@@ -100,6 +215,26 @@ def test_a_config_without_weights_names_its_backbone(pytestconfig):
     config = load_config(pytestconfig.rootpath / "configs/classifier_pretrained.py")
     with pytest.raises(UserError, match=r"name is ''; it is one of alexnet, .*weights import"):
         make_task(config)
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["missing", "empty"])
+def test_an_origin_that_holds_nothing_is_refused_where_it_has_to_name_the_backbone(
+    there, pytestconfig, tmp_path
+):
+    if there:
+        (tmp_path / "w").mkdir()
+    words = (
+        r"init_from is '.*/w', which holds neither imported .*`vocjax weights import --backbone "
+        r"NAME FILE --output .*/w` or `vocjax train --config FILE --workdir .*/w`"
+    )
+    with pytest.raises(UserError, match=words):
+        pretrained(tmp_path / "w", pytestconfig.rootpath)
+    named = "--config.model.backbone.name=squeezenet"  # as of a run that a campaign is to make
+    config = pretrained(tmp_path / "w", pytestconfig.rootpath, named)
+    assert config.model.backbone.name == "squeezenet"
+    drawn = jax.eval_shape(make_task(config).init, jax.random.key(0))
+    with pytest.raises(UserError, match=words):
+        with_encoder_of(drawn, config, make_mesh())
 
 
 @pytest.fixture(scope="module")

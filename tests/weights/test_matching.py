@@ -74,7 +74,8 @@ def test_what_does_not_fit_is_listed_whole_by_both_names():
         "  backbone/conv1/bias (conv1.bias) has elements of int64, expected floating-point numbers",
         "  backbone/conv2/norm/var (bn2.running_var) holds a negative variance",
         "  head/kernel (fc.weight) holds NaN or infinity, expected finite numbers",
-        "Name the network, its variant and the family of names that the file is of.",
+        "Name the network, its variant and the family of names that the file is of; what is no part "
+        "of it, as another head, is left out by --ignore REGEX, for its name.",
         "To leave what it lacks to a fresh draw, name that part: backbone|head",
     ]
 
@@ -118,6 +119,36 @@ def test_what_torchvision_adds_is_ignored():
         "AuxLogits.fc.bias": np.zeros(3, np.float32),
     }
     assert match(ARRAYS | more, NAMES, SHAPES, ["head/bias"]).ignored == tuple(more)
+
+
+def test_names_to_ignore_are_left_out_and_listed():
+    more = {"classifier.1.0.weight": np.zeros(2, np.float32), "logits": np.zeros(1, np.float32)}
+    refused("left over in it:\n  classifier.1.0.weight of", ARRAYS | more, ["head"])
+    found = match(ARRAYS | more, NAMES, SHAPES, ["head"], [r"classifier\..*", "logits"])
+    assert found.ignored == ("fc.weight", *more)
+    assert len(found.arrays) == 4
+    ours = match(ARRAYS | more, NAMES, SHAPES, ["head"], [r"(fc|classifier)\..*|logits"])
+    assert set(ours.ignored) == set(found.ignored)
+    with pytest.raises(UserError, match=r"1 left over in it:\n  logits of .*\n.* --ignore REGEX"):
+        match(ARRAYS | more, NAMES, SHAPES, ["head"], ["classifier.*"])
+
+
+def test_what_the_network_wants_is_missing_where_it_is_ignored():
+    with pytest.raises(UserError, match=r"1 missing from it:\n  backbone/conv1/bias \(conv1.bias"):
+        match(ARRAYS, NAMES, SHAPES, ["head"], ["conv1.bias"])
+
+
+@pytest.mark.parametrize(
+    ("regex", "words"),
+    [
+        ("classifier", "'classifier', match no whole name in the file, which has .*fc.weight"),
+        ("fc", "'fc', match no whole name"),
+        ("fc(", r"'fc\(', are no regex"),
+    ],
+)
+def test_names_to_ignore_that_there_are_not(regex, words):
+    with pytest.raises(UserError, match=words):
+        match(ARRAYS, NAMES, SHAPES, ["head"], ["fc.weight", regex])
 
 
 def test_auxiliary_heads_that_the_network_has_are_not_ignored():
@@ -203,13 +234,15 @@ def test_darknets_numbers_are_cut_in_the_order_of_its_layers():
 
     backbone = sum(array.size for path, array in ours.items() if path.startswith("backbone"))
     more_classes = wanted | {"head/conv/kernel": (1, 1, 2, 9), "head/conv/bias": (9,)}
-    for given in (numbers, numbers[:backbone]):
-        assert match({darknet.NUMBERS: given}, names, more_classes, ["head"]).fresh == (
-            "head/conv/bias",
-            "head/conv/kernel",
-        )
+    head = len(numbers) - backbone
+    for given, ignored in ((numbers, (f"{head} numbers at the end",)), (numbers[:backbone], ())):
+        found = match({darknet.NUMBERS: given}, names, more_classes, ["head"])
+        assert found.fresh == ("head/conv/bias", "head/conv/kernel")
+        assert found.ignored == ignored
     alone = {path: shape for path, shape in wanted.items() if path.startswith("backbone")}
-    assert set(match({darknet.NUMBERS: numbers}, names, alone).arrays) == set(alone)
+    found = match({darknet.NUMBERS: numbers}, names, alone)
+    assert set(found.arrays) == set(alone)
+    assert found.ignored == (f"{head} numbers at the end",)
     with pytest.raises(UserError, match=r"2 missing from it:\n.*head/conv/bias \(3/biases\)"):
         match({darknet.NUMBERS: numbers[:backbone]}, names, wanted)
 
@@ -227,3 +260,27 @@ def test_darknets_numbers_of_another_network(change, words):
     other = np.resize(numbers, len(numbers) + change)
     with pytest.raises(UserError, match=words):
         match({darknet.NUMBERS: other}, names, wanted)
+
+
+@pytest.mark.parametrize("change", [-1, 1, 2])
+def test_what_follows_darknets_backbone_is_a_head_or_refused(change):
+    """Each class has a bias and a weight for either channel."""
+    ours, names, numbers = darknet_numbers()
+    wanted = {path: array.shape for path, array in ours.items()}
+    other = np.resize(numbers, len(numbers) + change)
+    words = rf"has {15 + change} numbers where the head begins .* a multiple of 3, so many for each"
+    with pytest.raises(UserError, match=words):
+        match({darknet.NUMBERS: other}, names, wanted, ["head"])
+    class_more = np.resize(numbers, len(numbers) + 3)
+    found = match({darknet.NUMBERS: class_more}, names, wanted, ["head"])
+    assert found.ignored == ("18 numbers at the end",)
+
+
+def test_what_follows_a_stage_of_darknets_that_is_fresh_can_be_anything():
+    ours, names, numbers = darknet_numbers()
+    wanted = {path: array.shape for path, array in ours.items()}
+    other = np.append(numbers, numbers[:1])
+    found = match({darknet.NUMBERS: other}, names, wanted, ["backbone/conv2", "head"])
+    taken = sum(array.size for array in found.arrays.values())
+    assert 0 < taken < len(numbers)
+    assert found.ignored == (f"{len(other) - taken} numbers at the end",)

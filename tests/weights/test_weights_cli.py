@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,36 @@ def test_import_says_what_it_did(here, capsys):
     assert "left fresh: nothing\nignored in the file: nothing\n" in out
 
 
+def test_import_ignores_what_it_is_told_to(here, capsys):
+    """Also where most of the file is of something else."""
+    arrays = read(here / "squeezenet.npz")
+    decoder = {f"decoder.{i}.weight": np.zeros(2, np.float32) for i in range(99)}
+    own = {"classifier.1.0.weight": np.zeros(2, np.float32)}
+    kept = {name: a for name, a in arrays.items() if not name.startswith("classifier")}
+    write(here / "own.npz", kept | own | decoder)
+    arguments = ["--backbone", "squeezenet", "own.npz", "--fresh", "head", "--output", "out"]
+    ignored = ["--ignore", "decoder.*", "--ignore", r"classifier\.1\.0\.weight"]
+    code, out, err = run(capsys, "import", *arguments, *ignored)
+    assert (code, err) == (0, "")
+    assert "\nignored in the file: 100 arrays (decoder.0.weight, decoder.1.weight, deco" in out
+    assert set(read_imported(here / "out").ignored) == {*own, *decoder}
+    refused(capsys, here, "--ignore REGEX", "import", *arguments, *ignored[:2])
+
+
+def test_what_follows_darknets_backbone_is_told(here, capsys):
+    network = BACKBONES["tiny_darknet"](7)
+    leaves = flatten(shapes(network, (224, 224, 3))).items()
+    size = sum(leaf.size for path, leaf in leaves if path.startswith("backbone"))
+    numbers = np.full(size + 7 * (128 + 1), 0.5, "<f4")
+    (here / "a.weights").write_bytes(struct.pack("<3iq", 0, 2, 0, 0) + numbers.tobytes())
+    arguments = ["--backbone", "tiny_darknet", "a.weights", "--output", "out"]
+    code, out, err = run(capsys, "import", *arguments, "--fresh", "head")
+    assert (code, err) == (0, "")
+    assert f", {size:,} numbers\nleft fresh: 2 arrays (head)" in out
+    assert "\nignored in the file: 903 numbers at the end\n" in out
+    assert read_imported(here / "out").ignored == ["903 numbers at the end"]
+
+
 def test_export_says_what_it_did(here, capsys):
     code, out, err = run(capsys, "export", "imported", "--output", "out.safetensors")
     assert (code, err) == (0, "")
@@ -179,6 +210,14 @@ def test_another_preprocessing_than_the_familys_is_noted(here, capsys):
         ("--backbone squeezenet squeezenet.npz --classes 0", "the head has 0 classes; expected 1"),
         ("--backbone squeezenet squeezenet.npz --fresh fc", "'fc', matches no parameter and no m"),
         ("--backbone squeezenet squeezenet.npz --fresh (", "to leave fresh, '(', is no regex"),
+        ("--backbone squeezenet squeezenet.npz --fresh .*", "--fresh .* leaves nothing of the back"),
+        (
+            "--backbone squeezenet squeezenet.npz --classes 3 --fresh backbone/fire.* "
+            "--fresh backbone/conv1",
+            "--fresh backbone/fire.* --fresh backbone/conv1 leaves nothing of the backbone to sq",
+        ),
+        ("--backbone squeezenet squeezenet.npz --ignore fc", "'fc', match no whole name in the"),
+        ("--backbone squeezenet squeezenet.npz --ignore (", "names to ignore, '(', are no regex"),
     ],
 )
 def test_mistakes_of_import_leave_nothing(arguments, message, here, capsys):

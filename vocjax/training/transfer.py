@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
-from vocjax.origins import OF_WEIGHTS, described
+from vocjax.origins import agree_on_fields, check_origin, described
 from vocjax.tasks.task import Variables
 from vocjax.training.rundir import read_config
 from vocjax.training.trained import load_run
@@ -50,14 +50,20 @@ def with_encoder_of(variables: Variables, config: ConfigDict, mesh: Mesh) -> Var
 
 
 def _check_described(config: ConfigDict, origin: Path) -> None:
+    if "backbone" in config.model:
+        check_origin(origin)
     found = described(origin)
     if not found and (origin / "config.json").is_file():
         _check_style(config, origin)
     if not found or "backbone" not in config.model:
         return
     ours = config.model.backbone.to_dict()
-    for field in OF_WEIGHTS:
-        if ours[field] != found[field]:
+    agree = {
+        "fields": agree_on_fields(ours["fields"], found["fields"]),
+        "preprocessing": ours["preprocessing"] == found["preprocessing"],
+    }
+    for field, agrees in agree.items():
+        if not agrees:
             raise UserError(
                 f"model.backbone.{field} is {ours[field]!r}, and the weights in {origin} were "
                 f"trained with {found[field]!r}; take the config from `load_config`, which sets it."

@@ -23,7 +23,9 @@ def add_verbs(add: AddVerb) -> None:
         "vocjax weights import --backbone resnet50 resnet50.pth --output weights/resnet50\n"
         "  vocjax weights import --backbone vgg16 vgg16_20.h5 --classes 20 --output weights/vgg\n"
         "  vocjax weights import --backbone resnet18 trunk.npz --fresh 'backbone/conv5|head' "
-        "--output weights/trunk",
+        "--output weights/trunk\n"
+        "  vocjax weights import --backbone vgg16 own.pth --fresh head --ignore 'classifier.*' "
+        "--output weights/own",
     )
     bring.add_argument(
         "file",
@@ -42,6 +44,13 @@ def add_verbs(add: AddVerb) -> None:
         default=[],
         metavar="REGEX",
         help="a part, by our path, that the file shall not fill; can be given several times",
+    )
+    bring.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="REGEX",
+        help="names in the file that nothing shall be made of; can be given several times",
     )
     bring.add_argument(
         "--classes",
@@ -93,14 +102,14 @@ def _import(options: argparse.Namespace, _: Sequence[str]) -> int:
         options.output,
         family=options.family,
         fresh=options.fresh,
+        ignore=options.ignore,
         classes=options.classes,
     )
-    shown = [*told.ignored[:3], "..."][: len(told.ignored)]
     with_head = f"head of {told.classes} classes" if told.classes else "without a head"
     print(f"{told.backbone}, {with_head}, from {told.source['file']} by {told.family}'s names")
     print(f"taken: {len(told.arrays)} arrays, {told.parameters:,} numbers")
     print(f"left fresh: {_counted(told.fresh, options.fresh)}")
-    print(f"ignored in the file: {_counted(told.ignored, shown)}")
+    print(f"ignored in the file: {_listed(told.ignored)}")
     print(f"pre-processing: {_described(told.preprocessing)}")
     print(f"imported weights: {options.output}")
     return 0
@@ -159,6 +168,14 @@ def _counted(names: Sequence[str], told: Sequence[str]) -> str:
     from vocjax.runs import counted
 
     return f"{counted(len(names), 'array')} ({', '.join(told)})" if names else "nothing"
+
+
+def _listed(ignored: Sequence[str]) -> str:
+    from vocjax.weights.matching import REST
+
+    if len(ignored) == 1 and ignored[0].endswith(REST):
+        return ignored[0]
+    return _counted(ignored, [*ignored[:3], "..."][: len(ignored)])
 
 
 def _described(preprocessing: "Preprocessing") -> str:

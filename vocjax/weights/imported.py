@@ -19,7 +19,7 @@ from vocjax.models.backbones.preprocessing import Preprocessing
 from vocjax.models.backbones.size import shapes
 from vocjax.weights.families import FAMILIES, Family, detect
 from vocjax.weights.files import npz, read
-from vocjax.weights.matching import flatten, match
+from vocjax.weights.matching import flatten, match, names_to_ignore
 
 ARRAYS, FACTS = "weights.npz", "weights.json"
 IMAGE = (224, 224, 3)  # no parameter's shape depends on its size
@@ -34,7 +34,7 @@ class Imported(NamedTuple):
     - `preprocessing`: what the published weights were trained with;
     - `classes`: of the head, None where the file filled nothing of it;
     - `fresh`: our paths that the file did not fill, sorted;
-    - `ignored`: names in the file that nothing was made of;
+    - `ignored`: names in the file that nothing was made of, or how many numbers of Darknet's;
     - `source`: "file", its name, "sha256" and "bytes";
     - `parameters`: how many numbers were taken;
     - `commit`, `dirty`, `versions`: of the code that imported them, as in the run.json of a run;
@@ -63,6 +63,7 @@ def import_weights(
     *,
     family: str = "",
     fresh: Sequence[str] = (),
+    ignore: Sequence[str] = (),
     classes: int = 1000,
 ) -> Imported:
     """Bring a weight file into our layout and write it as a directory, whole or not at all.
@@ -73,11 +74,12 @@ def import_weights(
       output: free, or imported weights, which are then replaced.
       family: of the file's names; empty to tell it from them.
       fresh: regexes of the parts that the file shall not fill, as in `matching.match`.
+      ignore: regexes of the names in the file that nothing shall be made of, as there.
       classes: of the file's head; without meaning where that is left fresh.
 
     Raises:
-      UserError: an argument is none of these, `file` is damaged or does not fit, or nothing can be
-        written in `output`.
+      UserError: an argument is none of these, `file` is damaged, does not fit or fills nothing of
+        the backbone, or nothing can be written in `output`.
     """
     # Not above: runs begin from what is imported, so that training imports this module.
     from vocjax.training.rundir import environment
@@ -89,9 +91,16 @@ def import_weights(
     arrays = read(file)
     networks = {name: BACKBONES[backbone](classes, **f.fields) for name, f in families.items()}
     tables = {name: f.names(networks[name]) for name, f in families.items()}
-    name = family or detect(arrays, tables)
+    spared = names_to_ignore(ignore, arrays)
+    name = family or detect([array for array in arrays if array not in spared], tables)
     wanted = flatten(shapes(networks[name], IMAGE))
-    found = match(arrays, tables[name], {path: leaf.shape for path, leaf in wanted.items()}, fresh)
+    sizes = {path: leaf.shape for path, leaf in wanted.items()}
+    found = match(arrays, tables[name], sizes, fresh, ignore)
+    if not any(path.startswith("backbone/") for path in found.arrays):
+        raise UserError(
+            f"--fresh {' --fresh '.join(fresh)} leaves nothing of the backbone to {file}, so that "
+            "nothing would be imported. Name the parts alone that the file lacks: --fresh head."
+        )
     made = environment()
     imported = Imported(
         backbone=backbone,

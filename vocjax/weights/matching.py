@@ -20,6 +20,7 @@ IGNORED = (
     r".*\.num_batches_tracked",  # torch's batch norm counts its steps
     r"(aux[12]|AuxLogits)\..*",  # torchvision's auxiliary heads, where the network has none
 )
+REST = " numbers at the end"  # of a file without names: how many of them nothing was made of
 
 
 class Match(NamedTuple):
@@ -27,7 +28,7 @@ class Match(NamedTuple):
 
     arrays: dict[str, np.ndarray]  # float32, in our layout, by our path
     fresh: tuple[str, ...]  # our paths that keep their own draw
-    ignored: tuple[str, ...]  # foreign names that nothing was made of
+    ignored: tuple[str, ...]  # foreign names that nothing was made of, or how many numbers: `REST`
 
 
 def flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +45,11 @@ def fill(variables: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
 
 
 def match(
-    arrays: Arrays, names: Names, shapes: Mapping[str, Shape], fresh: Sequence[str] = ()
+    arrays: Arrays,
+    names: Names,
+    shapes: Mapping[str, Shape],
+    fresh: Sequence[str] = (),
+    ignore: Sequence[str] = (),
 ) -> Match:
     """Bring a file's arrays into a network's layout, all of them or none.
 
@@ -56,6 +61,8 @@ def match(
       fresh: regexes of the parts, parameters or modules by path, that the file shall not fill:
         "backbone/conv5|head" for a backbone that was trained up to its fourth stage. What the file
         has of them is ignored.
+      ignore: regexes of foreign names that nothing shall be made of: "classifier.*" for a head
+        that is not the network's own.
 
     Raises:
       UserError: an array is missing, left over, of another shape, not of finite floating-point
@@ -63,8 +70,11 @@ def match(
         matches nothing.
     """
     left_out = _matching(fresh, shapes)
+    spared = names_to_ignore(ignore, arrays)
+    arrays = {name: array for name, array in arrays.items() if name not in spared}
+    rest = 0
     if set(arrays) == {NUMBERS}:
-        arrays = _cut(arrays[NUMBERS], names, shapes, left_out)
+        arrays, rest = _cut(arrays[NUMBERS], names, shapes, left_out)
     wanted = {path: names.get(path) for path in shapes if path not in left_out}
     known = {name for name, _ in names.values()}
     known |= {name for name in arrays if any(re.fullmatch(regex, name) for regex in IGNORED)}
@@ -80,11 +90,32 @@ def match(
     if missing or surplus or wrong:
         raise UserError(_report(missing, surplus, wrong, arrays, names, shapes))
     taken = {entry[0] for entry in found.values()}
+    ignored = [name for name in (*arrays, *spared) if name not in taken]
     return Match(
         {p: convert(arrays[name], layout, shapes[p]) for p, (name, layout) in found.items()},
         tuple(left_out),
-        tuple(name for name in arrays if name not in taken),
+        (*ignored, *([f"{rest}{REST}"] if rest else [])),
     )
+
+
+def names_to_ignore(ignore: Sequence[str], names: Iterable[str]) -> dict[str, None]:
+    """Return the foreign names that a regex matches whole; as a dict, for the order.
+
+    Raises `UserError` for a regex that is none, or matches nothing.
+    """
+    names, chosen = list(names), dict[str, None]()
+    for regex in ignore:
+        try:
+            matched = [name for name in names if re.fullmatch(regex, name)]
+        except re.error as error:
+            raise UserError(f"the names to ignore, {regex!r}, are no regex: {error}.") from error
+        if not matched:
+            raise UserError(
+                f"the names to ignore, {regex!r}, match no whole name in the file, which has for "
+                f"instance {', '.join(names[-3:])}. Give a regex that does, or leave it out."
+            )
+        chosen |= dict.fromkeys(matched)
+    return chosen
 
 
 def restore_names(params: Arrays, names: Names) -> dict[str, np.ndarray]:
@@ -132,16 +163,18 @@ def _prefixes(path: str) -> list[str]:
 
 def _cut(
     numbers: np.ndarray, names: Names, shapes: Mapping[str, Shape], fresh: Mapping[str, None]
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], int]:
     """Cut Darknet's numbers into arrays in the order of their names, up to one that is not wanted.
 
-    It may have another size in the file, so that nothing after it would be found.
+    It may have another size in the file, so that nothing after it would be found: how many numbers
+    are left there is the second value.
     """
     arrays: dict[str, np.ndarray] = {}
     start = 0
     for path, (name, layout) in names.items():
         if path in fresh or path not in shapes or start == len(numbers):
-            return arrays
+            _check_rest(len(numbers) - start, list(names)[len(arrays) :], shapes)
+            return arrays, len(numbers) - start
         shape = foreign_shape(shapes[path], layout)
         end = start + math.prod(shape)
         if end > len(numbers):
@@ -158,7 +191,23 @@ def _cut(
             "same; the file is of another network, or of one with more classes: then leave the "
             "head to a fresh draw."
         )
-    return arrays
+    return arrays, 0
+
+
+def _check_rest(rest: int, paths: Sequence[str], shapes: Mapping[str, Shape]) -> None:
+    """Raise `UserError` unless so many numbers can be what `paths` have, where that is a head.
+
+    Every class has as many, its bias and its row of the kernel; how many classes, the file knows.
+    """
+    known = [shapes[path] for path in paths if path in shapes]
+    if not known or not all(path.startswith("head/") for path in paths):
+        return
+    of_class = sum(math.prod(shape[:-1]) for shape in known)
+    if rest % of_class:
+        raise UserError(
+            f"the file has {rest} numbers where the head begins ({paths[0]}). Expected a multiple "
+            f"of {of_class}, so many for each class: the file is cut off, or of another network."
+        )
 
 
 def _fault(path: str, array: np.ndarray, layout: Layout, shape: Shape) -> str:
@@ -197,7 +246,10 @@ def _report(
             lines += [f"{len(indented)} {title}:", *indented]
     parts = "|".join(_whole_parts([*missing, *wrong], shapes))
     if surplus:
-        lines.append("Name the network, its variant and the family of names that the file is of.")
+        lines.append(
+            "Name the network, its variant and the family of names that the file is of; what is "
+            "no part of it, as another head, is left out by --ignore REGEX, for its name."
+        )
     if parts:
         lines.append(f"To leave what it lacks to a fresh draw, name that part: {parts}")
     return "\n".join(lines)
