@@ -100,8 +100,10 @@ def tiny_config(toy_dir: Path) -> Callable[..., ConfigDict]:
         if "backbone" in config.model:
             del shrunk["model.encoder"]
             shrunk |= {f"model.backbone.{k}": v for k, v in SHRUNK_BACKBONE.items()}
-            if config.model.name == "unet":
+            if config.model.name in ("autoencoder", "unet"):
                 shrunk["model.decoder"] = (4,)
+            if config.model.name == "fcn":
+                shrunk["model.skips"] = 1
         phases = config.optimizer.phases
         shrunk["optimizer.phases"] = tuple((i, groups) for i, (_, groups) in enumerate(phases))
         config.update_from_flattened_dict(small | shrunk | overrides)

@@ -88,9 +88,12 @@ def evaluated_epochs(config):
 ALIKE = (
     "autoencoder_72",
     "autoencoder_2048",
+    "autoencoder_pretrained",
     "classifier_2048",
     "classifier_lecture",
     "classifier_scratch",
+    "deeplab_pretrained",
+    "fcn_pretrained",
     "segmentation_bce_long",
     "segmentation_bce_rmsprop",
     "segmentation_norm_long",

@@ -415,6 +415,16 @@ class TestComparison:
         assert "crosses" not in title
         assert len(figure.axes) == 1
 
+    def test_it_says_where_the_studys_conclusion_survives(self):
+        told = "Legacy: +0.110 soft, +0.000 hard: the study's conclusion does not survive"
+        title, _ = self.drawn()
+        assert title.endswith(f"Run 4, soft Dice, against run 2, cross-entropy. {told}")
+        title, _ = self.drawn(run_of("Run 4, soft Dice", 0.45, 0.56, protocol="nearest"))
+        told += "; Honest: +0.050 soft, +0.010 hard: the study's conclusion survives"
+        assert title.endswith(told)
+        without = [run_of(f"Net {i}", 0.5, 0.5) for i in range(3)]
+        assert "conclusion" not in next(iter(segmentation.comparison(without, STUDY)))
+
     def test_all_foreground_is_a_dotted_line_of_its_protocol(self):
         _, figure = self.drawn(run_of("Net", 0.3, 0.3, protocol="nearest", trivial=0.378))
         legacy, honest = (

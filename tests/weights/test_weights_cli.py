@@ -210,7 +210,10 @@ def test_another_preprocessing_than_the_familys_is_noted(here, capsys):
         ("--backbone squeezenet squeezenet.npz --classes 0", "the head has 0 classes; expected 1"),
         ("--backbone squeezenet squeezenet.npz --fresh fc", "'fc', matches no parameter and no m"),
         ("--backbone squeezenet squeezenet.npz --fresh (", "to leave fresh, '(', is no regex"),
-        ("--backbone squeezenet squeezenet.npz --fresh .*", "--fresh .* leaves nothing of the back"),
+        (
+            "--backbone squeezenet squeezenet.npz --fresh .*",
+            "--fresh .* leaves nothing of the back",
+        ),
         (
             "--backbone squeezenet squeezenet.npz --classes 3 --fresh backbone/fire.* "
             "--fresh backbone/conv1",

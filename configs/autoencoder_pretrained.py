@@ -1,0 +1,31 @@
+"""Task 1 with a pretrained backbone: what its features still know of the image.
+
+vocjax weights import --backbone resnet18 FILE --fresh head --output weights/resnet18
+vocjax train --config configs/autoencoder_pretrained.py --workdir runs/autoencoder_pretrained \
+    --config.init_from=weights/resnet18
+
+The decoder alone learns. It doubles as often as the backbone halves: five times for stride 32.
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.configuration import base_config
+from vocjax.models.layers import study_style
+from vocjax.tasks.encoders import with_backbone
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = base_config()
+    config.name = "Pretrained encoder"
+    config.task = "reconstruction"
+    config.data.classes = ("aeroplane", "dog")
+    config.model.name = "autoencoder"
+    config.model.update(study_style())
+    with_backbone(config)
+    config.model.decoder = (128, 64, 32, 32, 16)
+    config.loss.name = "mse"
+    config.loss.noise = 0.0
+    config.optimizer.name = "adam"
+    config.optimizer.phases = ((0, (("encoder/.*", 0.0), ("decoder/.*", 1.0))),)
+    return config

@@ -1,0 +1,39 @@
+"""Task 3 with a pretrained backbone: DeepLab's atrous pyramid on its map of stride 16.
+
+vocjax weights import --backbone mobilenet_v2 FILE --fresh head --output weights/mobilenet_v2
+vocjax train --config configs/deeplab_pretrained.py --workdir runs/deeplab_pretrained \
+    --config.init_from=weights/mobilenet_v2
+
+The decoder first, on a backbone that stands still; then all, the backbone ten times more slowly.
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.tasks.encoders import with_backbone
+from vocjax.tasks.segmentation import study_segmenter
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = with_backbone(study_segmenter())
+    config.name = "Pretrained DeepLab, 21 classes"
+    config.epochs = 30
+    config.batch_size = 16
+    config.evaluate_every_epochs = 5
+    config.data.size = 224
+    config.data.channels = 3
+    config.model.backbone.output_stride = 16
+    config.model.name = "deeplab"
+    config.model.target = "softmax"
+    config.model.features = 128
+    config.model.rates = (6, 12, 18)
+    config.model.norm = "batch"
+    config.model.upsample = "bilinear"
+    del config.model.decoder
+    config.loss.name = "cross_entropy"
+    config.optimizer.schedule = "cosine"
+    config.optimizer.phases = (
+        (0, (("encoder/.*", 0.0), ("decoder/.*", 1.0))),
+        (20, (("encoder/.*", 0.1), ("decoder/.*", 1.0))),
+    )
+    return config

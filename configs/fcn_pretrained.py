@@ -1,0 +1,33 @@
+"""Task 3 with a pretrained backbone: FCN-8s, class scores of three strides, summed.
+
+vocjax weights import --backbone vgg16 FILE --fresh head --output weights/vgg16
+vocjax train --config configs/fcn_pretrained.py --workdir runs/fcn_pretrained \
+    --config.init_from=weights/vgg16
+
+--config.model.skips=0 is FCN-32s, 1 FCN-16s.
+"""
+
+from ml_collections import ConfigDict
+
+from vocjax.tasks.encoders import with_backbone
+from vocjax.tasks.segmentation import study_segmenter
+
+
+def get_config() -> ConfigDict:
+    """Return the experiment."""
+    config = with_backbone(study_segmenter())
+    config.name = "Pretrained FCN, 21 classes"
+    config.epochs = 30
+    config.batch_size = 16
+    config.evaluate_every_epochs = 5
+    config.data.size = 224
+    config.data.channels = 3
+    config.model.name = "fcn"
+    config.model.target = "softmax"
+    config.model.skips = 2
+    config.model.upsample = "bilinear"
+    del config.model.decoder
+    config.loss.name = "cross_entropy"
+    config.optimizer.schedule = "cosine"
+    config.optimizer.phases = ((0, (("encoder/.*", 0.1), ("decoder/.*", 1.0))),)
+    return config
