@@ -155,6 +155,17 @@ class TestConfusion:
         expected = [[0, 0, 0], [0, 2, 0], [0, 0, 1]]
         np.testing.assert_array_equal(set_metrics.confusion(probability, target, weight), expected)
 
+    def test_of_several_present_classes_the_decided_one_is_the_truth(self):
+        probability = np.array([[0.2, 0.8, 0.0], [0.2, 0.0, 0.8]])
+        target, weight = np.array([[1, 1, 0]] * 2), np.ones((2, 3))
+        expected = [[0, 0, 1], [0, 1, 0], [0, 0, 0]]
+        np.testing.assert_array_equal(set_metrics.confusion(probability, target, weight), expected)
+        swapped = [2, 1, 0]
+        for order in ([0, 1, 2], swapped):
+            columns = (x[:, order] for x in (probability, target, weight))
+            found = set_metrics.classification_metrics(*columns, exclusive=True)
+            assert found["balanced_accuracy"] == pytest.approx(1 / 2)
+
     def test_images_without_an_included_present_class_are_left_out(self):
         probability = np.array([[0.9, 0.1]] * 3)
         target, weight = np.array([[0, 0], [1, 0], [0, 1]]), np.array([[1, 1], [0, 1], [1, 1]])

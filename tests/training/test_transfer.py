@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
+from vocjax.errors import UserError
 from vocjax.tasks import make_task
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.phases import frozen_modules, in_evaluation_mode
@@ -169,6 +170,12 @@ def test_a_fine_tuned_run_begins_with_the_autoencoders_encoder(
         start = start_of(restless_config(name))
         assert_equal({path: x for path, x in start.items() if path in saved}, saved)
         assert {path.split("/")[0] for path in start.keys() - saved.keys()} == {"head"}
+
+
+def test_an_encoder_that_computes_something_else_is_refused(restless_config, begun):
+    config = restless_config("classifier_256", **{"model.activation": "tanh"})
+    with pytest.raises(UserError, match=r"model.activation is 'tanh', and the encoder of .*'relu'"):
+        begun(config)
 
 
 @pytest.mark.parametrize(
