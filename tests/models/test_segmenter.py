@@ -66,6 +66,7 @@ class Stages(nn.Module):
 
     strides = {"a": 1, "b": 2, "c": 2, "d": 4}  # noqa: RUF012
     channels = {"a": 3, "b": 1, "c": 4, "d": 5}  # noqa: RUF012
+    centred = True
 
     def stages(self, images, *, train=False, valid=None):
         return {

@@ -29,7 +29,8 @@ def applied(tiny_config):
         task = make_task(config)
         variables = jax.jit(task.init)(jax.random.key(0))
         images = np.random.default_rng(0).random((6, 16, 16, 3), np.float32)
-        batch = {"image": jnp.asarray(images), "valid": jnp.ones(6)}
+        labels = jnp.ones((6, 20), jnp.int8)
+        batch = {"image": jnp.asarray(images), "labels": labels, "valid": jnp.ones(6)}
         known = batch if code is None else batch | {"code": code}
         run = jax.jit(lambda v, b: task.apply(v, b, train, jax.random.key(1))[0])
         return task, variables, batch, run(variables, known)

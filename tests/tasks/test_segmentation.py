@@ -316,13 +316,17 @@ def test_describe_names_found_classes_and_writes_vocs_indices(tiny_config):
         ({"model.encoder": (4, 0, 4)}, r"model.encoder is \(4, 0, 4\); it is a tuple of positive"),
         ({"model.dropout": 1.0}, r"model.dropout is 1.0; it must be in \[0, 1\)"),
         ({"loss.smoothing": -1.0}, "loss.smoothing is -1.0; it must be at least 0"),
-        (
-            {"model.name": "fcn", "model.skips": 0, "model.upsample": "transposed"},
-            "model.upsample is 'transposed'; fcn enlarges scores by linear interpolation",
-        ),
         ({"data.size": 6}, "data.size=6 can't be halved 2 times; .* are 4 or 8"),
     ],
 )
 def test_mistakes_are_named(tiny_config, overrides, message):
     with pytest.raises(UserError, match=message):
         make_task(tiny_config(STUDY, **overrides))
+
+
+@pytest.mark.parametrize("name", ["fcn", "deeplab"])
+def test_ways_to_enlarge_that_a_decoder_does_not_know_are_refused(tiny_config, name):
+    config = tiny_config(f"segmentation_{name}", **{"model.upsample": "transposed"})
+    message = f"model.upsample is 'transposed'; {name} enlarges scores by linear interpolation"
+    with pytest.raises(UserError, match=message):
+        make_task(config)

@@ -182,7 +182,7 @@ def test_whole_run_compiles_each_step_once(storage, random_config, monkeypatch, 
     config = random_config(epochs=3, **{"data.storage": storage})
     with jax.log_compiles(), pytest.raises(Interrupted):
         loop.train_and_evaluate(config, tmp_path)
-    assert compilations() == 4  # to train, to evaluate, and for both baselines
+    assert compilations() == 5  # to train, to evaluate, and for the three baselines
     with jax.log_compiles():
         loop.train_and_evaluate(config, tmp_path)  # from a restored state
     assert compilations() == 2
