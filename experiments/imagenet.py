@@ -62,7 +62,8 @@ def measure(weights: Path, labels: Path | None, dataset: str, data_dir: Path) ->
         elsewhere = int(np.isin(first[~there], places).sum())
         counts = {"images": int(there.sum()), "right": right}
         seen[name] = counts | {"others": int((~there).sum()), "wrong": elsewhere}
-    return {"weights": weights.name, "data": dataset, "seen": seen, "provenance": environment()}
+    made = environment() | {"dataset": {"name": dataset, "data_dir": str(data_dir)}}
+    return {"weights": weights.name, "seen": seen, "provenance": made}
 
 
 def main() -> int:

@@ -48,10 +48,12 @@ def read_imagenet() -> list[dict[str, Any]]:
 
 def imagenet_table(records: list[dict[str, Any]]) -> str:
     """Return a Markdown table of what published heads see: right / images, wrong / others."""
-    rows = [["weights", "class", "seen in images that show it", "seen in others"]]
+    rows = [["weights", "images", "class", "seen where it is", "seen elsewhere"]]
     for record in records:
+        crops = record["provenance"]["dataset"]["data_dir"].endswith("objects")
+        images = "object crops" if crops else "photographs"
         for name, seen in record["seen"].items():
             right = f"{seen['right']} / {seen['images']}"
             wrong = f"{seen['wrong']} / {seen['others']}"
-            rows.append([record["weights"], name, right, wrong])
+            rows.append([record["weights"], images, name, right, wrong])
     return markdown(rows)
