@@ -131,7 +131,7 @@ def described(origin):
     return {"name": origin.name, "fields": fields, "preprocessing": preprocessing, "last": ""}
 
 
-@pytest.mark.parametrize("dataset", ["toy", "voc2009"])
+@pytest.mark.parametrize("dataset", ["toy", pytest.param("voc2009", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "name",
     sorted({path.stem for path in EXPERIMENTS.glob("*.py")} - {"backbones", "collect", "imagenet"}),

@@ -37,7 +37,12 @@ def with_model(tiny_config, name, **fields):
     return config
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+def some_slow(names, fast):
+    """Parameters of which a few run with the fast tests."""
+    return [pytest.param(n, marks=() if n in fast else pytest.mark.slow) for n in names]
+
+
+@pytest.mark.parametrize("name", some_slow(BACKBONES, ("squeezenet", "mobilenet_v2", "vgg16")))
 def test_it_serves_as_the_encoder_of_a_unet(tiny_config, name):
     backbone = BACKBONES[name]().backbone
     strides = sorted(set(backbone.strides.values()))
@@ -46,7 +51,7 @@ def test_it_serves_as_the_encoder_of_a_unet(tiny_config, name):
     assert shapes(make_task(config), config)["logits"] == (2, 96, 96, 1)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "vgg16"])
+@pytest.mark.parametrize("name", some_slow(["resnet18", "mobilenet_v2", "vgg16"], ("resnet18",)))
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
 @pytest.mark.parametrize("head", ["deeplab", "fcn"])
 def test_it_serves_deeplab_and_fcn_at_each_output_stride(tiny_config, name, output_stride, head):
