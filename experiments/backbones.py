@@ -11,7 +11,7 @@ be measured where it is best:
     python experiments/backbones.py --output runs/backbones.json --measure torchvision --only vgg16
 
 Every figure has its own provenance. A complete file, kept as experiments/results/backbones.json,
-makes the README's table: see tables.py.
+makes a table of experiments/README.md: `python -m experiments.tables`.
 """
 
 import argparse

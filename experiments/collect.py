@@ -2,7 +2,7 @@
 
     python experiments/collect.py runs/study --output experiments/results/study_toy.json
 
-The kept files make the README's tables: see tables.py.
+The kept files make the tables of both READMEs: `python -m experiments.tables`.
 """
 
 import argparse
