@@ -23,7 +23,7 @@ from experiments.tables.representation import (
     representation_table,
     study_table,
 )
-from experiments.tables.segmentation import class_table, segmentation_table
+from experiments.tables.segmentation import class_table, segmentation_table, target_of
 from experiments.tables.transfer import imagenet_table, read_imagenet, transfer_table
 from vocjax.figures import encode_webp
 from vocjax.reporting.page import read_study
@@ -45,7 +45,8 @@ def tables() -> dict[str, str]:
         found[f"paired differences, {data}"] = paired_table(read_paired("classification", data))
     for data, runs in read_kept("segmentation").items():
         found[f"foreground, {data}"] = segmentation_table(runs)
-        found[f"classes of pixels, {data}"] = class_table(runs)
+        if any(target_of(run) == "softmax" for run in runs):
+            found[f"classes of pixels, {data}"] = class_table(runs)
     for task in ("reconstruction", "classification", "segmentation"):
         for data, runs in read_kept(f"ladder_{task}").items():
             found[f"ladder of {task}, {data}"] = ladder_table(runs)

@@ -28,10 +28,11 @@ def segmentation_table(runs: list[Run]) -> str:
     header = [f"{name}: {shown}" for name, of in columns.items() for shown in of.values()]
     rows = [["run", "seeds", "study: soft Dice, IoU", *header]]
     found: dict[str, dict[str, list[Run]]] = {}
-    for seeds in replicates([run for run in runs if _target(run) == "foreground"]):
+    for seeds in replicates([run for run in runs if target_of(run) == "foreground"]):
         protocol = "legacy" if seeds[0].config["data"]["masks"] == "legacy" else "honest"
         found.setdefault(seeds[0].name, {})[protocol] = seeds
-    for name, by_protocol in found.items():
+    study_first = sorted(found.items(), key=lambda item: (not item[0].startswith("Run "), item[0]))
+    for name, by_protocol in study_first:
         values = {protocol: over_seeds(seeds)["val"] for protocol, seeds in by_protocol.items()}
         values["full size"] = values.get("honest", {})
         rows.append(
@@ -68,7 +69,7 @@ def class_table(runs: list[Run]) -> str:
     }
     rows = [["run", "classes", "seeds", *metrics.values()]]
     trivial: dict[str, list[str]] = {}
-    for seeds in replicates([run for run in runs if _target(run) in ("sigmoid", "softmax")]):
+    for seeds in replicates([run for run in runs if target_of(run) in ("sigmoid", "softmax")]):
         first, values = seeds[0].results or {}, over_seeds(seeds)["val"]
         absent = [name for name, iou in first["iou_by_class"].items() if iou is None]
         classes = str(len(first["iou_by_class"])) + (f" ({len(absent)} absent)" if absent else "")
@@ -80,7 +81,8 @@ def class_table(runs: list[Run]) -> str:
     return markdown(rows)
 
 
-def _target(run: Run) -> str:
+def target_of(run: Run) -> str:
+    """Return what a run tells pixels apart by; empty for another task's."""
     return run.config["model"].get("target", "")
 
 
