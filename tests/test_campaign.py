@@ -8,19 +8,14 @@ import signal
 import sys
 from pathlib import Path
 
-import jax
 import pytest
 
 from vocjax import campaign, origins
 from vocjax.campaign import Experiment, print_results
-from vocjax.configuration import load_config
 from vocjax.errors import UserError
 from vocjax.models.backbones.preprocessing import IDENTITY
-from vocjax.tasks import make_task
 from vocjax.training.interrupts import Interrupted
-from vocjax.training.phases import make_phases
 from vocjax.training.records import Records
-from vocjax.training.setup import check_config
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SMALL = ("data.size=8", "model.components=2")
@@ -145,13 +140,10 @@ def test_plans_can_be_run(name, dataset, monkeypatch):
     experiments = plan(argparse.Namespace(dataset=dataset, **homes))
     assert len({experiment.directory for experiment in experiments}) == len(experiments) > 1
     for experiment in experiments:
-        overrides = [f"--config.{change}" for change in experiment.overrides]
-        config = load_config(campaign.CONFIGS / f"{experiment.config}.py", overrides)
-        check_config(config)
+        config = campaign.checked(experiment)
         assert config.data.dataset == dataset
         crops = config.data.image_set == "Main" and {*config.data.classes} <= {"aeroplane", "dog"}
         assert config.data.data_dir == ("objects" if crops else "all")
-        make_phases(config, jax.eval_shape(make_task(config).init, jax.random.key(0))["params"])
 
 
 # The command line of a script --------------------------------------------------------------------

@@ -63,7 +63,7 @@ def run(
       workdir: holds a run directory for each, and report.html.
       overrides: further `--config.FIELD=VALUE`, for every one of them.
     """
-    configs = [_checked(experiment, overrides) for experiment in experiments]  # before hours pass
+    configs = [checked(experiment, overrides) for experiment in experiments]  # before hours pass
     results = {
         experiment.directory: train_and_evaluate(config, workdir / experiment.directory)
         for experiment, config in zip(experiments, configs, strict=True)
@@ -74,7 +74,7 @@ def run(
     return results
 
 
-def _checked(experiment: Experiment, overrides: Sequence[str]) -> ConfigDict:
+def checked(experiment: Experiment, overrides: Sequence[str] = ()) -> ConfigDict:
     """Return an experiment's config; `UserError`, with the run's name, where it can't be run."""
     changes = [f"--config.{change}" for change in experiment.overrides]
     try:

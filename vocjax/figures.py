@@ -88,20 +88,17 @@ def with_legend(picture: Image.Image, colours: Mapping[str, tuple[int, int, int]
     """
     line = 18  # pixels
     font = ImageFont.load_default(size=12)
-    places, x, y = [], 0, 0
+    places, x, y, widest = [], 0, 0, picture.width
     for name in colours:
         width = math.ceil(font.getlength(name)) + 2 * line
         if x and x + width > picture.width:
             x, y = 0, y + line
         places.append((x, y))
         x += width
+        widest = max(widest, x)
     if not places:
         return picture
-    ends = [
-        x + math.ceil(font.getlength(name)) + 2 * line
-        for name, (x, _) in zip(colours, places, strict=True)
-    ]
-    size = max(picture.width, *ends), picture.height + y + line
+    size = widest, picture.height + y + line
     whole = Image.new("RGB", size, "white")
     whole.paste(picture)
     pen = ImageDraw.Draw(whole)

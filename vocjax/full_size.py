@@ -88,6 +88,8 @@ def boundary_f_score(prediction: np.ndarray, truth: np.ndarray, tolerance: float
     )
     if not in_prediction | in_truth:
         return 1.0
+    if not in_prediction & in_truth:
+        return 0.0
     filled = _filled(truth)
     predicted, true = _boundary(prediction), _boundary(filled)
     distance = tolerance * np.hypot(*truth.shape)

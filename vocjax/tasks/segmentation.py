@@ -192,6 +192,6 @@ def describe(
     found = {
         name: tuple(PALETTE[index].tolist())
         for name, index in zip(target.names, target.voc_indices, strict=True)
-        if index and name in numbers and numbers[name] > 0
+        if index and numbers.get(name, 0) > 0
     }
     return Description(numbers, {"": draw.with_legend(overlay, found), "_mask": palette})
