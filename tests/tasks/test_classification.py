@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vocjax import metrics
 from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
 from vocjax.tasks import make_task
 from vocjax.tasks.classification import EXCLUSIVE, LOSSES, describe
+from vocjax.training.step import mean_loss
 
 STUDY, NAMES = "classifier_256", ("aeroplane", "dog")
 COLUMNS = list(class_columns(NAMES))
@@ -165,6 +167,8 @@ def test_softmax_targets_and_probabilities(tiny_config, measured):
     # And so those two are nothing to be measured by.
     assert values["log_loss"] == pytest.approx(expected[:3].mean(), rel=1e-5)
     assert values["argmax_accuracy"] == pytest.approx(2 / 3)
+    loss = metrics.value(mean_loss(task, outputs, batch))
+    assert loss == pytest.approx(expected[:3].mean(), rel=1e-5)
     # The gradient of an image with one class is p - y.
     gradient = jax.grad(lambda x: task.loss(outputs | {"logits": x}, batch).sum())(
         outputs["logits"]
@@ -279,8 +283,8 @@ def test_describe_gives_the_probabilities_that_a_run_keeps(tiny_config):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"data.classes": ("dog",)}, "data.classes must name at least two"),
-        ({"data.classes": ()}, "data.classes must name at least two"),
+        ({"data.classes": ("dog",)}, r"data.classes must name at least two classes .*, not dog"),
+        ({"data.classes": ()}, "data.classes must name at least two classes .*, not none"),
         ({"data.classes": ("dog", "Dog")}, "'Dog', which VOC does not know"),
         ({"model.name": "resnet"}, "model.name is 'resnet'; classification has classifier"),
         ({"loss.name": "mse"}, "loss.name is 'mse'; it is one of softmax_cross_entropy, binary_"),

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+from vocjax import metrics
 from vocjax.data import voc
 from vocjax.data.pipeline import plan
 from vocjax.devices import make_mesh, replicated
@@ -22,7 +23,7 @@ from vocjax.training.phases import make_phases, phase_optimizer
 from vocjax.training.records import Records
 from vocjax.training.setup import open_data
 from vocjax.training.state import create, is_finite
-from vocjax.training.step import make_train_step, mean_of_valid, summarise
+from vocjax.training.step import make_train_step, mean_loss, summarise
 
 STEPS = 20
 
@@ -222,9 +223,13 @@ def test_padding_of_a_batch_changes_nothing(random_config):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-8)
 
 
-def test_mean_of_valid_passes_over_padding():
-    mean = mean_of_valid(jnp.array([1.0, 3.0, jnp.nan, jnp.inf]), jnp.array([1.0, 1.0, 0.0, 0.0]))
-    assert float(mean) == 2
+def test_mean_loss_passes_over_padding_and_what_the_task_does_not_count(sgd_config):
+    task = make_task(sgd_config())._replace(loss=lambda outputs, batch: outputs["loss"])
+    outputs = {"loss": jnp.array([1.0, 3.0, 8.0, jnp.nan, jnp.inf])}
+    batch = {"valid": jnp.array([1.0, 1.0, 1.0, 0.0, 0.0])}
+    assert metrics.value(mean_loss(task, outputs, batch)) == 4
+    task = task._replace(counted=lambda batch: jnp.array([1.0, 1.0, 0.0, 1.0, 1.0]))
+    assert metrics.value(mean_loss(task, outputs, batch)) == 2
 
 
 def test_clipping_bounds_the_update(sgd_config):

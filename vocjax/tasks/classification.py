@@ -66,7 +66,10 @@ def make_task(config: ConfigDict) -> Task:
     """Build the task of a config; `UserError` where its fields don't fit together."""
     columns = jnp.asarray(class_columns(config.data.classes))
     if columns.size < 2:
-        raise UserError("data.classes must name at least two classes to tell apart.")
+        raise UserError(
+            f"data.classes must name at least two classes to tell apart, not "
+            f"{', '.join(config.data.classes) or 'none'}: an image is taken that shows one of them."
+        )
     check_loss(config)
     model, exclusive = build_model(config), config.loss.name == EXCLUSIVE
     names = ("logits", "code", *(() if model.decoder is None else ("reconstruction",)))
@@ -77,6 +80,9 @@ def make_task(config: ConfigDict) -> Task:
         if exclusive:  # where all classes but one are difficult there is nothing to decide
             weight *= weight.sum(axis=1, keepdims=True) > 1
         return (states == 1).astype(jnp.float32), weight
+
+    def counted(batch: Batch) -> jax.Array:
+        return (target(batch)[1] > 0).any(axis=1)
 
     def probability(outputs: Outputs, weight: jax.Array) -> jax.Array:
         logits = outputs["logits"]
@@ -95,15 +101,15 @@ def make_task(config: ConfigDict) -> Task:
     def measure(outputs: Outputs, batch: Batch) -> dict[str, metrics.Mean]:
         logits, (truth, weight) = outputs["logits"], target(batch)
         entropy = losses.softmax_cross_entropy if exclusive else losses.binary_cross_entropy
-        p, decidable = probability(outputs, weight), (weight > 0).any(axis=1)
+        p = probability(outputs, weight)
         values = {
             "log_loss": entropy(logits, truth, weight),
             "elementwise_accuracy": metrics.elementwise_accuracy(p, truth, weight),
             "argmax_accuracy": metrics.argmax_accuracy(logits, truth, weight),
             "exact_match": metrics.exact_match(p, truth, weight),
         }
-        counted = batch["valid"] * decidable
-        means = {name: metrics.mean(value, counted) for name, value in values.items()}
+        decidable = batch["valid"] * counted(batch)
+        means = {name: metrics.mean(value, decidable) for name, value in values.items()}
         if "reconstruction" in outputs:
             error = losses.mse(outputs["reconstruction"], batch["image"])
             means["mse"] = metrics.mean(error, batch["valid"])
@@ -144,6 +150,7 @@ def make_task(config: ConfigDict) -> Task:
         features=Features(
             "encoder", lambda variables, batch: {"code": encode(model, variables, batch)}
         ),
+        counted=counted,
     )
 
 

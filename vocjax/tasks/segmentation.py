@@ -74,12 +74,11 @@ def make_task(config: ConfigDict) -> Task:
 
     def loss(outputs: Outputs, batch: Batch) -> jax.Array:
         _, truth, weight = truth_of(target, batch["mask"], batch["valid"])
-        values = pixel_loss(outputs["logits"], truth, weight)
-        if config.loss.reduction == "batch":
-            return values
-        # An image that is all void has no part in the mean, which is over all that are valid.
-        seen = (weight > 0).any(axis=(1, 2, 3))
-        return jnp.where(seen, values * batch["valid"].sum() / jnp.maximum(seen.sum(), 1), 0.0)
+        return pixel_loss(outputs["logits"], truth, weight)
+
+    def counted(batch: Batch) -> jax.Array:  # an image that is all void has no part
+        _, _, weight = truth_of(target, batch["mask"], batch["valid"])
+        return (weight > 0).any(axis=(1, 2, 3))
 
     return Task(
         init=initializer(model, config),
@@ -91,6 +90,7 @@ def make_task(config: ConfigDict) -> Task:
         keep=partial(keep, target),
         baselines=constant_masks.baselines(target),
         score=partial(scoring.score, target),
+        counted=counted,
     )
 
 

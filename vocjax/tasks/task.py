@@ -107,6 +107,8 @@ class Task(NamedTuple):
       the others;
     - `apply(variables, batch, train, key) -> (outputs, batch_stats)`;
     - `loss(outputs, batch) -> [batch]` float32;
+    - `counted(batch) -> [batch]`: 1 for examples that have a part in the mean loss, 0 for those in
+      which nothing is known; None where every example has;
     - `metrics(outputs, batch) -> pytree` of sums that add over batches, devices and hosts;
     - `summary(sums) -> {name: value}`;
     - `keep(outputs, batch) -> (every, some)`: arrays kept of every example, and larger ones kept
@@ -138,6 +140,7 @@ class Task(NamedTuple):
         | None
     ) = None
     features: Features | None = None
+    counted: Callable[[Batch], jax.Array] | None = None
 
 
 def summed(statistic: Callable[[Batch], Any]) -> Fit:

@@ -25,15 +25,17 @@ def as_float(batch: Batch) -> Batch:
     return batch | {"image": batch["image"].astype(jnp.float32) / 255}
 
 
-def mean_of_valid(values: jax.Array, valid: jax.Array) -> jax.Array:
-    """Average the per-example values [batch] of the examples that are no padding."""
-    return jnp.where(valid > 0, values, 0).sum() / valid.sum()
+def mean_loss(task: Task, outputs: Outputs, batch: Batch) -> metrics.Mean:
+    """Sum the loss over the examples that are no padding and that the task counts."""
+    counted = batch["valid"]
+    if task.counted is not None:
+        counted = counted * task.counted(batch)
+    return metrics.mean(task.loss(outputs, batch), counted)
 
 
 def all_sums(task: Task, outputs: Outputs, batch: Batch) -> dict[str, Any]:
     """Sum the loss and the task's metrics over a batch."""
-    loss = task.loss(outputs, batch)
-    return {"loss": metrics.mean(loss, batch["valid"]), "task": task.metrics(outputs, batch)}
+    return {"loss": mean_loss(task, outputs, batch), "task": task.metrics(outputs, batch)}
 
 
 def summarise(task: Task, sums: dict[str, Any]) -> dict[str, float]:
@@ -83,8 +85,8 @@ def make_train_step(
             dropout_key = draw_key(state.key, DROPOUT, state.step)
             with in_evaluation_mode(frozen_modules(phase, params)):
                 outputs, batch_stats = task.apply(variables, batch, True, dropout_key)
-            loss = mean_of_valid(task.loss(outputs, batch), batch["valid"])
-            return loss, (outputs, batch_stats)
+            sums = mean_loss(task, outputs, batch)
+            return sums.total / jnp.maximum(sums.count, 1), (outputs, batch_stats)
 
         (loss, (outputs, batch_stats)), gradients = jax.value_and_grad(objective, has_aux=True)(
             trained
