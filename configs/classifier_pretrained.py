@@ -21,6 +21,7 @@ def get_config() -> ConfigDict:
     config.evaluate_every_epochs = 20
     config.data.size = 224
     config.model.pooling = "mean"
+    config.model.head_init = "zeros"
     config.loss.name = "softmax_cross_entropy"
     config.optimizer.name = "adam"
     config.optimizer.schedule = "cosine"

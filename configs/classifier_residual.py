@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
     config.model.residual = 1
     config.model.norm = "batch"
     config.model.kernel_init = "he_normal"
+    config.model.head_init = "he_normal"
     config.model.pooling = "mean"
     config.model.head_dropout = 0.3
     config.loss.name = "softmax_cross_entropy"

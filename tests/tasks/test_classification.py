@@ -313,6 +313,7 @@ def test_describe_gives_the_probabilities_that_a_run_keeps(tiny_config):
         ),
         ({"model.pooling": "max"}, "model.pooling is 'max'; it is one of flatten, mean"),
         ({"model.head_dropout": 1.0}, r"model.head_dropout is 1.0; it must be in \[0, 1\)"),
+        ({"model.head_init": "zero"}, "model.head_init is 'zero'; it is one of .*, zeros"),
         ({"model.hidden": (8, 0)}, r"model.hidden is \(8, 0\); it is positive integers"),
         ({"model.hidden": (8.0,)}, r"model.hidden is \(8.0,\); it is positive integers"),
         ({"model.norm": "layer"}, "no norm 'layer'; model.norm is one of none, batch, group"),

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from vocjax.models.layers import ACTIVATIONS, kernel_initializer
+from vocjax.models.layers import ACTIVATIONS, INITIALIZERS, kernel_initializer
 
 POOLINGS = ("flatten", "mean")
 
@@ -25,6 +25,8 @@ class Head(nn.Module):
 
     `hidden` are the widths of the layers before the last, with `activation` and, in training,
     dropout before each layer. The study has none, the lecture one. `pooling` as in `pooled`.
+    `last_init` is of the last layer: one that begins with zeros stays in the span of the codes that
+    it has seen, where a drawn one keeps its noise in all other directions.
     """
 
     classes: int
@@ -33,13 +35,15 @@ class Head(nn.Module):
     dropout: float = 0.0
     activation: str = "relu"
     kernel_init: str = "glorot_uniform"
+    last_init: str = "glorot_uniform"
 
     @nn.compact
     def __call__(self, code: jax.Array, *, train: bool = False) -> jax.Array:
         """Codes [batch, height, width, features] to logits [batch, classes], float32."""
         x = pooled(code, self.pooling)
-        init = kernel_initializer(self.kernel_init)
-        for index, width in enumerate((*self.hidden, self.classes)):
+        init, widths = kernel_initializer(self.kernel_init), (*self.hidden, self.classes)
+        inits = [init] * len(self.hidden) + [INITIALIZERS[self.last_init]]
+        for index, (width, init) in enumerate(zip(widths, inits, strict=True)):
             if index:
                 x = ACTIVATIONS[self.activation](x)
             if self.dropout:

@@ -17,7 +17,13 @@ from vocjax.errors import UserError
 from vocjax.losses.weights import softmax_columns
 from vocjax.models.autoencoder import Encoder
 from vocjax.models.classifier import POOLINGS, Classifier, Head, pooled
-from vocjax.models.layers import STYLE_FIELDS, check_fields, check_poolable, study_style
+from vocjax.models.layers import (
+    INITIALIZERS,
+    STYLE_FIELDS,
+    check_fields,
+    check_poolable,
+    study_style,
+)
 from vocjax.set_metrics import METRICS, classification_metrics
 from vocjax.tasks import probes
 from vocjax.tasks.encoders import ENCODERS, encoder_and_decoder, make_encoder
@@ -37,7 +43,8 @@ from vocjax.tasks.task import (
 EXCLUSIVE = "softmax_cross_entropy"
 LOSSES = (EXCLUSIVE, "binary_cross_entropy", "focal")
 LOSS_FIELDS = ("name", "label_smoothing", "class_weights", "gamma", "reconstruction")
-MODEL_FIELDS = (*ENCODERS, "decoder", "hidden", "pooling", "head_dropout", *STYLE_FIELDS)
+HEAD_FIELDS = ("hidden", "pooling", "head_dropout", "head_init")
+MODEL_FIELDS = (*ENCODERS, "decoder", *HEAD_FIELDS, *STYLE_FIELDS)
 
 
 def study_classifier() -> ConfigDict:
@@ -53,6 +60,7 @@ def study_classifier() -> ConfigDict:
     config.model.hidden = ()  # widths of fully connected layers before the last
     config.model.pooling = "flatten"  # or mean: over the code's places
     config.model.head_dropout = 0.0
+    config.model.head_init = "glorot_uniform"  # or zeros: of the last layer
     config.model.update(study_style())
     config.loss.name = "binary_cross_entropy"  # softmax_cross_entropy, or focal
     config.loss.label_smoothing = 0.0
@@ -164,6 +172,10 @@ def build_model(config: ConfigDict) -> Classifier:
         raise UserError(f"model.pooling is {model.pooling!r}; it is one of {', '.join(POOLINGS)}.")
     if not 0 <= model.head_dropout < 1:
         raise UserError(f"model.head_dropout is {model.head_dropout}; it must be in [0, 1).")
+    if model.head_init not in INITIALIZERS:
+        raise UserError(
+            f"model.head_init is {model.head_init!r}; it is one of {', '.join(INITIALIZERS)}."
+        )
     if not all(type(width) is int and width > 0 for width in model.hidden):
         raise UserError(f"model.hidden is {model.hidden!r}; it is positive integers, (128,).")
     head = Head(
@@ -173,6 +185,7 @@ def build_model(config: ConfigDict) -> Classifier:
         model.head_dropout,
         model.activation,
         model.kernel_init,
+        model.head_init,
     )
     if not model.decoder:
         encoder = make_encoder(config)

@@ -1,0 +1,38 @@
+"""The classifier's head."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vocjax.models.classifier import Head
+
+
+@pytest.mark.parametrize("last_init", ["zeros", "glorot_uniform"])
+def test_a_last_layer_from_zeros_stays_in_the_span_of_its_codes(last_init):
+    """Gradients lie in the span, so whatever was drawn outside it is never unlearnt."""
+    codes = jax.random.normal(jax.random.key(0), (4, 1, 1, 10))
+    truth = jnp.eye(2)[jnp.array([0, 1, 1, 0])]
+    head = Head(2, last_init=last_init)
+    params = head.init(jax.random.key(1), codes)
+    begin = params["params"]["Dense_0"]["kernel"]
+
+    def loss(params):
+        return -(truth * jax.nn.log_softmax(head.apply(params, codes))).sum()
+
+    first = loss(params)
+    for _ in range(20):
+        params = jax.tree.map(lambda p, g: p - 0.1 * g, params, jax.grad(loss)(params))
+    assert loss(params) < first / 2
+    x = np.asarray(codes).reshape(4, 10)
+    outside = np.eye(10) - np.linalg.pinv(x) @ x
+    kernel = params["params"]["Dense_0"]["kernel"]
+    np.testing.assert_allclose(outside @ kernel, outside @ begin, atol=1e-6)
+    assert (np.abs(outside @ kernel).max() < 1e-6) == (last_init == "zeros")
+
+
+def test_layers_before_the_last_are_drawn_all_the_same():
+    head = Head(2, hidden=(3,), last_init="zeros")
+    params = head.init(jax.random.key(0), jnp.ones((1, 2, 2, 5)))["params"]
+    assert not params["Dense_1"]["kernel"].any()
+    assert params["Dense_0"]["kernel"].all()
