@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from experiments.ladder_photographs import QUESTIONS
 from experiments.tables.backbones import backbones_table, read_backbones
 from experiments.tables.classification import classification_table, paired_table
 from experiments.tables.kept import RESULTS, read_kept, read_paired
@@ -50,6 +51,10 @@ def tables() -> dict[str, str]:
     for task in ("reconstruction", "classification", "segmentation"):
         for data, runs in read_kept(f"ladder_{task}").items():
             found[f"ladder of {task}, {data}"] = ladder_table(runs)
+    for data, runs in read_kept("ladder_photographs").items():
+        for question in QUESTIONS:
+            asked = [run for run in runs if run.name.startswith(question)]
+            found[f"ladder of {question}, {data}"] = ladder_table(asked)
     for data, runs in read_kept("transfer").items():
         scratch = {
             task: read_kept(task).get(data, []) for task in ("classification", "segmentation")

@@ -84,6 +84,7 @@ def ladder_table(runs: list[Run]) -> str:
         "classification": {
             "elementwise_accuracy": ("element-wise accuracy", 3),
             "log_loss": ("log-loss", 3),
+            "map_11_points": ("mean AP", 3),
         },
         "segmentation": {
             "mean_iou": ("mean IoU", 3),
