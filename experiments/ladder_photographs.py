@@ -21,7 +21,6 @@ STEPS = {
     "60 epochs": ("epochs=60",),
     "20 epochs": ("epochs=20",),
     "20 epochs, no label smoothing": ("epochs=20", "loss.label_smoothing=0.0"),
-    "20 epochs, ten times the weight decay": ("epochs=20", "optimizer.weight_decay=0.5"),
 }
 
 
