@@ -19,12 +19,10 @@ from vocjax.data.devkit import CLASSES
 
 FROZEN = ("squeezenet", "tiny_darknet", "mobilenet", "resnet50")  # beside MobileNetV2
 BEGUN = "init_from=weights/mobilenet_v2"
-SCRATCH = ("model.backbone.name=mobilenet_v2", "model.backbone.fields=(('variant', 'gluon'),)")
 LAST = "encoder/backbone/(block1[4-7]|conv2)/.*"  # the stages of stride 32
 
 LEARNING = ("batch_size=16", "evaluate_every_epochs=2")
 SLOWER = "optimizer.phases=((0, (('encoder/.*', 0.1), ('.*', 1.0))),)"
-ALL = "optimizer.phases=()"
 FLIP = "data.augment.flip=True"
 # The head alone, on features that are computed once; then the last stages; then all of them.
 BY_STAGE = (
@@ -46,8 +44,6 @@ MANY_VIEWS = (
     FLIP,
     "data.augment.zoom=0.5",
 )
-# From scratch a third of the pixels, for more epochs.
-LONG = ("data.size=128", "batch_size=16", "epochs=10", "evaluate_every_epochs=10")
 FEW = "epochs=20"
 SMALL = ("data.size=160", "evaluate_every_epochs=4")
 OF_PIXELS = {
@@ -94,7 +90,6 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
             SLOWER,
             *MANY_VIEWS,
         ),
-        classifier("Dog or aeroplane", "MobileNetV2 from scratch", *SCRATCH, ALL, *LONG, FLIP),
         *(
             _experiment(
                 f"21 classes of pixels, {method} MobileNetV2",
