@@ -1,12 +1,11 @@
-"""Transfer: a pretrained backbone frozen, fine-tuned, and both in turn, and our own encoders.
+"""Transfer: a pretrained backbone frozen, fine-tuned, and both in turn, on four questions.
 
     python experiments/transfer.py --workdir runs/transfer --dataset voc2009
 
 begins with imported weights in weights/, a directory a backbone (`vocjax weights import`). Two
 classes of object crops (where these are elsewhere, `--objects_dir` says so), two and twenty classes
-of photographs, and the pixels of twenty classes and background. Then what our own runs hand on: an
-autoencoder's encoder to a classifier, that one's to a segmenter, and 20 classes' to two. Networks
-from scratch stand in classification.py and segmentation.py.
+of photographs, and the pixels of twenty classes and background. Our best networks from scratch are
+those of classification.py and segmentation.py.
 
 Run again, it goes on where it was stopped.
 """
@@ -44,7 +43,6 @@ MANY_VIEWS = (
     FLIP,
     "data.augment.zoom=0.5",
 )
-FEW = "epochs=20"
 SMALL = ("data.size=160", "evaluate_every_epochs=4")
 OF_PIXELS = {
     "frozen": ("optimizer.phases=((0, (('encoder/.*', 0.0), ('.*', 1.0))),)", "epochs=12", *SMALL),
@@ -100,47 +98,6 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
             )
             for method, changes in OF_PIXELS.items()
         ),
-        *_own(options, objects, photographs, many),
-    ]
-
-
-def _own(
-    options: argparse.Namespace,
-    objects: tuple[str, ...],
-    photographs: tuple[str, ...],
-    many: tuple[str, ...],
-) -> list[Experiment]:
-    def begun(source: str) -> str:
-        return f"init_from={options.workdir / source}"
-
-    two = ("data.classes=('cat', 'dog')", begun("own_20_classes"))
-    runs = {
-        "own_autoencoder": ("autoencoder_256", "AE 256", *objects),
-        "own_classifier": (
-            "classifier_256",
-            "Dog or aeroplane, encoder of AE 256",
-            *objects,
-            "epochs=10",
-            begun("own_autoencoder"),
-        ),
-        "own_segmenter": (
-            "segmentation_dice",
-            "Run 4, encoder of that classifier",
-            *photographs,
-            begun("own_classifier"),
-        ),
-        "own_20_classes": ("classifier_residual", "20 classes, residual", *photographs, *many, FEW),
-        "own_two_classes": (
-            "classifier_residual",
-            "Dog or cat, encoder of those 20 classes",
-            *photographs,
-            *two,
-            FEW,
-        ),
-    }
-    return [
-        Experiment(directory, config, (f"name={name}", *changes))
-        for directory, (config, name, *changes) in runs.items()
     ]
 
 

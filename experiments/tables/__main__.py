@@ -61,8 +61,6 @@ def tables() -> dict[str, str]:
         }
         found[f"transfer, {data}"] = transfer_table(runs, scratch["classification"])
         found[f"transfer to pixels, {data}"] = class_table([*runs, *scratch["segmentation"]])
-        run_4 = [run for run in scratch["segmentation"] if run.name.startswith("Run 4")]
-        found[f"transfer to foreground, {data}"] = segmentation_table([*run_4, *runs])
     if records := read_backbones():
         found["backbones"] = backbones_table(records)
     if records := read_imagenet():
