@@ -2,10 +2,10 @@
 
     python experiments/transfer.py --workdir runs/transfer --dataset voc2009
 
-begins with imported weights in weights/, a directory a backbone (`vocjax weights import`). Two
-classes of object crops (where these are elsewhere, `--objects_dir` says so), two and twenty classes
-of photographs, and the pixels of twenty classes and background. Our best networks from scratch are
-those of classification.py and segmentation.py.
+begins with imported weights in weights/, a directory a backbone: README.md beside this file has the
+commands. Two classes of object crops (where these are elsewhere, `--objects_dir` says so), two and
+twenty classes of photographs, and the pixels of twenty classes and background. Our best networks
+from scratch are those of classification.py and segmentation.py.
 
 Run again, it goes on where it was stopped.
 """
@@ -44,9 +44,14 @@ MANY_VIEWS = (
     FLIP,
     "data.augment.zoom=0.5",
 )
+# With a backbone that learns, 224 pixels take hours.
 SMALL = ("data.size=160", "evaluate_every_epochs=4")
 OF_PIXELS = {
-    "frozen": ("optimizer.phases=((0, (('encoder/.*', 0.0), ('.*', 1.0))),)", "epochs=12", *SMALL),
+    "frozen": (
+        "optimizer.phases=((0, (('encoder/.*', 0.0), ('.*', 1.0))),)",
+        "epochs=12",
+        "evaluate_every_epochs=4",
+    ),
     "fine-tuned": (SLOWER, "epochs=5", *SMALL),
     "decoder first, then all": (
         "optimizer.phases=((0, (('encoder/.*', 0.0), ('.*', 1.0))), "

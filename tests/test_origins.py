@@ -122,6 +122,30 @@ def test_a_run_that_ends_at_a_stage_gives_no_more(other_run, pytestconfig):
         pretrained(run, pytestconfig.rootpath, "--config.model.backbone.last=fire5")
 
 
+def test_the_small_stem_of_a_run_is_taken_over(other_run, squeezenet, pytestconfig):
+    run = other_run((), name="squeezenet", stem="small")
+    config = pretrained(run, pytestconfig.rootpath)
+    assert config.model.backbone.stem == "small"
+    config.model.backbone.stem = "imagenet"
+    variables = jax.eval_shape(make_task(config).init, jax.random.key(0))
+    with pytest.raises(UserError, match=r"stem is 'imagenet', and .* trained with 'small'"):
+        with_encoder_of(variables, config, make_mesh())
+    chosen = "--config.model.backbone.stem=small"
+    assert pretrained(squeezenet, pytestconfig.rootpath, chosen).model.backbone.stem == "small"
+
+
+def test_weights_that_are_gone_are_those_that_a_run_began_with(published, tmp_path, pytestconfig):
+    weights = published("resnet50", "caffe", "backbone/conv5|head")
+    began = pretrained(weights, pytestconfig.rootpath)
+    (tmp_path / "config.json").write_text(to_json(began))
+    weights.rename(weights.with_name("elsewhere"))
+    path = pytestconfig.rootpath / "configs/classifier_pretrained.py"
+    again = load_config(path, [f"--config.init_from={weights}"], tmp_path)
+    assert to_json(again) == to_json(began)
+    with pytest.raises(UserError, match="holds neither imported weights"):
+        load_config(path, [f"--config.init_from={weights}s"], tmp_path)
+
+
 def test_fields_that_the_weights_do_not_have_stay(published, pytestconfig):
     weights = published("xception", "keras")
     fields = "--config.model.backbone.fields=(('padding', 'same'),)"

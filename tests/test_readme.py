@@ -59,5 +59,6 @@ def test_python_of_the_readme_runs(block, tiny_config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {}
     exec(compile(block, "README.md", "exec"), scope)
-    assert scope["results"]["val"]["loss"] > 0
-    assert next((tmp_path / "runs").iterdir()).joinpath("results.json").is_file()
+    if "train_and_evaluate" in block:
+        assert scope["results"]["val"]["loss"] > 0
+        assert next((tmp_path / "runs").iterdir()).joinpath("results.json").is_file()

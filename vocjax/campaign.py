@@ -63,7 +63,8 @@ def run(
       workdir: holds a run directory for each, and report.html.
       overrides: further `--config.FIELD=VALUE`, for every one of them.
     """
-    configs = [checked(experiment, overrides) for experiment in experiments]  # before hours pass
+    # Before hours pass.
+    configs = [checked(experiment, overrides, workdir) for experiment in experiments]
     results = {
         experiment.directory: train_and_evaluate(config, workdir / experiment.directory)
         for experiment, config in zip(experiments, configs, strict=True)
@@ -74,11 +75,17 @@ def run(
     return results
 
 
-def checked(experiment: Experiment, overrides: Sequence[str] = ()) -> ConfigDict:
+def checked(
+    experiment: Experiment, overrides: Sequence[str] = (), workdir: Path | None = None
+) -> ConfigDict:
     """Return an experiment's config; `UserError`, with the run's name, where it can't be run."""
     changes = [f"--config.{change}" for change in experiment.overrides]
     try:
-        config = load_config(CONFIGS / f"{experiment.config}.py", [*changes, *overrides])
+        config = load_config(
+            CONFIGS / f"{experiment.config}.py",
+            [*changes, *overrides],
+            workdir and workdir / experiment.directory,
+        )
         check_config(config)
         shapes = jax.eval_shape(make_task(config).init, jax.random.key(0))
         make_phases(config, shapes["params"])

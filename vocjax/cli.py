@@ -211,7 +211,7 @@ def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from vocjax.training.interrupts import Interrupted
     from vocjax.training.loop import train_and_evaluate
 
-    config = load_config(options.config, overrides)
+    config = load_config(options.config, overrides, options.workdir)
     if options.distributed:
         join_hosts()
     try:

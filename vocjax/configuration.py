@@ -65,13 +65,15 @@ def base_config() -> ConfigDict:
     return config
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
+def load_config(
+    path: Path, overrides: Sequence[str] = (), workdir: Path | None = None
+) -> ConfigDict:
     """Read a config file and apply overrides such as `--config.optimizer.learning_rate=3e-4`.
 
     Raises `UserError` for a missing or broken file, an unknown field (with the nearest known one)
     or a value of the wrong type. Of a field that is given twice, the last value counts. Where the
-    run begins with pretrained weights, `model.backbone` gets what belongs to them: see
-    `origins.complete`.
+    run begins with pretrained weights, `model.backbone` gets what belongs to them; where these are
+    gone since the run in `workdir` began, that is read there: see `origins.complete`.
     """
     from vocjax.origins import complete  # it knows all backbones, and they JAX
 
@@ -91,7 +93,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
         raise UserError(
             f"{left[1]!r} is no flag and no override; overrides look like --config.epochs=3."
         )
-    return complete(config)
+    return complete(config, workdir)
 
 
 def _last_of_each(overrides: Sequence[str]) -> list[str]:

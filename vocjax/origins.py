@@ -13,12 +13,14 @@ from vocjax.weights.imported import Imported, is_imported, read_imported
 Pairs = tuple[tuple[str, Any], ...]  # (name, value) of each field of a network
 
 
-def complete(config: ConfigDict) -> ConfigDict:
+def complete(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
     """Return a config whose `model.backbone` has what belongs to the weights of `init_from`.
 
-    That is the name, `fields` and `preprocessing`, and `last` where the weights go no further. Of
-    `fields` the config keeps those that the weights do not have, as the padding of Xception. A
-    config without backbone, or that begins afresh, or from a run without backbone, stays as it is.
+    That is the name, `fields` and `preprocessing`, `last` where the weights go no further, and the
+    small stem of a run that has it. Of `fields` the config keeps those that the weights do not
+    have, as the padding of Xception. A config without backbone, or that begins afresh, or from a
+    run without backbone, stays as it is. Where `init_from` is gone since the run in `workdir` began
+    with it, that run's own config says what belongs to it.
 
     Raises `UserError` where `init_from` holds another backbone, or damaged weights; where the
     config asks for a field or a pre-processing that is not the weights', or for a stage beyond
@@ -27,9 +29,10 @@ def complete(config: ConfigDict) -> ConfigDict:
     """
     if "backbone" not in config.model or not config.init_from:
         return config
-    if not config.model.backbone.name:
+    found = described(Path(config.init_from)) or _remembered(config, workdir)
+    if not found and not config.model.backbone.name:
         check_origin(Path(config.init_from))
-    if not (found := described(Path(config.init_from))):
+    if not found:
         return config
     completed = config.copy_and_resolve_references()
     backbone = completed.model.backbone
@@ -40,6 +43,8 @@ def complete(config: ConfigDict) -> ConfigDict:
         )
     _check_last(backbone.last, found, config.init_from)
     backbone.name, backbone.last = found["name"], backbone.last or found["last"]
+    if found["stem"] == "small":
+        backbone.stem = "small"
     backbone.fields = _with_fields(backbone.fields, found["fields"], config.init_from)
     _check_preprocessing(backbone.preprocessing.to_dict(), found["preprocessing"], config.init_from)
     backbone.preprocessing.update(found["preprocessing"])
@@ -67,6 +72,17 @@ def described(origin: Path) -> dict[str, Any]:
     if not (origin / "config.json").is_file():
         return {}
     return read_config(origin).model.get("backbone", ConfigDict()).to_dict()
+
+
+def _remembered(config: ConfigDict, workdir: Path | None) -> dict[str, Any]:
+    """Return `model.backbone` of a run that began with the same weights, {} where there is none."""
+    from vocjax.training.rundir import read_config
+
+    if workdir is None or not (workdir / "config.json").is_file():
+        return {}
+    begun = read_config(workdir)
+    same = begun.init_from == config.init_from
+    return begun.model.get("backbone", ConfigDict()).to_dict() if same else {}
 
 
 def agree_on_fields(ours: Pairs, theirs: Pairs) -> bool:
@@ -136,6 +152,7 @@ def _of_weights(imported: Imported, origin: Path) -> dict[str, Any]:
         )
     return {
         "name": imported.backbone,
+        "stem": "imagenet",  # a run may take another: its parameters have the same shapes
         "fields": fields,
         "preprocessing": imported.preprocessing._asdict(),
         "last": stages[first - 1] if first else "",  # the last one that is whole

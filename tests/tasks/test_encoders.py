@@ -91,6 +91,18 @@ def test_it_serves_an_autoencoder(tiny_config, name, halvings):
     assert shapes(make_task(config), config)["image"] == (2, 96, 96, 3)
 
 
+@pytest.mark.parametrize("network", ["autoencoder_256", "segmentation_dice"])
+def test_a_map_that_no_doubling_brings_back_is_refused(tiny_config, network):
+    config = with_model(
+        tiny_config, network, **{"backbone.name": "squeezenet", "decoder": 4 * (4,)}
+    )
+    with pytest.raises(UserError, match="squeezenet makes a map of 5 x 5 of 96 pixels, not of 6"):
+        make_task(config)
+    config.model.backbone.stem = "small"
+    config.model.decoder = config.model.decoder[:2]
+    make_task(config)
+
+
 def test_images_are_prepared_inside(tiny_config):
     config = with_model(tiny_config, "classifier_256", **{"backbone.name": "squeezenet"})
     plain = make_encoder(config)

@@ -35,7 +35,7 @@ def kept(workdir):
 
 
 def best_config(mode):
-    return ConfigDict({"metric": "accuracy", "mode": mode})
+    return ConfigDict({"best": {"metric": "accuracy", "mode": mode}, "model": {"width": 4}})
 
 
 @pytest.mark.parametrize(
@@ -156,6 +156,15 @@ def test_checkpoint_that_lacks_its_state_is_named(finished_run, tmp_path):
     shutil.copytree(finished_run("linear_autoencoder"), run)
     shutil.rmtree(run / "checkpoints" / "4" / "state")
     with pytest.raises(UserError, match=r"checkpoint 4 in .* can't be read: it is damaged"):
+        evaluate(run)
+
+
+def test_a_config_that_was_changed_afterwards_is_not_that_of_the_checkpoint(finished_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run("autoencoder_256"), run)
+    config = run / "config.json"
+    config.write_text(config.read_text().replace('"activation": "relu"', '"activation": "gelu"'))
+    with pytest.raises(UserError, match=r"with another config .* model\.activation differs"):
         evaluate(run)
 
 

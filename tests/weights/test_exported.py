@@ -36,6 +36,8 @@ def test_names_can_be_exchanged_where_the_network_is_the_same(tmp_path):
     again = import_weights("squeezenet", out, tmp_path / "again", classes=CLASSES)
     assert again.family == "torchvision"
     same(again.arrays, ours)
+    with pytest.raises(UserError, match=r"out\.npz exists; remove it, or name another file"):
+        export_weights(tmp_path / "w", out)
 
 
 def test_names_of_another_network_are_refused(tmp_path):
@@ -78,7 +80,7 @@ def test_a_runs_backbone_goes_out_and_comes_back(tmp_path):
     variables = jax.tree.map(lambda leaf: jnp.asarray(rng.random(leaf.shape, np.float32)), leaves)
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.json").write_text(to_json(config))
-    with Checkpoints(tmp_path / "run", config.best) as checkpoints:
+    with Checkpoints(tmp_path / "run", config) as checkpoints:
         checkpoints.save(1, variables)
 
     told = export_weights(tmp_path / "run", tmp_path / "out.npz")

@@ -161,6 +161,11 @@ def test_an_array_of_an_npz_that_is_none(tmp_path, content, words):
     refused(tmp_path / "weights.npz", words)
 
 
+def test_a_name_that_stands_for_darknets_numbers(tmp_path):
+    np.savez(tmp_path / "weights.npz", **{"darknet numbers": np.zeros((1000, 6), np.float32)})
+    refused(tmp_path / "weights.npz", "an array 'darknet numbers', as no network names one")
+
+
 def test_two_arrays_of_one_name(tmp_path):
     with zipfile.ZipFile(tmp_path / "weights.npz", "w") as archive:
         archive.writestr("a.npy", npy(SIX))

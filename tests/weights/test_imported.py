@@ -6,6 +6,7 @@ import hashlib
 import json
 import resource
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,13 @@ def test_the_family_that_is_named_is_taken(bring, tmp_path):
     assert bring(family="gluon").family == "gluon"
     with pytest.raises(UserError, match=r"52 left over in it:\n  squeezenet0_conv0_weight"):
         bring(family="torchvision")
+
+
+def test_a_file_without_names_has_no_family_of_names(tmp_path):
+    file = tmp_path / "tiny.weights"
+    file.write_bytes(struct.pack("<4i", 0, 1, 0, 0) + bytes(4000))
+    with pytest.raises(UserError, match="is Darknet's, without names, and the family torchvision"):
+        import_weights("squeezenet", file, tmp_path / "weights", family="torchvision")
 
 
 def test_an_empty_folder_is_filled_and_older_weights_are_replaced(bring, tmp_path):

@@ -56,6 +56,7 @@ def test_what_does_not_fit_is_listed_whole_by_both_names():
         "conv1.weight": np.zeros((4, 2, 5, 5), np.float32),
         "conv1.bias": ARRAYS["conv1.bias"].astype(int),
         "bn2.running_var": -ARRAYS["bn2.running_var"],
+        "conv2.weight": np.zeros_like(ARRAYS["conv2.weight"]),
         "fc.weight": ARRAYS["fc.weight"] * np.float32(np.nan),
         "bn3.bias": np.zeros(7, np.float32),
         "bn3.num_batches_tracked": np.asarray(3),
@@ -64,19 +65,19 @@ def test_what_does_not_fit_is_listed_whole_by_both_names():
         match(arrays, NAMES, SHAPES)
     assert str(caught.value).splitlines() == [
         "the file does not fit the network, which wants all its parameters and nothing else.",
-        "2 missing from it:",
-        "  backbone/conv2/kernel (conv2.weight)",
+        "1 missing from it:",
         "  head/bias (without a foreign name)",
         "1 left over in it:",
         "  bn3.bias of shape (7,)",
-        "4 not as the network has it:",
+        "5 not as the network has it:",
         "  backbone/conv1/kernel (conv1.weight) has shape (4, 2, 5, 5), expected (4, 2, 3, 3)",
         "  backbone/conv1/bias (conv1.bias) has elements of int64, expected floating-point numbers",
+        "  backbone/conv2/kernel (conv2.weight) holds zeros alone: was its download cut off?",
         "  backbone/conv2/norm/var (bn2.running_var) holds a negative variance",
         "  head/kernel (fc.weight) holds NaN or infinity, expected finite numbers",
         "Name the network, its variant and the family of names that the file is of; what is no "
         "part of it, as another head, is left out by --ignore REGEX, for its name.",
-        "To leave what it lacks to a fresh draw, name that part: backbone|head",
+        "To leave what it lacks to a fresh draw, name that part: head|backbone",
     ]
 
 

@@ -1,5 +1,6 @@
 """`vocjax weights` as it is typed: what it prints, and each mistake as one message."""
 
+import re
 import shlex
 import shutil
 import struct
@@ -291,6 +292,13 @@ def test_flags_that_do_not_parse(arguments, message, capsys):
     code, out, err = run(capsys, *arguments.split())
     assert (code, out) == (2, "")
     assert message in err
+
+
+def test_help_names_every_backbone_and_family(capsys):
+    _, out, _ = run(capsys, "import", "--help")
+    words = set(re.findall(r"\w+", out))
+    assert set(BACKBONES) <= words
+    assert {family for families in FAMILIES.values() for family in families} <= words
 
 
 def test_python_m_vocjax_prints_no_traceback(here):

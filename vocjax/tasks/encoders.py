@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 
@@ -65,8 +66,9 @@ def encoder_and_decoder(
 ) -> tuple[Encoder | BackboneEncoder, Decoder]:
     """Return the two halves that a config describes, the decoder with so many outputs a pixel.
 
-    Raises `UserError` for unknown values, for a size that can't be halved and doubled again, and
-    for widths that don't double as often as the encoder halves, or can't be unpooled.
+    Raises `UserError` for unknown values, for a size that can't be halved and doubled again, for
+    widths that don't double as often as the encoder halves, or can't be unpooled, and for a
+    backbone whose map is smaller than its stride says, as it doesn't pad its convolutions.
     """
     model, encoder = config.model, make_encoder(config)
     style = style_of(model, compute_dtype(config))
@@ -78,6 +80,8 @@ def encoder_and_decoder(
             f"model.decoder has {len(model.decoder)} widths; the encoder halves the image "
             f"{halvings:g} times, so it takes {halvings:g}."
         )
+    if isinstance(encoder, BackboneEncoder):
+        _check_padded(encoder, config)
     if style.upsample == "unpool":
         mirror = tuple(model.get("encoder", ())[-2::-1])
         if tuple(model.decoder) != mirror:
@@ -86,6 +90,21 @@ def encoder_and_decoder(
                 f"the widths that the encoder pools, last first: set it to {mirror!r}."
             )
     return encoder, Decoder(tuple(model.decoder), outputs, style)
+
+
+def _check_padded(encoder: BackboneEncoder, config: ConfigDict) -> None:
+    size, stride = config.data.size, max(encoder.strides.values())
+    image = jax.ShapeDtypeStruct((1, size, size, config.data.channels), "float32")
+    code, _ = jax.eval_shape(encoder.init_with_output, jax.random.key(0), image)
+    if code.shape[1] * stride != size:
+        name = config.model.backbone.name
+        raise UserError(
+            f"{name} makes a map of {code.shape[1]} x {code.shape[2]} of {size} pixels, not of "
+            f"{size // stride}, and a decoder that doubles it does not end at {size}. Where the "
+            "network has them, set model.backbone.fields to (('padding', 'same'),) or "
+            "model.backbone.stem to 'small'; or take another backbone, or a U-Net, whose decoder "
+            "fits any map."
+        )
 
 
 def _backbone(config: ConfigDict, dtype: DTypeLike) -> Backbone:

@@ -1,5 +1,6 @@
 """Orbax, wrapped: save asynchronously, keep the last and the best, restore on any devices."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any, Self
@@ -9,6 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as ocp
 
+from vocjax.configuration import to_json
 from vocjax.devices import replicated
 from vocjax.errors import UserError
 
@@ -23,13 +25,16 @@ class Checkpoints:
     final name is whole, also after kill -9.
     """
 
-    def __init__(self, workdir: Path, best: ConfigDict, *, reads_only: bool = False) -> None:
+    def __init__(self, workdir: Path, config: ConfigDict, *, reads_only: bool = False) -> None:
         """Keep the last checkpoint and the best: `best.metric` on validation, `best.mode` of it.
 
-        Unless it only reads, it clears away what a killed process began to write.
+        With each of them goes `config.model`, pre-processing included, which has to be the same
+        when it is restored. Unless it only reads, it clears away what a killed process began to
+        write.
         """
         policies = ocp.training.preservation_policies
-        self._best = best
+        best = config.best
+        self._best, self._model = best, json.loads(to_json(config))["model"]
         best_one = policies.BestN(
             get_metric_fn=lambda metrics: metrics[best.metric],
             reverse=best.mode == "min",
@@ -56,7 +61,9 @@ class Checkpoints:
         if metrics is not None and math.isnan(metrics[self._best.metric]):
             metrics = None
         if self._checkpointer.latest is None or self._checkpointer.latest.step < step:
-            self._checkpointer.save_async(step, state, metrics=metrics, force=True)
+            self._checkpointer.save_async(
+                step, state, metrics=metrics, force=True, custom_metadata={"model": self._model}
+            )
 
     def wait(self) -> None:
         """Return when everything is on disk."""
@@ -85,9 +92,12 @@ class Checkpoints:
         return -step, sign * value
 
     def restore(self, step: int | None, abstract_state: Any) -> Any:
-        """Load a checkpoint, the newest for None, in the shapes and shardings given."""
+        """Load a checkpoint, the newest for None, in the shapes and shardings given.
+
+        Raises `UserError` where it is damaged, or of another model than the config's.
+        """
         self.wait()
-        return _load(self._checkpointer, step, abstract_state)
+        return _load(self._checkpointer, step, abstract_state, self._model)
 
 
 def has_checkpoint(workdir: Path) -> bool:
@@ -124,7 +134,7 @@ def restore_variables(
     context.pytree.loading.partial_load = True
     params = "average" if config.optimizer.average_decay else "params"
     wanted = {params: variables["params"], "batch_stats": variables["batch_stats"]}
-    with context, Checkpoints(workdir, config.best, reads_only=True) as checkpoints:
+    with context, Checkpoints(workdir, config, reads_only=True) as checkpoints:
         measured = checkpoints.best
         step = checkpoints.last_step if which == "last" else measured and measured[0]
         if step is None:
@@ -136,8 +146,14 @@ def restore_variables(
         return step, {"params": state[params], "batch_stats": state["batch_stats"]}
 
 
-def _load(checkpointer: ocp.training.Checkpointer, step: int | None, abstract_state: Any) -> Any:
+def _load(
+    checkpointer: ocp.training.Checkpointer,
+    step: int | None,
+    abstract_state: Any,
+    model: dict[str, Any],
+) -> Any:
     try:
+        told = checkpointer.metadata(step).custom_metadata
         state = checkpointer.load(step, abstract_state)
     except (ValueError, KeyError, OSError, LookupError) as error:
         which = "the newest checkpoint" if step is None else f"checkpoint {step}"
@@ -146,6 +162,14 @@ def _load(checkpointer: ocp.training.Checkpointer, step: int | None, abstract_st
             f"another model than the config beside it describes ({type(error).__name__}). "
             "Delete its folder to go on from an earlier one."
         ) from error
+    theirs = (told or {}).get("model")
+    if theirs != model:
+        differing = [f for f in model if not theirs or theirs.get(f) != model[f]]
+        raise UserError(
+            f"a checkpoint in {checkpointer.directory} was written with another config than the "
+            f"one beside it: model.{', model.'.join(differing) or 'name'} differs. Put back the "
+            "config.json that the run began with, or train it again."
+        )
     missing = [x for x in jax.tree.leaves(state) if isinstance(x, jax.ShapeDtypeStruct)]
     if missing:
         raise UserError(

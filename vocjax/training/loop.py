@@ -107,7 +107,7 @@ def train_and_evaluate(
     rundir.begin(workdir, config, prepared, parameters, data.counts, custom_task=custom_task)
     if measures:
         baselines.measure(workdir, config, task, splits, run.fitted, sums, mesh)
-    with Checkpoints(workdir, config.best) as checkpoints:
+    with Checkpoints(workdir, config) as checkpoints:
         if state is None:
             number = phase_of_step(phases, checkpoints.last_step or 0, run.batches)
             shape = jax.eval_shape(functools.partial(create_state, number=number), shapes)

@@ -17,6 +17,8 @@ from vocjax.weights.imported import is_imported, read_imported
 # What an encoder does with its parameters, beside their shapes.
 STYLE_OF_ENCODER = ("activation", "downsample", "norm", "residual", "stem")
 
+NO_BACKBONE = "This config has no model.backbone: imported weights go with configs/*_pretrained.py."
+
 Names = tuple[str, ...]  # of a leaf, from the collection on
 
 
@@ -41,6 +43,7 @@ def with_encoder_of(variables: Variables, config: ConfigDict, mesh: Mesh) -> Var
             f"the encoder of {origin} does not fit this config's:\n  "
             + "\n  ".join(problems)
             + "\nGive init_from one with the same encoder and data.channels."
+            + ("" if "backbone" in config.model or not is_imported(origin) else " " + NO_BACKBONE)
         )
     begun = unflatten_dict(theirs)
     return {
@@ -61,6 +64,7 @@ def _check_described(config: ConfigDict, origin: Path) -> None:
     agree = {
         "fields": agree_on_fields(ours["fields"], found["fields"]),
         "preprocessing": ours["preprocessing"] == found["preprocessing"],
+        "stem": found["stem"] in ("imagenet", ours["stem"]),
     }
     for field, agrees in agree.items():
         if not agrees:

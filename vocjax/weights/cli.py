@@ -9,6 +9,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vocjax.models.backbones.preprocessing import Preprocessing
 
+# Of `BACKBONES`, which would load JAX before the first word of help.
+NAMES = (
+    "alexnet",
+    "vgg16",
+    "vgg19",
+    "resnet18",
+    "resnet50",
+    "darknet19",
+    "tiny_darknet",
+    "inception_v1",
+    "inception_v3",
+    "xception",
+    "mobilenet",
+    "mobilenet_v2",
+    "squeezenet",
+)
 TOP = 5  # classes said of a photo
 
 AddVerb = Callable[[str, object, str, str], argparse.ArgumentParser]
@@ -33,10 +49,13 @@ def add_verbs(add: AddVerb) -> None:
         metavar="FILE",
         help="a state dict of torch, .safetensors, Keras's .h5, .npz or Darknet's .weights",
     )
-    bring.add_argument("--backbone", required=True, metavar="NAME", help="squeezenet, for instance")
+    bring.add_argument("--backbone", required=True, metavar="NAME", help=", ".join(NAMES))
     bring.add_argument("--output", type=Path, required=True, metavar="DIR")
     bring.add_argument(
-        "--family", default="", help="of the names in the file (default: told from them)"
+        "--family",
+        default="",
+        help="of the names in the file: torchvision, keras, gluon, caffe or darknet (default: told "
+        "from them)",
     )
     bring.add_argument(
         "--fresh",

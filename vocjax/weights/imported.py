@@ -19,6 +19,7 @@ from vocjax.models.backbones.preprocessing import Preprocessing
 from vocjax.models.backbones.size import shapes
 from vocjax.weights.families import FAMILIES, Family, detect
 from vocjax.weights.files import npz, read
+from vocjax.weights.files.darknet import NUMBERS
 from vocjax.weights.matching import flatten, match, names_to_ignore
 
 ARRAYS, FACTS = "weights.npz", "weights.json"
@@ -78,8 +79,8 @@ def import_weights(
       classes: of the file's head; without meaning where that is left fresh.
 
     Raises:
-      UserError: an argument is none of these, `file` is damaged, does not fit or fills nothing of
-        the backbone, or nothing can be written in `output`.
+      UserError: an argument is none of these, `file` is damaged, does not fit, fills nothing of
+        the backbone or has no names where `family` has, or nothing can be written in `output`.
     """
     # Not above: runs begin from what is imported, so that training imports this module.
     from vocjax.training.rundir import environment
@@ -93,6 +94,11 @@ def import_weights(
     tables = {name: f.names(networks[name]) for name, f in families.items()}
     spared = names_to_ignore(ignore, arrays)
     name = family or detect([array for array in arrays if array not in spared], tables)
+    if NUMBERS in arrays and name != "darknet":
+        raise UserError(
+            f"{file} is Darknet's, without names, and the family {name} goes by names. Leave "
+            "--family out, and name the backbone that the file is of."
+        )
     wanted = flatten(shapes(networks[name], IMAGE))
     sizes = {path: leaf.shape for path, leaf in wanted.items()}
     found = match(arrays, tables[name], sizes, fresh, ignore)

@@ -66,8 +66,8 @@ def match(
 
     Raises:
       UserError: an array is missing, left over, of another shape, not of finite floating-point
-        numbers, or a negative variance: with all that are, by both names. Or a regex is none, or
-        matches nothing.
+        numbers, a negative variance, or a kernel of zeros alone: with all that are, by both names.
+        Or a regex is none, or matches nothing.
     """
     left_out = _matching(fresh, shapes)
     spared = names_to_ignore(ignore, arrays)
@@ -221,6 +221,8 @@ def _fault(path: str, array: np.ndarray, layout: Layout, shape: Shape) -> str:
         return "holds NaN or infinity, expected finite numbers"
     if path.endswith("/var") and array.min() < 0:
         return "holds a negative variance"
+    if path.endswith("/kernel") and not array.any():
+        return "holds zeros alone: was its download cut off?"
     return ""
 
 

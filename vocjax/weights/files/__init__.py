@@ -33,7 +33,10 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """
     format_, reader = _format_of(path)
     try:
-        return reader(path)
+        arrays = reader(path)
+        if darknet.NUMBERS in arrays and reader is not darknet.read:
+            raise ValueError(f"it has an array {darknet.NUMBERS!r}, as no network names one")
+        return arrays
     except UserError:
         raise
     except Exception as error:  # what damage raises inside of zipfile, HDF5 and NumPy has no list
@@ -48,13 +51,15 @@ def read(path: Path) -> dict[str, np.ndarray]:
 def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write float32 arrays by their names to a `.npz` or `.safetensors` file.
 
-    Raises `UserError` for another ending, or where no file can be written.
+    Raises `UserError` for another ending, for a file that exists, or where none can be written.
     """
     if path.suffix not in WRITERS:
         raise UserError(
             f"{path} ends in {path.suffix!r}, and weights are written to "
             f"{' or '.join(WRITERS)}; name the file so."
         )
+    if path.exists():
+        raise UserError(f"{path} exists; remove it, or name another file.")
     unfinished = path.with_name(path.name + ".part")
     try:
         with unfinished.open("wb") as file:

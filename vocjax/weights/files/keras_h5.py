@@ -2,8 +2,8 @@
 
 Arrays are named "layer/weight", the weight as Keras 2 does: "conv1/kernel", "bn/moving_variance".
 
-- Keras 1 said "conv1_W" and, of the variance, "bn_running_std"; Keras 3 numbers a layer's weights
-  in `.weights.h5`, and in `.h5` calls a depthwise kernel "kernel", too.
+- Keras 1 said "conv1_W", "convolution2d_1_W" and, of the variance, "bn_running_std"; Keras 3
+  numbers a layer's weights in `.weights.h5`, and in `.h5` calls a depthwise kernel "kernel", too.
 - Layers without a name of their own, conv2d_5 and the like, have the number that they were made
   under: here from 0 on, so that a model made later, or by another version, has the same names.
 """
@@ -26,7 +26,10 @@ KERAS_1 = {
     "beta": "beta",
     "running_mean": "moving_mean",
     "running_std": "moving_variance",  # it was the variance
+    "depthwise_kernel": "depthwise_kernel",
+    "pointwise_kernel": "pointwise_kernel",
 }
+KERAS_1_LAYERS = {"convolution2d": "conv2d", "batchnormalization": "batch_normalization"}
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 KERAS_3 = {  # by class of layer, in order
     "conv2d": ("kernel", "bias"),
@@ -34,7 +37,9 @@ KERAS_3 = {  # by class of layer, in order
     "depthwise_conv2d": ("depthwise_kernel", "bias"),
     "separable_conv2d": ("depthwise_kernel", "pointwise_kernel", "bias"),
 }
-UNNAMED = re.compile(r"(conv2d|batch_normalization)(?:_(\d{1,9}))?")
+UNNAMED = re.compile(
+    r"(conv2d|batch_normalization|convolution2d|batchnormalization)(?:_(\d{1,9}))?"
+)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -140,7 +145,11 @@ def _of_keras_3(layers: h5py.Group) -> Iterator[tuple[str, Any]]:
 def _renumbered(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Number the layers without a name of their own from 0, which itself is not written."""
     layers = {name.rpartition("/")[0] for name in arrays}
-    made = {layer: (m[1], int(m[2] or 0)) for layer in layers if (m := UNNAMED.fullmatch(layer))}
+    made = {
+        layer: (KERAS_1_LAYERS.get(m[1], m[1]), int(m[2] or 0))
+        for layer in layers
+        if (m := UNNAMED.fullmatch(layer))
+    }
     new: dict[str, str] = {}
     for kind, same in itertools.groupby(sorted(made, key=made.__getitem__), lambda x: made[x][0]):
         new |= {layer: f"{kind}_{i}" if i else kind for i, layer in enumerate(same)}
