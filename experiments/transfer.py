@@ -36,14 +36,6 @@ METHODS = {
     "head first, then by stage": (BEGUN, *BY_STAGE, *LEARNING),
 }
 FEW_IMAGES = {"fine-tuned": ("epochs=3",)}  # of dogs and aeroplanes
-# Depthwise convolutions learn slowly on a CPU; dense ones have time for many views of each image.
-MANY_VIEWS = (
-    "batch_size=16",
-    "epochs=15",
-    "evaluate_every_epochs=5",
-    FLIP,
-    "data.augment.zoom=0.5",
-)
 # With a backbone that learns, 224 pixels take hours.
 SMALL = ("data.size=160", "evaluate_every_epochs=4")
 OF_PIXELS = {
@@ -92,13 +84,6 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
             classifier(question, f"{method} MobileNetV2", *changes)
             for question in ("Dog or cat", "20 classes")
             for method, changes in METHODS.items()
-        ),
-        classifier(
-            "Dog or aeroplane",
-            "fine-tuned tiny_darknet",
-            "init_from=weights/tiny_darknet",
-            SLOWER,
-            *MANY_VIEWS,
         ),
         *(
             _experiment(
