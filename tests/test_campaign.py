@@ -123,7 +123,13 @@ def described(origin):
         return {}
     fields = (("variant", "gluon"),) if origin.name == "mobilenet_v2" else ()
     preprocessing = IDENTITY._asdict()
-    return {"name": origin.name, "fields": fields, "preprocessing": preprocessing, "last": ""}
+    return {
+        "name": origin.name,
+        "fields": fields,
+        "preprocessing": preprocessing,
+        "last": "",
+        "stem": "imagenet",
+    }
 
 
 @pytest.mark.parametrize("dataset", ["toy", pytest.param("voc2009", marks=pytest.mark.slow)])

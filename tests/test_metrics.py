@@ -18,7 +18,6 @@ mean = jax.jit(metrics.mean)
 merge = jax.jit(metrics.merge)
 psnr = jax.jit(metrics.psnr)
 ssim = jax.jit(metrics.ssim)
-log_loss = jax.jit(metrics.log_loss)
 elementwise_accuracy = jax.jit(metrics.elementwise_accuracy)
 exact_match = jax.jit(metrics.exact_match)
 argmax_accuracy = jax.jit(metrics.argmax_accuracy)
@@ -193,15 +192,6 @@ def test_ssim_tells_blur_from_a_shift_of_brightness_as_mse_can_not():
     noisy = target + 0.1 * rng.choice([-1, 1], target.shape).astype(np.float32)
     np.testing.assert_allclose(losses.mse(brighter, target), losses.mse(noisy, target), rtol=1e-4)
     assert np.all(ssim(brighter, target) > 0.1 + ssim(noisy, target))
-
-
-def test_log_loss_equals_scikit_learn():
-    logits, probability, target, weight = draw_columns()
-    expected = [
-        sklearn.metrics.log_loss(t[w > 0], p[w > 0].astype(np.float64), labels=[0, 1])
-        for p, t, w in zip(probability, target, weight, strict=True)
-    ]
-    np.testing.assert_allclose(log_loss(logits, target, weight), expected, rtol=1e-5)
 
 
 def test_elementwise_accuracy_and_exact_match_equal_scikit_learn():

@@ -65,10 +65,13 @@ def run(
     """
     # Before hours pass.
     configs = [checked(experiment, overrides, workdir) for experiment in experiments]
-    results = {
-        experiment.directory: train_and_evaluate(config, workdir / experiment.directory)
-        for experiment, config in zip(experiments, configs, strict=True)
-    }
+    results = {}
+    for experiment, config in zip(experiments, configs, strict=True):
+        try:
+            found = train_and_evaluate(config, workdir / experiment.directory)
+        except UserError as error:
+            raise UserError(f"{experiment.directory}: {error}") from error
+        results[experiment.directory] = found
     pictured = [workdir / e.directory for e in experiments if e.pictured]
     others = [workdir / e.directory for e in experiments if not e.pictured]
     write_report(pictured, workdir / "report.html", without_pictures=others)

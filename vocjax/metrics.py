@@ -78,14 +78,6 @@ def ssim(prediction: Array, target: Array) -> Array:
     return losses.structural_similarity(prediction, target)
 
 
-def log_loss(logits: Array, target: Array, weight: Array) -> Array:
-    """Element-wise binary cross-entropy per example, in nats; from logits, so it never overflows.
-
-    Shapes: `logits`, `target` (0 or 1) and `weight` [B, K]; the result is [B].
-    """
-    return losses.binary_cross_entropy(logits, target, weight)
-
-
 def elementwise_accuracy(probability: Array, target: Array, weight: Array) -> Array:
     """Weighted share of an example's columns that are right, present meaning probability > 0.5.
 

@@ -15,12 +15,17 @@ STATES = np.full((40, 20), -1, np.int8)
 STATES[np.arange(40), [CLASSES.index(CHOSEN[i % 2]) for i in range(40)]] = 1
 
 
-def run(name, wrong, seed=0, ids=IDS, states=STATES):
+def run(name, wrong, seed=0, ids=IDS, states=STATES, loss="binary_cross_entropy"):
     """A run that is sure of every image, and wrong about those of which it is said."""
     truth = states[:, [CLASSES.index(c) for c in CHOSEN]] == 1
     probability = np.where(truth ^ np.isin(np.arange(len(ids)), wrong)[:, None], 0.9, 0.1)
     samples = {"val/probability": probability, "val/labels": states, "val/ids": ids}
-    config = {"name": name, "seed": seed, "data": {"classes": list(CHOSEN)}}
+    config = {
+        "name": name,
+        "seed": seed,
+        "data": {"classes": list(CHOSEN)},
+        "loss": {"name": loss},
+    }
     return Run(Path(f"{name}_{seed}"), config, {}, [], {"val": {}}, samples)
 
 
@@ -70,6 +75,11 @@ def test_difficult_classes_do_not_count():
     half = run("A", [], states=states)
     half.samples["val/probability"][0] = [0.9, 0.9]  # wrong about the difficult one alone
     assert paired.shares_right(half)[0] == 1
+    # Of two exclusive classes one is left, and nothing to decide.
+    softmax = [run(n, [0, 1], states=states, loss="softmax_cross_entropy") for n in ("A", "B")]
+    np.testing.assert_array_equal(paired.shares_right(softmax[0])[:3], [np.nan, 0, 1])
+    (found,) = paired.differences(softmax).values()
+    assert found.interval == (0, 0, 0)
 
 
 def test_picture_has_a_row_for_each_pair():

@@ -379,7 +379,7 @@ def test_a_donated_step_runs_from_the_initial_state(name):
         ({"learning_rate": 0.0}, "learning_rate=0.0.*above 0"),
         ({"learning_rate": float("nan")}, "learning_rate=nan"),
         ({"warmup_steps": -1}, "warmup_steps=-1"),
-        ({"warmup_steps": 10}, "warmup_steps=10 in a run of 10 steps"),
+        ({"warmup_steps": 10}, "warmup_steps=10 in a run, or a phase of it, of 10 steps"),
         ({"weight_decay": -0.1}, "weight_decay=-0.1"),
         ({"clip_norm": -1.0}, "clip_norm=-1.0"),
         ({"name": "adam", "eps_in_sqrt": True}, "eps_in_sqrt=True.*'adam'.*'rmsprop' only"),

@@ -220,6 +220,12 @@ def test_metric_that_is_not_measured_is_refused_with_those_that_are(tiny_config,
     assert not (tmp_path / "run").exists()
 
 
+def test_the_best_of_a_metric_is_at_its_better_end(tiny_config, tmp_path):
+    config = tiny_config("classifier_256", **{"best.metric": "roc_auc"})
+    with pytest.raises(UserError, match="'min', and of roc_auc more is better: set it to 'max'"):
+        train_and_evaluate(config, tmp_path / "run")
+
+
 # The latent space of a run -----------------------------------------------------------------------
 
 

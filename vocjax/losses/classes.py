@@ -132,7 +132,8 @@ def class_weights(target: Array, weight: Array, factors: Array, exclusive: bool)
     """Weight with which a present class counts by its factor f.
 
     Sigmoids: w_k (1 - t_k + t_k f_k); a present class's element counts f_k times, as with PyTorch's
-    pos_weight, except that our mean divides by the sum of the weights. Exclusive classes:
+    pos_weight; our losses' mean divides by the sum of these weights, so that to have as much as
+    there it is to be multiplied by their sum over that of `weight`. Exclusive classes:
     w_k sum_j y_j f_j, which multiplies a row's `softmax_cross_entropy` by its class's factor,
     or by the mean factor of several (y as there), as PyTorch's CrossEntropyLoss(weight=f,
     reduction="none") does. Take the target from before `smooth_labels`.

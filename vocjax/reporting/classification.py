@@ -13,7 +13,7 @@ from vocjax.reporting import curves, paired
 from vocjax.reporting.curves import Curve
 from vocjax.reporting.hover import Scatter, scatter
 from vocjax.runs import Run, lookup
-from vocjax.tasks.classification import EXCLUSIVE
+from vocjax.tasks.classification import EXCLUSIVE, present_and_known
 
 Samples = Mapping[str, np.ndarray]
 Drawn = dict[str, Figure | Scatter]
@@ -31,7 +31,8 @@ def figures(samples: Samples, config: Mapping[str, Any]) -> Drawn:
     exclusive = config["loss"]["name"] == EXCLUSIVE
     states = samples["val/labels"][:, list(class_columns(classes))]
     probability = samples["val/probability"].astype(np.float64)
-    elements = probability, (states == 1).astype(int), (states != 0).astype(int)
+    present, known = present_and_known(states, exclusive)
+    elements = probability, present.astype(int), known.astype(int)
     # Two sigmoids are decided between as two exclusive classes are.
     choice = exclusive or len(classes) == 2
     return (

@@ -12,6 +12,7 @@ from vocjax import figures as draw
 from vocjax.data.splits import class_columns, photographs
 from vocjax.runs import Run, counted
 from vocjax.set_metrics import Interval, paired_bootstrap
+from vocjax.tasks.classification import EXCLUSIVE, present_and_known
 
 Pair = tuple[str, str]
 
@@ -55,16 +56,22 @@ def difference(first: Sequence[Run], second: Sequence[Run]) -> Difference | None
     if not values:
         return None
     ours, theirs, groups = (np.concatenate(arrays) for arrays in zip(*values, strict=True))
+    decided = np.isfinite(ours) & np.isfinite(theirs)
+    ours, theirs, groups = ours[decided], theirs[decided], groups[decided]
     return Difference(paired_bootstrap(ours, theirs, groups), len(values))
 
 
 def shares_right(run: Run) -> np.ndarray:
-    """Return for each validation image the share of its counted classes that are right, [n]."""
+    """Return for each validation image the share of its counted classes that are right, [n].
+
+    NaN where none counts.
+    """
     columns = list(class_columns(run.config["data"]["classes"]))
     states = run.samples["val/labels"][:, columns]
-    right = (run.samples["val/probability"] > 0.5) == (states == 1)
-    counted = states != 0
-    return (right & counted).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
+    present, known = present_and_known(states, run.config["loss"]["name"] == EXCLUSIVE)
+    right = (run.samples["val/probability"] > 0.5) == present
+    shares = (right & known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return np.where(known.any(axis=1), shares, np.nan)
 
 
 @matplotlib.rc_context(draw.STYLE)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,7 @@ from vocjax.tasks.task import (
 )
 
 EXCLUSIVE = "softmax_cross_entropy"
+Labels = TypeVar("Labels", jax.Array, np.ndarray)
 LOSSES = (EXCLUSIVE, "binary_cross_entropy", "focal")
 LOSS_FIELDS = ("name", "label_smoothing", "class_weights", "gamma", "reconstruction")
 HEAD_FIELDS = ("hidden", "pooling", "head_dropout", "head_init")
@@ -83,11 +84,8 @@ def make_task(config: ConfigDict) -> Task:
     names = ("logits", "code", *(() if model.decoder is None else ("reconstruction",)))
 
     def target(batch: Batch) -> tuple[jax.Array, jax.Array]:
-        states = batch["labels"][:, columns]
-        weight = (states != 0).astype(jnp.float32)
-        if exclusive:  # where all classes but one are difficult there is nothing to decide
-            weight *= weight.sum(axis=1, keepdims=True) > 1
-        return (states == 1).astype(jnp.float32), weight
+        present, known = present_and_known(batch["labels"][:, columns], exclusive)
+        return present.astype(jnp.float32), known.astype(jnp.float32)
 
     def counted(batch: Batch) -> jax.Array:
         return (target(batch)[1] > 0).any(axis=1)
@@ -235,18 +233,37 @@ def class_loss(
 ) -> jax.Array:
     """Return the loss [batch] that `config` (a config's `loss`) names, of the classes alone.
 
+    Class weights multiply what present classes lose, as PyTorch's pos_weight and weight do, and the
+    mean over columns and images does not divide by them.
+
     Shapes: `logits`, `truth` (0 or 1) and `weight` (0 where difficult) [batch, classes].
     """
     exclusive = config.name == EXCLUSIVE
     soft = losses.smooth_labels(truth, weight, config.label_smoothing, exclusive)
+    columns = weight.sum(axis=1)
     if config.class_weights:
         factors = jnp.asarray(config.class_weights)
         weight = losses.class_weights(truth, weight, factors, exclusive)
     if exclusive:
         return losses.softmax_cross_entropy(logits, soft, weight)
     if config.name == "focal":
-        return losses.focal(logits, soft, weight, config.gamma)
-    return losses.binary_cross_entropy(logits, soft, weight)
+        value = losses.focal(logits, soft, weight, config.gamma)
+    else:
+        value = losses.binary_cross_entropy(logits, soft, weight)
+    # A mean by weights would not let an image of a class that counts more count more.
+    return value * weight.sum(axis=1) / jnp.maximum(columns, 1)
+
+
+def present_and_known(states: Labels, exclusive: bool) -> tuple[Labels, Labels]:
+    """Return which classes [n, classes] are present, and which of them count, both bool.
+
+    Difficult ones (state 0) don't; of exclusive classes none does where all but one are difficult,
+    as there is nothing to decide.
+    """
+    known = states != 0
+    if exclusive:
+        known = known & (known.sum(axis=1, keepdims=True) > 1)
+    return states == 1, known
 
 
 def encode(model: Classifier, variables: Variables, batch: Batch) -> jax.Array:

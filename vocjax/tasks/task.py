@@ -108,7 +108,8 @@ class Task(NamedTuple):
     - `apply(variables, batch, train, key) -> (outputs, batch_stats)`;
     - `loss(outputs, batch) -> [batch]` float32;
     - `counted(batch) -> [batch]`: 1 for examples that have a part in the mean loss, 0 for those in
-      which nothing is known; None where every example has;
+      which no class is known, which lose their part of a joint loss, too; None where every example
+      has;
     - `metrics(outputs, batch) -> pytree` of sums that add over batches, devices and hosts;
     - `summary(sums) -> {name: value}`;
     - `keep(outputs, batch) -> (every, some)`: arrays kept of every example, and larger ones kept

@@ -89,8 +89,9 @@ def make_schedule(config: ConfigDict, total_steps: int) -> optax.Schedule:
         )
     if not 0 <= config.warmup_steps < total_steps:
         raise UserError(
-            f"warmup_steps={config.warmup_steps} in a run of {total_steps} steps: at least 0 and "
-            "fewer than the run's steps were expected. Shorten the warm-up or train for longer."
+            f"warmup_steps={config.warmup_steps} in a run, or a phase of it, of {total_steps} "
+            "steps: at least 0 and fewer than these were expected. Shorten the warm-up or train "
+            "for longer."
         )
     decay = _named(SCHEDULES, config.schedule, "schedule")
     peak, warmup = config.learning_rate, config.warmup_steps

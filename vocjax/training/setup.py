@@ -16,6 +16,7 @@ from vocjax.data.splits import RULES, SPLITS, Selection, choose
 from vocjax.data.voc import Prepared
 from vocjax.devices import replicated
 from vocjax.errors import UserError
+from vocjax.reporting.table import METRICS
 from vocjax.tasks.task import Batch, Task, Variables
 from vocjax.training import rundir
 from vocjax.training.state import INIT, draw_key, zeros_like
@@ -114,6 +115,14 @@ def check_best(config: ConfigDict, task: Task, sums: Any) -> None:
     if config.best.metric not in names:
         raise UserError(
             f"best.metric is {config.best.metric!r}; this task measures {', '.join(names)}."
+        )
+    arrow = {"min": "↓", "max": "↑"}[config.best.mode]
+    _, better, _ = METRICS.get(config.best.metric, ("", arrow, ""))
+    if better != arrow:
+        raise UserError(
+            f"best.mode is {config.best.mode!r}, and of {config.best.metric} "
+            f"{'more' if better == '↑' else 'less'} is better: set it to "
+            f"{'max' if better == '↑' else 'min'!r}."
         )
 
 
