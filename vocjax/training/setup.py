@@ -118,7 +118,7 @@ def check_best(config: ConfigDict, task: Task, sums: Any) -> None:
         )
     arrow = {"min": "↓", "max": "↑"}[config.best.mode]
     _, better, _ = METRICS.get(config.best.metric, ("", arrow, ""))
-    if better != arrow:
+    if better != arrow and config.best.metric != "loss":  # a loss may be anybody's own
         raise UserError(
             f"best.mode is {config.best.mode!r}, and of {config.best.metric} "
             f"{'more' if better == '↑' else 'less'} is better: set it to "
