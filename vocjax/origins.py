@@ -80,9 +80,8 @@ def _remembered(config: ConfigDict, workdir: Path | None) -> dict[str, Any]:
 
     if workdir is None or not (workdir / "config.json").is_file():
         return {}
-    begun = read_config(workdir)
-    same = begun.init_from == config.init_from
-    return begun.model.get("backbone", ConfigDict()).to_dict() if same else {}
+    same = read_config(workdir).init_from == config.init_from
+    return described(workdir) if same else {}
 
 
 def agree_on_fields(ours: Pairs, theirs: Pairs) -> bool:

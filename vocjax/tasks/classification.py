@@ -240,7 +240,7 @@ def class_loss(
     """
     exclusive = config.name == EXCLUSIVE
     soft = losses.smooth_labels(truth, weight, config.label_smoothing, exclusive)
-    columns = weight.sum(axis=1)
+    columns = weight
     if config.class_weights:
         factors = jnp.asarray(config.class_weights)
         weight = losses.class_weights(truth, weight, factors, exclusive)
@@ -250,8 +250,10 @@ def class_loss(
         value = losses.focal(logits, soft, weight, config.gamma)
     else:
         value = losses.binary_cross_entropy(logits, soft, weight)
+    if not config.class_weights:
+        return value
     # A mean by weights would not let an image of a class that counts more count more.
-    return value * weight.sum(axis=1) / jnp.maximum(columns, 1)
+    return value * weight.sum(axis=1) / jnp.maximum(columns.sum(axis=1), 1)
 
 
 def present_and_known(states: Labels, exclusive: bool) -> tuple[Labels, Labels]:
