@@ -5,8 +5,7 @@ vocjax train --config configs/autoencoder_256.py --workdir runs/autoencoder_256
 
 from ml_collections import ConfigDict
 
-from vocjax.configuration import base_config
-from vocjax.models.layers import study_style
+from vocjax.config import base_config, study_style
 
 
 def get_config() -> ConfigDict:

@@ -9,9 +9,7 @@ The decoder alone learns. It doubles as often as the backbone halves: five times
 
 from ml_collections import ConfigDict
 
-from vocjax.configuration import base_config
-from vocjax.models.layers import study_style
-from vocjax.tasks.encoders import with_backbone
+from vocjax.config import base_config, study_style, with_backbone
 
 
 def get_config() -> ConfigDict:

@@ -8,7 +8,7 @@ The codes are computed once, so that an epoch takes no time.
 
 from ml_collections import ConfigDict
 
-from vocjax.tasks.classification import study_classifier
+from vocjax.config import study_classifier
 
 
 def get_config() -> ConfigDict:

@@ -6,7 +6,7 @@ vocjax train --config configs/classifier_head_first.py --workdir runs/classifier
 
 from ml_collections import ConfigDict
 
-from vocjax.tasks.classification import study_classifier
+from vocjax.config import study_classifier
 
 
 def get_config() -> ConfigDict:

@@ -5,7 +5,7 @@ vocjax train --config configs/classifier_joint.py --workdir runs/classifier_join
 
 from ml_collections import ConfigDict
 
-from vocjax.tasks.classification import study_classifier
+from vocjax.config import study_classifier
 
 
 def get_config() -> ConfigDict:

@@ -9,8 +9,7 @@ vocjax train --config configs/classifier_pretrained.py --workdir runs/classifier
 
 from ml_collections import ConfigDict
 
-from vocjax.tasks.classification import study_classifier
-from vocjax.tasks.encoders import with_backbone
+from vocjax.config import study_classifier, with_backbone
 
 
 def get_config() -> ConfigDict:

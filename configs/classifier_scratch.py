@@ -7,7 +7,7 @@ No init_from: the draw depends on the seed and on nothing that an autoencoder le
 
 from ml_collections import ConfigDict
 
-from vocjax.tasks.classification import study_classifier
+from vocjax.config import study_classifier
 
 
 def get_config() -> ConfigDict:

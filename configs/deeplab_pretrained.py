@@ -9,8 +9,7 @@ The decoder first, on a backbone that stands still; then all, the backbone ten t
 
 from ml_collections import ConfigDict
 
-from vocjax.tasks.encoders import with_backbone
-from vocjax.tasks.segmentation import study_segmenter
+from vocjax.config import study_segmenter, with_backbone
 
 
 def get_config() -> ConfigDict:

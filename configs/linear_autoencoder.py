@@ -5,7 +5,7 @@ vocjax train --config configs/linear_autoencoder.py --workdir runs/linear_autoen
 
 from ml_collections import ConfigDict
 
-from vocjax.configuration import base_config
+from vocjax.config import base_config
 
 
 def get_config() -> ConfigDict:

@@ -7,7 +7,7 @@ With --config.data.masks=legacy the study's own protocol: void is object, object
 
 from ml_collections import ConfigDict
 
-from vocjax.tasks.segmentation import study_segmenter
+from vocjax.config import study_segmenter
 
 
 def get_config() -> ConfigDict:

@@ -5,7 +5,7 @@ vocjax train --config configs/segmentation_fcn.py --workdir runs/segmentation_fc
 
 from ml_collections import ConfigDict
 
-from vocjax.tasks.segmentation import study_segmenter
+from vocjax.config import study_segmenter
 
 
 def get_config() -> ConfigDict:

@@ -7,7 +7,7 @@ vocjax train --config configs/transform_autoencoder.py --workdir runs/transform_
 
 from ml_collections import ConfigDict
 
-from vocjax.configuration import base_config
+from vocjax.config import base_config
 
 
 def get_config() -> ConfigDict:

@@ -13,9 +13,9 @@ Run again, it goes on where it was stopped.
 import argparse
 import sys
 
-from vocjax.campaign import Experiment, main
 from vocjax.data.devkit import CLASSES
 from vocjax.data.splits import LEGACY
+from vocjax.runner import Experiment, main
 
 AUTOENCODERS = range(3)  # seeds: classifiers with further ones begin from the same three
 SEEDS = range(5)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from vocjax.errors import UserError
 from vocjax.reporting.paired import differences
-from vocjax.runs import by_data, read_runs
-from vocjax.training.rundir import write_text
+from vocjax.runs.reader import by_data, read_runs
+from vocjax.runs.writer import write_text
 
 
 def collect(directory: Path) -> str:

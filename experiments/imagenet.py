@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from vocjax.config import study_classifier
 from vocjax.data import voc
 from vocjax.data.devkit import CLASSES
-from vocjax.devices import make_mesh
 from vocjax.errors import UserError
-from vocjax.tasks.classification import study_classifier
-from vocjax.training.rundir import environment, write_text
+from vocjax.mesh import make_mesh
+from vocjax.pretrained.classify import classifier_of, read_labels
+from vocjax.runs.writer import environment, write_text
 from vocjax.training.setup import open_data, whole_batches
-from vocjax.weights.classified import classifier_of, read_labels
 
 # ImageNet's classes of a VOC class, by name and by place in the usual order. Dogs are 118 breeds.
 NAMES = {

@@ -10,7 +10,7 @@ stands in. The last run is configs/classifier_residual.py, but for its length.
 import argparse
 import sys
 
-from vocjax.campaign import Experiment, ladder, main
+from vocjax.runner import Experiment, ladder, main
 
 STEPS = (
     (

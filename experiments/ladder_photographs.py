@@ -11,8 +11,8 @@ what had the least log-loss.
 import argparse
 import sys
 
-from vocjax.campaign import Experiment, main
 from vocjax.data.devkit import CLASSES
+from vocjax.runner import Experiment, main
 
 QUESTIONS = {
     "Cat or dog": ("data.classes=('cat', 'dog')",),

@@ -9,7 +9,7 @@ images are not looked at: a fifth of the training images, whole photographs at a
 import argparse
 import sys
 
-from vocjax.campaign import Experiment, ladder, main
+from vocjax.runner import Experiment, ladder, main
 
 STEPS = (
     (

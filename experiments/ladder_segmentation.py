@@ -9,7 +9,7 @@ validation images are not looked at: a quarter of the training images stands in.
 import argparse
 import sys
 
-from vocjax.campaign import Experiment, ladder, main
+from vocjax.runner import Experiment, ladder, main
 
 STEPS = (
     ("U-Net, soft Dice and cross-entropy",),

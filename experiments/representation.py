@@ -14,7 +14,7 @@ again, it goes on where it was stopped.
 import argparse
 import sys
 
-from vocjax.campaign import Experiment, main
+from vocjax.runner import Experiment, main
 
 SEEDS = (0, 1, 2)
 PCA_SIZES = (16, 32, 64, 128, 256)

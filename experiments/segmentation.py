@@ -12,7 +12,7 @@ Run again, it goes on where it was stopped.
 import argparse
 import sys
 
-from vocjax.campaign import Experiment, main
+from vocjax.runner import Experiment, main
 
 STUDY = (
     "segmentation_bce_rmsprop",

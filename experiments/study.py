@@ -14,7 +14,7 @@ Run again, it goes on where it was stopped.
 import argparse
 import sys
 
-from vocjax.campaign import Experiment, main
+from vocjax.runner import Experiment, main
 
 RUNS = (
     "pca",

@@ -13,8 +13,8 @@ Run again, it goes on where it was stopped.
 import argparse
 import sys
 
-from vocjax.campaign import Experiment, main
 from vocjax.data.devkit import CLASSES
+from vocjax.runner import Experiment, main
 
 FROZEN = ("squeezenet", "tiny_darknet", "mobilenet", "resnet50")  # beside MobileNetV2
 BEGUN = "init_from=weights/mobilenet_v2"

@@ -16,10 +16,10 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from vocjax.configuration import load_config
+from vocjax.config import load_config
 from vocjax.data import toy, voc
 from vocjax.data.pipeline import Batch, Examples
-from vocjax.devices import make_mesh
+from vocjax.mesh import make_mesh
 from vocjax.tasks import make_task
 from vocjax.tasks.task import Task, Variables
 from vocjax.training.evaluation import first_batch, sums_shape

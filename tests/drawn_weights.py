@@ -5,9 +5,9 @@ import functools
 import numpy as np
 
 from vocjax.models.backbones import BACKBONES, size
-from vocjax.weights.families import FAMILIES
-from vocjax.weights.imported import IMAGE
-from vocjax.weights.matching import flatten, restore_names
+from vocjax.pretrained.matching import flatten, restore_names
+from vocjax.pretrained.sources import FAMILIES
+from vocjax.pretrained.store import IMAGE
 
 CLASSES = 3
 shapes = functools.cache(size.shapes)  # tracing a network takes most of an import's time

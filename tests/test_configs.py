@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vocjax.configuration import load_config
-from vocjax.devices import make_mesh
+from vocjax.config import load_config
+from vocjax.mesh import make_mesh
 from vocjax.tasks import make_task
 from vocjax.training.evaluation import sums_shape
 from vocjax.training.phases import make_phases, phase_optimizer

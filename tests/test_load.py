@@ -19,8 +19,8 @@ from PIL import Image
 import vocjax
 from vocjax import cli
 from vocjax.errors import UserError
+from vocjax.runs.writer import read_config
 from vocjax.training.loop import train_and_evaluate
-from vocjax.training.rundir import read_config
 
 WITH_PICTURES = ["autoencoder_256", "segmentation_dice"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import vocjax.configuration
+import vocjax.config
 from experiments.tables.__main__ import DOCUMENTS, PLACE, filled, tables
 from experiments.tables.backbones import read_backbones
 from experiments.tables.kept import RESULTS, read_kept
@@ -55,7 +55,7 @@ def test_python_of_the_readme_runs(block, tiny_config, tmp_path, monkeypatch):
         assert (ROOT / path).is_file()
         return tiny_config(path.stem, epochs=1, **{"data.size": 64})
 
-    monkeypatch.setattr(vocjax.configuration, "load_config", load)
+    monkeypatch.setattr(vocjax.config, "load_config", load)
     monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {}
     exec(compile(block, "README.md", "exec"), scope)

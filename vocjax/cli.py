@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vocjax.errors import UserError
-from vocjax.weights.cli import add_verbs as add_weights_verbs
+from vocjax.pretrained.cli import add_verbs as add_weights_verbs
 
 DATASET_HELP = "toy, voc2007 to voc2012, or custom: your own images in a devkit's layout"
 
@@ -206,12 +206,13 @@ def _info(options: argparse.Namespace, _: Sequence[str]) -> int:
 def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     import jax
 
-    from vocjax.configuration import load_config
-    from vocjax.devices import join_hosts
+    from vocjax.config import load_config
+    from vocjax.mesh import join_hosts
+    from vocjax.pretrained.resolve import complete
     from vocjax.training.interrupts import Interrupted
     from vocjax.training.loop import train_and_evaluate
 
-    config = load_config(options.config, overrides, options.workdir)
+    config = complete(load_config(options.config, overrides), options.workdir)
     if options.distributed:
         join_hosts()
     try:
@@ -260,7 +261,7 @@ def _report(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 def _explore(options: argparse.Namespace, _: Sequence[str]) -> int:
     from vocjax.explorer.explore import serve
-    from vocjax.training.trained import latent_space_of
+    from vocjax.runs.restore import latent_space_of
 
     config, space = latent_space_of(options.workdir)
     serve(

@@ -7,9 +7,10 @@ import jax
 
 from vocjax.data import voc
 from vocjax.data.splits import SPLITS
-from vocjax.devices import make_mesh
 from vocjax.errors import UserError
-from vocjax.training import rundir
+from vocjax.mesh import make_mesh
+from vocjax.runs import writer
+from vocjax.runs.restore import load_run
 from vocjax.training.evaluation import (
     first_batch,
     keep_samples,
@@ -19,7 +20,6 @@ from vocjax.training.evaluation import (
 )
 from vocjax.training.setup import open_data
 from vocjax.training.step import model_outputs
-from vocjax.training.trained import load_run
 
 
 def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dict[str, Any]:
@@ -38,7 +38,7 @@ def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dic
     mesh = make_mesh()
     config, task, variables, step = load_run(workdir, mesh, checkpoint)
     prepared = voc.load(config.data.dataset, Path(config.data.data_dir))
-    rundir.check(workdir, config, prepared)
+    writer.check(workdir, config, prepared)
     # What is scored at the end is scored at a threshold that train chooses.
     data = open_data(config, prepared, mesh, SPLITS if task.score else (split,))
     if split not in data.splits:
@@ -62,5 +62,5 @@ def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dic
         "metrics": values,
         **found,
     }
-    rundir.write_json(workdir / f"evaluation_{split}_{checkpoint}.json", result)
+    writer.write_json(workdir / f"evaluation_{split}_{checkpoint}.json", result)
     return result

@@ -26,7 +26,7 @@ from experiments.tables.representation import (
 )
 from experiments.tables.segmentation import class_table, segmentation_table, target_of
 from experiments.tables.transfer import imagenet_table, read_imagenet, transfer_table
-from vocjax.figures import encode_webp
+from vocjax.reporting.figures import encode_webp
 from vocjax.reporting.page import read_study
 from vocjax.reporting.reconstruction import comparison
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vocjax.runs import Run, Spread
+from vocjax.runs.reader import Run, Spread
 
 RESULTS = Path(__file__).parents[1] / "results"
 SPLITS = ("train", "val")

@@ -2,7 +2,7 @@
 
 from experiments.tables.kept import SPLITS, markdown, number, pair
 from vocjax.reporting.page import read_study
-from vocjax.runs import Run, over_seeds, replicates
+from vocjax.runs.reader import Run, over_seeds, replicates
 
 HEADLINES = {
     "reconstruction": {"mse": "MSE"},

@@ -4,7 +4,7 @@ from typing import Any
 
 from experiments.tables.kept import known, markdown
 from vocjax.reporting.page import read_study
-from vocjax.runs import Run, over_seeds, replicates
+from vocjax.runs.reader import Run, over_seeds, replicates
 
 CHOSEN = "hard_dice_per_image_at_threshold"
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from experiments.tables.kept import RESULTS, markdown, number
-from vocjax.runs import Run
+from vocjax.runs.reader import Run
 
 
 def transfer_table(runs: list[Run], scratch: list[Run]) -> str:

@@ -17,8 +17,8 @@ from vocjax.data.pipeline import (
     shuffled,
 )
 from vocjax.data.splits import select
-from vocjax.devices import make_mesh
 from vocjax.errors import UserError
+from vocjax.mesh import make_mesh
 from vocjax.training.state import ORDER, draw_key
 
 SIZE, BATCH = 12, 5  # 12 rows in batches of 5: the last one holds 2

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vocjax.configuration import base_config
+from vocjax.config import base_config
 from vocjax.data import voc
 from vocjax.data.devkit import CLASSES
 from vocjax.data.index import Index

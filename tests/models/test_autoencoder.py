@@ -11,12 +11,12 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from vocjax import losses
-from vocjax.configuration import load_config
+from vocjax.config import load_config
 from vocjax.errors import UserError
 from vocjax.models.autoencoder import ConvAutoencoder, Decoder, Encoder
 from vocjax.models.classifier import Classifier, Head
-from vocjax.models.convolution import max_pool, max_positions
 from vocjax.models.layers import DOWNSAMPLINGS, NORMS, UPSAMPLINGS, ConvBlock, Style
+from vocjax.models.ops import max_pool, max_positions
 from vocjax.models.segmenter import Segmenter
 from vocjax.tasks.encoders import encoder_and_decoder
 

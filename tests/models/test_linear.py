@@ -10,7 +10,7 @@ import pytest
 import scipy.linalg
 
 from vocjax import losses
-from vocjax.configuration import load_config
+from vocjax.config import load_config
 from vocjax.models import linear, pca
 from vocjax.models.linear import LinearAutoencoder
 from vocjax.training.optimizers import make_optimizer

@@ -9,13 +9,7 @@ from vocjax import losses
 from vocjax.data import voc
 from vocjax.data.pipeline import resize_image
 from vocjax.models import dct
-from vocjax.models.transform import (
-    Filter,
-    TransformAutoencoder,
-    to_patches,
-    to_pixels,
-    with_code,
-)
+from vocjax.models.transform import Filter, TransformAutoencoder, to_patches, to_pixels, with_code
 
 SIZE, COMPONENTS = 16, 24
 

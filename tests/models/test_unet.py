@@ -9,8 +9,8 @@ from random_values import draw, draw_variables
 
 from vocjax.errors import UserError
 from vocjax.models.autoencoder import Encoder
-from vocjax.models.convolution import max_pool, max_positions, max_unpool
 from vocjax.models.layers import UPSAMPLINGS, Style
+from vocjax.models.ops import max_pool, max_positions, max_unpool
 from vocjax.models.unet import SkipBlock, UNet, UNetDecoder
 
 FILTERS, WIDTHS, OUTPUTS = (3, 4, 5), (6, 2), 3

@@ -6,8 +6,8 @@ from models.backbones.parity import apply, error, foreign, random_variables
 
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.size import multiply_adds
-from vocjax.weights.names import resnet
-from vocjax.weights.parity import parity_error, torchvision_model
+from vocjax.pretrained.names import resnet
+from vocjax.pretrained.parity import parity_error, torchvision_model
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")

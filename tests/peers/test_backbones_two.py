@@ -14,9 +14,9 @@ from models.backbones.parity import error, foreign, random_variables
 
 from vocjax.models.backbones.inception_v1 import MODULES, inception_v1
 from vocjax.models.backbones.inception_v3 import MIXED, STEM, inception_v3
-from vocjax.weights.names import inception_v1 as names_v1
-from vocjax.weights.names import inception_v3 as names_v3
-from vocjax.weights.parity import torchvision_model
+from vocjax.pretrained.names import inception_v1 as names_v1
+from vocjax.pretrained.names import inception_v3 as names_v3
+from vocjax.pretrained.parity import torchvision_model
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")

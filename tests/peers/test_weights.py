@@ -8,9 +8,9 @@ from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import TORCHVISION
 from vocjax.models.backbones.preprocessing import apply as preprocess
-from vocjax.weights.families import FAMILIES, detect
-from vocjax.weights.files import read, write
-from vocjax.weights.matching import fill, flatten, match, restore_names
+from vocjax.pretrained.formats import read, write
+from vocjax.pretrained.matching import fill, flatten, match, restore_names
+from vocjax.pretrained.sources import FAMILIES, detect
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")

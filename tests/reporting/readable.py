@@ -3,7 +3,7 @@
 import matplotlib
 from matplotlib.text import Text
 
-from vocjax import figures as draw
+from vocjax.reporting import figures as draw
 
 
 @matplotlib.rc_context(draw.STYLE)

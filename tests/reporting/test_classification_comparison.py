@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from vocjax import figures as draw
 from vocjax.reporting import classification, page
-from vocjax.runs import Run
+from vocjax.reporting import figures as draw
+from vocjax.runs.reader import Run
 
 STUDY = page.read_study()["classification"]["rows"]
 

@@ -4,10 +4,15 @@ import matplotlib
 import numpy as np
 import pytest
 
-from vocjax import figures as draw
-from vocjax import set_metrics
 from vocjax.data.devkit import CLASSES
+from vocjax.metrics.classification import (
+    classification_metrics,
+    decisions,
+    expected_calibration_error,
+    reliability,
+)
 from vocjax.reporting import classification, curves
+from vocjax.reporting import figures as draw
 from vocjax.reporting.hover import Scatter
 
 PAIR = ("aeroplane", "dog")
@@ -117,7 +122,7 @@ class TestOfClasses:
         samples = many(CLASSES[:3])
         figures = drawn(samples, CLASSES[:3], SIGMOIDS)
         states = samples["val/labels"][:, :3]
-        values = set_metrics.classification_metrics(
+        values = classification_metrics(
             samples["val/probability"], states == 1, states != 0, exclusive=False
         )
         for start, measure, mean in (
@@ -155,14 +160,14 @@ class TestOfClasses:
         (title,) = (title for title in figures if title.startswith("Calibration"))
         above, below = figures[title].axes
         states = samples["val/labels"][:, [CLASSES.index(name) for name in PAIR]]
-        confidence, right = set_metrics.decisions(
+        confidence, right = decisions(
             samples["val/probability"], states == 1, states != 0, exclusive=False
         )
-        error = set_metrics.expected_calibration_error(confidence, right)
+        error = expected_calibration_error(confidence, right)
         assert title.endswith(f"{error:.3f}")
         (steps,) = below.patches
         assert steps.get_data().values.sum() == len(confidence)
-        expected = set_metrics.reliability(confidence, right)[:2]
+        expected = reliability(confidence, right)[:2]
         np.testing.assert_allclose(above.get_lines()[1].get_data(), expected, rtol=1e-6)
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from written import Page
 
-from vocjax.figures import COLOURS
+from vocjax.reporting.figures import COLOURS
 from vocjax.reporting.hover import Scatter, to_html
 
 SIDE = 8  # of a thumbnail: one block of JPEG

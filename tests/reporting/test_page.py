@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 from written import DASH, TIMES, report, write_run
 
-from vocjax import runs
 from vocjax.errors import UserError
 from vocjax.reporting.hover import Scatter
 from vocjax.reporting.page import read_study, write_report
 from vocjax.reporting.table import METRICS
+from vocjax.runs import reader
 
 
 def one_point(text):
@@ -173,7 +173,7 @@ class TestPage:
         assert "script" not in policy
 
     def test_links_within_the_page_lead_somewhere(self, tmp_path):
-        page = report(*(write_run(tmp_path / task, task) for task in runs.TASKS))
+        page = report(*(write_run(tmp_path / task, task) for task in reader.TASKS))
         places = {f"#{value}" for _, name, value in page.attributes if name == "id"}
         assert set(page.values("a", "href")) <= places
 
@@ -254,7 +254,7 @@ class TestPage:
 
     def test_the_study_is_told_in_our_metrics(self):
         study = read_study()
-        assert [len(study[task]["rows"]) for task in runs.TASKS] == [2, 3, 6]
-        for task in runs.TASKS:
+        assert [len(study[task]["rows"]) for task in reader.TASKS] == [2, 3, 6]
+        for task in reader.TASKS:
             for row in study[task]["rows"]:
                 assert row["val"].keys() | row.get("train", {}).keys() <= METRICS.keys()

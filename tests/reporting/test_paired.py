@@ -7,7 +7,7 @@ import pytest
 
 from vocjax.data.devkit import CLASSES
 from vocjax.reporting import paired
-from vocjax.runs import Run
+from vocjax.runs.reader import Run
 
 CHOSEN = ("aeroplane", "dog")
 IDS = np.array([f"2008_{i // 2:06d}_{i % 2}" for i in range(40)])  # two crops of each photograph

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from vocjax import figures as draw
-from vocjax import runs
 from vocjax.data.devkit import CLASSES
+from vocjax.reporting import figures as draw
 from vocjax.reporting import reconstruction
 from vocjax.reporting.hover import Scatter
-from vocjax.runs import Run
+from vocjax.runs import reader
+from vocjax.runs.reader import Run
 
 STUDY = [
     {"name": "AE 64", "code": 64, "train": {"mse": "0.02"}, "val": {"mse": "0.04"}},
@@ -28,7 +28,7 @@ def strip(figure, row):
 
 
 def figures_of(run):
-    found = runs.read_run(run)
+    found = reader.read_run(run)
     return found, reconstruction.figures(found.samples, found.config)
 
 
@@ -69,7 +69,7 @@ class TestReconstruction:
         np.testing.assert_array_equal(strip(nearest, 1), strip(expected, 0))
 
     def test_as_many_neighbours_as_there_are_images(self, finished_run):
-        samples = dict(runs.read_run(finished_run("autoencoder_256")).samples)
+        samples = dict(reader.read_run(finished_run("autoencoder_256")).samples)
         samples["latent/neighbours"] = samples["latent/neighbours"][:, :2]
         drawn = reconstruction.figures(samples, {"data": {"classes": []}})
         nearest = drawn["Nearest training images by the distance of codes"]

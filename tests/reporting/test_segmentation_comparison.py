@@ -6,7 +6,7 @@ import pytest
 from readable import assert_readable
 
 from vocjax.reporting import page, segmentation
-from vocjax.runs import Run
+from vocjax.runs.reader import Run
 
 STUDY = page.read_study()["segmentation"]["rows"]
 

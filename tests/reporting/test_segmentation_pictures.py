@@ -6,9 +6,9 @@ from matplotlib.colors import to_hex
 from readable import assert_readable
 from written import write_run
 
-from vocjax import confusion
-from vocjax import figures as draw
 from vocjax.data.devkit import CLASSES, PALETTE, VOID
+from vocjax.metrics import confusion
+from vocjax.reporting import figures as draw
 from vocjax.reporting import masks, page, segmentation
 
 FOREGROUND = {"model": {"target": "foreground"}, "data": {"classes": [], "masks": "nearest"}}

@@ -3,7 +3,7 @@
 import pytest
 from written import DASH, TIMES, report, write_run
 
-from vocjax import runs
+from vocjax.runs import reader
 
 
 def test_a_row_for_each_run_and_split_with_values_to_their_digits(tmp_path):
@@ -47,7 +47,7 @@ def test_the_page_says_when_the_study_had_other_data(tmp_path, name, partial, ot
 def test_the_tasks_come_in_the_studys_order(tmp_path):
     tasks = ("segmentation", "reconstruction", "classification")
     page = report(*(write_run(tmp_path / task, task) for task in tasks))
-    assert page.values("section", "id") == [*runs.TASKS, "made"]
+    assert page.values("section", "id") == [*reader.TASKS, "made"]
 
 
 def test_tasks_without_a_run_are_left_out(tmp_path):

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from matplotlib.figure import Figure
 
 from vocjax.reporting.page import write_report
-from vocjax.runs import TASKS
+from vocjax.runs.reader import TASKS
 
 METRIC_VALUES = {
     "reconstruction": {"loss": 0.0312, "mse": 0.0312, "mae": 0.1313, "psnr": 15.123},

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from vocjax import metrics
+from vocjax.metrics import streaming
 
 
 @pytest.fixture
@@ -45,6 +45,6 @@ def baseline_measured():
         baseline = task.baselines[name]
         fitted = baseline.fit(iter(train))
         sums = [task.metrics(baseline.outputs(fitted, batch), batch) for batch in test]
-        return task.summary(jax.device_get(functools.reduce(metrics.merge, sums)))
+        return task.summary(jax.device_get(functools.reduce(streaming.merge, sums)))
 
     return measure

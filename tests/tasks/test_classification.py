@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vocjax import metrics
 from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
+from vocjax.metrics import streaming
 from vocjax.tasks import make_task
 from vocjax.tasks.classification import EXCLUSIVE, LOSSES, describe
 from vocjax.training.step import mean_loss
@@ -167,7 +167,7 @@ def test_softmax_targets_and_probabilities(tiny_config, measured):
     # And so those two are nothing to be measured by.
     assert values["log_loss"] == pytest.approx(expected[:3].mean(), rel=1e-5)
     assert values["argmax_accuracy"] == pytest.approx(2 / 3)
-    loss = metrics.value(mean_loss(task, outputs, batch))
+    loss = streaming.value(mean_loss(task, outputs, batch))
     assert loss == pytest.approx(expected[:3].mean(), rel=1e-5)
     # The gradient of an image with one class is p - y.
     gradient = jax.grad(lambda x: task.loss(outputs | {"logits": x}, batch).sum())(

@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 
 from vocjax.data.devkit import CLASSES
 from vocjax.data.splits import class_columns
-from vocjax.devices import make_mesh
-from vocjax.set_metrics import classification_metrics
+from vocjax.mesh import make_mesh
+from vocjax.metrics.classification import classification_metrics
 from vocjax.tasks import make_task
 from vocjax.tasks.classification import EXCLUSIVE, describe
 from vocjax.training.evaluation import make_evaluate, sums_shape

@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vocjax.config import with_backbone
 from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import CAFFE, apply
 from vocjax.tasks import make_task
-from vocjax.tasks.encoders import make_encoder, with_backbone
+from vocjax.tasks.encoders import make_encoder
 from vocjax.tasks.pixel_networks import build_model
 from vocjax.training.phases import in_evaluation_mode
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vocjax import losses
+from vocjax.config import study_segmenter
 from vocjax.tasks.pixel_losses import make_loss
-from vocjax.tasks.segmentation import study_segmenter
 from vocjax.tasks.targets import Target
 
 FOREGROUND = Target("foreground", ("foreground",))

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vocjax import metrics
 from vocjax.data import voc
 from vocjax.data.devkit import VOID
 from vocjax.data.pipeline import resize_mask
 from vocjax.data.splits import select
 from vocjax.errors import UserError
+from vocjax.metrics import streaming
 from vocjax.tasks import make_task
 from vocjax.tasks.scoring import THRESHOLDS
 from vocjax.tasks.segmentation import describe
@@ -136,7 +136,7 @@ def test_metrics_are_the_same_whatever_the_batch_size(task):
             task.metrics(*jax.tree.map(operator.itemgetter(slice(i, i + size)), (outputs, batch)))
             for i in range(0, 6, size)
         ]
-        total = functools.reduce(metrics.merge, parts)
+        total = functools.reduce(streaming.merge, parts)
         assert task.summary(jax.device_get(total)) == pytest.approx(whole, rel=1e-6)
 
 
@@ -257,8 +257,8 @@ def test_an_image_that_is_all_void_changes_nothing(tiny_config, measured, reduct
     expected = measured(task, few, alone)
     for name, value in measured(task, outputs, void).items():
         assert value == pytest.approx(expected[name], rel=1e-5), name
-    loss = metrics.value(mean_loss(task, outputs, void))
-    assert loss == pytest.approx(metrics.value(mean_loss(task, few, alone)))
+    loss = streaming.value(mean_loss(task, outputs, void))
+    assert loss == pytest.approx(streaming.value(mean_loss(task, few, alone)))
 
 
 def test_describe_paints_the_photo_at_its_own_size(tiny_config):

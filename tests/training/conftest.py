@@ -12,9 +12,9 @@ import pytest
 from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as ocp
 
-from vocjax.configuration import to_json
-from vocjax.devices import make_mesh, replicated
-from vocjax.training.checkpoints import FOLDER
+from vocjax.config import to_json
+from vocjax.mesh import make_mesh, replicated
+from vocjax.runs.checkpoints import FOLDER
 from vocjax.training.loop import train_and_evaluate
 
 OF_THE_CLOCK = ("seconds", "images_per_second")
@@ -57,7 +57,7 @@ def write_config() -> Callable[[ConfigDict, Path], Path]:
         path = folder / "config.py"
         path.write_text(
             "from pathlib import Path\n"
-            "from vocjax.configuration import from_json\n"
+            "from vocjax.config import from_json\n"
             "def get_config():\n"
             "    return from_json(Path(__file__).with_suffix('.json').read_text())\n"
         )

@@ -8,12 +8,12 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 import vocjax
-from vocjax.configuration import to_json
-from vocjax.devices import make_mesh
+from vocjax.config import to_json
 from vocjax.evaluate import evaluate
+from vocjax.mesh import make_mesh
+from vocjax.runs.restore import load_run
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.state import variables_of
-from vocjax.training.trained import load_run
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vocjax.data.pipeline import plan
-from vocjax.devices import make_mesh
+from vocjax.mesh import make_mesh
 from vocjax.tasks import make_task
 from vocjax.tasks.task import Features
 from vocjax.training import baselines

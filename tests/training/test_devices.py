@@ -9,18 +9,18 @@ import jax
 import numpy as np
 import pytest
 
-from vocjax.configuration import to_json
-from vocjax.devices import join_hosts, local_rows, make_mesh, rows_per_batch
+from vocjax.config import to_json
 from vocjax.errors import UserError
-from vocjax.runs import read_epochs
+from vocjax.mesh import join_hosts, local_rows, make_mesh, rows_per_batch
+from vocjax.runs.reader import read_epochs
 from vocjax.training.loop import train_and_evaluate
 
 EIGHT = """
 import signal, sys
 from pathlib import Path
 import jax, numpy as np
-from vocjax.configuration import from_json
-from vocjax.training.checkpoints import Checkpoints
+from vocjax.config import from_json
+from vocjax.runs.checkpoints import Checkpoints
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.records import Records
@@ -144,7 +144,7 @@ import os, signal, sys, time
 from pathlib import Path
 import jax
 from vocjax import cli
-from vocjax.configuration import from_json, load_config
+from vocjax.config import from_json, load_config
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.records import Records

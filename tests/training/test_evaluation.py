@@ -9,7 +9,7 @@ import pytest
 
 from vocjax import losses
 from vocjax.data import voc
-from vocjax.devices import make_mesh
+from vocjax.mesh import make_mesh
 from vocjax.tasks import make_task
 from vocjax.training.evaluation import SHOWN, keep_samples, make_inspect
 from vocjax.training.setup import open_data, whole_batches

@@ -89,7 +89,7 @@ def test_handlers_are_put_back():
 DIE_WHILE_SAVING = """
 import os, signal, sys, time
 from vocjax import cli
-from vocjax.training.checkpoints import Checkpoints
+from vocjax.runs.checkpoints import Checkpoints
 
 save, saves = Checkpoints.save, []
 

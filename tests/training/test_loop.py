@@ -10,13 +10,13 @@ import jax
 import numpy as np
 import pytest
 
-from vocjax.configuration import to_json
+from vocjax.config import to_json
 from vocjax.data import toy, voc
 from vocjax.errors import UserError
 from vocjax.evaluate import evaluate
+from vocjax.runs.writer import read_config, read_epochs
 from vocjax.tasks import make_task
 from vocjax.training.loop import train_and_evaluate
-from vocjax.training.rundir import read_config, read_epochs
 
 
 def snapshot(folder):

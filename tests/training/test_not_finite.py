@@ -11,12 +11,12 @@ import pytest
 from vocjax.data import voc
 from vocjax.data.pipeline import shuffled
 from vocjax.errors import UserError
+from vocjax.runs.writer import read_epochs
 from vocjax.tasks import make_task
 from vocjax.training.epochs import LOSSES_IN_FLIGHT
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.records import Records
-from vocjax.training.rundir import read_epochs
 from vocjax.training.state import ORDER, draw_key
 
 

@@ -10,7 +10,7 @@ import termios
 
 import pytest
 
-from vocjax.runs import read_epochs
+from vocjax.runs.reader import read_epochs
 from vocjax.training import records
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.records import Records

@@ -12,13 +12,13 @@ import pytest
 from vocjax.data import voc
 from vocjax.data.devkit import CLASSES
 from vocjax.data.pipeline import resize_image
-from vocjax.devices import make_mesh
 from vocjax.errors import UserError
+from vocjax.mesh import make_mesh
+from vocjax.pretrained.initialise import with_encoder_of
+from vocjax.runs.restore import latent_space_of, load_run
 from vocjax.tasks import make_task
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.setup import check_config, initial_variables, notes, open_data, whole_batches
-from vocjax.training.trained import latent_space_of, load_run
-from vocjax.training.transfer import with_encoder_of
 
 
 def open_tiny(config):

@@ -11,10 +11,10 @@ import keras
 import numpy as np
 import pytest
 
-from vocjax import metrics
 from vocjax.data import voc
 from vocjax.data.pipeline import plan
-from vocjax.devices import make_mesh, replicated
+from vocjax.mesh import make_mesh, replicated
+from vocjax.metrics import streaming
 from vocjax.tasks import make_task
 from vocjax.training import loop
 from vocjax.training.evaluation import first_batch, sums_shape
@@ -227,9 +227,9 @@ def test_mean_loss_passes_over_padding_and_what_the_task_does_not_count(sgd_conf
     task = make_task(sgd_config())._replace(loss=lambda outputs, batch: outputs["loss"])
     outputs = {"loss": jnp.array([1.0, 3.0, 8.0, jnp.nan, jnp.inf])}
     batch = {"valid": jnp.array([1.0, 1.0, 1.0, 0.0, 0.0])}
-    assert metrics.value(mean_loss(task, outputs, batch)) == 4
+    assert streaming.value(mean_loss(task, outputs, batch)) == 4
     task = task._replace(counted=lambda batch: jnp.array([1.0, 1.0, 0.0, 1.0, 1.0]))
-    assert metrics.value(mean_loss(task, outputs, batch)) == 2
+    assert streaming.value(mean_loss(task, outputs, batch)) == 2
 
 
 def test_clipping_bounds_the_update(sgd_config):

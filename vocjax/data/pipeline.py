@@ -19,8 +19,8 @@ from jax.sharding import Mesh
 from PIL import Image
 
 from vocjax.data.voc import Prepared
-from vocjax.devices import local_rows, replicated, rows_per_batch, split_by_example
 from vocjax.errors import UserError
+from vocjax.mesh import local_rows, replicated, rows_per_batch, split_by_example
 
 RESIDENT_BYTES = 2**30  # a data set up to this size is kept on the device whole
 PREFETCHED_BATCHES = 2

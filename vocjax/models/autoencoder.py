@@ -7,12 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vocjax.models.backbones.encoder import BackboneEncoder
-from vocjax.models.convolution import max_pool, max_positions, max_unpool
-from vocjax.models.layers import (
-    Conv,
-    ConvBlock,
-    Style,
-)
+from vocjax.models.layers import Conv, ConvBlock, Style
+from vocjax.models.ops import max_pool, max_positions, max_unpool
 
 Switches = tuple[jax.Array, ...]  # of each pooling, the first one first; empty without unpooling
 STEMS = ("same", "stride")

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from vocjax.models.convolution import conv
 from vocjax.models.layers import INITIALIZERS, Style, finish_stage
+from vocjax.models.ops import conv
 from vocjax.models.segmenter import StagedEncoder, check_size, enlarged, pyramid
 
 

@@ -12,13 +12,7 @@ from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
-from vocjax.models.convolution import (
-    bilinear_upsample,
-    conv,
-    strided_conv,
-    transposed_conv,
-    upsample_conv,
-)
+from vocjax.models.ops import bilinear_upsample, conv, strided_conv, transposed_conv, upsample_conv
 
 INITIALIZERS = {
     "glorot_uniform": nn.initializers.glorot_uniform(),  # Keras' default
@@ -74,11 +68,6 @@ class Style(NamedTuple):
 
 
 STYLE_FIELDS = tuple(field for field in Style._fields if field != "dtype")  # of a config's `model`
-
-
-def study_style() -> dict[str, object]:
-    """Return the study's style as fields for a config's `model`, so that they can be overridden."""
-    return {field: getattr(Style(), field) for field in STYLE_FIELDS}
 
 
 def style_of(model: ConfigDict, dtype: DTypeLike) -> Style:

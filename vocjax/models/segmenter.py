@@ -13,7 +13,7 @@ from flax import linen as nn
 from vocjax.errors import UserError
 from vocjax.models.autoencoder import Decoder, Encoder
 from vocjax.models.backbones.encoder import BackboneEncoder
-from vocjax.models.convolution import bilinear_upsample
+from vocjax.models.ops import bilinear_upsample
 
 
 class StagedEncoder(Protocol):

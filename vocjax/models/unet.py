@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from vocjax.errors import UserError
-from vocjax.models.convolution import max_positions, max_unpool
 from vocjax.models.layers import INITIALIZERS, Conv, Style, finish_stage
+from vocjax.models.ops import max_positions, max_unpool
 from vocjax.models.segmenter import StagedEncoder, check_size, enlarged, pyramid, resized
 
 

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from vocjax import figures as draw
-from vocjax import set_metrics
 from vocjax.data.splits import class_columns
+from vocjax.metrics import classification
 from vocjax.reporting import curves, paired
+from vocjax.reporting import figures as draw
 from vocjax.reporting.curves import Curve
 from vocjax.reporting.hover import Scatter, scatter
-from vocjax.runs import Run, lookup
+from vocjax.runs.reader import Run, lookup
 from vocjax.tasks.classification import EXCLUSIVE, present_and_known
 
 Samples = Mapping[str, np.ndarray]
@@ -66,7 +66,7 @@ def _true_class(elements: Elements, classes: tuple[str, ...]) -> Drawn:
 def _confusion(elements: Elements, classes: tuple[str, ...]) -> Drawn:
     return {
         "Confusion matrix, validation: numbers of images; the colour is the share of the row": (
-            curves.confusion_matrix(set_metrics.confusion(*elements), classes)
+            curves.confusion_matrix(classification.confusion(*elements), classes)
         )
     }
 
@@ -76,10 +76,10 @@ def _curves(elements: Elements, classes: tuple[str, ...]) -> Drawn:
     for name, p, present, weight in zip(classes, *(a.T for a in elements), strict=True):
         score, truth = p[weight > 0], present[weight > 0]
         if truth.any():
-            value = set_metrics.average_precision(score, truth, "11 points")
-            by_recall[name] = Curve(*set_metrics.precision_recall(score, truth), value)
+            value = classification.average_precision(score, truth, "11 points")
+            by_recall[name] = Curve(*classification.precision_recall(score, truth), value)
         if truth.any() and not truth.all():
-            x, y = set_metrics.roc(score, truth)
+            x, y = classification.roc(score, truth)
             by_rate[name] = Curve(x, y, float(np.trapezoid(y, x)))
     result: Drawn = {}
     if by_rate:
@@ -93,10 +93,10 @@ def _curves(elements: Elements, classes: tuple[str, ...]) -> Drawn:
 
 
 def _calibration(elements: Elements, exclusive: bool) -> Drawn:
-    confidence, right = set_metrics.decisions(*elements, exclusive)
+    confidence, right = classification.decisions(*elements, exclusive)
     if not len(confidence):
         return {}
-    error = set_metrics.expected_calibration_error(confidence, right)
+    error = classification.expected_calibration_error(confidence, right)
     title = (
         "Calibration, validation: how often a decision is right, by its confidence. The expected "
         f"calibration error is {error:.3f}"

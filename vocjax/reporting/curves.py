@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from vocjax import figures as draw
-from vocjax.set_metrics import reliability
+from vocjax.metrics.classification import reliability
+from vocjax.reporting import figures as draw
 
 NAMED = 6  # more classes than this don't fit beside each other, or have a colour each
 PALE = "#b9c4cc"

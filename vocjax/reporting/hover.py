@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from vocjax.data.splits import class_columns, group_by_class
-from vocjax.figures import COLOURS
+from vocjax.reporting.figures import COLOURS
 
 COLUMNS = 32  # thumbnails in a row of the sheet
 JPEG_QUALITY = 80

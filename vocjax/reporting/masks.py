@@ -11,8 +11,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from vocjax import figures as draw
 from vocjax.data.devkit import VOID
+from vocjax.reporting import figures as draw
 
 CELL = 1.15  # inches of an image: five of them are as wide as a figure
 LINE = 0.19  # inches of a legend's line

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from vocjax import figures
 from vocjax.errors import UserError
-from vocjax.reporting import classification, hover, reconstruction, segmentation
+from vocjax.reporting import classification, figures, hover, reconstruction, segmentation
 from vocjax.reporting.hover import Scatter
 from vocjax.reporting.table import MISSING, in_order, results_table
-from vocjax.runs import TASKS, Run, by_data, counted, joined, lookup, read_runs, replicates
+from vocjax.runs.reader import TASKS, Run, by_data, counted, joined, lookup, read_runs, replicates
 
 Drawn = Mapping[str, Figure | Scatter]
 Draw = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], Drawn]

@@ -8,10 +8,10 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from vocjax import figures as draw
 from vocjax.data.splits import class_columns, photographs
-from vocjax.runs import Run, counted
-from vocjax.set_metrics import Interval, paired_bootstrap
+from vocjax.metrics.classification import Interval, paired_bootstrap
+from vocjax.reporting import figures as draw
+from vocjax.runs.reader import Run, counted
 from vocjax.tasks.classification import EXCLUSIVE, present_and_known
 
 Pair = tuple[str, str]

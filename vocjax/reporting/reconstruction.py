@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from vocjax import figures as draw
+from vocjax.reporting import figures as draw
 from vocjax.reporting.hover import Scatter, scatter
-from vocjax.runs import Run, lookup, replicates
+from vocjax.runs.reader import Run, lookup, replicates
 
 Samples = Mapping[str, np.ndarray]
 DEVIATIONS = "-3, -2, -1, 0, 1, 2 and 3 standard deviations"

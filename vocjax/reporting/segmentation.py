@@ -9,11 +9,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from vocjax import confusion
-from vocjax import figures as draw
 from vocjax.data.devkit import PALETTE, VOID
+from vocjax.metrics import confusion
+from vocjax.reporting import figures as draw
 from vocjax.reporting import masks
-from vocjax.runs import Run, lookup, replicates
+from vocjax.runs.reader import Run, lookup, replicates
 from vocjax.tasks.scoring import ALL_FOREGROUND
 from vocjax.tasks.targets import Target, make_target
 

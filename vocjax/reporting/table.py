@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from vocjax.runs import Run, Spread, by_data, joined, lookup, over_seeds, replicates
+from vocjax.runs.reader import Run, Spread, by_data, joined, lookup, over_seeds, replicates
 
 # In the order of the columns: how a metric is called, where better lies, and its digits. A metric
 # that isn't here follows under its own name.

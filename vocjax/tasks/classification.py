@@ -10,11 +10,12 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from vocjax import configuration, losses, metrics
-from vocjax import figures as draw
+from vocjax import losses
 from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
 from vocjax.losses.weights import softmax_columns
+from vocjax.metrics import streaming
+from vocjax.metrics.classification import METRICS, classification_metrics
 from vocjax.models.autoencoder import Encoder
 from vocjax.models.classifier import POOLINGS, Classifier, Head, pooled
 from vocjax.models.layers import (
@@ -22,9 +23,8 @@ from vocjax.models.layers import (
     STYLE_FIELDS,
     check_fields,
     check_poolable,
-    study_style,
 )
-from vocjax.set_metrics import METRICS, classification_metrics
+from vocjax.reporting import figures as draw
 from vocjax.tasks import probes
 from vocjax.tasks.encoders import ENCODERS, encoder_and_decoder, make_encoder
 from vocjax.tasks.task import (
@@ -46,29 +46,6 @@ LOSSES = (EXCLUSIVE, "binary_cross_entropy", "focal")
 LOSS_FIELDS = ("name", "label_smoothing", "class_weights", "gamma", "reconstruction")
 HEAD_FIELDS = ("hidden", "pooling", "head_dropout", "head_init")
 MODEL_FIELDS = (*ENCODERS, "decoder", *HEAD_FIELDS, *STYLE_FIELDS)
-
-
-def study_classifier() -> ConfigDict:
-    """Return the study's classifier: the encoder of AE 256 and one sigmoid layer, fine-tuned."""
-    config = configuration.base_config()
-    config.task = "classification"
-    config.epochs = 50
-    config.data.classes = ("aeroplane", "dog")
-    config.model.name = "classifier"
-    config.model.encoder = (256, 128, 64, 32, 16)
-    config.model.stem = "same"  # or stride: the first convolution halves the image
-    config.model.decoder = ()  # widths make the network a joint one; see loss.reconstruction
-    config.model.hidden = ()  # widths of fully connected layers before the last
-    config.model.pooling = "flatten"  # or mean: over the code's places
-    config.model.head_dropout = 0.0
-    config.model.head_init = "glorot_uniform"  # or zeros: of the last layer
-    config.model.update(study_style())
-    config.loss.name = "binary_cross_entropy"  # softmax_cross_entropy, or focal
-    config.loss.label_smoothing = 0.0
-    config.loss.class_weights = ()  # how much a present class counts, a number each
-    config.loss.gamma = 2.0  # of the focal loss
-    config.loss.reconstruction = 0.0  # weight of the decoder's squared error in a joint network
-    return config
 
 
 def make_task(config: ConfigDict) -> Task:
@@ -104,21 +81,21 @@ def make_task(config: ConfigDict) -> Task:
             value = value + config.loss.reconstruction * error
         return value
 
-    def measure(outputs: Outputs, batch: Batch) -> dict[str, metrics.Mean]:
+    def measure(outputs: Outputs, batch: Batch) -> dict[str, streaming.Mean]:
         logits, (truth, weight) = outputs["logits"], target(batch)
         entropy = losses.softmax_cross_entropy if exclusive else losses.binary_cross_entropy
         p = probability(outputs, weight)
         values = {
             "log_loss": entropy(logits, truth, weight),
-            "elementwise_accuracy": metrics.elementwise_accuracy(p, truth, weight),
-            "argmax_accuracy": metrics.argmax_accuracy(logits, truth, weight),
-            "exact_match": metrics.exact_match(p, truth, weight),
+            "elementwise_accuracy": streaming.elementwise_accuracy(p, truth, weight),
+            "argmax_accuracy": streaming.argmax_accuracy(logits, truth, weight),
+            "exact_match": streaming.exact_match(p, truth, weight),
         }
         decidable = batch["valid"] * counted(batch)
-        means = {name: metrics.mean(value, decidable) for name, value in values.items()}
+        means = {name: streaming.mean(value, decidable) for name, value in values.items()}
         if "reconstruction" in outputs:
             error = losses.mse(outputs["reconstruction"], batch["image"])
-            means["mse"] = metrics.mean(error, batch["valid"])
+            means["mse"] = streaming.mean(error, batch["valid"])
         return means
 
     def collect(outputs: Outputs, batch: Batch) -> Outputs:
@@ -145,7 +122,7 @@ def make_task(config: ConfigDict) -> Task:
         apply=explained(applier(model, names, ("code",)), model),
         loss=loss,
         metrics=measure,
-        summary=lambda sums: {name: metrics.value(s) for name, s in sums.items()},
+        summary=lambda sums: {name: streaming.value(s) for name, s in sums.items()},
         keep=keep,
         baselines=probes.baselines(target, exclusive, codes, joint=model.decoder is not None),
         whole=Whole(

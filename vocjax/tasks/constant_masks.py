@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import jax
 import jax.numpy as jnp
 
-from vocjax import metrics
+from vocjax.metrics import streaming
 from vocjax.tasks.scoring import ALL_BACKGROUND, ALL_FOREGROUND, BEST_MASK, THRESHOLDS
 from vocjax.tasks.targets import Target, truth_of
 from vocjax.tasks.task import Baseline, Batch, Fit, Outputs
@@ -51,7 +51,7 @@ def _fit_mask(target: Target) -> Fit:
         index, _, weight = truth_of(target, mask, valid)
         shown, weight = (index > 0).astype(jnp.float32), weight[..., 0]
         share = (shown * weight).sum(axis=0) / jnp.maximum(weight.sum(axis=0), 1)
-        dice = metrics.hard_dice_by_threshold(
+        dice = streaming.hard_dice_by_threshold(
             jnp.broadcast_to(share, shown.shape), shown, weight, THRESHOLDS
         )
         chosen = jnp.asarray(THRESHOLDS)[dice.mean(axis=0).argmax()]

@@ -11,7 +11,7 @@ from vocjax.models.autoencoder import STEMS, Decoder, Encoder
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.blocks import Backbone
 from vocjax.models.backbones.encoder import BackboneEncoder
-from vocjax.models.backbones.preprocessing import IDENTITY, Preprocessing
+from vocjax.models.backbones.preprocessing import Preprocessing
 from vocjax.models.layers import check_fields, check_poolable, check_widths, style_of
 from vocjax.tasks.task import compute_dtype
 
@@ -19,29 +19,6 @@ ENCODERS = ("encoder", "stem", "backbone")  # the last stands in the place of th
 BACKBONE_FIELDS = ("stem", "output_stride", "last", "fields", "preprocessing")
 # Of the study's encoder alone; where there is a decoder, it has the rest of the style.
 ENCODER_FIELDS = ("encoder", "stem", "downsample")
-
-
-def with_backbone(config: ConfigDict, name: str = "") -> ConfigDict:
-    """Put a backbone into a config, in place, for the study's encoder; return the config.
-
-    `name` is one of `BACKBONES`; left empty it is that of the weights that `init_from` names.
-    `load_config` fills in what belongs to these weights: `fields` of the network, `preprocessing`,
-    and `last`, where they are pretrained no further.
-    """
-    for field in ENCODER_FIELDS:
-        if field in config.model:
-            del config.model[field]
-    config.model.backbone = ConfigDict(
-        {
-            "name": name,
-            "stem": "imagenet",  # or small, for images of 64 pixels and less
-            "output_stride": 32,  # or 16 or 8: what is beyond becomes dilation
-            "last": "",  # the stage that ends it; empty for all
-            "fields": (),  # (name, value) of the network's, as the origin of its weights has it
-            "preprocessing": IDENTITY._asdict(),
-        }
-    )
-    return config
 
 
 def make_encoder(config: ConfigDict) -> Encoder | BackboneEncoder:

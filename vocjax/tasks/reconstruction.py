@@ -13,8 +13,9 @@ from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 from PIL import Image
 
-from vocjax import losses, metrics
+from vocjax import losses
 from vocjax.errors import UserError
+from vocjax.metrics import streaming
 from vocjax.models import dct, linear, pca, transform
 from vocjax.models.autoencoder import ConvAutoencoder
 from vocjax.models.layers import STYLE_FIELDS, check_fields
@@ -184,23 +185,28 @@ def errors(outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
 
     SSIM is left out for images smaller than its window, 11 pixels.
     """
-    functions = {"mse": losses.mse, "mae": losses.mae, "psnr": metrics.psnr, "ssim": metrics.ssim}
+    functions = {
+        "mse": losses.mse,
+        "mae": losses.mae,
+        "psnr": streaming.psnr,
+        "ssim": streaming.ssim,
+    }
     if min(batch["image"].shape[1:3]) < losses.SSIM_WINDOW:
         del functions["ssim"]
     return {name: f(outputs["image"], batch["image"]) for name, f in functions.items()}
 
 
-def measure(outputs: Outputs, batch: Batch) -> dict[str, metrics.Mean]:
+def measure(outputs: Outputs, batch: Batch) -> dict[str, streaming.Mean]:
     """Sum the errors of the valid images."""
     return {
-        name: metrics.mean(values, batch["valid"])
+        name: streaming.mean(values, batch["valid"])
         for name, values in errors(outputs, batch).items()
     }
 
 
-def summary(sums: dict[str, metrics.Mean]) -> dict[str, float]:
+def summary(sums: dict[str, streaming.Mean]) -> dict[str, float]:
     """Divide the sums: the images' mean errors, and the PSNR of the data set's MSE."""
-    means = {name: metrics.value(s) for name, s in sums.items()}
+    means = {name: streaming.value(s) for name, s in sums.items()}
     mse = means["mse"]
     return means | {"psnr_of_set": -10 * math.log10(mse) if mse else math.inf}
 

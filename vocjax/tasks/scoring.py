@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from vocjax import confusion, full_size
 from vocjax.data.pipeline import resize_mask
+from vocjax.metrics import confusion, segmentation
 from vocjax.tasks.targets import Target, decide, probability_of
 from vocjax.tasks.task import Original, Scored
 
@@ -73,10 +73,10 @@ def score(
     ranked: Ranked = {"best": [], "worst": []}
     for number, (outputs, example) in enumerate(originals(split)):
         truth = target.indices[example["mask"]]
-        if np.all(truth == full_size.VOID):
+        if np.all(truth == segmentation.VOID):
             continue
         probability = np.asarray(probability_of(target, jnp.asarray(outputs["logits"])))
-        scores = full_size.resize_scores(probability, *truth.shape)
+        scores = segmentation.resize_scores(probability, *truth.shape)
         prediction = decide(target, scores, threshold or 0.0).astype(np.uint8)
         ours.append(_values(prediction, truth, len(target.names)))
         for name, index in constant.items():
@@ -128,9 +128,9 @@ def _rank(ranked: Ranked, seen: Seen) -> None:
 
 def _values(prediction: np.ndarray, truth: np.ndarray, classes: int) -> Values:
     return Values(
-        full_size.confusion(prediction, truth, classes),
-        full_size.hard_dice(prediction, truth),
-        full_size.boundary_f_score(prediction, truth),
+        segmentation.confusion(prediction, truth, classes),
+        segmentation.hard_dice(prediction, truth),
+        segmentation.boundary_f_score(prediction, truth),
     )
 
 

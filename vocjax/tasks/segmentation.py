@@ -10,11 +10,10 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from vocjax import configuration, confusion, full_size, metrics
-from vocjax import figures as draw
 from vocjax.data.devkit import PALETTE
 from vocjax.errors import UserError
-from vocjax.models.layers import study_style
+from vocjax.metrics import confusion, segmentation, streaming
+from vocjax.reporting import figures as draw
 from vocjax.tasks import constant_masks, scoring
 from vocjax.tasks.pixel_losses import make_loss
 from vocjax.tasks.pixel_networks import build_model
@@ -27,38 +26,9 @@ from vocjax.tasks.targets import (
     probability_of,
     truth_of,
 )
-from vocjax.tasks.task import (
-    Batch,
-    Description,
-    Outputs,
-    Task,
-    applier,
-    initializer,
-)
+from vocjax.tasks.task import Batch, Description, Outputs, Task, applier, initializer
 
 THRESHOLD = 0.5  # of the hard metrics by epoch; the one chosen on train comes at the end
-
-
-def study_segmenter() -> ConfigDict:
-    """Return the study's run 4, soft Dice with Adam, under the honest protocol."""
-    config = configuration.base_config()
-    config.task = "segmentation"
-    config.data.image_set = "Segmentation"
-    config.data.channels = 1
-    config.model.name = "mirror"  # the study's; or unet, fcn, deeplab
-    config.model.target = "foreground"  # or sigmoid, softmax: the classes of data.classes
-    config.model.encoder = (256, 128, 64, 32, 16)
-    config.model.decoder = (32, 64, 128, 256)
-    config.model.update(study_style())
-    config.loss.name = "soft_dice"  # or a sum of several: see pixel_losses.py
-    config.loss.reduction = "batch"  # or image
-    config.loss.smoothing = 0.0  # of Dice, Jaccard and Tversky
-    config.loss.classes = "together"  # or each by itself: all, or those present
-    config.loss.gamma = 2.0  # of the focal loss
-    config.loss.alpha = 0.5  # Tversky's weight of false positives
-    config.loss.beta = 0.5  # and of false negatives
-    config.optimizer.name = "adam"
-    return config
 
 
 def make_task(config: ConfigDict) -> Task:
@@ -99,19 +69,19 @@ def measure(target: Target, outputs: Outputs, batch: Batch) -> dict[str, Any]:
     index, _, weight = truth_of(target, batch["mask"], batch["valid"])
     probability, weight = probability_of(target, outputs["logits"]), weight[..., 0]
     covered, shown = foreground_of(target, probability), (index > 0).astype(jnp.float32)
-    soft = metrics.soft_dice_per_image(covered, shown, weight)
+    soft = streaming.soft_dice_per_image(covered, shown, weight)
     decided = decide(target, probability, THRESHOLD)
     values = {
         "soft_dice_per_image": soft,
-        "soft_iou_per_image": metrics.iou_per_image(soft),
-        "hard_dice_per_image": metrics.hard_dice_per_image(decided, shown, weight, 0),
+        "soft_iou_per_image": streaming.iou_per_image(soft),
+        "hard_dice_per_image": streaming.hard_dice_per_image(decided, shown, weight, 0),
     }
     # Of an image that is all void there is no Dice.
     seen = (weight > 0).any(axis=(1, 2)).astype(jnp.float32)
     return {
-        "means": {name: metrics.mean(value, seen) for name, value in values.items()},
+        "means": {name: streaming.mean(value, seen) for name, value in values.items()},
         "overlap": overlap(covered, shown, weight),
-        "confusion": metrics.confusion(decided, index, weight, len(target.names)),
+        "confusion": streaming.confusion(decided, index, weight, len(target.names)),
     }
 
 
@@ -127,7 +97,7 @@ def summary(target: Target, sums: dict[str, Any]) -> dict[str, float]:
         "frequency_weighted_iou": confusion.frequency_weighted_iou(counts),
         "pixel_accuracy": confusion.pixel_accuracy(counts),
     }
-    means = {name: metrics.value(mean) for name, mean in sums["means"].items()}
+    means = {name: streaming.value(mean) for name, mean in sums["means"].items()}
     return means | {name: float(value) for name, value in of_set.items()}
 
 
@@ -148,8 +118,8 @@ def keep(target: Target, outputs: Outputs, batch: Batch) -> tuple[Outputs, Outpu
     probability, weight = probability_of(target, outputs["logits"]), weight[..., 0]
     covered, shown = foreground_of(target, probability), (index > 0).astype(jnp.float32)
     every = {
-        "soft_dice_per_image": metrics.soft_dice_per_image(covered, shown, weight),
-        "hard_dice_by_threshold": metrics.hard_dice_by_threshold(
+        "soft_dice_per_image": streaming.soft_dice_per_image(covered, shown, weight),
+        "hard_dice_by_threshold": streaming.hard_dice_by_threshold(
             covered, shown, weight, scoring.THRESHOLDS
         ),
     }
@@ -177,7 +147,7 @@ def describe(
     """
     target = make_target(config)
     probability = probability_of(target, jnp.asarray(outputs["logits"]))
-    scores = full_size.resize_scores(np.asarray(probability), *photo.shape[:2])
+    scores = segmentation.resize_scores(np.asarray(probability), *photo.shape[:2])
     index = decide(target, scores, results.get("threshold", THRESHOLD))
     shares = np.bincount(index.ravel(), minlength=len(target.names)) / index.size
     numbers = {

@@ -13,8 +13,8 @@ from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 from PIL import Image
 
-from vocjax import metrics
 from vocjax.errors import UserError
+from vocjax.metrics import streaming
 
 Variables = dict[str, Any]  # Flax's {"params": ..., "batch_stats": ...}
 Outputs = dict[str, jax.Array]
@@ -146,7 +146,7 @@ class Task(NamedTuple):
 
 def summed(statistic: Callable[[Batch], Any]) -> Fit:
     """Return a fit that adds `statistic(batch)`, a pytree of sums, over the batches."""
-    return lambda batches: functools.reduce(metrics.merge, map(jax.jit(statistic), batches))
+    return lambda batches: functools.reduce(streaming.merge, map(jax.jit(statistic), batches))
 
 
 def compute_dtype(config: ConfigDict) -> DTypeLike:

@@ -12,10 +12,10 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vocjax.data.pipeline import Batch, Examples, plan
-from vocjax.devices import replicated, split_by_example
-from vocjax.runs import read_json
+from vocjax.mesh import replicated, split_by_example
+from vocjax.runs import writer
+from vocjax.runs.reader import read_json
 from vocjax.tasks.task import Features, Task, Variables
-from vocjax.training import rundir
 from vocjax.training.evaluation import make_evaluate
 from vocjax.training.setup import place, whole_batches
 from vocjax.training.step import as_float
@@ -94,12 +94,12 @@ def measure(
             arrays[f"{split}/code"] = np.concatenate(
                 [np.asarray(batch["code"]).reshape(len(batch["code"]), -1) for batch in held]
             )
-        rundir.write_arrays(workdir / BEFORE, arrays)
+        writer.write_arrays(workdir / BEFORE, arrays)
     results: dict[str, Any] = {}
     for name, baseline in task.baselines.items():
         predict = make_evaluate(baseline.outputs, task, sums, config.batch_size, mesh)
         results[name] = {s: predict(fitted[name], examples) for s, examples in splits.items()}
-    rundir.write_json(workdir / BASELINES, results)
+    writer.write_json(workdir / BASELINES, results)
 
 
 def read(workdir: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

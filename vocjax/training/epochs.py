@@ -12,10 +12,10 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vocjax.data.pipeline import Examples, plan, shuffled
-from vocjax.devices import replicated
 from vocjax.errors import UserError
+from vocjax.mesh import replicated
+from vocjax.runs.checkpoints import Checkpoints
 from vocjax.tasks.task import Task
-from vocjax.training.checkpoints import Checkpoints
 from vocjax.training.evaluation import make_inspect
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.phases import Phase

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from vocjax.data.pipeline import Batch, Examples, plan
-from vocjax.devices import replicated
+from vocjax.mesh import replicated
 from vocjax.tasks.task import Original, Outputs, Task, Variables
 from vocjax.training.state import zeros_like
 from vocjax.training.step import all_sums, as_float, make_eval_step, model_outputs, summarise

@@ -12,14 +12,15 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from vocjax.data import voc
-from vocjax.devices import make_mesh, replicated
 from vocjax.latent import embeddings, survey
-from vocjax.runs import read_epochs
+from vocjax.mesh import make_mesh, replicated
+from vocjax.runs import writer
+from vocjax.runs.checkpoints import Checkpoints, abstract, has_checkpoint
+from vocjax.runs.reader import read_epochs
 from vocjax.tasks import make_task
 from vocjax.tasks.task import Task, Variables
-from vocjax.training import baselines, rundir
+from vocjax.training import baselines
 from vocjax.training.baselines import with_features
-from vocjax.training.checkpoints import Checkpoints, abstract, has_checkpoint
 from vocjax.training.epochs import Evaluate, Run, run_epochs
 from vocjax.training.evaluation import (
     first_batch,
@@ -39,11 +40,7 @@ from vocjax.training.phases import (
 )
 from vocjax.training.records import Records
 from vocjax.training.setup import check_best, check_config, initial_variables, notes, open_data
-from vocjax.training.state import (
-    TrainState,
-    create,
-    variables_of,
-)
+from vocjax.training.state import TrainState, create, variables_of
 from vocjax.training.step import augments, make_train_step, model_outputs
 
 
@@ -71,8 +68,8 @@ def train_and_evaluate(
     task = task or make_task(config)
     check_config(config)
     prepared = voc.load(config.data.dataset, Path(config.data.data_dir))
-    rundir.check(workdir, config, prepared, custom_task=custom_task)
-    if (finished := rundir.read_results(workdir)) is not None:
+    writer.check(workdir, config, prepared, custom_task=custom_task)
+    if (finished := writer.read_results(workdir)) is not None:
         return finished
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     phases = make_phases(config, shapes["params"])
@@ -104,7 +101,7 @@ def train_and_evaluate(
     # And before the first host writes, the others have looked at what was there.
     multihost_utils.sync_global_devices("the run directory is checked")
     parameters = count(shapes["params"])
-    rundir.begin(workdir, config, prepared, parameters, data.counts, custom_task=custom_task)
+    writer.begin(workdir, config, prepared, parameters, data.counts, custom_task=custom_task)
     if measures:
         baselines.measure(workdir, config, task, splits, run.fitted, sums, mesh)
     with Checkpoints(workdir, config) as checkpoints:
@@ -119,7 +116,7 @@ def train_and_evaluate(
             state = _run_phases(run, optimizers, evaluate, state, checkpoints, records)
         best = checkpoints.best
     results = _results(run, evaluate, state, best, fit_seconds)
-    rundir.write_json(workdir / "results.json", results)
+    writer.write_json(workdir / "results.json", results)
     return results
 
 
@@ -194,7 +191,7 @@ def _results(
         for name, of_baseline in simple.items():
             for split, of_split in scored.baselines.get(name, {}).items():
                 of_baseline[split] |= of_split
-    rundir.write_arrays(run.workdir / "samples.npz", samples | arrays)
+    writer.write_arrays(run.workdir / "samples.npz", samples | arrays)
     return {
         "epoch": config.epochs,
         "step": run.steps,

@@ -11,8 +11,8 @@ from typing import Any, Self
 import jax
 from tqdm import tqdm
 
-from vocjax.runs import read_epochs
-from vocjax.training.rundir import write_text
+from vocjax.runs.reader import read_epochs
+from vocjax.runs.writer import write_text
 
 try:
     from tensorboardX import SummaryWriter

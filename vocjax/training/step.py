@@ -9,9 +9,9 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from vocjax import metrics
 from vocjax.data.augment import augment
-from vocjax.devices import replicated
+from vocjax.mesh import replicated
+from vocjax.metrics import streaming
 from vocjax.tasks.task import Batch, Outputs, Task, Variables
 from vocjax.training.phases import Phase, frozen_modules, in_evaluation_mode
 from vocjax.training.phases import merge as merge_params
@@ -25,12 +25,12 @@ def as_float(batch: Batch) -> Batch:
     return batch | {"image": batch["image"].astype(jnp.float32) / 255}
 
 
-def mean_loss(task: Task, outputs: Outputs, batch: Batch) -> metrics.Mean:
+def mean_loss(task: Task, outputs: Outputs, batch: Batch) -> streaming.Mean:
     """Sum the loss over the examples that are no padding and that the task counts."""
     counted = batch["valid"]
     if task.counted is not None:
         counted = counted * task.counted(batch)
-    return metrics.mean(task.loss(outputs, batch), counted)
+    return streaming.mean(task.loss(outputs, batch), counted)
 
 
 def all_sums(task: Task, outputs: Outputs, batch: Batch) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def all_sums(task: Task, outputs: Outputs, batch: Batch) -> dict[str, Any]:
 def summarise(task: Task, sums: dict[str, Any]) -> dict[str, float]:
     """Divide what `all_sums` summed: {"loss": value, metric: value, ...}."""
     sums = jax.device_get(sums)
-    return {"loss": metrics.value(sums["loss"]), **task.summary(sums["task"])}
+    return {"loss": streaming.value(sums["loss"]), **task.summary(sums["task"])}
 
 
 def augments(augmentation: ConfigDict) -> bool:
@@ -92,7 +92,7 @@ def make_train_step(
             trained
         )
         updates, opt_state = optimizer.update(gradients, state.opt_state, trained)
-        sums = metrics.merge(state.sums, all_sums(task, outputs, batch))
+        sums = streaming.merge(state.sums, all_sums(task, outputs, batch))
         params = merge_params(optax.apply_updates(trained, updates), frozen)
         average = {}
         if decay:
@@ -120,7 +120,7 @@ def make_eval_step(
         batch = as_float(batch)
         outputs = outputs_of(argument, batch)
         collected = task.whole.collect(outputs, batch) if task.whole else {}
-        return metrics.merge(sums, all_sums(task, outputs, batch)), collected
+        return streaming.merge(sums, all_sums(task, outputs, batch)), collected
 
     return jax.jit(step, donate_argnums=1, out_shardings=replicated(mesh))
 

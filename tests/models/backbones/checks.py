@@ -8,7 +8,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from models.backbones.parity import error, foreign, random_variables, shapes
 
-from vocjax.weights.parity import keras_model
+from vocjax.pretrained.parity import keras_model
 
 known_shapes = functools.cache(shapes)
 

@@ -5,8 +5,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from vocjax.models.backbones.size import shapes
-from vocjax.weights.layouts import restore
-from vocjax.weights.parity import error, random_variables
+from vocjax.pretrained.layouts import restore
+from vocjax.pretrained.parity import error, random_variables
 
 __all__ = ["apply", "error", "foreign", "random_variables", "shapes"]
 

@@ -9,14 +9,7 @@ import pytest
 from flax import linen as nn
 
 from vocjax.errors import UserError
-from vocjax.models.backbones.blocks import (
-    KERAS_NORM,
-    Conv,
-    ConvNorm,
-    Sampling,
-    atrous,
-    max_pool,
-)
+from vocjax.models.backbones.blocks import KERAS_NORM, Conv, ConvNorm, Sampling, atrous, max_pool
 from vocjax.models.backbones.depthwise import depthwise_conv
 from vocjax.models.backbones.heads import ConvHead, FlattenHead, MeanHead, adaptive_mean_pool
 from vocjax.models.backbones.mobilenet_v2 import mobilenet_v2

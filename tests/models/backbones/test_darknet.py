@@ -22,8 +22,8 @@ from PIL import Image
 from vocjax.errors import UserError
 from vocjax.models.backbones.darknet import Darknet, DarknetNorm, darknet19, tiny_darknet
 from vocjax.models.backbones.heads import ConvHead, Network
-from vocjax.weights.layouts import convert, foreign_shape
-from vocjax.weights.names import darknet as names
+from vocjax.pretrained.layouts import convert, foreign_shape
+from vocjax.pretrained.names import darknet as names
 
 # As in the published .cfg files: convolutions as filters and side, max-pools of 2 and stride 2.
 CFG = {

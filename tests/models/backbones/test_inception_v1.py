@@ -21,7 +21,7 @@ from models.backbones.parity import shapes
 
 from vocjax.models.backbones import inception_v1
 from vocjax.models.backbones.inception_v1 import Widths
-from vocjax.weights.names import inception_v1 as names
+from vocjax.pretrained.names import inception_v1 as names
 
 STAGES = (
     *("conv1", "conv2", "inception3a", "inception3b"),

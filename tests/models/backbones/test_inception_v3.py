@@ -24,7 +24,7 @@ from models.backbones.parity import error, shapes
 
 from vocjax.errors import UserError
 from vocjax.models.backbones import inception_v3
-from vocjax.weights.names import inception_v3 as names
+from vocjax.pretrained.names import inception_v3 as names
 
 STAGES = (
     *("conv1a", "conv2a", "conv2b", "conv3b", "conv4a"),

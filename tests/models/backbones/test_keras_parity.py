@@ -7,8 +7,8 @@ from models.backbones.parity import apply, error
 
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.heads import FlattenHead, Network
-from vocjax.weights.names import vgg
-from vocjax.weights.parity import parity_error
+from vocjax.pretrained.names import vgg
+from vocjax.pretrained.parity import parity_error
 
 
 @pytest.mark.slow

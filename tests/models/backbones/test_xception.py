@@ -19,7 +19,7 @@ from models.backbones.parity import apply, error, shapes
 
 from vocjax.errors import UserError
 from vocjax.models.backbones import xception
-from vocjax.weights.names import xception as names
+from vocjax.pretrained.names import xception as names
 
 STAGES = tuple(f"block{i}" for i in range(1, 15))
 

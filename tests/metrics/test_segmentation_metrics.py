@@ -1,0 +1,256 @@
+"""Scores at the images' own size: against loops, jax.image, scikit-learn and scikit-image."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+import sklearn.metrics
+from scipy.spatial.distance import cdist
+from skimage.segmentation import find_boundaries
+
+from vocjax.metrics import streaming
+from vocjax.metrics.segmentation import boundary_f_score, confusion, hard_dice, resize_scores
+
+VOID = 255
+SIZES = [((5, 7), (11, 30)), ((4, 4), (4, 9)), ((1, 1), (3, 2)), ((6, 3), (6, 3))]
+SHRUNK = [((11, 30), (5, 7)), ((9, 4), (3, 10))]
+
+
+def draw(seed=0, shape=(30, 40), classes=5, void=0.1):
+    """Prediction and truth; the last class is only predicted."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, classes - 1, shape).astype(np.uint8)
+    prediction = np.where(rng.random(shape) < 0.5, truth, rng.integers(0, classes, shape))
+    truth[rng.random(shape) < void] = VOID
+    return prediction.astype(np.uint8), truth
+
+
+def draw_blobs(seed, shape=(25, 30), classes=4):
+    """Classes in blobs, some of which touch each other and the frame."""
+    scores = np.random.default_rng(seed).normal(size=(4, 5, classes))
+    return resize_scores(scores, *shape).argmax(axis=-1).astype(np.uint8)
+
+
+def bilinear(scores, height, width):
+    """Each output pixel by itself, in float64, for enlargement."""
+    result = np.zeros((height, width))
+    for i, j in np.ndindex(height, width):
+        y = np.clip((i + 0.5) * scores.shape[0] / height - 0.5, 0, scores.shape[0] - 1)
+        x = np.clip((j + 0.5) * scores.shape[1] / width - 0.5, 0, scores.shape[1] - 1)
+        for v, u in itertools.product({int(y), int(np.ceil(y))}, {int(x), int(np.ceil(x))}):
+            result[i, j] += (1 - abs(y - v)) * (1 - abs(x - u)) * scores[v, u]
+    return result
+
+
+@pytest.mark.parametrize(("size", "larger"), SIZES)
+def test_enlarged_scores_equal_a_loop(size, larger):
+    scores = np.random.default_rng(0).normal(size=size).astype(np.float32)
+    ours = resize_scores(scores, *larger)
+    assert (ours.shape, ours.dtype) == (larger, np.float32)
+    np.testing.assert_allclose(ours, bilinear(scores, *larger), atol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [(), (1,), (3,)])
+@pytest.mark.parametrize(("size", "other"), SIZES + SHRUNK)
+def test_resized_scores_equal_jax(size, other, classes):
+    """Also where an axis or both shrink: both widen the triangle then."""
+    scores = np.random.default_rng(0).normal(size=(*size, *classes)).astype(np.float32)
+    ours = resize_scores(scores, *other)
+    assert (ours.shape, ours.dtype) == ((*other, *classes), np.float32)
+    theirs = jax.image.resize(scores, (*other, *classes), "bilinear")
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)  # its coordinates are float32
+
+
+def test_counts_equal_a_double_loop_and_scikit_learn():
+    prediction, truth = draw()
+    looped = np.zeros((6, 6), int)
+    for i, j in np.ndindex(truth.shape):
+        if truth[i, j] != VOID:
+            looped[truth[i, j], prediction[i, j]] += 1
+    ours = confusion(prediction, truth, 6)
+    assert ours.dtype == np.int64
+    np.testing.assert_array_equal(ours, looped)
+    theirs = sklearn.metrics.confusion_matrix(
+        truth[truth != VOID], prediction[truth != VOID], labels=range(6)
+    )
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(
+        ours, streaming.confusion(prediction, truth, (truth != VOID).astype(np.float32), 6)
+    )
+
+
+def test_counts_of_halves_add_up():
+    prediction, truth = draw()
+    upper, lower = (confusion(prediction[rows], truth[rows], 5) for rows in np.split(np.r_[:30], 2))
+    np.testing.assert_array_equal(upper + lower, confusion(prediction, truth, 5))
+
+
+def test_void_is_not_counted_whatever_is_predicted_there():
+    prediction, truth = draw()
+    others = np.where(truth == VOID, 250, prediction)
+    np.testing.assert_array_equal(confusion(others, truth, 5), confusion(prediction, truth, 5))
+    assert hard_dice(others, truth) == hard_dice(prediction, truth)
+    void = np.full_like(truth, VOID)
+    assert not confusion(others, void, 5).any()
+    assert hard_dice(others, void) == 1
+
+
+def test_hard_dice_equals_scikit_learn_and_that_of_the_batches():
+    prediction, truth = draw()
+    weight = (truth != VOID).astype(np.float32)
+    foreground = (truth > 0).astype(np.float32)
+    expected = sklearn.metrics.f1_score(foreground[weight > 0], prediction[weight > 0] > 0)
+    assert hard_dice(prediction, truth) == pytest.approx(expected, rel=1e-14)
+    assert hard_dice(prediction > 0, truth) == hard_dice(prediction, truth)
+    batch = ((prediction > 0).astype(np.float32), foreground, weight)
+    theirs = streaming.hard_dice_per_image(*(x[None] for x in batch), 0.5)
+    assert hard_dice(prediction, truth) == pytest.approx(float(theirs[0]), rel=1e-6)
+
+
+def test_hard_dice_of_empty_masks():
+    empty, full = np.zeros((4, 5), np.uint8), np.ones((4, 5), np.uint8)
+    assert hard_dice(empty, empty) == 1
+    assert hard_dice(full, empty) == hard_dice(empty, full) == 0
+
+
+def reference(prediction, truth, filled, tolerance):
+    """The same F score from all pairs of boundary pixels, found by scikit-image."""
+    distance, scores = tolerance * np.hypot(*truth.shape), []
+    for index in range(1, 250):
+        shown = [np.any(c[truth != VOID] == index) for c in (prediction, truth)]
+        if not any(shown):
+            continue
+        p, t = (
+            find_boundaries(classes == index, connectivity=1, mode="inner")
+            for classes in (prediction, filled)
+        )
+        if not (all(shown) and p.any() and t.any()):
+            scores.append(float(all(shown) and p.any() == t.any()))
+            continue
+        near = cdist(np.argwhere(p), np.argwhere(t)) <= distance
+        counted = near.any(axis=1) | (truth[p] != VOID)
+        precision = near.any(axis=1)[counted].mean() if counted.any() else 1.0
+        recall = near.any(axis=0).mean()
+        f_score = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+        scores.append(f_score)
+    return np.mean(scores) if scores else 1.0
+
+
+def fill(truth):
+    """Void by the nearest labelled pixels' class; the pixels where those disagree."""
+    labelled = np.argwhere(truth != VOID)
+    filled, tied = truth.copy(), np.zeros(truth.shape, bool)
+    for place in np.argwhere(truth == VOID):
+        squares = np.sum((labelled - place) ** 2, axis=1)
+        found = {int(truth[tuple(i)]) for i in labelled[squares == squares.min()]}
+        filled[tuple(place)], tied[tuple(place)] = min(found), len(found) > 1
+    return filled, tied
+
+
+@pytest.mark.parametrize("tolerance", [0.0075, 0.03, 0.06, 0.2])
+@pytest.mark.parametrize("seed", range(4))
+def test_boundary_f_score_equals_all_pairs(seed, tolerance):
+    prediction, truth = draw_blobs(seed), draw_blobs(seed + 10)
+    ours = boundary_f_score(prediction, truth, tolerance)
+    assert isinstance(ours, float)
+    assert ours == pytest.approx(reference(prediction, truth, truth, tolerance), rel=1e-12)
+    assert 0 < ours < 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_boundary_f_score_equals_all_pairs_with_void(seed):
+    """Void around the objects and in a block; labelled where it could be filled in two ways."""
+    prediction, whole = draw_blobs(seed), draw_blobs(seed + 10)
+    truth = whole.copy()
+    truth[find_boundaries(whole, mode="thick")] = VOID
+    truth[5:12, 8:20] = VOID
+    filled, tied = fill(truth)
+    while tied.any():
+        truth[tied] = filled[tied]
+        filled, tied = fill(truth)
+    assert np.mean(truth == VOID) > 0.1
+    ours = boundary_f_score(prediction, truth, 0.03)
+    assert ours == pytest.approx(reference(prediction, truth, filled, 0.03), rel=1e-12)
+    assert ours != pytest.approx(boundary_f_score(prediction, filled, 0.03))
+
+
+def square(top=100, left=100, index=1, side=80):
+    """A square in 300 x 400, whose diagonal is 500: the tolerance is 3.75 pixels."""
+    mask = np.zeros((300, 400), np.uint8)
+    mask[top : top + side, left : left + side] = index
+    return mask
+
+
+def test_a_shift_within_the_tolerance_costs_nothing():
+    assert boundary_f_score(square(), square()) == 1
+    assert boundary_f_score(square(left=103), square()) == 1
+    # Two sides of 80 pixels each are 4 away, but for their ends.
+    assert 0.4 < boundary_f_score(square(left=104), square()) < 0.6
+    assert boundary_f_score(square(left=104), square(), tolerance=4 / 500) == 1
+    assert boundary_f_score(square(left=250), square()) == 0
+
+
+def test_the_mean_is_over_classes_and_leaves_out_the_background():
+    both = square() + square(top=10, left=300, index=7)
+    assert boundary_f_score(square(), both) == 0.5  # class 7 was missed
+    assert boundary_f_score(both, square()) == 0.5  # it isn't there
+    assert boundary_f_score(np.where(both == 7, 9, both), both) == pytest.approx(1 / 3)
+
+
+def test_boundary_f_score_where_something_is_empty():
+    empty, full = np.zeros((300, 400), np.uint8), np.ones((300, 400), np.uint8)
+    assert boundary_f_score(empty, empty) == 1
+    assert boundary_f_score(square(), empty) == boundary_f_score(empty, square()) == 0
+    # The frame is no boundary: a class that fills it has none.
+    assert boundary_f_score(full, full) == 1
+    assert boundary_f_score(full, empty) == boundary_f_score(empty, full) == 0
+    assert boundary_f_score(full, square()) == boundary_f_score(square(), full) == 0
+    assert boundary_f_score(square(), np.full_like(empty, VOID)) == 1
+
+
+def banded(width):
+    """A square whose outermost `width` pixels are void, on both sides of its edge."""
+    truth = square()
+    inner = square(100 + width, 100 + width, side=80 - 2 * width)
+    outer = square(100 - width, 100 - width, side=80 + 2 * width)
+    truth[(outer == 1) & (inner == 0)] = VOID
+    return truth
+
+
+def test_void_between_classes_is_split_in_the_middle():
+    truth = banded(12)
+    assert boundary_f_score(square(), truth) == 1
+    # At the band's outer edge everything predicted is forgiven, and nothing true is found.
+    grown = square(88, 88, side=104)
+    assert boundary_f_score(grown, truth) == 0
+    assert boundary_f_score(np.where(truth == VOID, 0, square()), truth) < 0.05
+
+
+def test_predicted_boundaries_in_void_count_only_where_they_match():
+    truth = square()
+    truth[200:260, 250:350] = VOID
+    inside = square() | square(210, 270, side=40)
+    assert boundary_f_score(inside, truth) == 1
+    assert boundary_f_score(inside, square()) < 0.9
+    # A class that is predicted nowhere but in void isn't shown.
+    assert boundary_f_score(np.maximum(square(), square(210, 270, 5, 40)), truth) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: confusion(np.zeros((4, 4), int), np.zeros((4, 5), int), 2), r"\(4, 4\) and truth"),
+        (lambda: hard_dice(np.zeros(4, int), np.zeros(4, int)), r"must be \[height, width\] alike"),
+        (lambda: boundary_f_score(np.zeros((4, 4), int), np.zeros((2, 8), int)), "alike"),
+        (
+            lambda: confusion(square(), square(index=3), 3),
+            "the truth holds 0 to 3: expected 0 to 2",
+        ),
+        (lambda: confusion(square(index=4), square(), 3), "the prediction holds 0 to 4"),
+        (lambda: confusion(-square().astype(int), square(), 3), "the prediction holds -1 to 0"),
+    ],
+)
+def test_what_does_not_fit_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

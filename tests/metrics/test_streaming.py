@@ -1,0 +1,296 @@
+"""Metrics against float64 loops, scikit-learn and scikit-image; sums that merge over any split."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import skimage.metrics
+import sklearn.metrics
+
+from vocjax import losses
+from vocjax.metrics import streaming
+from vocjax.metrics.streaming import Mean
+
+IMAGES = (7, 6, 5)
+
+
+# Jitted, as the training step has them, and under their own names.
+mean = jax.jit(streaming.mean)
+merge = jax.jit(streaming.merge)
+psnr = jax.jit(streaming.psnr)
+ssim = jax.jit(streaming.ssim)
+elementwise_accuracy = jax.jit(streaming.elementwise_accuracy)
+exact_match = jax.jit(streaming.exact_match)
+argmax_accuracy = jax.jit(streaming.argmax_accuracy)
+soft_dice_per_image = jax.jit(streaming.soft_dice_per_image)
+hard_dice_per_image = jax.jit(streaming.hard_dice_per_image)
+iou_per_image = jax.jit(streaming.iou_per_image)
+
+
+def draw_columns(seed=0, examples=40, columns=6):
+    """Logits, probabilities, a 0 / 1 target and a 0 / 1 weight that spares part of a row."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (examples, columns)).astype(np.float32)
+    target = (rng.random(logits.shape) < 0.3).astype(np.float32)
+    weight = (rng.random(logits.shape) < 0.8).astype(np.float32)
+    weight[:, 0] = 1
+    return logits, 1 / (1 + np.exp(-logits)), target, weight
+
+
+def draw_masks(seed=0, shape=IMAGES):
+    """Probabilities, a 0 / 1 target and a 0 / 1 weight of images."""
+    rng = np.random.default_rng(seed)
+    probability = rng.random(shape).astype(np.float32)
+    target = (rng.random(shape) < 0.4).astype(np.float32)
+    weight = (rng.random(shape) < 0.8).astype(np.float32)
+    return probability, target, weight
+
+
+def test_mean_divides_by_what_is_valid():
+    values, valid = jnp.asarray([1.0, 2.0, 6.0, 50.0]), jnp.asarray([1.0, 1.0, 1.0, 0.0])
+    assert streaming.value(mean(values, valid)) == 3.0
+    assert streaming.value(mean(values, valid > 0)) == 3.0
+
+
+def test_rows_that_are_not_valid_may_hold_anything():
+    values = jnp.asarray([1.0, np.nan, 3.0, np.inf])
+    sums = mean(values, jnp.asarray([1, 0, 1, 0]))
+    assert streaming.value(sums) == 2.0
+    assert (sums.total.dtype, sums.count.dtype) == (jnp.float32, jnp.int32)
+
+
+def test_a_valid_nan_is_not_hidden():
+    assert np.isnan(streaming.value(mean(jnp.asarray([1.0, np.nan]), jnp.ones(2))))
+
+
+def test_the_mean_of_nothing_is_nan():
+    assert np.isnan(streaming.value(mean(jnp.ones(3), jnp.zeros(3))))
+
+
+def test_mean_is_summed_in_float32():
+    values = jnp.full((1000,), 0.1, jnp.bfloat16)
+    expected = float(values[0])
+    assert streaming.value(mean(values, jnp.ones(1000))) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("draw", "off"),
+    [
+        (lambda rng: rng.random(100_000), 2e-6),
+        (lambda rng: rng.beta(0.5, 3, 100_000), 2e-6),
+        (lambda rng: np.full(100_000, 0.1), 5e-5),
+        (lambda rng: np.full(100_000, 0.7), 5e-5),
+    ],
+)
+def test_a_mean_of_a_hundred_thousand_keeps_its_digits(draw, off):
+    values = draw(np.random.default_rng(0)).astype(np.float32)
+
+    @jax.jit
+    def summed(batches):
+        def add(sums, batch):
+            return merge(sums, mean(batch, jnp.ones(32))), None
+
+        nothing = Mean(jnp.zeros(()), jnp.zeros((), jnp.int32))
+        return jax.lax.scan(add, nothing, batches)[0]
+
+    ours = streaming.value(summed(values.reshape(-1, 32)))
+    assert ours == pytest.approx(values.mean(dtype=np.float64), rel=off)
+
+
+def test_mean_wants_one_flag_per_value():
+    with pytest.raises(ValueError, match="must be alike"):
+        mean(jnp.ones((4, 1)), jnp.ones(4))
+
+
+@jax.jit
+def sums(probability, target, weight, valid):
+    return {
+        "dice": mean(soft_dice_per_image(probability, target, weight), valid),
+        "mse": mean(losses.mse(probability, target), valid),
+    }
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 16, 40, 64])
+def test_merged_batches_equal_the_whole(batch_size):
+    """Any split, the last batch padded with rubbish, gives what all examples at once give."""
+    shape = (40, 4, 4)
+    arrays = draw_masks(shape=shape)
+    whole = sums(*arrays, np.ones(40, np.float32))
+    merged = None
+    for start in range(0, 40, batch_size):
+        batch = [x[start : start + batch_size] for x in arrays]
+        padding = batch_size - len(batch[0])
+        valid = np.repeat(np.asarray([1, 0], np.float32), [batch_size - padding, padding])
+        for i, rubbish in enumerate([np.nan, np.nan, 1]):
+            fill = np.full((padding, *shape[1:]), rubbish, batch[i].dtype)
+            batch[i] = np.concatenate([batch[i], fill])
+        part = sums(*batch, valid)
+        merged = part if merged is None else merge(merged, part)
+    for name in ("dice", "mse"):
+        assert merged[name].count == whole[name].count == 40
+        assert streaming.value(merged[name]) == pytest.approx(
+            streaming.value(whole[name]), rel=1e-6
+        )
+
+
+def test_merge_adds_leaf_by_leaf():
+    a = {"x": Mean(jnp.asarray(1.0), jnp.asarray(2)), "y": jnp.asarray([[1, 2], [3, 4]])}
+    merged = merge(a, a)
+    assert streaming.value(merged["x"]) == 0.5
+    assert int(merged["x"].count) == 4
+    np.testing.assert_array_equal(merged["y"], [[2, 4], [6, 8]])
+
+
+def test_psnr_per_image():
+    target = np.zeros((3, 2, 2, 1), np.float32)
+    prediction = target + np.asarray([0.1, 1.0, 0.0], np.float32)[:, None, None, None]
+    np.testing.assert_allclose(psnr(prediction, target), [20, 0, np.inf], atol=1e-5)
+
+
+def draw_images(shape=(6, 24, 20, 3)):
+    """Smooth targets in [0, 1], some flat, and predictions from near to unlike."""
+    rng = np.random.default_rng(0)
+    slopes = np.cumsum(np.cumsum(rng.normal(0, 1, shape), axis=1), axis=2)
+    target = (slopes - slopes.min()) / np.ptp(slopes)
+    target[0], target[1, :12] = 1.0, 0.0
+    noise = np.linspace(0, 0.5, shape[0])[:, None, None, None] * rng.normal(0, 1, shape)
+    return (target + noise).clip(0, 1).astype(np.float32), target.astype(np.float32)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_metrics_of_images_equal_scikit_image(channels):
+    prediction, target = draw_images((6, 24, 20, channels))
+    pairs = list(zip(prediction.astype(np.float64), target.astype(np.float64), strict=True))
+    squared = [skimage.metrics.mean_squared_error(*pair) for pair in pairs]
+    np.testing.assert_allclose(losses.mse(prediction, target), squared, rtol=1e-5)
+    decibels = [skimage.metrics.peak_signal_noise_ratio(t, p, data_range=1) for p, t in pairs[1:]]
+    np.testing.assert_allclose(psnr(prediction, target)[1:], decibels, rtol=1e-6)
+    similarity = [
+        skimage.metrics.structural_similarity(
+            *pair,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=1,
+            channel_axis=-1,
+        )
+        for pair in pairs
+    ]
+    np.testing.assert_allclose(ssim(prediction, target), similarity, atol=1e-5)
+    assert min(similarity) < 0.3 < max(similarity[1:])
+
+
+def test_ssim_of_equal_images_is_one_and_of_black_and_white_nearly_zero():
+    _, target = draw_images()
+    np.testing.assert_array_equal(ssim(target, target), 1)
+    black, white = np.zeros((2, 11, 11, 3), np.float32), np.ones((2, 11, 11, 3), np.float32)
+    np.testing.assert_allclose(ssim(black, white), 1e-4 / (1 + 1e-4), rtol=1e-2)
+
+
+def test_ssim_tells_blur_from_a_shift_of_brightness_as_mse_can_not():
+    _, target = draw_images()
+    target = 0.2 + 0.6 * target
+    brighter = target + 0.1
+    rng = np.random.default_rng(0)
+    noisy = target + 0.1 * rng.choice([-1, 1], target.shape).astype(np.float32)
+    np.testing.assert_allclose(losses.mse(brighter, target), losses.mse(noisy, target), rtol=1e-4)
+    assert np.all(ssim(brighter, target) > 0.1 + ssim(noisy, target))
+
+
+def test_elementwise_accuracy_and_exact_match_equal_scikit_learn():
+    _, probability, target, weight = draw_columns(columns=2)
+    elementwise = elementwise_accuracy(probability, target, weight)
+    expected = [
+        sklearn.metrics.accuracy_score(t[w > 0], p[w > 0] > 0.5)
+        for p, t, w in zip(probability, target, weight, strict=True)
+    ]
+    np.testing.assert_allclose(elementwise, expected, rtol=1e-6)
+    exact = exact_match(probability, target, weight)
+    np.testing.assert_array_equal(exact, np.asarray(expected) == 1)
+    assert 0 < exact.mean() < elementwise.mean() < 1
+    # Over whole rows, scikit-learn's accuracy of a multi-label problem is the exact match.
+    whole = exact_match(probability, target, np.ones_like(weight)).mean()
+    score = sklearn.metrics.accuracy_score(target, (probability > 0.5).astype(np.float32))
+    assert float(whole) == pytest.approx(score)
+
+
+def test_a_probability_of_one_half_means_absent():
+    half, one = jnp.full((1, 1), 0.5), jnp.ones((1, 1))
+    assert elementwise_accuracy(half, one, one) == 0
+    assert elementwise_accuracy(half, 0 * one, one) == 1
+
+
+def test_argmax_accuracy_equals_a_loop():
+    logits, probability, target, weight = draw_columns()
+    expected = []
+    for p, t, w in zip(probability, target, weight, strict=True):
+        counted = [k for k in range(len(p)) if w[k]]
+        best = max(counted, key=lambda k: p[k])
+        expected.append(t[best])
+    for scores in (logits, probability):
+        np.testing.assert_array_equal(argmax_accuracy(scores, target, weight), expected)
+    assert 0 < np.mean(expected) < 1
+
+
+def test_argmax_accuracy_passes_over_difficult_classes():
+    scores = jnp.asarray([[0.9, 0.2, 0.1], [0.9, 0.2, 0.1], [0.9, 0.2, 0.1]])
+    target = jnp.asarray([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    weight = jnp.asarray([[0.0, 1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(argmax_accuracy(scores, target, weight), [1, 0, 0])
+
+
+def test_soft_dice_and_iou_per_image_equal_a_loop():
+    probability, target, weight = draw_masks()
+    expected_dice, expected_iou = [], []
+    for image in zip(probability, target, weight, strict=True):
+        both = predicted = true = 0.0
+        for p, t, w in zip(*(x.flat for x in image), strict=True):
+            both += float(p) * t * w
+            predicted += float(p) * w
+            true += t * w
+        expected_dice.append(2 * both / (predicted + true))
+        expected_iou.append(both / (predicted + true - both))
+    ours = soft_dice_per_image(probability, target, weight)
+    np.testing.assert_allclose(ours, expected_dice, rtol=1e-5)
+    np.testing.assert_allclose(iou_per_image(ours), expected_iou, rtol=1e-5)
+    mean_dice = np.mean(expected_dice)
+    assert iou_per_image(ours).mean() > mean_dice / (2 - mean_dice)
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8])
+def test_hard_dice_and_iou_per_image_equal_scikit_learn(threshold):
+    probability, target, weight = draw_masks()
+    images = [
+        (t[w > 0], (p[w > 0] > threshold).astype(np.float32))
+        for p, t, w in zip(probability, target, weight, strict=True)
+    ]
+    ours = hard_dice_per_image(probability, target, weight, threshold)
+    f1 = [sklearn.metrics.f1_score(*image) for image in images]
+    np.testing.assert_allclose(ours, f1, rtol=1e-6)
+    jaccard = [sklearn.metrics.jaccard_score(*image) for image in images]
+    np.testing.assert_allclose(iou_per_image(ours), jaccard, rtol=1e-6)
+
+
+def test_dice_where_truth_and_prediction_are_empty_is_one():
+    zeros, ones = jnp.zeros((1, 4, 4)), jnp.ones((1, 4, 4))
+    for dice in (
+        soft_dice_per_image(zeros, zeros, ones),
+        hard_dice_per_image(0.4 * ones, zeros, ones, 0.5),
+        soft_dice_per_image(ones, zeros, zeros),
+    ):
+        np.testing.assert_array_equal(dice, 1)
+        np.testing.assert_array_equal(iou_per_image(dice), 1)
+    assert hard_dice_per_image(ones, zeros, ones, 0.5) == 0
+    assert hard_dice_per_image(zeros, ones, ones, 0.5) == 0
+
+
+def test_void_counts_for_nothing_whatever_it_holds():
+    probability, target, weight = draw_masks()
+    expected = soft_dice_per_image(probability, target, weight)
+    dirty = np.where(weight == 0, np.nan, probability)
+    np.testing.assert_array_equal(soft_dice_per_image(dirty, target, weight), expected)
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="must be alike"):
+        elementwise_accuracy(jnp.ones((4, 1)), jnp.ones((4, 4)), jnp.ones((4, 4)))

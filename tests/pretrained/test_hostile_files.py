@@ -1,0 +1,321 @@
+"""Damaged and hostile files are refused in a sentence: nothing runs, nothing large is allocated."""
+
+import json
+import pickle
+import struct
+import tracemalloc
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+import torch_files as torch_
+
+from vocjax.errors import UserError
+from vocjax.pretrained.formats import read, write
+
+SIX = np.arange(6, dtype="<f4")
+MOST = 4 << 20  # bytes that reading a small file may take
+
+
+def refused(path, words, most=MOST):
+    """The file is refused with a reason, without allocating what it announces."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=rf"(?s)can't be read as .*{words}.*get it again"):
+            read(path)
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()
+
+
+TENSOR = {"a": torch_.tensor()}
+DEEP = b")" + b"\x85" * 30_000  # a tuple in a tuple in a tuple ...
+SHELL = torch_.sequence(torch_.text("touch ran"))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (torch_.named("os", "system") + SHELL + b"R", "asks for 'os system'"),
+        (torch_.text("builtins") + torch_.text("eval") + b"\x93" + SHELL + b"R", "builtins eval"),
+        (b"(" + torch_.text("touch ran") + b"ios\nsystem\n", "uses INST"),
+        (torch_.named("collections", "OrderedDict") + b")\x81", "uses NEWOBJ"),
+        (torch_.named("torchvision.models", "AlexNet") + b")R", r"save model\.state_dict\(\)"),
+        (torch_.named("torch._utils", "_rebuild_tensor_v2") + SHELL + b"R", "arguments"),
+        (torch_.text("a") + b")R", "calls a function"),
+        (torch_.sequence(torch_.text("module")) + b"Q", "refers to something else"),
+        (b"}" + DEEP + torch_.integer(1) + b"s", "keys"),
+        (b"}" + torch_.text("a") + torch_.integer(1) + b"e", "IndexError"),
+        (b")}b", "has a tuple where"),
+        (b"]" + torch_.integer(1) + torch_.integer(1) + b"s", "has a int where|has a list where"),
+        (b"X\xff\xff\xff\x7f", "expected"),
+        (b"\x96" + b"\xff" * 7 + b"\x7f", "expected"),  # a bytearray of 2^63 bytes
+        (b"h\x05", "KeyError"),
+        (b"}", "expected a dict of tensors"),
+        (b"]" + torch_.tensor() + b"a", "it holds a list"),
+        (torch_.dictionary(TENSOR | {"epoch": torch_.integer(3)}), "'epoch' is no tensor"),
+    ],
+    ids=range(18),
+)
+def test_a_pickle_that_is_no_state_dict(tmp_path, monkeypatch, value, words):
+    monkeypatch.chdir(tmp_path)
+    refused(torch_.write_zip(tmp_path / "weights", value, {"0": SIX}), words)
+    assert [file.name for file in tmp_path.iterdir()] == ["weights"]
+
+
+def test_a_far_place_in_the_memo_takes_no_memory(tmp_path):
+    value = torch_.dictionary({"a": torch_.tensor() + b"r\xff\xff\xff\x7f"})
+    path = torch_.write_zip(tmp_path / "weights", value, {"0": SIX})
+    tracemalloc.start()
+    np.testing.assert_array_equal(read(path)["a"], SIX.reshape(2, 3))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < MOST
+
+
+def test_a_pickle_longer_than_any_state_dicts(tmp_path):
+    value = torch_.text("x" * (5 << 20)) + torch_.integer(1)
+    path = torch_.write_zip(tmp_path / "weights", value, {})
+    refused(path, "more than the 4194304 bytes", most=64 << 20)
+
+
+def test_a_checkpoint_of_training_is_refused_with_a_way_on(tmp_path):
+    value = torch_.dictionary({"epoch": torch_.integer(1), "model": torch_.dictionary(TENSOR)})
+    path = torch_.write_zip(tmp_path / "weights", value, {"0": SIX})
+    with pytest.raises(UserError, match=r"under 'model'.*torch\.load\(old\)\['model'\]"):
+        read(path)
+
+
+def test_pythons_own_pickle_never_runs(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return (tmp_path.joinpath("ran").touch, ())
+
+    (tmp_path / "weights.pth").write_bytes(pickle.dumps(Payload(), 2))
+    with pytest.raises(UserError, match="bare pickle"):
+        read(tmp_path / "weights.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("write_", [torch_.write_zip, torch_.write_legacy])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (torch_.tensor((2, 3), (3, 1), 1, torch_.storage()), "reaches number 6"),
+        (torch_.tensor((2, 3), (4, 1), 0, torch_.storage()), "reaches number 6"),
+        (torch_.tensor((2, 3), (-3, 1), 5, torch_.storage()), "no counts"),
+        (torch_.tensor((2, 3), (3,), 0, torch_.storage()), "no counts"),
+        (torch_.tensor((2**30, 2**30), (0, 0), 0, torch_.storage()), "tensors announce"),
+        (torch_.tensor((6,), (1,), 0, torch_.storage("Double")), "6 numbers|announces 48 bytes"),
+        (torch_.tensor((6,), (1,), 0, torch_.storage(size=2**31 - 1)), "2147483647 numbers|bytes"),
+        (torch_.tensor((6,), (1,), 0, torch_.storage(size=-6)), "refers to something else"),
+        (torch_.tensor((6,), (1,), 0, torch_.storage("Quint8")), "Quint8Storage"),
+        (torch_.tensor((6,), (1,), 0, torch_.storage(key="../0")), "KeyError"),
+    ],
+    ids=range(10),
+)
+def test_a_tensor_beyond_its_storage(tmp_path, write_, value, words):
+    path = write_(tmp_path / "weights", torch_.dictionary({"a": value}), {"0": SIX})
+    refused(path, words)
+
+
+def test_a_compressed_or_big_endian_state_dict(tmp_path):
+    value, zeros = torch_.dictionary(TENSOR), {"0": SIX, "1": np.zeros(1 << 20)}
+    path = torch_.write_zip(tmp_path / "a", value, zeros, zipfile.ZIP_DEFLATED)
+    refused(path, "compressed")
+    path = torch_.write_zip(tmp_path / "b", value, {"0": SIX}, byteorder=b"big")
+    refused(path, "big-endian")
+
+
+def npy(array=None, header=b""):
+    if array is None:
+        header = header.ljust(117) + b"\n"
+        return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+    return npy(header=str(np.lib.format.header_data_from_array_1_0(array)).encode()) + (
+        array.tobytes()
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (npy(header=b"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}"), "of type object"),
+        (
+            npy(header=b"{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999,)}"),
+            "and has",
+        ),
+        (npy(header=b"{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}"), "and has"),
+        (npy(header=b"{'descr': '<U9', 'fortran_order': False, 'shape': (1,)}"), "of type <U9"),
+        (npy(header=b"__import__('os')"), "malformed"),
+        (b"\x93NUMPY\x03\x00", "format"),
+        (b"junk", "magic|EOF"),
+        (npy(np.zeros(1 << 22)), "announces arrays of"),
+    ],
+    ids=range(8),
+)
+def test_an_array_of_an_npz_that_is_none(tmp_path, content, words):
+    with zipfile.ZipFile(tmp_path / "weights.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", content)
+    del content
+    refused(tmp_path / "weights.npz", words)
+
+
+def test_a_name_that_stands_for_darknets_numbers(tmp_path):
+    np.savez(tmp_path / "weights.npz", **{"darknet numbers": np.zeros((1000, 6), np.float32)})
+    refused(tmp_path / "weights.npz", "an array 'darknet numbers', as no network names one")
+
+
+def test_two_arrays_of_one_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "weights.npz", "w") as archive:
+        archive.writestr("a.npy", npy(SIX))
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("a.npy", npy(SIX))
+    refused(tmp_path / "weights.npz", "two arrays of one name")
+
+
+def safetensors(header, length=None):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + (SIX.tobytes())
+
+
+def entry(first, last, shape=(6,), dtype="F32"):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [first, last]}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (safetensors({"a": entry(0, 24)}, length=1 << 62), "header has"),
+        (safetensors({"a": entry(0, 12)}), "announces"),
+        (safetensors({"a": entry(0, 28, (7,))}), "announces"),
+        (safetensors({"a": entry(0, 16, (4,)), "b": entry(12, 24, (3,))}), "announces"),
+        (safetensors({"a": entry(0, 8, (2,)), "b": entry(12, 24, (3,))}), "announces"),
+        (safetensors({"a": entry(0, 12, (3,))}), "its arrays have 12 bytes, and 24"),
+        (safetensors({"a": entry(24, 0)}), "announces"),
+        (safetensors({"a": entry(0, 24, (-6,))}), "entry of 'a'"),
+        (safetensors({"a": entry(0, 24, (6.0,))}), "entry of 'a'"),
+        (safetensors({"a": entry(0, 24, (2**40, 2**40, 0))}), "announces"),
+        (safetensors({"a": entry(0, 24, dtype="F8_E4M3")}), "entry of 'a'"),
+        (safetensors({"a": [0, 24]}), "entry of 'a'"),
+        (safetensors({}), "its arrays have 0 bytes"),
+        (safetensors(b'{"a": 1, "a": 2}'), "two entries"),
+        (safetensors(b'{"a":' + b"[" * 100_000), "RecursionError|nest"),
+        (safetensors(b"{]"), "property name"),
+    ],
+    ids=range(16),
+)
+def test_a_safetensors_header_that_lies(tmp_path, content, words):
+    (tmp_path / "weights").write_bytes(content)
+    refused(tmp_path / "weights", words)
+
+
+def test_darknets_numbers_that_are_cut(tmp_path):
+    for data in (SIX.tobytes()[:-1], b""):
+        (tmp_path / "weights").write_bytes(struct.pack("<3iI", 0, 1, 0, 0) + data)
+        refused(tmp_path / "weights", "expected float32")
+
+
+def keras_file(path, make):
+    """A file of Keras's older layout whose one weight `make` puts into a group."""
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["conv"]
+        group = file.create_group("conv")
+        group.attrs["weight_names"] = ["kernel:0"]
+        make(group)
+    return path
+
+
+def external_link(group):
+    group["kernel:0"] = h5py.ExternalLink("secret.h5", "/key")
+
+
+def soft_link(group):
+    group["kernel:0"] = h5py.SoftLink("/elsewhere")
+
+
+def external_storage(group):
+    group.create_dataset("kernel:0", (6,), "f4", external=[("secret.h5", 0, 24)])
+
+
+def virtual(group):
+    layout = h5py.VirtualLayout((6,), "f4")
+    layout[:] = h5py.VirtualSource("secret.h5", "key", (6,))
+    group.create_virtual_dataset("kernel:0", layout)
+
+
+def never_written(group):
+    group.create_dataset("kernel:0", (1 << 20, 1 << 20), "f4", chunks=(64, 64))
+
+
+def large_chunk(group):
+    chunk = (1 << 28,)
+    group.create_dataset("kernel:0", (6,), "f4", maxshape=(None,), chunks=chunk)
+
+
+def bomb(group):
+    group.create_dataset("kernel:0", data=np.zeros(1 << 22, "f4"), compression="gzip")
+
+
+def texts(group):
+    group.create_dataset("kernel:0", data=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (external_link, "is a ExternalLink"),
+        (soft_link, "is a SoftLink"),
+        (lambda group: None, "is missing"),
+        (lambda group: group.create_group("kernel:0"), "no array in the file"),
+        (external_storage, "no array in the file"),
+        (virtual, "no array in the file"),
+        (never_written, "announces arrays of"),
+        (large_chunk, "announces arrays of"),
+        (bomb, "announces arrays of"),
+        (texts, "of type object"),
+        (lambda group: group.attrs.pop("weight_names"), "has no weight_names"),
+    ],
+)
+def test_keras_files_that_lead_elsewhere_or_announce_too_much(tmp_path, monkeypatch, make, words):
+    monkeypatch.chdir(tmp_path)
+    with h5py.File("secret.h5", "w") as file:
+        file["key"] = SIX
+    refused(keras_file(tmp_path / "weights.h5", make), words)
+
+
+def small_files(folder):
+    """One file of each format that knows its own end."""
+    for ending in (".npz", ".safetensors"):
+        write(folder / f"a{ending}", {"a": SIX, "b": SIX.reshape(2, 3)})
+    torch_.write_zip(folder / "a.pth", torch_.dictionary(TENSOR), {"0": SIX})
+    torch_.write_legacy(folder / "legacy.pth", torch_.dictionary(TENSOR), {"0": SIX})
+    keras_file(folder / "a.h5", lambda group: group.create_dataset("kernel:0", data=SIX))
+    return sorted(folder.iterdir())
+
+
+def test_truncated_files(tmp_path):
+    files = small_files(tmp_path)
+    assert len(files) == 5
+    for file in files:
+        assert read(file)
+        content = file.read_bytes()
+        for end in {*range(0, len(content), 1 + len(content) // 40), len(content) - 1}:
+            file.write_bytes(content[:end])
+            with pytest.raises(UserError):
+                read(file)
+
+
+def test_damaged_bytes_never_lead_further_than_a_refusal(tmp_path):
+    rng = np.random.default_rng(0)
+    for file in small_files(tmp_path):
+        content, refusals = file.read_bytes(), 0
+        for place in rng.integers(len(content), size=120):
+            damaged = bytearray(content)
+            damaged[place] ^= int(rng.integers(1, 256))
+            file.write_bytes(damaged)
+            try:
+                assert isinstance(read(file), dict)
+            except UserError:
+                refusals += 1
+        assert refusals > 10

@@ -1,0 +1,178 @@
+"""What is kept, what can be restored, and that readers leave writers alone."""
+
+import itertools
+import json
+import shutil
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from vocjax.errors import UserError
+from vocjax.evaluate import evaluate
+from vocjax.mesh import make_mesh
+from vocjax.runs.checkpoints import Checkpoints, abstract, has_checkpoint
+from vocjax.runs.reader import read_epochs
+from vocjax.runs.writer import read_config
+from vocjax.training.interrupts import Interrupted
+from vocjax.training.loop import train_and_evaluate
+from vocjax.training.records import Records
+
+NAN = float("nan")
+# Every epoch lowers the loss, so the highest is the best one from the first epoch on.
+WORSENING = {
+    "best.mode": "max",
+    "optimizer.name": "rmsprop",
+    "optimizer.learning_rate": 1e-3,
+}
+
+
+def kept(workdir):
+    return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
+
+
+def best_config(mode):
+    return ConfigDict({"best": {"metric": "accuracy", "mode": mode}, "model": {"width": 4}})
+
+
+@pytest.mark.parametrize(
+    ("mode", "values", "best", "steps"),
+    [
+        ("max", [0.3, 0.9, 0.5], (2, 0.9), [2, 3]),
+        ("min", [0.3, 0.1, 0.5, 0.2], (2, 0.1), [2, 4]),
+        ("max", [0.1, 0.2], (2, 0.2), [2]),
+        ("min", [0.1, None, None], (1, 0.1), [1, 3]),  # within an epoch nothing is measured
+        ("min", [0.2, NAN, 0.3], (1, 0.2), [1, 3]),
+        ("max", [NAN, 0.2, 0.1], (2, 0.2), [2, 3]),
+        ("min", [0.2, 0.1, 0.1], (3, 0.1), [3]),  # the later of equals
+        ("min", [NAN, None], None, [2]),
+    ],
+)
+def test_keeps_the_last_and_the_best(mode, values, best, steps, tmp_path):
+    with Checkpoints(tmp_path, best_config(mode)) as checkpoints:
+        for step, value in enumerate(values, 1):
+            checkpoints.save(
+                step, {"x": jnp.full(2, step)}, None if value is None else {"accuracy": value}
+            )
+        assert checkpoints.best == best
+        assert checkpoints.last_step == len(values)
+        wanted = abstract({"x": jnp.zeros(2, jnp.int32)}, make_mesh())
+        for step in steps:
+            assert checkpoints.restore(step, wanted)["x"].tolist() == [step, step]
+        assert checkpoints.restore(None, wanted)["x"].tolist() == [len(values)] * 2
+    assert kept(tmp_path) == steps
+
+
+def test_same_step_is_saved_once(tmp_path):
+    with Checkpoints(tmp_path, best_config("max")) as checkpoints:
+        checkpoints.save(3, {"x": jnp.zeros(2)}, {"accuracy": 0.5})
+        checkpoints.save(3, {"x": jnp.ones(2)})
+        assert checkpoints.best == (3, 0.5)
+        wanted = abstract({"x": jnp.zeros(2)}, make_mesh())
+        assert checkpoints.restore(3, wanted)["x"].tolist() == [0, 0]
+
+
+def test_saves_what_the_state_was_though_it_is_donated_meanwhile(tmp_path):
+    step = jax.jit(lambda x: x + 1, donate_argnums=0)
+    state = jnp.zeros((1024, 1024))
+    with Checkpoints(tmp_path, best_config("max")) as checkpoints:
+        for number in range(1, 4):
+            checkpoints.save(number, {"x": state}, {"accuracy": 1.0 / number})
+            for _ in range(5):
+                state = step(state)
+        wanted = abstract({"x": state}, make_mesh())
+        assert np.unique(checkpoints.restore(1, wanted)["x"]).tolist() == [0]
+        assert np.unique(checkpoints.restore(3, wanted)["x"]).tolist() == [10]
+
+
+def test_run_keeps_its_best_and_evaluates_it(tiny_config, tmp_path):
+    config = tiny_config("linear_autoencoder", epochs=3, evaluate_every_epochs=1, **WORSENING)
+    results = train_and_evaluate(config, tmp_path)
+    epochs = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    worst = max(epochs, key=lambda epoch: epoch["val"]["loss"])
+    assert worst["step"] < 6
+    assert results["best"] == {
+        "metric": "loss",
+        "epoch": worst["epoch"],
+        "value": worst["val"]["loss"],
+    }
+    assert kept(tmp_path) == [worst["step"], 6]
+    best, last = evaluate(tmp_path, "val", "best"), evaluate(tmp_path, "val")
+    assert (best["step"], last["step"]) == (worst["step"], 6)
+    assert best["metrics"] == worst["val"]
+    assert last["metrics"] == results["val"]
+    assert evaluate(tmp_path, "train")["metrics"] == results["train"]
+    assert json.loads((tmp_path / "evaluation_val_best.json").read_text()) == best
+    with pytest.raises(UserError, match=r"no checkpoint 'newest'; it is one of last, best"):
+        evaluate(tmp_path, "val", "newest")
+    with pytest.raises(UserError, match=r"no split 'test'; there are train and val"):
+        evaluate(tmp_path, "test")
+
+
+def test_save_that_only_a_stop_asked_for_is_no_candidate_for_the_best(
+    tiny_config, monkeypatch, tmp_path
+):
+    config = tiny_config("linear_autoencoder", epochs=4, evaluate_every_epochs=3, **WORSENING)
+    whole = train_and_evaluate(config, tmp_path / "whole")
+    assert whole["best"]["epoch"] == 3
+    count_step, steps = Records.step, itertools.count(1)
+
+    def count_and_stop(self):
+        count_step(self)
+        if next(steps) == 2:  # the end of the first epoch, which has no record
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Records, "step", count_and_stop)
+    with pytest.raises(Interrupted):
+        train_and_evaluate(config, tmp_path / "stopped")
+    assert kept(tmp_path / "stopped") == [2]
+    assert read_epochs(tmp_path / "stopped") == []
+    with pytest.raises(UserError, match="no best checkpoint yet"):
+        evaluate(tmp_path / "stopped", "val", "best")
+    assert train_and_evaluate(config, tmp_path / "stopped")["best"] == whole["best"]
+    assert kept(tmp_path / "stopped") == kept(tmp_path / "whole") == [6, 8]
+
+
+def test_reading_leaves_a_save_under_way_alone(finished_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run("linear_autoencoder"), run)
+    under_way = run / "checkpoints" / "6.orbax-checkpoint-tmp"
+    shutil.copytree(run / "checkpoints" / "4", under_way)
+    evaluate(run)
+    assert under_way.is_dir()
+    (run / "results.json").unlink()
+    config = run / "config.json"
+    before = config.read_text()
+    train_and_evaluate(read_config(run), run)  # a writer clears what a kill has left
+    assert not under_way.exists()
+    assert config.read_text() == before
+
+
+def test_checkpoint_that_lacks_its_state_is_named(finished_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run("linear_autoencoder"), run)
+    shutil.rmtree(run / "checkpoints" / "4" / "state")
+    with pytest.raises(UserError, match=r"checkpoint 4 in .* can't be read: it is damaged"):
+        evaluate(run)
+
+
+def test_a_config_that_was_changed_afterwards_is_not_that_of_the_checkpoint(finished_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run("autoencoder_256"), run)
+    config = run / "config.json"
+    config.write_text(config.read_text().replace('"activation": "relu"', '"activation": "gelu"'))
+    with pytest.raises(UserError, match=r"with another config .* model\.activation differs"):
+        evaluate(run)
+
+
+def test_run_without_checkpoint_says_so(finished_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run("linear_autoencoder"), run)
+    shutil.rmtree(run / "checkpoints")
+    assert not has_checkpoint(run)
+    with pytest.raises(UserError, match="holds no checkpoint yet"):
+        evaluate(run)
+    assert not (run / "checkpoints").exists()

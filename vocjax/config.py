@@ -1,0 +1,257 @@
+"""Configs: a Python file with `get_config()` and overrides in, a locked ConfigDict out; to JSON."""
+
+import json
+import runpy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from vocjax.errors import UserError
+
+
+def base_config() -> ConfigDict:
+    """Return the fields that every experiment has, at the study's values.
+
+    Only `model` and `loss` take further fields; a misspelt one is an `AttributeError`.
+    """
+    config = ConfigDict(
+        {
+            "name": "",  # of the experiment, in logs and reports
+            "task": "",  # reconstruction, classification or segmentation
+            "seed": 0,
+            "epochs": 10,
+            "batch_size": 32,
+            "precision": "float32",  # of the computation: float32 or bfloat16
+            "init_from": "",  # a run, or imported weights, whose encoder the run begins with
+            "evaluate_every_epochs": 1,  # and save
+            "best": {"metric": "loss", "mode": "min"},  # on validation; mode is min or max
+            "data": {
+                "dataset": "toy",  # toy, voc2007 to voc2012, or custom
+                "data_dir": "data",
+                "image_set": "Main",  # Main, or Segmentation for the images with masks
+                "classes": (),  # only images that show one of these; empty keeps all
+                "size": 64,
+                "masks": "nearest",  # or legacy: the study's, with void as object
+                "channels": 3,  # 3 RGB, 1 grey
+                "several": "keep",  # images with several of them: keep, drop, or repeat by class
+                "split": "official",  # or legacy_917_139, the study's: most of val moved to train
+                "split_seed": 0,  # of the legacy split
+                "held_out": 0.0,  # share of train, by image, that stands in for val: to tune on
+                "storage": "auto",  # device, stream, or auto: by size
+                "augment": {"flip": False, "crop_padding": 0, "zoom": 0.0, "colour": 0.0},
+            },
+            "model": {"name": ""},
+            "loss": {"name": ""},
+            "optimizer": {
+                "name": "rmsprop",  # rmsprop, adam, sgd as Keras 2 had them, or muon
+                "learning_rate": 1e-3,  # Keras 2's for rmsprop and adam; its sgd has 1e-2
+                "eps_in_sqrt": False,  # rmsprop as the slides print it, and as Keras 3 has it
+                "schedule": "constant",  # constant, cosine or linear, after the warm-up
+                "warmup_steps": 0,
+                "weight_decay": 0.0,
+                "clip_norm": 0.0,
+                # (first epoch, ((regex over parameter paths, factor of the rate), ...)), ...; a
+                # factor of 0 freezes. Empty: everything learns, always. See training/phases.py.
+                "phases": (),
+                "average_decay": 0.0,  # of the moving average of the weights, 0 for none
+            },
+        }
+    ).lock()
+    config.model.unlock()
+    config.loss.unlock()
+    return config
+
+
+def study_classifier() -> ConfigDict:
+    """Return the study's classifier: the encoder of AE 256 and one sigmoid layer, fine-tuned."""
+    config = base_config()
+    config.task = "classification"
+    config.epochs = 50
+    config.data.classes = ("aeroplane", "dog")
+    config.model.name = "classifier"
+    config.model.encoder = (256, 128, 64, 32, 16)
+    config.model.stem = "same"  # or stride: the first convolution halves the image
+    config.model.decoder = ()  # widths make the network a joint one; see loss.reconstruction
+    config.model.hidden = ()  # widths of fully connected layers before the last
+    config.model.pooling = "flatten"  # or mean: over the code's places
+    config.model.head_dropout = 0.0
+    config.model.head_init = "glorot_uniform"  # or zeros: of the last layer
+    config.model.update(study_style())
+    config.loss.name = "binary_cross_entropy"  # softmax_cross_entropy, or focal
+    config.loss.label_smoothing = 0.0
+    config.loss.class_weights = ()  # how much a present class counts, a number each
+    config.loss.gamma = 2.0  # of the focal loss
+    config.loss.reconstruction = 0.0  # weight of the decoder's squared error in a joint network
+    return config
+
+
+def study_segmenter() -> ConfigDict:
+    """Return the study's run 4, soft Dice with Adam, under the honest protocol."""
+    config = base_config()
+    config.task = "segmentation"
+    config.data.image_set = "Segmentation"
+    config.data.channels = 1
+    config.model.name = "mirror"  # the study's; or unet, fcn, deeplab
+    config.model.target = "foreground"  # or sigmoid, softmax: the classes of data.classes
+    config.model.encoder = (256, 128, 64, 32, 16)
+    config.model.decoder = (32, 64, 128, 256)
+    config.model.update(study_style())
+    config.loss.name = "soft_dice"  # or a sum of several: see pixel_losses.py
+    config.loss.reduction = "batch"  # or image
+    config.loss.smoothing = 0.0  # of Dice, Jaccard and Tversky
+    config.loss.classes = "together"  # or each by itself: all, or those present
+    config.loss.gamma = 2.0  # of the focal loss
+    config.loss.alpha = 0.5  # Tversky's weight of false positives
+    config.loss.beta = 0.5  # and of false negatives
+    config.optimizer.name = "adam"
+    return config
+
+
+def study_style() -> dict[str, Any]:
+    """Return the fields of `model` that say how an encoder or a decoder is made, the study's way.
+
+    `models.layers.Style` says what each of them means.
+    """
+    return {
+        "activation": "relu",
+        "norm": "none",
+        "dropout": 0.0,
+        "residual": 0,
+        "downsample": "pool",
+        "upsample": "nearest",
+        "kernel_init": "glorot_uniform",
+    }
+
+
+def with_backbone(config: ConfigDict, name: str = "") -> ConfigDict:
+    """Put a backbone into a config, in place, for the study's encoder; return the config.
+
+    `name` is one of `models.backbones.BACKBONES`, or empty: then the weights that `init_from` names
+    decide. `pretrained.resolve.complete` fills in what belongs to these weights: `fields` of the
+    network, `preprocessing`, and `last`, the last stage that is pretrained.
+    """
+    for field in ("encoder", "stem", "downsample"):
+        if field in config.model:
+            del config.model[field]
+    config.model.backbone = ConfigDict(
+        {
+            "name": name,
+            "stem": "imagenet",  # or small, for images of 64 pixels and less
+            "output_stride": 32,  # or 16 or 8: what is beyond becomes dilation
+            "last": "",  # the stage that ends it; empty for all
+            "fields": (),  # (name, value) of the network's, as the origin of its weights has it
+            "preprocessing": {  # none: images in [0, 1] as they are
+                "order": "RGB",
+                "white": 1.0,
+                "mean": (0.0, 0.0, 0.0),
+                "scale": (1.0, 1.0, 1.0),
+            },
+        }
+    )
+    return config
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
+    """Read a config file and apply overrides such as `--config.optimizer.learning_rate=3e-4`.
+
+    Raises `UserError` for a missing or broken file, an unknown field (with the nearest known one)
+    or a value of the wrong type. The last value of a field that is given twice counts.
+    """
+    config, values = _run(path), flags.FlagValues()
+    arguments = ["vocjax", *_last_of_each(overrides)]
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
+        left = values(arguments)
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        unknown = isinstance(error, AttributeError | KeyError)
+        what = "an override names an unknown field" if unknown else "an override can't be used"
+        raise UserError(
+            f"{what}: {_sentence(error)} The fields and their types are those of {path} and of "
+            "vocjax.config.base_config."
+        ) from error
+    if left[1:]:
+        raise UserError(
+            f"{left[1]!r} is no flag and no override; overrides look like --config.epochs=3."
+        )
+    return config
+
+
+def _last_of_each(overrides: Sequence[str]) -> list[str]:
+    """Return the last override of each field: absl would join the values of a tuple."""
+    kept: dict[str, list[str]] = {}
+    name = ""
+    for token in overrides:
+        if token.startswith("--"):
+            name = token.split("=")[0]
+            kept[name] = []
+        kept.setdefault(name, []).append(token)
+    return [token for tokens in kept.values() for token in tokens]
+
+
+def _run(path: Path) -> ConfigDict:
+    """Return what `get_config` of a file returns."""
+    if not path.is_file():
+        raise UserError(f"there is no config file {path}; the ones that exist are in configs/.")
+    try:
+        get_config = runpy.run_path(str(path)).get("get_config")
+        config = get_config and get_config()
+    except Exception as error:  # whatever a file of the user's can raise
+        raise UserError(
+            f"{path} can't be run: {type(error).__name__}: {_sentence(error)}"
+        ) from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f"{path} is not a config: it must define get_config(), which returns base_config() "
+            "with its fields set, as the files in configs/ do."
+        )
+    return config
+
+
+def _sentence(error: BaseException) -> str:
+    """Return an error's text in one line; ml_collections wraps its errors into one another."""
+    if isinstance(error, SyntaxError) or not error.args:
+        return f"{error}."
+    cause = error.args[0]
+    if isinstance(cause, BaseException):
+        return _sentence(cause)
+    text = " ".join(str(cause).split())
+    return text if text.endswith((".", "?")) else f"{text}."
+
+
+def to_json(config: ConfigDict) -> str:
+    """Write a config as JSON with sorted keys, so that equal configs are equal texts."""
+    return json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def from_json(text: str) -> ConfigDict:
+    """Read what `to_json` wrote; lists become tuples again."""
+    return ConfigDict(_with_tuples(json.loads(text))).lock()
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_tuples(inner) for key, inner in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
+    """Return a line `field: old -> new` for every field in which two configs differ."""
+    before, after = _flat(old.to_dict()), _flat(new.to_dict())
+    return [
+        f"{field}: {before.get(field, 'absent')!r} -> {after.get(field, 'absent')!r}"
+        for field in sorted(before.keys() | after.keys())
+        if before.get(field, "absent") != after.get(field, "absent")
+    ]
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

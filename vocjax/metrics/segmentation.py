@@ -1,0 +1,151 @@
+"""Segmentation scored as VOC scores it, at the images' own size: NumPy on the host.
+
+`prediction` and `truth` [height, width] are integers, an image's classes; 0 is the background. 255
+in `truth` is void and never counted. Arrays that don't fit together are a `ValueError` throughout.
+
+SciPy is imported inside the functions, as that takes a second.
+"""
+
+import numpy as np
+from PIL import Image
+
+VOID = 255
+
+
+def resize_scores(scores: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize scores [h, w] or [h, w, K] to [height, width] or [height, width, K], float32.
+
+    Bilinear with half-pixel centres: output pixel i stands at (i + 1/2) h / height - 1/2 of the
+    input, and beyond the outer pixels' centres their values go on. Along an axis that shrinks, the
+    triangle is widened to the output's pixels (antialiasing). `jax.image.resize(..., "bilinear")`
+    does the same, but has float32 coordinates.
+
+    The result is a view whose classes lie apart in memory, one image after the other.
+    """
+    if scores.ndim == 2:
+        return resize_scores(scores[..., None], height, width)[..., 0]
+    planes = np.ascontiguousarray(np.moveaxis(scores, -1, 0), np.float32)
+    resized = [
+        Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)
+        for plane in planes
+    ]
+    return np.moveaxis(np.stack([np.asarray(plane) for plane in resized]), 0, -1)
+
+
+def confusion(prediction: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
+    """Count pairs of classes: rows truth, columns prediction, int64 [classes, classes].
+
+    The counts of images add; `metrics.confusion` reads them. `ValueError` also where a counted
+    pixel holds another number than 0..classes-1.
+    """
+    _check_alike(prediction, truth)
+    counted = truth != VOID
+    true, predicted = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
+    for name, found in (("truth", true), ("prediction", predicted)):
+        if found.size and not 0 <= found.min() <= found.max() < classes:
+            raise ValueError(
+                f"the {name} holds {found.min()} to {found.max()}: expected 0 to {classes - 1}"
+            )
+    pairs = np.bincount(true * classes + predicted, minlength=classes**2)
+    return pairs.reshape(classes, classes)
+
+
+def hard_dice(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """Dice of an image's foreground, all classes merged, 2 tp / (2 tp + fp + fn), in [0, 1].
+
+    1 where neither has any foreground among the counted pixels, as `metrics.hard_dice_per_image`.
+    """
+    _check_alike(prediction, truth)
+    counted = truth != VOID
+    true, predicted = (truth > 0) & counted, (prediction > 0) & counted
+    total = np.count_nonzero(true) + np.count_nonzero(predicted)
+    return float(2 * np.count_nonzero(true & predicted) / total) if total else 1.0
+
+
+def boundary_f_score(prediction: np.ndarray, truth: np.ndarray, tolerance: float = 0.0075) -> float:
+    """Mean over an image's classes of F = 2 P R / (P + R) of their boundaries' pixels, in [0, 1].
+
+    A class's boundary are its pixels beside (left, right, above, below) a pixel of another class;
+    the image's frame is none. P is the share of predicted boundary pixels that have a true one
+    within `tolerance` times the image's diagonal, R the share of true ones that have a predicted
+    one there (Csurka et al., "What is a good evaluation measure for semantic segmentation?", 2013).
+    Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation"
+    (2016), have .008 of the diagonal.
+
+    VOC surrounds objects by void, so that no two classes touch: void first takes the class of the
+    nearest labelled pixel. The boundary through its middle has to be found, but predicted boundary
+    pixels in void that match nothing are not counted.
+
+    The classes are those that truth or prediction show at labelled pixels, without background. One
+    that only one of them shows scores 0, so an empty prediction of an object does, and any
+    prediction where nothing is. 1 where both show nothing but background, or all is void. A class
+    without a boundary in both (it fills the frame) scores 1.
+    """
+    _check_alike(prediction, truth)
+    labelled = truth != VOID
+    in_prediction, in_truth = (
+        set(np.unique(classes[labelled]).tolist()) - {0} for classes in (prediction, truth)
+    )
+    if not in_prediction | in_truth:
+        return 1.0
+    if not in_prediction & in_truth:
+        return 0.0
+    filled = _filled(truth)
+    predicted, true = _boundary(prediction), _boundary(filled)
+    distance = tolerance * np.hypot(*truth.shape)
+    scores = [
+        _f_score(predicted & (prediction == index), true & (filled == index), labelled, distance)
+        for index in in_prediction & in_truth
+    ]
+    return sum(scores) / len(in_prediction | in_truth)
+
+
+def _filled(truth: np.ndarray) -> np.ndarray:
+    """Give void pixels the class of the nearest labelled one."""
+    from scipy import ndimage
+
+    nearest = ndimage.distance_transform_edt(
+        truth == VOID, return_distances=False, return_indices=True
+    )
+    return truth[tuple(nearest)]
+
+
+def _boundary(classes: np.ndarray) -> np.ndarray:
+    """Tell which pixels have a neighbour of another class, bool [height, width]."""
+    boundary = np.zeros(classes.shape, bool)
+    for ours, view in ((classes, boundary), (classes.T, boundary.T)):
+        differ = ours[1:] != ours[:-1]
+        view[1:] |= differ
+        view[:-1] |= differ
+    return boundary
+
+
+def _f_score(
+    predicted: np.ndarray, true: np.ndarray, labelled: np.ndarray, distance: float
+) -> float:
+    """F of one class's boundaries, bool [height, width], matched within a distance in pixels."""
+    predicted_points, true_points = np.argwhere(predicted), np.argwhere(true)
+    matched = _near(predicted_points, true_points, distance)
+    precision = _share(matched[matched | labelled[predicted]])
+    recall = _share(_near(true_points, predicted_points, distance))
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def _near(points: np.ndarray, others: np.ndarray, distance: float) -> np.ndarray:
+    """Tell which points [n, 2] have one of the others [m, 2] within a distance, bool [n]."""
+    from scipy.spatial import KDTree
+
+    if not len(others):
+        return np.zeros(len(points), bool)
+    return KDTree(others).query(points)[0] <= distance
+
+
+def _share(found: np.ndarray) -> float:
+    return float(found.mean()) if found.size else 1.0
+
+
+def _check_alike(prediction: np.ndarray, truth: np.ndarray) -> None:
+    if prediction.shape != truth.shape or prediction.ndim != 2:
+        raise ValueError(
+            f"prediction {prediction.shape} and truth {truth.shape} must be [height, width] alike"
+        )

@@ -1,0 +1,210 @@
+"""Metrics: values per example, and sums that merge over batches by addition.
+
+A metric of a data set is the mean of its examples' values. A step computes the values, [B] float32,
+and hands `mean` the ones that are valid; what it gets merges by `merge` and is read by `value`.
+A confusion matrix is such a sum too, which `metrics.confusion` reads. Everything but `value` is
+pure and can be jitted.
+
+`weight` has the rank of the array it weighs; 0 excludes an element (a void pixel, a difficult
+label), whatever stands there. Of an example with nothing but excluded elements the classification
+metrics say 0 (`exact_match` and the Dice family 1), which is a convention and no measurement:
+where a data set has such examples, make them invalid.
+"""
+
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from vocjax import losses
+
+Sums = TypeVar("Sums")
+
+
+class Mean(NamedTuple):
+    """A mean that isn't divided yet: `total` [] float32 and `count` [] int32.
+
+    Each merge rounds the total to float32, 6e-8 of itself at most. After 100,000 examples in
+    batches of 32 the mean is right to 2e-6 of itself where values vary, and to 5e-5 where all are
+    alike and roundings don't cancel; in batches of one, to 1e-4 and 2e-3.
+    """
+
+    total: Array
+    count: Array  # type: ignore[assignment]  # the field's name hides tuple.count, which none needs
+
+
+def mean(values: Array, valid: Array) -> Mean:
+    """Sum up the values of a batch's valid examples.
+
+    Rows that aren't valid contribute nothing, even where they hold NaN.
+
+    Shapes: `values` [B]; `valid` [B], bool or 0 / 1.
+    """
+    if values.shape != valid.shape:
+        raise ValueError(f"values {values.shape} and valid {valid.shape} must be alike")
+    counted = valid > 0
+    total = jnp.sum(jnp.where(counted, values.astype(jnp.float32), 0.0))
+    return Mean(total, jnp.sum(counted, dtype=jnp.int32))
+
+
+def merge(a: Sums, b: Sums) -> Sums:
+    """Merge the sums of two batches: any pytree of `Mean`s and confusion matrices."""
+    return jax.tree.map(jnp.add, a, b)
+
+
+def value(sums: Mean) -> float:
+    """Divide: the mean as a Python number, NaN if nothing was counted."""
+    count = int(sums.count)
+    return float(sums.total) / count if count else float("nan")
+
+
+def psnr(prediction: Array, target: Array) -> Array:
+    """Peak signal-to-noise ratio per image, -10 log10(mse) decibels, for values in [0, 1].
+
+    Infinite where the two are equal.
+
+    Shapes: `prediction` and `target` [B, ...] alike; the result is [B].
+    """
+    return -10 * jnp.log10(losses.mse(prediction, target))
+
+
+def ssim(prediction: Array, target: Array) -> Array:
+    """Structural similarity per image (Wang et al. 2004), 1 where equal, for values in [0, 1].
+
+    Shapes: `prediction` and `target` [B, H, W, C] alike, H and W at least 11; the result is [B].
+    """
+    return losses.structural_similarity(prediction, target)
+
+
+def elementwise_accuracy(probability: Array, target: Array, weight: Array) -> Array:
+    """Weighted share of an example's columns that are right, present meaning probability > 0.5.
+
+    This is Keras's accuracy for a binary cross-entropy over several columns.
+
+    Shapes: `probability`, `target` (0 or 1) and `weight` [B, K]; the result is [B].
+    """
+    return losses.weighted_mean(_columns_right(probability, target), weight)
+
+
+def exact_match(probability: Array, target: Array, weight: Array) -> Array:
+    """1 where every counted column of an example is right, present meaning probability > 0.5.
+
+    Shapes: `probability`, `target` (0 or 1) and `weight` [B, K]; the result is [B].
+    """
+    right = _columns_right(probability, target) | (weight <= 0)
+    return jnp.all(right, axis=1).astype(jnp.float32)
+
+
+def argmax_accuracy(scores: Array, target: Array, weight: Array) -> Array:
+    """1 where the column with the largest score is one of the present classes.
+
+    Excluded columns are passed over. An example without a present class gives 0.
+
+    Shapes: `scores` (logits or probabilities), `target` (0 or 1), `weight` [B, K]; the result [B].
+    """
+    best = jnp.argmax(jnp.where(weight > 0, scores, -jnp.inf), axis=1, keepdims=True)
+    present = (target > 0) & (weight > 0)
+    return jnp.take_along_axis(present, best, axis=1)[:, 0].astype(jnp.float32)
+
+
+def soft_dice_per_image(probability: Array, target: Array, weight: Array) -> Array:
+    """Dice of each image from probabilities, 2 sum(w p t) / (sum(w p) + sum(w t)): the study's.
+
+    1 where truth and prediction are both empty.
+
+    Shapes: `probability` in [0, 1], `target` (0 or 1) and `weight` [B, ...]; the result is [B].
+    """
+    return losses.dice_coefficient(probability, target, weight)
+
+
+def hard_dice_per_image(
+    probability: Array, target: Array, weight: Array, threshold: float | Array
+) -> Array:
+    """Dice of each image from decisions, foreground meaning probability > threshold.
+
+    This is the F1 score of the counted pixels; 1 where truth and prediction are both empty.
+
+    Shapes: `probability` in [0, 1], `target` (0 or 1) and `weight` [B, ...]; the result is [B].
+    """
+    return losses.dice_coefficient(probability > threshold, target, weight)
+
+
+def iou_per_image(dice: Array) -> Array:
+    """Intersection over union of each image from its Dice D, D / (2 - D), soft or hard alike.
+
+    Take it before averaging: the mean of the images' values exceeds that of the mean Dice.
+
+    Shapes: `dice` [B] in [0, 1]; the result is [B].
+    """
+    return dice / (2 - dice)
+
+
+def confusion(prediction: Array, target: Array, weight: Array, classes: int) -> Array:
+    """Count pairs of classes: rows truth, columns prediction, [classes, classes] int32.
+
+    An element counts if its weight isn't 0. Exact below 2^31 elements in all, merged ones included:
+    11,000 images of 500 x 375 pixels. `metrics.confusion` reads it.
+
+    Shapes: `prediction`, `target` (integers in 0..classes-1 where they count), `weight`: alike.
+    """
+    _check_weight(prediction, target, weight)
+    counts = jnp.zeros((classes, classes), jnp.int32)
+    return counts.at[target, prediction].add((weight > 0).astype(jnp.int32), mode="drop")
+
+
+def confusion_by_threshold(
+    probability: Array, target: Array, weight: Array, thresholds: np.ndarray
+) -> Array:
+    """Count each image's background and foreground at every threshold, [B, T, 2, 2] int32.
+
+    Foreground means probability > threshold, as in `hard_dice_per_image`; rows are truth. Summed
+    over the first axis, it is the data set's and merges by addition, up to the 2^31 elements of
+    `confusion`. Nothing of the size B H W T is made: each pixel is counted once, in the bin between
+    two thresholds, and the bins are summed from above.
+
+    Shapes: `probability` in [0, 1], `target` (0 or 1) and `weight` [B, ...] alike; `thresholds` [T]
+    in ascending order.
+    """
+    _check_weight(probability, target, weight)
+    if np.any(np.diff(thresholds) < 0):
+        raise ValueError(f"the thresholds {thresholds} must ascend")
+    # By how many thresholds a pixel exceeds: those are the first ones.
+    exceeded = jnp.searchsorted(jnp.asarray(thresholds, jnp.float32), probability)
+
+    def count(truth: Array, exceeded: Array, weight: Array) -> Array:
+        bins = jnp.zeros((2, len(thresholds) + 1), jnp.int32)
+        return bins.at[truth, exceeded].add((weight > 0).astype(jnp.int32))
+
+    bins = jax.vmap(count)((target > 0).astype(jnp.int32), exceeded, weight)
+    at_least = jnp.cumsum(bins[..., ::-1], axis=-1)[..., ::-1]  # [B, truth, thresholds exceeded]
+    predicted = at_least[..., 1:]
+    rows = jnp.stack([at_least[..., :1] - predicted, predicted], axis=-1)
+    return jnp.moveaxis(rows, 1, 2)
+
+
+def hard_dice_by_threshold(
+    probability: Array, target: Array, weight: Array, thresholds: np.ndarray
+) -> Array:
+    """`hard_dice_per_image` at every threshold, [B, T] float32, for weights of 0 and 1.
+
+    Shapes: as for `confusion_by_threshold`, from whose counts it is computed.
+    """
+    counts = confusion_by_threshold(probability, target, weight, thresholds)
+    both = counts[..., 1, 1]
+    total = counts[..., 1, :].sum(axis=-1) + counts[..., :, 1].sum(axis=-1)
+    return jnp.where(total > 0, 2 * both / jnp.maximum(total, 1), 1.0)
+
+
+def _columns_right(probability: Array, target: Array) -> Array:
+    if probability.shape != target.shape:
+        raise ValueError(f"probability {probability.shape}, target {target.shape} must be alike")
+    return (probability > 0.5) == (target > 0.5)
+
+
+def _check_weight(prediction: Array, target: Array, weight: Array) -> None:
+    if not prediction.shape == target.shape == weight.shape:
+        raise ValueError(
+            f"prediction {prediction.shape}, target {target.shape}, weight {weight.shape} differ"
+        )

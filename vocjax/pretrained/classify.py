@@ -1,0 +1,52 @@
+"""Imported weights that have a head, applied: what a published network sees in photographs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from vocjax.errors import UserError
+from vocjax.models.backbones import BACKBONES
+from vocjax.models.backbones.preprocessing import apply
+from vocjax.models.backbones.size import shapes
+from vocjax.pretrained.matching import fill
+from vocjax.pretrained.store import IMAGE, read_imported
+
+
+def classifier_of(directory: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the classifier that imported weights are, pre-processing included.
+
+    It takes images [batch, height, width, 3] float32 in [0, 1] of any size that the network takes,
+    and gives probabilities [batch, classes] float32, in the order of the file's head.
+
+    Raises `UserError` where the directory holds no imported weights, or a part was left fresh.
+    """
+    imported = read_imported(directory)
+    if imported.classes is None or imported.fresh:
+        left = ", ".join(imported.fresh[:3]) + (", ..." if len(imported.fresh) > 3 else "")
+        raise UserError(
+            f"the weights in {directory} can't classify: {left} was left fresh when they were "
+            "imported. Give weights with a head, or train one: configs/classifier_pretrained.py."
+        )
+    network = BACKBONES[imported.backbone](imported.classes, **imported.fields)
+    variables = fill(shapes(network, IMAGE), imported.arrays)
+
+    @jax.jit
+    def probabilities(images: jax.Array) -> jax.Array:
+        logits = network.apply(variables, apply(imported.preprocessing, images))
+        assert isinstance(logits, jax.Array)  # nothing is mutable, so nothing else comes back
+        return jax.nn.softmax(logits)
+
+    return lambda images: np.asarray(probabilities(images))
+
+
+def read_labels(file: Path) -> list[str]:
+    """Return the classes' names, a line each; `UserError` where the file can't be read."""
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{file} can't be read as labels ({error}); it holds a class's name a line, in the "
+            "order of the head."
+        ) from error

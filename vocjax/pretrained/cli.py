@@ -1,0 +1,205 @@
+"""`vocjax weights`: flags to function calls, as `vocjax.cli` has them of the other verbs."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vocjax.models.backbones.preprocessing import Preprocessing
+
+# Of `BACKBONES`, which would load JAX before the first word of help.
+NAMES = (
+    "alexnet",
+    "vgg16",
+    "vgg19",
+    "resnet18",
+    "resnet50",
+    "darknet19",
+    "tiny_darknet",
+    "inception_v1",
+    "inception_v3",
+    "xception",
+    "mobilenet",
+    "mobilenet_v2",
+    "squeezenet",
+)
+TOP = 5  # classes said of a photo
+
+AddVerb = Callable[[str, object, str, str], argparse.ArgumentParser]
+
+
+def add_verbs(add: AddVerb) -> None:
+    """Add the verbs by `add(name, function, purpose, example)`, which makes a verb's parser."""
+    bring = add(
+        "import",
+        _import,
+        "bring a weight file of others into our layout, strictly",
+        "vocjax weights import --backbone resnet50 resnet50.pth --output weights/resnet50\n"
+        "  vocjax weights import --backbone vgg16 vgg16_20.h5 --classes 20 --output weights/vgg\n"
+        "  vocjax weights import --backbone resnet18 trunk.npz --fresh 'backbone/conv5|head' "
+        "--output weights/trunk\n"
+        "  vocjax weights import --backbone vgg16 own.pth --fresh head --ignore 'classifier.*' "
+        "--output weights/own",
+    )
+    bring.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="a state dict of torch, .safetensors, Keras's .h5, .npz or Darknet's .weights",
+    )
+    bring.add_argument("--backbone", required=True, metavar="NAME", help=", ".join(NAMES))
+    bring.add_argument("--output", type=Path, required=True, metavar="DIR")
+    bring.add_argument(
+        "--family",
+        default="",
+        help="of the names in the file: torchvision, keras, gluon, caffe or darknet (default: told "
+        "from them)",
+    )
+    bring.add_argument(
+        "--fresh",
+        action="append",
+        default=[],
+        metavar="REGEX",
+        help="a part, by our path, that the file shall not fill; can be given several times",
+    )
+    bring.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="REGEX",
+        help="names in the file that nothing shall be made of; can be given several times",
+    )
+    bring.add_argument(
+        "--classes",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="of the head in the file (default: 1000)",
+    )
+    export = add(
+        "export",
+        _export,
+        "write imported weights, or a run's backbone, under the names of others",
+        "vocjax weights export weights/resnet50 --output resnet50.safetensors --family torchvision",
+    )
+    export.add_argument(
+        "source", type=Path, metavar="DIR", help="imported weights, or a run directory"
+    )
+    export.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help=".npz or .safetensors"
+    )
+    export.add_argument(
+        "--family", default="", help="of the names (default: the one that the weights came with)"
+    )
+    classify = add(
+        "classify",
+        _classify,
+        "say what imported weights that have a head see in photographs",
+        "vocjax weights classify weights/squeezenet dog.jpg --labels imagenet.txt",
+    )
+    classify.add_argument("source", type=Path, metavar="DIR", help="imported weights")
+    classify.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    classify.add_argument(
+        "--labels", type=Path, metavar="FILE", help="a class's name a line (default: numbers)"
+    )
+    classify.add_argument(
+        "--size", type=int, default=224, help="of the square that a photo becomes (default: 224)"
+    )
+
+
+# As in `vocjax.cli`, the imports stand inside the verbs.
+
+
+def _import(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.pretrained.store import import_weights
+
+    told = import_weights(
+        options.backbone,
+        options.file,
+        options.output,
+        family=options.family,
+        fresh=options.fresh,
+        ignore=options.ignore,
+        classes=options.classes,
+    )
+    with_head = f"head of {told.classes} classes" if told.classes else "without a head"
+    print(f"{told.backbone}, {with_head}, from {told.source['file']} by {told.family}'s names")
+    print(f"taken: {len(told.arrays)} arrays, {told.parameters:,} numbers")
+    print(f"left fresh: {_counted(told.fresh, options.fresh)}")
+    print(f"ignored in the file: {_listed(told.ignored)}")
+    print(f"pre-processing: {_described(told.preprocessing)}")
+    print(f"imported weights: {options.output}")
+    return 0
+
+
+def _export(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.pretrained.export import export_weights
+    from vocjax.pretrained.sources import FAMILIES
+
+    told = export_weights(options.source, options.output, options.family)
+    numbers = sum(array.size for array in told.arrays.values())
+    print(f"{told.backbone} by {told.family}'s names")
+    print(f"written: {len(told.arrays)} arrays, {numbers:,} numbers")
+    print(f"pre-processing: {_described(told.preprocessing)}")
+    usual = FAMILIES[told.backbone][told.family].preprocessing
+    if told.preprocessing != usual:
+        print(
+            f"note: that is not {told.family}'s own, which an import of the file would take: "
+            f"{_described(usual)}"
+        )
+    print(f"weights: {options.output}")
+    return 0
+
+
+def _classify(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.data.photo import read_photo
+    from vocjax.data.pipeline import resize_image
+    from vocjax.errors import UserError
+    from vocjax.pretrained.classify import classifier_of, read_labels
+
+    if options.size < 1:
+        raise UserError(f"--size is {options.size}; it must be at least 1, in pixels.")
+    labels = read_labels(options.labels) if options.labels else None
+    classify, unreadable = classifier_of(options.source), 0
+    for path in options.images:
+        try:
+            photo = read_photo(path)
+        except UserError as error:
+            print(f"{path} is skipped: {error}", file=sys.stderr)
+            unreadable += 1
+            continue
+        image = resize_image(photo, options.size, 3).astype("float32") / 255
+        (probability,) = classify(image[None])
+        if labels is not None and len(labels) != len(probability):
+            raise UserError(
+                f"{options.labels} has {len(labels)} lines, and the head of {options.source} "
+                f"{len(probability)} classes; give the labels of these weights."
+            )
+        best = [int(i) for i in probability.argsort()[: -TOP - 1 : -1]]
+        told = (f"{labels[i] if labels else i} {probability[i]:.4f}" for i in best)
+        print(f"{path} {', '.join(told)}", flush=True)
+    return 1 if unreadable else 0
+
+
+def _counted(names: Sequence[str], told: Sequence[str]) -> str:
+    from vocjax.runs.reader import counted
+
+    return f"{counted(len(names), 'array')} ({', '.join(told)})" if names else "nothing"
+
+
+def _listed(ignored: Sequence[str]) -> str:
+    from vocjax.pretrained.matching import REST
+
+    if len(ignored) == 1 and ignored[0].endswith(REST):
+        return ignored[0]
+    return _counted(ignored, [*ignored[:3], "..."][: len(ignored)])
+
+
+def _described(preprocessing: "Preprocessing") -> str:
+    def values(numbers: Sequence[float]) -> str:
+        return f"({', '.join(f'{number:.6g}' for number in numbers)})"
+
+    order, white, mean, scale = preprocessing
+    return f"{order} from 0 to {white:g}, minus {values(mean)}, times {values(scale)}"

@@ -1,0 +1,120 @@
+"""Weight files in and out, in the formats that others use; nothing that a file says is run."""
+
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vocjax.errors import UserError
+from vocjax.pretrained.formats import darknet, npz, safetensors, state_dict
+
+Reader = Callable[[Path], dict[str, np.ndarray]]
+
+WRITERS = {".npz": npz.write, ".safetensors": safetensors.write}
+EXPECTED = (
+    "a state dict of torch (.pth, .pt), .safetensors, Keras's .h5 or .weights.h5, .npz, or "
+    "Darknet's .weights"
+)
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Read a weight file's arrays by their foreign names; its content says which format it has.
+
+    Floating-point arrays of whatever precision come as float32, others as they are. Darknet's file
+    has no names: all of it is one array [numbers], `darknet.NUMBERS`, which `matching.match` cuts.
+    Names of Keras are "layer/weight", as in `keras_h5`.
+
+    Sizes are checked against the file's own before anything is allocated.
+
+    Raises:
+      UserError: there is no such file, its format is none of these, or it is truncated, damaged
+        or hostile.
+    """
+    format_, reader = _format_of(path)
+    try:
+        arrays = reader(path)
+        if darknet.NUMBERS in arrays and reader is not darknet.read:
+            raise ValueError(f"it has an array {darknet.NUMBERS!r}, as no network names one")
+        return arrays
+    except UserError:
+        raise
+    except Exception as error:  # what damage raises inside of zipfile, HDF5 and NumPy has no list
+        reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"{path} can't be read as {format_}: {' '.join(reason.split())[:500]}. It is damaged, "
+            "or not what it seems; get it again from where it was published, and compare its "
+            "checksum with the published one."
+        ) from error
+
+
+def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write float32 arrays by their names to a `.npz` or `.safetensors` file.
+
+    Raises `UserError` for another ending, for a file that exists, or where none can be written.
+    """
+    if path.suffix not in WRITERS:
+        raise UserError(
+            f"{path} ends in {path.suffix!r}, and weights are written to "
+            f"{' or '.join(WRITERS)}; name the file so."
+        )
+    if path.exists():
+        raise UserError(f"{path} exists; remove it, or name another file.")
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        with unfinished.open("wb") as file:
+            WRITERS[path.suffix](file, arrays)
+        unfinished.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{path} can't be written ({error.strerror}). Name a file in a folder that exists and "
+            "has room."
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _format_of(path: Path) -> tuple[str, Reader]:
+    """Name the format of a file and the function that reads it."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise UserError(
+            f"{path} can't be opened ({error.strerror}). Expected {EXPECTED}: name such a file."
+        ) from error
+    if start[8:9] == b"{":  # after a length, whose bytes can be the beginning of any other format
+        return "safetensors", safetensors.read
+    if start.startswith(b"PK\x03\x04"):
+        return "a zip file of weights", _read_zip
+    if start.startswith(b"\x89HDF\r\n\x1a\n"):
+        from vocjax.pretrained.formats import keras_h5  # loads the HDF5 library
+
+        return "Keras's HDF5", keras_h5.read
+    if start.startswith(state_dict.LEGACY_MAGIC):
+        return "torch's state dict", state_dict.read_legacy
+    if start[257:262] == b"ustar" or start.startswith(b"\x80"):
+        raise UserError(
+            f"{path} is a bare pickle, or a tar file as the first versions of torch wrote it, and "
+            f"is not opened. Expected {EXPECTED}. If it is a state dict and you trust it, save it "
+            "again with torch: torch.save(torch.load(old), new)."
+        )
+    if darknet.has_header(start):
+        return "Darknet's weights", darknet.read
+    raise UserError(
+        f"{path} begins with {start[:8]!r}, as no weight file does. Expected {EXPECTED}: name such "
+        "a file; a page that was saved instead of the file looks like this, too."
+    )
+
+
+def _read_zip(path: Path) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any(name.endswith("/data.pkl") for name in names):
+        return state_dict.read(path)
+    if all(name.endswith(".npy") for name in names):
+        return npz.read(path)
+    raise UserError(
+        f"{path} is a zip file with {', '.join(map(repr, names[:3]))}, none of them weights. "
+        f"Expected {EXPECTED}. From a .keras file, unpack model.weights.h5 and take that."
+    )

@@ -1,0 +1,160 @@
+"""Keras's HDF5 files: `.h5` of all versions, and Keras 3's `.weights.h5`.
+
+Arrays are named "layer/weight", the weight as Keras 2 does: "conv1/kernel", "bn/moving_variance".
+
+- Keras 1 said "conv1_W", "convolution2d_1_W" and, of the variance, "bn_running_std"; Keras 3
+  numbers a layer's weights in `.weights.h5`, and in `.h5` calls a depthwise kernel "kernel", too.
+- Layers without a name of their own, conv2d_5 and the like, have the number that they were made
+  under: here from 0 on, so that a model made later, or by another version, has the same names.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from vocjax.pretrained.formats.numbers import check_announced, check_numeric, in_float32, nbytes
+
+KERAS_1 = {
+    "W": "kernel",
+    "b": "bias",
+    "gamma": "gamma",
+    "beta": "beta",
+    "running_mean": "moving_mean",
+    "running_std": "moving_variance",  # it was the variance
+    "depthwise_kernel": "depthwise_kernel",
+    "pointwise_kernel": "pointwise_kernel",
+}
+KERAS_1_LAYERS = {"convolution2d": "conv2d", "batchnormalization": "batch_normalization"}
+NORM = ("gamma", "beta", "moving_mean", "moving_variance")
+KERAS_3 = {  # by class of layer, in order
+    "conv2d": ("kernel", "bias"),
+    "dense": ("kernel", "bias"),
+    "depthwise_conv2d": ("depthwise_kernel", "bias"),
+    "separable_conv2d": ("depthwise_kernel", "pointwise_kernel", "bias"),
+}
+UNNAMED = re.compile(
+    r"(conv2d|batch_normalization|convolution2d|batchnormalization)(?:_(\d{1,9}))?"
+)
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays by name; raises what HDF5 raises, or ValueError."""
+    with h5py.File(path, "r") as file:
+        members = set(file)
+        if "layers" in members:
+            found = list(_of_keras_3(_member(file, "layers")))
+        else:
+            whole_model = "model_weights" in members
+            found = list(_listed(_member(file, "model_weights" if whole_model else "")))
+        datasets = dict(found)
+        if len(datasets) < len(found):
+            raise ValueError(
+                "it has two weights of one name, as a model inside of a model has (save the "
+                "weights of that one alone)"
+            )
+        for name, dataset in datasets.items():
+            check_numeric(name, dataset.dtype)
+        check_announced(map(_announced, datasets.values()), path.stat().st_size)
+        return _renumbered({name: in_float32(data[()]) for name, data in datasets.items()})
+
+
+def _announced(dataset: h5py.Dataset) -> int:
+    """Return the bytes that are allocated to read a dataset: a chunk may be larger than it."""
+    chunk = nbytes(dataset.chunks or (), dataset.dtype)
+    return max(nbytes(dataset.shape, dataset.dtype), chunk)
+
+
+def _member(group: Any, path: str) -> Any:
+    """Return what lies at a path in the file itself: a link could lead to any file."""
+    for part in filter(None, path.split("/")):
+        link = group.get(part, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            what = "missing" if link is None else f"a {type(link).__name__}"
+            raise ValueError(f"{part!r} is {what}, expected a part of the file itself")
+        group = group[part]
+    return group
+
+
+def _dataset(group: h5py.Group, path: str) -> h5py.Dataset:
+    """Return the dataset at a path, whose numbers lie in the file itself."""
+    dataset = _member(group, path)
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        raise ValueError(f"{path!r} is no array in the file itself")
+    return dataset
+
+
+def _listed(group: h5py.Group) -> Iterator[tuple[str, Any]]:
+    """Yield (name, dataset) of a group that lists its layers, and in each of them the weights."""
+    for layer in _texts(group, "layer_names"):
+        weights = _member(group, layer)
+        for path in _texts(weights, "weight_names"):
+            dataset = _dataset(weights, path)
+            yield f"{layer}/{_weight(path, dataset.shape)}", dataset
+
+
+def _texts(group: h5py.Group, name: str) -> list[str]:
+    """Return an attribute of texts; Keras cuts a long one into `name0`, `name1`, ..."""
+    parts = [name] if name in group.attrs else []
+    if not parts:
+        numbered = (f"{name}{i}" for i in itertools.count())
+        parts = list(itertools.takewhile(group.attrs.__contains__, numbered))
+    if not parts:
+        raise ValueError(f"it has no {name}, as the files of Keras have")
+    texts = [text for part in parts for text in group.attrs[part]]
+    return [text.decode() if isinstance(text, bytes) else text for text in texts]
+
+
+def _weight(path: str, shape: tuple[int, ...]) -> str:
+    """Name a weight as Keras 2 does: "bn/gamma:0" is "gamma", "conv1_W_1:0" is "kernel"."""
+    weight = path.split("/")[-1].split(":")[0]
+    if match := re.fullmatch(rf".*_({'|'.join(KERAS_1)})(?:_\d+)?", weight):
+        return KERAS_1[match[1]]
+    # No other layer of the networks here makes one channel of several.
+    if weight == "kernel" and len(shape) == 4 and shape[2] > shape[3] == 1:
+        return "depthwise_kernel"
+    return weight
+
+
+def _of_keras_3(layers: h5py.Group) -> Iterator[tuple[str, Any]]:
+    """Yield (name, dataset) of layers with numbered weights, which are named by their class."""
+    for key in layers:
+        layer = _member(layers, key)
+        variables = _member(layer, "vars") if "vars" in set(layer) else None
+        if variables is None or not len(variables):
+            continue
+        if not isinstance(name := variables.attrs.get("name"), str):
+            raise ValueError(
+                f"the layer {key!r} has no name, as early versions of Keras 3 wrote it (load the "
+                "file with a newer one, and save it again)"
+            )
+        kind = re.sub(r"_\d+$", "", key)
+        weights = KERAS_3.get(kind, ())
+        if kind == "batch_normalization":
+            weights = NORM if len(variables) == 4 else NORM[1:]  # Inception v3 has no scale
+        names = dict(enumerate(weights))
+        for number in variables:
+            weight = names.get(int(number), number)
+            yield f"{name}/{weight}", _dataset(variables, number)
+
+
+def _renumbered(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Number the layers without a name of their own from 0, which itself is not written."""
+    layers = {name.rpartition("/")[0] for name in arrays}
+    made = {
+        layer: (KERAS_1_LAYERS.get(m[1], m[1]), int(m[2] or 0))
+        for layer in layers
+        if (m := UNNAMED.fullmatch(layer))
+    }
+    new: dict[str, str] = {}
+    for kind, same in itertools.groupby(sorted(made, key=made.__getitem__), lambda x: made[x][0]):
+        new |= {layer: f"{kind}_{i}" if i else kind for i, layer in enumerate(same)}
+    parts = {name: name.rpartition("/") for name in arrays}
+    return {
+        f"{new.get(layer, layer)}/{weight}": arrays[name]
+        for name, (layer, _, weight) in parts.items()
+    }

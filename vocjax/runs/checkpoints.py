@@ -1,0 +1,179 @@
+"""Orbax, wrapped: save asynchronously, keep the last and the best, restore on any devices."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Self
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+from orbax.checkpoint import v1 as ocp
+
+from vocjax.config import to_json
+from vocjax.errors import UserError
+from vocjax.mesh import replicated
+
+FOLDER = "checkpoints"
+CHOICES = ("last", "best")
+
+
+class Checkpoints:
+    """The checkpoints of one run directory; a context manager that waits for saves at its end.
+
+    Orbax writes each checkpoint beside its place and renames it, so whatever stands under its
+    final name is whole, also after kill -9.
+    """
+
+    def __init__(self, workdir: Path, config: ConfigDict, *, reads_only: bool = False) -> None:
+        """Keep the last checkpoint and the best: `best.metric` on validation, `best.mode` of it.
+
+        With each of them goes `config.model`, pre-processing included, which has to be the same
+        when it is restored. Unless it only reads, it clears away what a killed process began to
+        write.
+        """
+        policies = ocp.training.preservation_policies
+        best = config.best
+        self._best, self._model = best, json.loads(to_json(config))["model"]
+        best_one = policies.BestN(
+            get_metric_fn=lambda metrics: metrics[best.metric],
+            reverse=best.mode == "min",
+            n=1,
+            keep_checkpoints_without_metrics=False,
+        )
+        self._checkpointer = ocp.training.Checkpointer(
+            (workdir / FOLDER).absolute(),
+            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(1), best_one]),
+            cleanup_tmp_directories=not reads_only,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._checkpointer.close()
+
+    def save(self, step: int, state: Any, metrics: dict[str, float] | None = None) -> None:
+        """Begin to save a state; `metrics` are the validation values, None within an epoch.
+
+        A state whose `best.metric` is NaN can be the last but never the best.
+        """
+        if metrics is not None and math.isnan(metrics[self._best.metric]):
+            metrics = None
+        if self._checkpointer.latest is None or self._checkpointer.latest.step < step:
+            self._checkpointer.save_async(
+                step, state, metrics=metrics, force=True, custom_metadata={"model": self._model}
+            )
+
+    def wait(self) -> None:
+        """Return when everything is on disk."""
+        self._checkpointer.wait()
+
+    @property
+    def last_step(self) -> int | None:
+        """The step of the newest checkpoint on disk, None if there is none."""
+        self.wait()
+        latest = self._checkpointer.latest
+        return None if latest is None else latest.step
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """The (step, value) of the best checkpoint, the later of equals; None if unmeasured."""
+        self.wait()
+        sign = 1 if self._best.mode == "min" else -1
+        measured = [
+            (sign * c.metrics[self._best.metric], -c.step)
+            for c in self._checkpointer.checkpoints
+            if c.metrics
+        ]
+        if not measured:
+            return None
+        value, step = min(measured)
+        return -step, sign * value
+
+    def restore(self, step: int | None, abstract_state: Any) -> Any:
+        """Load a checkpoint, the newest for None, in the shapes and shardings given.
+
+        Raises `UserError` where it is damaged, or of another model than the config's.
+        """
+        self.wait()
+        return _load(self._checkpointer, step, abstract_state, self._model)
+
+
+def has_checkpoint(workdir: Path) -> bool:
+    """Tell whether a run directory holds a whole checkpoint; writes nothing."""
+    return any(path.name.isdigit() for path in (workdir / FOLDER).glob("*"))
+
+
+def abstract(tree: Any, mesh: Mesh) -> Any:
+    """Return shapes with shardings, replicated over the mesh, for a restore on any devices."""
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), tree
+    )
+
+
+def restore_variables(
+    workdir: Path, config: ConfigDict, variables: Any, mesh: Mesh, which: str = "last"
+) -> tuple[int, Any]:
+    """Load only params and batch_stats of a run: (step, variables).
+
+    The params are the moving average where the run kept one.
+
+    Args:
+      workdir: the run directory.
+      config: of the run.
+      variables: their shapes, as `jax.eval_shape(task.init, key)` gives them.
+      mesh: the devices to restore on.
+      which: "last" or "best".
+    """
+    if which not in CHOICES:
+        raise UserError(f"there is no checkpoint {which!r}; it is one of {', '.join(CHOICES)}.")
+    if not has_checkpoint(workdir):
+        raise UserError(f"{workdir} holds no checkpoint yet; train it with `vocjax train` first.")
+    context = ocp.Context()
+    context.pytree.loading.partial_load = True
+    params = "average" if config.optimizer.average_decay else "params"
+    wanted = {params: variables["params"], "batch_stats": variables["batch_stats"]}
+    with context, Checkpoints(workdir, config, reads_only=True) as checkpoints:
+        measured = checkpoints.best
+        step = checkpoints.last_step if which == "last" else measured and measured[0]
+        if step is None:
+            raise UserError(
+                f"{workdir} holds no {which} checkpoint yet; go on with `vocjax train`, "
+                "or ask for the other one with --checkpoint."
+            )
+        state = checkpoints.restore(step, abstract(wanted, mesh))
+        return step, {"params": state[params], "batch_stats": state["batch_stats"]}
+
+
+def _load(
+    checkpointer: ocp.training.Checkpointer,
+    step: int | None,
+    abstract_state: Any,
+    model: dict[str, Any],
+) -> Any:
+    try:
+        told = checkpointer.metadata(step).custom_metadata
+        state = checkpointer.load(step, abstract_state)
+    except (ValueError, KeyError, OSError, LookupError) as error:
+        which = "the newest checkpoint" if step is None else f"checkpoint {step}"
+        raise UserError(
+            f"{which} in {checkpointer.directory} can't be read: it is damaged, or was written for "
+            f"another model than the config beside it describes ({type(error).__name__}). "
+            "Delete its folder to go on from an earlier one."
+        ) from error
+    theirs = (told or {}).get("model")
+    if theirs != model:
+        differing = [f for f in model if not theirs or theirs.get(f) != model[f]]
+        raise UserError(
+            f"a checkpoint in {checkpointer.directory} was written with another config than the "
+            f"one beside it: model.{', model.'.join(differing) or 'name'} differs. Put back the "
+            "config.json that the run began with, or train it again."
+        )
+    missing = [x for x in jax.tree.leaves(state) if isinstance(x, jax.ShapeDtypeStruct)]
+    if missing:
+        raise UserError(
+            f"a checkpoint in {checkpointer.directory} lacks {len(missing)} arrays of the "
+            "model that the config beside it describes."
+        )
+    return state
