@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from vocjax import painting
 from vocjax.data.splits import class_columns
 from vocjax.metrics import classification
 from vocjax.reporting import curves, paired
@@ -182,7 +183,10 @@ def _evidence(samples: Samples, probability: np.ndarray, classes: tuple[str, ...
         "What each place adds to the logit of the likeliest class, red, or takes from it, blue; "
         f"at most {np.abs(evidence).max():.2g}"
     )
-    rows = {"validation image": image, "evidence": curves.under_heat(image, evidence)}
+    rows = {
+        "validation image": image,
+        "evidence": painting.heat_map(painting.grey(image), evidence),
+    }
     return {title: draw.image_rows(rows, {"evidence": captions})}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from vocjax import losses
+from vocjax import losses, painting
 from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
 from vocjax.losses.weights import softmax_columns
@@ -24,7 +24,6 @@ from vocjax.models.layers import (
     check_fields,
     check_poolable,
 )
-from vocjax.reporting import figures as draw
 from vocjax.tasks import probes
 from vocjax.tasks.encoders import ENCODERS, encoder_and_decoder, make_encoder
 from vocjax.tasks.task import (
@@ -301,6 +300,5 @@ def describe(
     else:
         probability = jax.nn.sigmoid(logits)
     numbers = {name: float(p) for name, p in zip(classes, probability, strict=True)}
-    heat = Image.fromarray(outputs["evidence"].astype(np.float32))
-    resized = heat.resize((photo.shape[1], photo.shape[0]), Image.Resampling.BILINEAR)
-    return Description(numbers, {"": Image.fromarray(draw.heat(photo, np.asarray(resized)))})
+    heat = painting.heat_map(photo, outputs["evidence"])
+    return Description(numbers, {"": Image.fromarray(heat)})

@@ -10,10 +10,10 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
+from vocjax import painting
 from vocjax.data.devkit import PALETTE
 from vocjax.errors import UserError
 from vocjax.metrics import confusion, segmentation, streaming
-from vocjax.reporting import figures as draw
 from vocjax.tasks import constant_masks, scoring
 from vocjax.tasks.pixel_losses import make_loss
 from vocjax.tasks.pixel_networks import build_model
@@ -158,10 +158,10 @@ def describe(
     mask = target.voc_indices[index]
     palette = Image.fromarray(mask)
     palette.putpalette(PALETTE.tobytes())
-    overlay = Image.fromarray(draw.overlay(photo, mask, PALETTE))
+    overlay = Image.fromarray(painting.overlay(photo, mask, PALETTE))
     found = {
         name: tuple(PALETTE[index].tolist())
         for name, index in zip(target.names, target.voc_indices, strict=True)
         if index and numbers.get(name, 0) > 0
     }
-    return Description(numbers, {"": draw.with_legend(overlay, found), "_mask": palette})
+    return Description(numbers, {"": painting.with_legend(overlay, found), "_mask": palette})
