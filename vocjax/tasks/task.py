@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from vocjax.errors import UserError
+from vocjax.latent import Codec
 from vocjax.metrics import streaming
 
 Variables = dict[str, Any]  # Flax's {"params": ..., "batch_stats": ...}
@@ -85,18 +86,6 @@ class Description(NamedTuple):
 
     numbers: dict[str, float]
     pictures: dict[str, Image.Image]
-
-
-class Codec(NamedTuple):
-    """The two halves of an autoencoder, on flat codes of `numbers` numbers.
-
-    `encode(variables, images [n, height, width, channels]) -> [n, numbers]`;
-    `decode(variables, codes [n, numbers]) -> images`.
-    """
-
-    encode: Callable[[Variables, jax.Array], jax.Array]
-    decode: Callable[[Variables, jax.Array], jax.Array]
-    numbers: int
 
 
 class Task(NamedTuple):
