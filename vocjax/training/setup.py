@@ -18,7 +18,7 @@ from vocjax.errors import UserError
 from vocjax.mesh import replicated
 from vocjax.pretrained.initialise import with_encoder_of
 from vocjax.reporting.table import METRICS
-from vocjax.runs import writer
+from vocjax.runs.reader import read_config
 from vocjax.tasks.task import Batch, Task, Variables
 from vocjax.training.state import INIT, draw_key, zeros_like
 from vocjax.training.step import as_float, summarise
@@ -78,7 +78,7 @@ def notes(config: ConfigDict, prepared: Prepared, data: Data) -> list[str]:
     lines.append(f"the encoder begins from {config.init_from}")
     if not (Path(config.init_from) / "config.json").is_file():  # gone since the run began
         return lines
-    source = writer.read_config(Path(config.init_from)).data
+    source = read_config(Path(config.init_from)).data
     if source.dataset == config.data.dataset:
         seen = prepared.index.ids[choose(prepared.index, source, "train").rows]
         known = int(np.isin(data.splits["val"].ids, seen).sum())
