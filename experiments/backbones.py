@@ -36,7 +36,8 @@ from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.size import multiply_adds, shapes
 from vocjax.pretrained.parity import ORIGINS, parity_error, random_variables
 from vocjax.pretrained.sources import FAMILIES
-from vocjax.runs.writer import environment, write_text
+from vocjax.runs.provenance import environment
+from vocjax.runs.writer import write_text
 
 # Height and width of the images that the published networks were made for.
 PIXELS = dict.fromkeys(BACKBONES, 224) | {"inception_v3": 299, "xception": 299}

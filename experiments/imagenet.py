@@ -25,7 +25,8 @@ from vocjax.data.devkit import CLASSES
 from vocjax.errors import UserError
 from vocjax.mesh import make_mesh
 from vocjax.pretrained.classify import classifier_of, read_labels
-from vocjax.runs.writer import environment, write_text
+from vocjax.runs.provenance import environment
+from vocjax.runs.writer import write_text
 from vocjax.training.setup import open_data, whole_batches
 
 # ImageNet's classes of a VOC class, by name and by place in the usual order. Dogs are 118 breeds.

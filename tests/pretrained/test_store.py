@@ -19,7 +19,7 @@ from vocjax.pretrained.export import export_weights
 from vocjax.pretrained.formats import read, write
 from vocjax.pretrained.sources import FAMILIES
 from vocjax.pretrained.store import import_weights, is_imported, read_imported
-from vocjax.runs import writer
+from vocjax.runs.provenance import environment
 
 PAIRS = [
     (backbone, family)
@@ -98,7 +98,7 @@ def test_the_directory_says_what_it_holds(bring, squeezenet, tmp_path):
     bring(fresh=["backbone/fire9/expand3x3", "backbone/fire8", "backbone/fire9/squeeze"])
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"weights.npz", "weights.json"}
     facts = json.loads((tmp_path / "out/weights.json").read_text())
-    content, run = squeezenet.read_bytes(), writer.environment()
+    content, run = squeezenet.read_bytes(), environment()
     assert facts.pop("fresh") == [
         f"backbone/fire{fire}/{layer}/{array}"
         for fire, layers in (

@@ -14,7 +14,7 @@ from vocjax.config import to_json
 from vocjax.data import toy, voc
 from vocjax.errors import UserError
 from vocjax.evaluate import evaluate
-from vocjax.runs.writer import read_config, read_epochs
+from vocjax.runs.reader import read_config, read_epochs
 from vocjax.tasks import make_task
 from vocjax.training.loop import train_and_evaluate
 

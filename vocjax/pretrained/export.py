@@ -14,8 +14,8 @@ from vocjax.models.backbones.preprocessing import Preprocessing
 from vocjax.pretrained.formats import write
 from vocjax.pretrained.matching import Arrays, flatten, restore_names
 from vocjax.pretrained.store import families_of, is_imported, read_imported
+from vocjax.runs.reader import read_config
 from vocjax.runs.restore import load_run
-from vocjax.runs.writer import read_config
 
 ENCODER = "encoder/"  # under which a run has its backbone
 

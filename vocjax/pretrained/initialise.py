@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 from vocjax.errors import UserError
 from vocjax.pretrained.resolve import agree_on_fields, check_origin, described
 from vocjax.pretrained.store import is_imported, read_imported
+from vocjax.runs.reader import read_config
 from vocjax.runs.restore import load_run
-from vocjax.runs.writer import read_config
 from vocjax.tasks.task import Variables
 
 # What an encoder does with its parameters, beside their shapes.

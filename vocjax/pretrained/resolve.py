@@ -9,6 +9,7 @@ from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import IDENTITY
 from vocjax.pretrained.store import Imported, is_imported, read_imported
+from vocjax.runs.reader import read_config
 
 Pairs = tuple[tuple[str, Any], ...]  # (name, value) of each field of a network
 
@@ -65,8 +66,6 @@ def check_origin(origin: Path) -> None:
 
 def described(origin: Path) -> dict[str, Any]:
     """Return `model.backbone` as imported weights or a run have it, {} where there is none."""
-    from vocjax.runs.writer import read_config
-
     if is_imported(origin):
         return _of_weights(read_imported(origin), origin)
     if not (origin / "config.json").is_file():
@@ -76,8 +75,6 @@ def described(origin: Path) -> dict[str, Any]:
 
 def _remembered(config: ConfigDict, workdir: Path | None) -> dict[str, Any]:
     """Return `model.backbone` of a run that began with the same weights, {} where there is none."""
-    from vocjax.runs.writer import read_config
-
     if workdir is None or not (workdir / "config.json").is_file():
         return {}
     same = read_config(workdir).init_from == config.init_from

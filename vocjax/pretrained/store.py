@@ -21,6 +21,7 @@ from vocjax.pretrained.formats import npz, read
 from vocjax.pretrained.formats.darknet import NUMBERS
 from vocjax.pretrained.matching import flatten, match, names_to_ignore
 from vocjax.pretrained.sources import FAMILIES, Family, detect
+from vocjax.runs.provenance import environment
 
 ARRAYS, FACTS = "weights.npz", "weights.json"
 IMAGE = (224, 224, 3)  # no parameter's shape depends on its size
@@ -82,9 +83,6 @@ def import_weights(
       UserError: an argument is none of these, `file` is damaged, does not fit, fills nothing of
         the backbone or has no names where `family` has, or nothing can be written in `output`.
     """
-    # Not above: runs begin from what is imported, so that training imports this module.
-    from vocjax.runs.writer import environment
-
     _check_free(output)
     families = families_of(backbone, family)
     if classes < 1:

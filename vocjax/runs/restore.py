@@ -10,9 +10,8 @@ from ml_collections import ConfigDict
 from vocjax.errors import UserError
 from vocjax.latent import LatentSpace, latent_space
 from vocjax.mesh import make_mesh
-from vocjax.runs import writer
 from vocjax.runs.checkpoints import restore_variables
-from vocjax.runs.reader import read_run
+from vocjax.runs.reader import read_config, read_run
 from vocjax.tasks import make_task
 from vocjax.tasks.task import Task, Variables
 
@@ -28,7 +27,7 @@ class Trained(NamedTuple):
 
 def load_run(workdir: Path, mesh: Mesh, checkpoint: str = "last") -> Trained:
     """Load a run directory's config, task and variables of its "last" or "best" checkpoint."""
-    config = writer.read_config(workdir)
+    config = read_config(workdir)
     task = make_task(config)
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     step, variables = restore_variables(workdir, config, shapes, mesh, checkpoint)

@@ -4,13 +4,7 @@
 """
 
 import datetime
-import importlib.metadata
 import json
-import os
-import platform
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +12,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from vocjax.config import base_config, differences, from_json, to_json
+from vocjax.config import differences, to_json
 from vocjax.data.voc import Prepared
 from vocjax.errors import UserError
 from vocjax.pretrained.store import is_imported, read_imported
-from vocjax.runs.reader import lookup, read_epochs, read_json
-
-PACKAGES = (
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "tensorflow-datasets",
-    "array-record",
-    "numpy",
-    "pillow",
-    "ml-collections",
-    "vocjax",
-)
+from vocjax.runs.provenance import environment
+from vocjax.runs.reader import lookup, read_config, read_epochs, read_json
 
 
 def write_text(path: Path, text: str) -> None:
@@ -59,27 +40,6 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         with temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
         temporary.replace(path)
-
-
-def read_config(workdir: Path) -> ConfigDict:
-    """Return the config of a run; `UserError` if the directory holds none that can be read.
-
-    Fields of `base_config` that a run of an older version lacks have their values from there; one
-    of its model or loss that it lacks is for the task to refuse.
-    """
-    path = workdir / "config.json"
-    if not path.is_file():
-        raise UserError(
-            f"{workdir} holds no run (no config.json); "
-            f"`vocjax train --config FILE --workdir {workdir}` makes one."
-        )
-    config = base_config().unlock()
-    try:
-        config.update(from_json(path.read_text()))
-    except (ValueError, TypeError, AttributeError) as error:
-        told = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged: {told}. Restore it, or train anew.") from error
-    return config.lock()
 
 
 def read_results(workdir: Path) -> dict[str, Any] | None:
@@ -175,55 +135,3 @@ def _origin(run: Path) -> dict[str, Any]:
         "fingerprint": lookup(made, "dataset", "fingerprint"),
         "step": epochs[-1]["step"] if epochs else 0,
     }
-
-
-def environment() -> dict[str, Any]:
-    """Return what a result depends on beside its config: command, commit, versions, device."""
-    device = jax.devices()[0]
-    return {
-        "command": shlex.join(_command()),
-        **_git_state(),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
-        "device": {
-            "platform": device.platform,
-            "kind": device.device_kind,
-            "count": jax.device_count(),
-            "cores": _cores(),
-        },
-    }
-
-
-def _cores() -> int | None:
-    """Return how many cores the process may use: how sums are split, and rounded, depends on it."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def _command() -> list[str]:
-    program = Path(sys.argv[0])
-    known = program.name in ("vocjax", "__main__.py")
-    return [*(["vocjax"] if known else ["python", sys.argv[0]]), *sys.argv[1:]]
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _git_state() -> dict[str, Any]:
-    """Return the commit of the code that runs, and whether the tree differs from it."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": "unknown (not a git checkout)", "dirty": None}

@@ -16,9 +16,9 @@ from vocjax.data.splits import RULES, SPLITS, Selection, choose
 from vocjax.data.voc import Prepared
 from vocjax.errors import UserError
 from vocjax.mesh import replicated
-from vocjax.metrics.names import METRIC_NAMES
 from vocjax.pretrained.initialise import with_encoder_of
-from vocjax.runs import writer
+from vocjax.reporting.table import METRICS
+from vocjax.runs.reader import read_config
 from vocjax.tasks.task import Batch, Task, Variables
 from vocjax.training.state import INIT, draw_key, zeros_like
 from vocjax.training.step import as_float, summarise
@@ -78,7 +78,7 @@ def notes(config: ConfigDict, prepared: Prepared, data: Data) -> list[str]:
     lines.append(f"the encoder begins from {config.init_from}")
     if not (Path(config.init_from) / "config.json").is_file():  # gone since the run began
         return lines
-    source = writer.read_config(Path(config.init_from)).data
+    source = read_config(Path(config.init_from)).data
     if source.dataset == config.data.dataset:
         seen = prepared.index.ids[choose(prepared.index, source, "train").rows]
         known = int(np.isin(data.splits["val"].ids, seen).sum())
@@ -117,7 +117,7 @@ def check_best(config: ConfigDict, task: Task, sums: Any) -> None:
             f"best.metric is {config.best.metric!r}; this task measures {', '.join(names)}."
         )
     arrow = {"min": "↓", "max": "↑"}[config.best.mode]
-    _, better, _ = METRIC_NAMES.get(config.best.metric, ("", arrow, ""))
+    _, better, _ = METRICS.get(config.best.metric, ("", arrow, ""))
     if better != arrow and config.best.metric != "loss":  # a loss may be anybody's own
         raise UserError(
             f"best.mode is {config.best.mode!r}, and of {config.best.metric} "
