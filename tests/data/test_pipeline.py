@@ -6,17 +6,19 @@ import jax
 import numpy as np
 import pytest
 
+from vocjax.config import base_config
 from vocjax.data import voc
 from vocjax.data.devkit import VOID
 from vocjax.data.pipeline import (
     RESIDENT_BYTES,
+    check_data,
     open_examples,
     plan,
     resize_image,
     resize_mask,
     shuffled,
 )
-from vocjax.data.splits import select
+from vocjax.data.splits import LEGACY, select
 from vocjax.errors import UserError
 from vocjax.mesh import make_mesh
 from vocjax.training.state import ORDER, draw_key
@@ -232,15 +234,30 @@ def test_masks_are_resized_to_the_nearest_index():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"dataset": "voc209"}, r"data.dataset is 'voc209'.* Did you mean 'voc2009'\?"),
+        ({"image_set": "main"}, "data.image_set is 'main'; it is one of Main, Segmentation"),
+        ({"classes": ("dog", "Cat")}, r"data.classes is 'Cat'.* Did you mean 'cat'\?"),
+        ({"classes": ("dog", "dog")}, "data.classes names a class twice: dog, dog"),
+        ({"size": 0}, "data.size is 0; it must be at least 1"),
+        ({"masks": "bilinear"}, "data.masks is 'bilinear'; it is one of nearest, legacy"),
+        ({"channels": 2}, "data.channels is 2; it is one of 3, 1"),
+        ({"several": "twice"}, "data.several is 'twice'; it is one of keep, drop, repeat"),
+        ({"split": "legacy"}, rf"data.split is 'legacy'; it is one of official, {LEGACY}"),
+        ({"split_seed": -1}, "data.split_seed is -1; it must be at least 0 and less than"),
+        ({"split_seed": 2**32}, "data.split_seed is 4294967296; it must be"),
+        ({"held_out": -0.1}, "data.held_out is -0.1; it must be at least 0 and less than 1"),
+        ({"held_out": 1.0}, "data.held_out is 1.0; it must be"),
+        ({"held_out": float("nan")}, "data.held_out is nan; it must be"),
+        ({"split": LEGACY, "held_out": 0.2}, f"data.held_out is 0.2 and data.split is {LEGACY}"),
         ({"storage": "disk"}, "data.storage is 'disk'; it is one of auto, device, stream"),
-        ({"channels": 2}, r"data.channels is 2; it is 3 \(RGB\) or 1 \(grey\)"),
-        ({"size": 0}, "data.size is 0; it is the side"),
     ],
 )
-def test_mistakes_are_named(prepared, rows, mesh, fields, message):
-    good = {"size": SIZE, "channels": 3, "masks": False}
+def test_a_field_that_cannot_be_used_is_refused(fields, message):
+    data = base_config().data
+    check_data(data)
+    data.update(fields)
     with pytest.raises(UserError, match=message):
-        open_examples(prepared, rows, mesh, **(good | fields))
+        check_data(data)
 
 
 def test_legacy_masks_hold_whatever_a_pixel_touches(opened, prepared, rows, mesh):
@@ -263,11 +280,6 @@ def _reach(place, n):
     scale = n / SIZE
     centres = np.arange(n) + 0.5
     return slice(*np.flatnonzero(abs(centres - (place + 0.5) * scale) < scale)[[0, -1]] + [0, 1])
-
-
-def test_an_unknown_kind_of_mask_is_named(opened):
-    with pytest.raises(UserError, match=r"data.masks is .bilinear.; it is one of nearest, legacy"):
-        opened("device", masks="bilinear")
 
 
 def test_a_mask_is_read_at_its_own_size(opened, prepared, rows):

@@ -9,17 +9,19 @@ A batch is a dict of arrays with one fixed shape, whatever is left of the data s
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 from PIL import Image
 
-from vocjax.data.voc import Prepared
-from vocjax.errors import UserError
+from vocjax.data.splits import IMAGE_SETS, LEGACY, OFFICIAL, RULES, class_columns
+from vocjax.data.voc import DATASETS, Prepared
+from vocjax.errors import UserError, check_choice, check_range
 from vocjax.mesh import local_rows, replicated, rows_per_batch, split_by_example
 
 RESIDENT_BYTES = 2**30  # a data set up to this size is kept on the device whole
@@ -77,6 +79,34 @@ MASKS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
 }
 
 
+def check_data(data: ConfigDict) -> None:
+    """Check the fields of a config's `data`, before anything is read.
+
+    Raises:
+      UserError: a field has a value that it cannot have, or two fields exclude each other.
+    """
+    choices: dict[str, Collection[object]] = {
+        "dataset": DATASETS,
+        "image_set": IMAGE_SETS,
+        "masks": MASKS,
+        "channels": (3, 1),
+        "several": RULES,
+        "split": (OFFICIAL, LEGACY),
+        "storage": STORAGES,
+    }
+    for field, values in choices.items():
+        check_choice(f"data.{field}", data[field], values)
+    class_columns(data.classes)
+    check_range("data.size", data.size, 1)
+    check_range("data.split_seed", data.split_seed, 0, 2**32)
+    check_range("data.held_out", data.held_out, 0, 1)
+    if data.held_out and data.split == LEGACY:
+        raise UserError(
+            f"data.held_out is {data.held_out} and data.split is {LEGACY}; images are held out of "
+            f"the official split alone. Set data.held_out to 0 or data.split to {OFFICIAL}."
+        )
+
+
 def _read(prepared: Prepared, row: int) -> Arrays:
     try:
         return prepared.examples[int(row)]
@@ -124,14 +154,6 @@ def open_examples(
       storage: "device" decodes once and keeps uint8 arrays on every device; "stream" decodes from
         the files again for every batch, in threads; "auto" chooses by `RESIDENT_BYTES`.
     """
-    if storage not in STORAGES:
-        raise UserError(f"data.storage is {storage!r}; it is one of {', '.join(STORAGES)}.")
-    if masks and masks not in MASKS:
-        raise UserError(f"data.masks is {masks!r}; it is one of {', '.join(MASKS)}.")
-    if channels not in (1, 3):
-        raise UserError(f"data.channels is {channels}; it is 3 (RGB) or 1 (grey).")
-    if size < 1:
-        raise UserError(f"data.size is {size}; it is the side of the squared images in pixels.")
     n_bytes = len(rows) * size * size * (channels + bool(masks))
     resident = storage == "device" or (storage == "auto" and n_bytes <= RESIDENT_BYTES)
     ids = prepared.index.ids[rows]

@@ -8,50 +8,54 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from vocjax.data.devkit import CLASSES
+from vocjax.data.devkit import ABSENT, CLASSES, PRESENT, SPLITS
 from vocjax.data.index import Index
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_choice
 
 IMAGE_SETS = ("Main", "Segmentation")
-SPLITS = ("train", "val")
-LEGACY = "legacy_917_139"
-# What is done with an image that shows several of the chosen classes.
+OFFICIAL, LEGACY = "official", "legacy_917_139"
+# The multi-label rule: what becomes of images that show more than one of the chosen classes.
 RULES = {
-    "keep": "each stands once, with all its labels",
+    "keep": "each is used once, with all its labels",
     "drop": "they are left out",
-    "repeat": "each stands once for each of its classes, labelled with that one alone",
+    "repeat": "each is used once for each of its classes, with the label of that class alone",
 }
 # The study moved 400 of its 539 validation images to training.
 _MOVED = 400 / 539
-# VOC's ids from 2008 on; any other id stands for itself.
+# VOC's ids from 2008 on; any other id is the id of its own photograph.
 _PHOTOGRAPH = re.compile(r"\d{4}_\d{6}|.*", re.DOTALL)
 
 
 def class_columns(classes: Sequence[str]) -> tuple[int, ...]:
-    """Return each class's column (0 to 19, VOC's order); `UserError` names an unknown class."""
+    """Return the column of each class in `labels`, 0 to 19.
+
+    Raises:
+      UserError: VOC has no such class, or a class is named twice.
+    """
+    for name in classes:
+        check_choice("data.classes", name, CLASSES)
     if len(set(classes)) < len(classes):
-        raise UserError(f"data.classes names a class twice: {', '.join(classes)}.")
-    unknown = [name for name in classes if name not in CLASSES]
-    if unknown:
         raise UserError(
-            f"data.classes has {', '.join(map(repr, unknown))}, which VOC does not know; "
-            f"its classes are {', '.join(CLASSES)}."
+            f"data.classes names a class twice: {', '.join(classes)}. Name each class once."
         )
     return tuple(CLASSES.index(name) for name in classes)
 
 
 def group_by_class(labels: np.ndarray, columns: tuple[int, ...]) -> np.ndarray:
-    """Return for each image [n, 20] the first of `columns` present, as its position; 0 for none."""
+    """Return for each image of `labels` [n, 20] the place of its first present class in `columns`.
+
+    int [n]; 0 where an image shows none of them.
+    """
     if not columns:
         return np.zeros(len(labels), int)
-    return np.argmax(labels[:, list(columns)] == 1, axis=1)
+    return np.argmax(labels[:, list(columns)] == PRESENT, axis=1)
 
 
 class Selection(NamedTuple):
     """The examples of a split: rows [n] of the index, and their labels [n, 20] int8.
 
-    `several` of the split's images show more than one of the chosen classes; `labels` say what the
-    rule for such images made of them, and an image can stand there twice.
+    `several` is how many images of the split show more than one of the chosen classes. The
+    multi-label rule decides about those: `labels` can differ from the index, and rows can repeat.
     """
 
     rows: np.ndarray
@@ -60,113 +64,96 @@ class Selection(NamedTuple):
 
 
 def choose(index: Index, data: ConfigDict, split: str) -> Selection:
-    """Return the examples of a split as a config's `data` asks for them.
+    """Return the examples of a split, as a config's `data` asks for them.
 
-    `data.several` says what becomes of an image with several of `data.classes`: "keep", once, with
-    all its labels; "drop"; or "repeat", once for each class, labelled with that class alone, as in
-    the study.
+    `data.split` "official" takes VOC's split (or a part of train, where `data.held_out` is set).
+    "legacy_917_139" is the study's: of its 539 validation images, a shuffle moved 400 to the 517 of
+    training. The shuffle depends on `data.split_seed`; of other numbers, the same share moves.
+    Then crops of one photograph, or copies that the rule "repeat" makes, can be in both splits.
 
-    `data.split` "official" takes VOC's split (or the part of train that `data.held_out` holds out).
-    "legacy_917_139" does as the study did: of its 539 validation images a shuffle moved 400 to the
-    517 of training. It depends on `data.split_seed`, and moves the same share of other numbers.
-    Crops of one photograph, and the copies that "repeat" makes, then can stand on both sides.
+    `data.several` is the multi-label rule, a key of `RULES`.
 
     Raises:
-      UserError: an unknown name, fields that exclude each other, or nothing is left.
+      UserError: the split is neither train nor val, or no image is left.
     """
-    if data.several not in RULES:
-        raise UserError(f"data.several is {data.several!r}; it is one of {', '.join(RULES)}.")
-    _check_split(split)
-    if data.split not in ("official", LEGACY):
-        raise UserError(f"data.split is {data.split!r}; it is official or {LEGACY}.")
+    check_choice("the split", split, SPLITS)
     if data.split == LEGACY:
         selection = _legacy(index, data, split)
     else:
         rows = select(index, data.image_set, split, data.classes, data.held_out)
-        selection = _ruled(index, rows, data)
+        selection = _apply_rule(index, rows, data)
     if not selection.rows.size:
         raise UserError(
-            f"data.split={data.split} and data.several={data.several} leave no {split} images; "
-            "keep those with several of data.classes (data.several), or take another data.split."
+            f"data.split={data.split} and data.several={data.several} leave no {split} images. "
+            "Keep the images that show several of data.classes (data.several), or set another "
+            "data.split."
         )
     return selection
 
 
 def _legacy(index: Index, data: ConfigDict, split: str) -> Selection:
-    if data.held_out:
-        raise UserError(f"data.held_out goes with data.split 'official' alone, not with {LEGACY}.")
-    if not 0 <= data.split_seed < 2**32:
-        raise UserError(f"data.split_seed is {data.split_seed}; it must be in [0, 2**32).")
     train, val = (
-        _ruled(index, select(index, data.image_set, s, data.classes), data) for s in SPLITS
+        _apply_rule(index, select(index, data.image_set, s, data.classes), data) for s in SPLITS
     )
-    # This generator's stream is frozen: other NumPy versions shuffle alike.
-    order = np.random.RandomState(data.split_seed).permutation(len(val.rows))
-    moved, left = np.split(order, [round(_MOVED * len(order))])
-    rows, labels = (
-        (np.concatenate([train.rows, val.rows[moved]]), np.concatenate([train[1], val[1][moved]]))
-        if split == "train"
-        else (val.rows[left], val.labels[left])
-    )
+    # The stream of this generator is frozen: every version of NumPy gives the same shuffle.
+    shuffle = np.random.RandomState(data.split_seed).permutation(len(val.rows))
+    moved, left = np.split(shuffle, [round(_MOVED * len(shuffle))])
+    rows, labels = val.rows[left], val.labels[left]
+    if split == "train":
+        rows = np.concatenate([train.rows, val.rows[moved]])
+        labels = np.concatenate([train.labels, val.labels[moved]])
+    if data.several == "drop":  # dropped images did not move: they count where VOC had them
+        several = (train if split == "train" else val).several
+    else:
+        present = index.labels[np.unique(rows)][:, class_columns(data.classes)] == PRESENT
+        several = int((present.sum(axis=1) > 1).sum())
     order = np.argsort(rows, kind="stable")
-    columns = list(class_columns(data.classes))
-    several = (index.labels[np.unique(rows)][:, columns] == 1).sum(axis=1) > 1
-    # What is dropped was moved nowhere: it counts where VOC had it.
-    dropped = (train if split == "train" else val).several
-    count = dropped if data.several == "drop" else int(several.sum())
-    return Selection(rows[order], labels[order], count)
+    return Selection(rows[order], labels[order], several)
 
 
-def _ruled(index: Index, rows: np.ndarray, data: ConfigDict) -> Selection:
-    """Apply the rule for images that show several of the classes."""
+def _apply_rule(index: Index, rows: np.ndarray, data: ConfigDict) -> Selection:
+    """Apply the multi-label rule to rows that each show at least one of the classes, if any."""
     columns, labels = list(class_columns(data.classes)), index.labels[rows]
-    present = labels[:, columns] == 1
+    present = labels[:, columns] == PRESENT
     several = present.sum(axis=1) > 1
     if data.several == "drop":
         rows, labels = rows[~several], labels[~several]
-    if data.several == "repeat":
-        alone = [
-            (i, position)
-            for i, shown in enumerate(present)
-            for position in (np.flatnonzero(shown) if several[i] else [None])
-        ]
-        sources = [i for i, _ in alone]
-        rows, labels = rows[sources], labels[sources]
-        for label, (i, position) in zip(labels, alone, strict=True):
-            if position is not None:
-                label[[columns[p] for p in np.flatnonzero(present[i]) if p != position]] = -1
+    if data.several == "repeat" and columns:
+        images, places = np.nonzero(present)
+        others = present[images]
+        others[np.arange(len(images)), places] = False
+        rows, labels = rows[images], labels[images]
+        labels[:, columns] = np.where(others, ABSENT, labels[:, columns])
     return Selection(rows, labels, int(several.sum()))
 
 
 def select(
     index: Index, image_set: str, split: str, classes: Sequence[str] = (), held_out: float = 0.0
 ) -> np.ndarray:
-    """Return the sorted rows of `index` that stand in a split and show one of `classes`.
+    """Return the sorted rows of `index` that are in a split and show one of `classes`.
 
     Args:
       index: the index of a prepared data set.
-      image_set: "Main" or "Segmentation".
+      image_set: one of `IMAGE_SETS`.
       split: "train" or "val", VOC's own.
-      classes: keep images with at least one of these present (VOC's state 1; a difficult one does
-        not count). An image with two of them is kept once. Empty: keep every image.
-      held_out: where above 0, "val" is this share of the training images and "train" the others,
-        so that something can be tuned without a look at VOC's validation images.
+      classes: keep the images with at least one of these classes present, each once. A difficult
+        class does not count. Empty: keep every image.
+      held_out: where above 0, this share of the training images is "val" and the others are
+        "train", to tune without VOC's validation images.
 
     Returns:
-      int64 rows. `UserError` if the names are unknown or nothing is left.
+      int64 rows.
+
+    Raises:
+      UserError: no image is left, or a class is unknown.
     """
-    if image_set not in IMAGE_SETS:
-        raise UserError(f"data.image_set is {image_set!r}; it is one of {', '.join(IMAGE_SETS)}.")
-    _check_split(split)
-    if not 0 <= held_out < 1:
-        raise UserError(f"data.held_out is {held_out}; it must be in [0, 1), 0 for VOC's own val.")
     membership = index.main if image_set == "Main" else index.segmentation
     if held_out:
         keep = (membership == "train") & (is_held_out(index.ids, held_out) == (split == "val"))
     else:
         keep = membership == split
     if classes:
-        keep &= (index.labels[:, list(class_columns(classes))] == 1).any(axis=1)
+        keep &= (index.labels[:, class_columns(classes)] == PRESENT).any(axis=1)
     rows = np.flatnonzero(keep)
     if not rows.size:
         if held_out:
@@ -175,29 +162,24 @@ def select(
             )
         shown = f" with {' or '.join(classes)}" if classes else ""
         raise UserError(
-            f"the prepared data set has no {image_set} {split} images{shown}; "
-            "`vocjax data info` shows what is in it, data.data_dir says which copy is read."
+            f"the prepared data set has no {image_set} {split} images{shown}. "
+            "`vocjax data info` shows what it has; data.data_dir is the folder that was read."
         )
     return rows
 
 
-def _check_split(split: str) -> None:
-    if split not in SPLITS:
-        raise UserError(f"there is no split {split!r}; there are {' and '.join(SPLITS)}.")
-
-
 def is_held_out(ids: np.ndarray, share: float) -> np.ndarray:
-    """Tell which images [n] are held out: about `share` of them, always the same ones.
+    """Return bool [n]: which images are held out, about `share` of them and always the same ones.
 
-    Decided by a hash of the photograph's id, so that crops of one photograph (2008_000019_0 and
-    2008_000019_1) stay together, and that further images change nothing for the others.
+    A hash of the photograph's id decides. So crops of one photograph (2008_000019_0 and
+    2008_000019_1) stay together, and more images change nothing for the others.
     """
     return np.array([_hash(photograph) < share for photograph in photographs(ids)])
 
 
 def photographs(ids: np.ndarray) -> np.ndarray:
-    """Return the ids [n] of the photographs that images were cut from: 2008_000019 of ..19_0."""
-    return np.array([_PHOTOGRAPH.findall(str(i))[0] for i in ids])
+    """Return the ids [n] of the photographs: 2008_000019 for its crops 2008_000019_0 and _1."""
+    return np.array([_PHOTOGRAPH.findall(str(id_))[0] for id_ in ids])
 
 
 def _hash(text: str) -> float:

@@ -11,7 +11,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from vocjax.data.pipeline import Examples, open_examples, plan
+from vocjax.data.pipeline import Examples, check_data, open_examples, plan
 from vocjax.data.splits import RULES, SPLITS, Selection, choose
 from vocjax.data.voc import Prepared
 from vocjax.errors import UserError
@@ -89,6 +89,7 @@ def notes(config: ConfigDict, prepared: Prepared, data: Data) -> list[str]:
 
 def check_config(config: ConfigDict) -> None:
     """Raise `UserError` for fields that no loop can run with, before any data is read."""
+    check_data(config.data)
     for field, smallest in (("batch_size", 1), ("epochs", 0), ("evaluate_every_epochs", 1)):
         if config[field] < smallest:
             raise UserError(f"{field} is {config[field]}; it must be at least {smallest}.")
