@@ -35,7 +35,7 @@ from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.size import multiply_adds, shapes
 from vocjax.pretrained.parity import ORIGINS, parity_error, random_variables
-from vocjax.pretrained.sources import FAMILIES
+from vocjax.pretrained.sources import SOURCES
 from vocjax.runs.provenance import environment
 from vocjax.runs.writer import write_text
 
@@ -49,7 +49,7 @@ REPETITIONS = 3  # at least
 
 def measures_of(name: str) -> list[str]:
     """Return what there is to measure of a backbone: not every origin has it."""
-    return [what for what in MEASURES if what not in ORIGINS or what in FAMILIES[name]]
+    return [what for what in MEASURES if what not in ORIGINS or what in SOURCES[name]]
 
 
 def measure(what: str, name: str, seconds: float) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def test_what_does_not_fit_is_listed_whole_by_both_names():
         "  backbone/conv2/kernel (conv2.weight) holds zeros alone: was its download cut off?",
         "  backbone/conv2/norm/var (bn2.running_var) holds a negative variance",
         "  head/kernel (fc.weight) holds NaN or infinity, expected finite numbers",
-        "Name the network, its variant and the family of names that the file is of; what is no "
+        "Name the network, its variant and the source of names that the file is of; what is no "
         "part of it, as another head, is left out by --ignore REGEX, for its name.",
         "To leave what it lacks to a fresh draw, name that part: head|backbone",
     ]

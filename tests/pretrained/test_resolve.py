@@ -17,7 +17,7 @@ from vocjax.pretrained.formats import write
 from vocjax.pretrained.initialise import with_encoder_of
 from vocjax.pretrained.matching import flatten, restore_names
 from vocjax.pretrained.resolve import complete
-from vocjax.pretrained.sources import FAMILIES
+from vocjax.pretrained.sources import SOURCES
 from vocjax.pretrained.store import import_weights
 from vocjax.runs.restore import load_run
 from vocjax.tasks import make_task
@@ -26,20 +26,20 @@ from vocjax.training.loop import train_and_evaluate
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """`published(backbone, family, fresh=...)`: imported weights of random numbers."""
+    """`published(backbone, source, fresh=...)`: imported weights of random numbers."""
 
-    def make(backbone, family, fresh="head"):
+    def make(backbone, source, fresh="head"):
         directory = tmp_path_factory.mktemp(backbone)
-        network = BACKBONES[backbone](**FAMILIES[backbone][family].fields)
+        network = BACKBONES[backbone](**SOURCES[backbone][source].fields)
         rng = np.random.default_rng(0)
         arrays = {
             path: 0.2 * rng.random(leaf.shape, np.float32) - 0.1 * (not path.endswith("/var"))
             for path, leaf in flatten(shapes(network, (64, 64, 3))).items()
         }
-        names = FAMILIES[backbone][family].names(network)
+        names = SOURCES[backbone][source].names(network)
         write(directory / "file.npz", restore_names(arrays, names))
         import_weights(
-            backbone, directory / "file.npz", directory / "imported", family=family, fresh=[fresh]
+            backbone, directory / "file.npz", directory / "imported", source=source, fresh=[fresh]
         )
         return directory / "imported"
 
@@ -57,7 +57,7 @@ def pretrained(weights, config_dir, *overrides):
 
 
 @pytest.mark.parametrize(
-    ("backbone", "family", "fresh", "preprocessing", "fields", "last"),
+    ("backbone", "source", "fresh", "preprocessing", "fields", "last"),
     [
         ("squeezenet", "gluon", "head", TORCHVISION, (), ""),
         ("mobilenet_v2", "keras", "head", SYMMETRIC, (("variant", "keras"),), ""),
@@ -65,9 +65,9 @@ def pretrained(weights, config_dir, *overrides):
     ],
 )
 def test_a_config_gets_what_belongs_to_the_weights(
-    published, pytestconfig, backbone, family, fresh, preprocessing, fields, last
+    published, pytestconfig, backbone, source, fresh, preprocessing, fields, last
 ):
-    config = pretrained(published(backbone, family, fresh), pytestconfig.rootpath)
+    config = pretrained(published(backbone, source, fresh), pytestconfig.rootpath)
     chosen = config.model.backbone
     assert chosen.name == backbone
     assert chosen.preprocessing.to_dict() == preprocessing._asdict()
@@ -292,8 +292,8 @@ def test_a_run_begins_with_the_weights_and_leaves_them_alone(finished, squeezene
 
 def test_what_was_begun_with_is_told(finished, squeezenet):
     told = json.loads((finished / "run.json").read_text())["init_from"]
-    source = json.loads((squeezenet / "weights.json").read_text())["source"]
-    assert told == {"backbone": "squeezenet", "family": "gluon", **source}
+    file = json.loads((squeezenet / "weights.json").read_text())["file"]
+    assert told == {"backbone": "squeezenet", "source": "gluon", "file": file}
 
 
 def test_other_values_before_the_network_are_refused(small, tmp_path):

@@ -126,7 +126,7 @@ def restore_names(params: Arrays, names: Names) -> dict[str, np.ndarray]:
     if nameless := [path for path in params if path not in names]:
         raise UserError(
             f"{', '.join(nameless)} can't be exported: these names have none for it. Choose "
-            "another family of names, or export the backbone alone."
+            "another source of names, or export the backbone alone."
         )
     return {
         name: restore(np.asarray(params[path]), layout)
@@ -249,7 +249,7 @@ def _report(
     parts = "|".join(_whole_parts([*missing, *wrong], shapes))
     if surplus:
         lines.append(
-            "Name the network, its variant and the family of names that the file is of; what is "
+            "Name the network, its variant and the source of names that the file is of; what is "
             "no part of it, as another head, is left out by --ignore REGEX, for its name."
         )
     if parts:

@@ -126,7 +126,7 @@ def _origin(run: Path) -> dict[str, Any]:
     """Return what tells where a run begins: another run, and how far it came, or weights."""
     if is_imported(run):
         weights = read_imported(run)
-        return {"backbone": weights.backbone, "family": weights.family, **weights.source}
+        return {"backbone": weights.backbone, "source": weights.source, "file": weights.file}
     made = _provenance(run)
     epochs = read_epochs(run)
     return {
