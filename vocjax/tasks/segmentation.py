@@ -13,10 +13,10 @@ from PIL import Image
 from vocjax.data.devkit import PALETTE
 from vocjax.errors import UserError
 from vocjax.metrics import confusion, segmentation, streaming
+from vocjax.models import build
 from vocjax.reporting import figures as draw
 from vocjax.tasks import constant_masks, scoring
 from vocjax.tasks.pixel_losses import make_loss
-from vocjax.tasks.pixel_networks import build_model
 from vocjax.tasks.targets import (
     FOREGROUND,
     Target,
@@ -40,7 +40,7 @@ def make_task(config: ConfigDict) -> Task:
         )
     target = make_target(config)
     pixel_loss = make_loss(config.loss, target)
-    model = build_model(config, target.outputs)
+    model = build.segmenter(config, target.outputs)
 
     def loss(outputs: Outputs, batch: Batch) -> jax.Array:
         _, truth, weight = truth_of(target, batch["mask"], batch["valid"])
