@@ -172,7 +172,7 @@ def test_a_loss_is_swapped_by_replacing_it(tiny_config, tmp_path):
     [
         (
             {"model.name": "vae"},
-            "'vae'; reconstruction has pca, linear_autoencoder, autoencoder, transform_autoencoder",
+            "'vae'; it is one of pca, linear_autoencoder, autoencoder, transform_autoencoder",
         ),
         ({"model.decoder": (4, 4.5)}, r"model.decoder is \(4, 4.5\); it is a tuple of positive"),
         ({"loss.name": "psnr"}, "loss.name is 'psnr'; it is one of mse, mae, ssim"),
@@ -181,7 +181,7 @@ def test_a_loss_is_swapped_by_replacing_it(tiny_config, tmp_path):
         ({"model.decoder": (4,)}, "has 1 widths; the encoder halves .* takes 2"),
         ({"data.size": 18}, "data.size=18 can't be halved 2 times; .* are 16 or 20"),
         ({"precision": "float16"}, "'float16'; it is one of float32, bfloat16"),
-        ({"model.kernel_init": "zeros"}, "no kernel initialiser 'zeros'"),
+        ({"model.kernel_init": "zeros"}, "model.kernel_init is 'zeros'; it is one of"),
         ({"task": "detection"}, "'detection'; it is one of reconstruction, classification, segm"),
     ],
 )

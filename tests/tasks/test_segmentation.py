@@ -315,7 +315,7 @@ def test_describe_names_found_classes_and_writes_vocs_indices(tiny_config):
         ({"model.target": "softmax", "data.masks": "legacy"}, "data.masks is 'legacy', which merg"),
         ({"model.decoder": (4, 4, 4)}, "has 3 widths; the encoder halves .* takes 2"),
         ({"model.encoder": (4, 0, 4)}, r"model.encoder is \(4, 0, 4\); it is a tuple of positive"),
-        ({"model.dropout": 1.0}, r"model.dropout is 1.0; it must be in \[0, 1\)"),
+        ({"model.dropout": 1.0}, r"model.dropout is 1.0; it must be at least 0 and less than 1"),
         ({"loss.smoothing": -1.0}, "loss.smoothing is -1.0; it must be at least 0"),
         ({"data.size": 6}, "data.size=6 can't be halved 2 times; .* are 4 or 8"),
     ],

@@ -7,25 +7,20 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from ml_collections import ConfigDict
 from PIL import Image
 
-from vocjax import losses, painting
+from vocjax import losses
 from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
 from vocjax.losses.weights import softmax_columns
 from vocjax.metrics import streaming
 from vocjax.metrics.classification import METRICS, classification_metrics
-from vocjax.models.autoencoder import Encoder
-from vocjax.models.classifier import POOLINGS, Classifier, Head, pooled
-from vocjax.models.layers import (
-    INITIALIZERS,
-    STYLE_FIELDS,
-    check_fields,
-    check_poolable,
-)
+from vocjax.models import build
+from vocjax.models.classifier import pooled
+from vocjax.reporting import figures as draw
 from vocjax.tasks import probes
-from vocjax.tasks.encoders import ENCODERS, encoder_and_decoder, make_encoder
 from vocjax.tasks.task import (
     Batch,
     Description,
@@ -43,8 +38,6 @@ EXCLUSIVE = "softmax_cross_entropy"
 Labels = TypeVar("Labels", jax.Array, np.ndarray)
 LOSSES = (EXCLUSIVE, "binary_cross_entropy", "focal")
 LOSS_FIELDS = ("name", "label_smoothing", "class_weights", "gamma", "reconstruction")
-HEAD_FIELDS = ("hidden", "pooling", "head_dropout", "head_init")
-MODEL_FIELDS = (*ENCODERS, "decoder", *HEAD_FIELDS, *STYLE_FIELDS)
 
 
 def make_task(config: ConfigDict) -> Task:
@@ -56,7 +49,7 @@ def make_task(config: ConfigDict) -> Task:
             f"{', '.join(config.data.classes) or 'none'}: an image is taken that shows one of them."
         )
     check_loss(config)
-    model, exclusive = build_model(config), config.loss.name == EXCLUSIVE
+    model, exclusive = build.classifier(config), config.loss.name == EXCLUSIVE
     names = ("logits", "code", *(() if model.decoder is None else ("reconstruction",)))
 
     def target(batch: Batch) -> tuple[jax.Array, jax.Array]:
@@ -136,45 +129,6 @@ def make_task(config: ConfigDict) -> Task:
     )
 
 
-def build_model(config: ConfigDict) -> Classifier:
-    """Return the classifier that `config.model` describes."""
-    model = config.model
-    if model.name != "classifier":
-        raise UserError(f"model.name is {model.name!r}; classification has classifier.")
-    check_fields(model, MODEL_FIELDS)
-    if model.pooling not in POOLINGS:
-        raise UserError(f"model.pooling is {model.pooling!r}; it is one of {', '.join(POOLINGS)}.")
-    if not 0 <= model.head_dropout < 1:
-        raise UserError(f"model.head_dropout is {model.head_dropout}; it must be in [0, 1).")
-    if model.head_init not in INITIALIZERS:
-        raise UserError(
-            f"model.head_init is {model.head_init!r}; it is one of {', '.join(INITIALIZERS)}."
-        )
-    if not all(type(width) is int and width > 0 for width in model.hidden):
-        raise UserError(f"model.hidden is {model.hidden!r}; it is positive integers, (128,).")
-    head = Head(
-        len(config.data.classes),
-        tuple(model.hidden),
-        model.pooling,
-        model.head_dropout,
-        model.activation,
-        model.kernel_init,
-        model.head_init,
-    )
-    if not model.decoder:
-        encoder = make_encoder(config)
-        if isinstance(encoder, Encoder):  # its poolings leave nothing out then
-            check_poolable(config.data.size, int(math.log2(max(encoder.strides.values()))))
-        return Classifier(encoder, head)
-    if model.upsample == "unpool":
-        raise UserError(
-            "model.upsample is 'unpool', which needs the encoder's switches; a joint network "
-            "decodes the code alone: nearest, bilinear or transposed."
-        )
-    encoder, decoder = encoder_and_decoder(config, config.data.channels)
-    return Classifier(encoder, head, decoder)
-
-
 def check_loss(config: ConfigDict) -> None:
     """Raise `UserError` for a loss that is none, or that does not fit the model."""
     loss = config.loss
@@ -244,7 +198,7 @@ def present_and_known(states: Labels, exclusive: bool) -> tuple[Labels, Labels]:
     return states == 1, known
 
 
-def encode(model: Classifier, variables: Variables, batch: Batch) -> jax.Array:
+def encode(model: nn.Module, variables: Variables, batch: Batch) -> jax.Array:
     """Return the codes [batch, h, w, features] of a batch in evaluation mode."""
     code = model.apply(variables, batch["image"], method="encode")
     assert isinstance(code, jax.Array)
@@ -252,7 +206,7 @@ def encode(model: Classifier, variables: Variables, batch: Batch) -> jax.Array:
 
 
 def explained(
-    apply: Callable[..., tuple[Outputs, Any]], model: Classifier
+    apply: Callable[..., tuple[Outputs, Any]], model: nn.Module
 ) -> Callable[..., tuple[Outputs, Any]]:
     """Add the `evidence` of the likeliest class to a classifier's outputs, in evaluation."""
 
@@ -267,7 +221,7 @@ def explained(
     return with_evidence
 
 
-def evidence(model: Classifier, variables: Variables, code: jax.Array) -> jax.Array:
+def evidence(model: nn.Module, variables: Variables, code: jax.Array) -> jax.Array:
     """Return what each place of the code adds to the logit of the likeliest class, [batch, h, w].
 
     The logit's gradient times the code, summed over features: for a head of one layer these are
@@ -300,5 +254,6 @@ def describe(
     else:
         probability = jax.nn.sigmoid(logits)
     numbers = {name: float(p) for name, p in zip(classes, probability, strict=True)}
-    heat = painting.heat_map(photo, outputs["evidence"])
-    return Description(numbers, {"": Image.fromarray(heat)})
+    heat = Image.fromarray(outputs["evidence"].astype(np.float32))
+    resized = heat.resize((photo.shape[1], photo.shape[0]), Image.Resampling.BILINEAR)
+    return Description(numbers, {"": Image.fromarray(draw.heat(photo, np.asarray(resized)))})

@@ -8,19 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
-from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 from PIL import Image
 
 from vocjax import losses
 from vocjax.errors import UserError
 from vocjax.metrics import streaming
-from vocjax.models import dct, linear, pca, transform
-from vocjax.models.autoencoder import ConvAutoencoder
-from vocjax.models.layers import STYLE_FIELDS, check_fields
+from vocjax.models import build, dct, linear, pca, transform
 from vocjax.tasks import linear_codes
-from vocjax.tasks.encoders import ENCODERS, encoder_and_decoder
 from vocjax.tasks.task import (
     Baseline,
     Batch,
@@ -30,8 +25,6 @@ from vocjax.tasks.task import (
     Variables,
     applier,
     codec_of,
-    compute_dtype,
-    image_shape,
     initializer,
     summed,
     thumbnails,
@@ -40,57 +33,9 @@ from vocjax.tasks.task import (
 LOSSES = {"mse": losses.mse, "mae": losses.mae, "ssim": losses.dissimilarity}
 
 
-def build_model(config: ConfigDict) -> nn.Module:
-    """Return the autoencoder that `config.model` describes."""
-    shape, dtype = image_shape(config), compute_dtype(config)
-    model = config.model
-    if model.name == "pca":
-        check_fields(model, ("components", "solver"))
-        _check_components(config)
-        return pca.PCA(model.components, shape)
-    if model.name == "linear_autoencoder":
-        check_fields(model, ("components", "tied"))
-        _check_components(config)
-        return linear.LinearAutoencoder(model.components, shape, model.tied, dtype)
-    if model.name == "autoencoder":
-        check_fields(model, (*ENCODERS, "decoder", *STYLE_FIELDS))
-        return ConvAutoencoder(*encoder_and_decoder(config, config.data.channels))
-    if model.name == "transform_autoencoder":
-        return _transform_autoencoder(config, dtype)
-    raise UserError(
-        f"model.name is {model.name!r}; reconstruction has pca, linear_autoencoder, autoencoder, "
-        "transform_autoencoder."
-    )
-
-
-def _check_components(config: ConfigDict) -> None:
-    components, numbers = config.model.components, math.prod(image_shape(config))
-    if not 1 <= components <= numbers:
-        raise UserError(
-            f"model.components is {components}; it must be at least 1 and at most {numbers}, the "
-            "numbers in an image."
-        )
-
-
-def _transform_autoencoder(config: ConfigDict, dtype: DTypeLike) -> nn.Module:
-    fields = ("components", "width", "encoder_blocks", "decoder_blocks", "patch", "refinements")
-    check_fields(config.model, fields)
-    shape, values = image_shape(config), {field: config.model[field] for field in fields}
-    for field, value in values.items():
-        least = 0 if field.endswith(("blocks", "refinements")) else 1
-        if value < least:
-            raise UserError(f"model.{field} is {value}; it must be at least {least}.")
-    _check_components(config)
-    if config.data.size % config.model.patch:
-        raise UserError(
-            f"data.size={config.data.size} is no multiple of model.patch={config.model.patch}."
-        )
-    return transform.TransformAutoencoder(image_shape=shape, dtype=dtype, **values)
-
-
 def make_task(config: ConfigDict) -> Task:
     """Build the task of a config; `UserError` where its fields don't fit together."""
-    model = build_model(config)
+    model = build.autoencoder(config)
     if config.loss.name not in LOSSES:
         raise UserError(f"loss.name is {config.loss.name!r}; it is one of {', '.join(LOSSES)}.")
     if unknown := set(config.loss) - {"name", "noise"}:

@@ -10,13 +10,13 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from vocjax import painting
 from vocjax.data.devkit import PALETTE
 from vocjax.errors import UserError
 from vocjax.metrics import confusion, segmentation, streaming
+from vocjax.models import build
+from vocjax.reporting import figures as draw
 from vocjax.tasks import constant_masks, scoring
 from vocjax.tasks.pixel_losses import make_loss
-from vocjax.tasks.pixel_networks import build_model
 from vocjax.tasks.targets import (
     FOREGROUND,
     Target,
@@ -40,7 +40,7 @@ def make_task(config: ConfigDict) -> Task:
         )
     target = make_target(config)
     pixel_loss = make_loss(config.loss, target)
-    model = build_model(config, target.outputs)
+    model = build.segmenter(config, target.outputs)
 
     def loss(outputs: Outputs, batch: Batch) -> jax.Array:
         _, truth, weight = truth_of(target, batch["mask"], batch["valid"])
@@ -158,10 +158,10 @@ def describe(
     mask = target.voc_indices[index]
     palette = Image.fromarray(mask)
     palette.putpalette(PALETTE.tobytes())
-    overlay = Image.fromarray(painting.overlay(photo, mask, PALETTE))
+    overlay = Image.fromarray(draw.overlay(photo, mask, PALETTE))
     found = {
         name: tuple(PALETTE[index].tolist())
         for name, index in zip(target.names, target.voc_indices, strict=True)
         if index and numbers.get(name, 0) > 0
     }
-    return Description(numbers, {"": painting.with_legend(overlay, found), "_mask": palette})
+    return Description(numbers, {"": draw.with_legend(overlay, found), "_mask": palette})

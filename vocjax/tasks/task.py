@@ -9,20 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 from PIL import Image
 
-from vocjax.errors import UserError
-from vocjax.latent import Codec
 from vocjax.metrics import streaming
+from vocjax.models.fields import image_shape
 
 Variables = dict[str, Any]  # Flax's {"params": ..., "batch_stats": ...}
 Outputs = dict[str, jax.Array]
 Batch = dict[str, jax.Array]  # `image` is float32 in [0, 1] here; the rest as in data/pipeline.py
 
 THUMBNAIL = 40  # pixels
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 # What is fitted takes the training split once, batch by batch, in order, without padding.
@@ -88,6 +85,18 @@ class Description(NamedTuple):
     pictures: dict[str, Image.Image]
 
 
+class Codec(NamedTuple):
+    """The two halves of an autoencoder, on flat codes of `numbers` numbers.
+
+    `encode(variables, images [n, height, width, channels]) -> [n, numbers]`;
+    `decode(variables, codes [n, numbers]) -> images`.
+    """
+
+    encode: Callable[[Variables, jax.Array], jax.Array]
+    decode: Callable[[Variables, jax.Array], jax.Array]
+    numbers: int
+
+
 class Task(NamedTuple):
     """A task as pure functions. Swap one with `task._replace(loss=...)`.
 
@@ -136,18 +145,6 @@ class Task(NamedTuple):
 def summed(statistic: Callable[[Batch], Any]) -> Fit:
     """Return a fit that adds `statistic(batch)`, a pytree of sums, over the batches."""
     return lambda batches: functools.reduce(streaming.merge, map(jax.jit(statistic), batches))
-
-
-def compute_dtype(config: ConfigDict) -> DTypeLike:
-    """Return the computation's dtype by `config.precision`; parameters stay float32."""
-    if config.precision not in DTYPES:
-        raise UserError(f"precision is {config.precision!r}; it is one of {', '.join(DTYPES)}.")
-    return DTYPES[config.precision]
-
-
-def image_shape(config: ConfigDict) -> tuple[int, int, int]:
-    """Return (height, width, channels) of the config's images."""
-    return config.data.size, config.data.size, config.data.channels
 
 
 def initializer(model: nn.Module, config: ConfigDict) -> Callable[[jax.Array], Variables]:
