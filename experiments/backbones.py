@@ -32,12 +32,12 @@ import numpy as np
 import optax
 
 from vocjax.errors import UserError
+from vocjax.files import write_text
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.size import multiply_adds, shapes
 from vocjax.pretrained.parity import ORIGINS, parity_error, random_variables
 from vocjax.pretrained.sources import SOURCES
 from vocjax.runs.provenance import environment
-from vocjax.runs.writer import write_text
 
 # Height and width of the images that the published networks were made for.
 PIXELS = dict.fromkeys(BACKBONES, 224) | {"inception_v3": 299, "xception": 299}

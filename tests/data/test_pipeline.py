@@ -5,6 +5,7 @@ import threading
 import jax
 import numpy as np
 import pytest
+from vocjax.training.state import ORDER, draw_key
 
 from vocjax.config import base_config
 from vocjax.data import voc
@@ -21,7 +22,6 @@ from vocjax.data.pipeline import (
 from vocjax.data.splits import LEGACY, select
 from vocjax.errors import UserError
 from vocjax.mesh import make_mesh
-from vocjax.training.state import ORDER, draw_key
 
 SIZE, BATCH = 12, 5  # 12 rows in batches of 5: the last one holds 2
 

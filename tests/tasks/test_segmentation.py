@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from vocjax.tasks.scoring import THRESHOLDS
 
 from vocjax.data import voc
 from vocjax.data.devkit import VOID
@@ -16,7 +17,6 @@ from vocjax.data.splits import select
 from vocjax.errors import UserError
 from vocjax.metrics import streaming
 from vocjax.tasks import make_task
-from vocjax.tasks.scoring import THRESHOLDS
 from vocjax.tasks.segmentation import describe
 from vocjax.training.step import mean_loss
 

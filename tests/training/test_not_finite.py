@@ -7,17 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from vocjax.training.epochs import LOSSES_IN_FLIGHT
+from vocjax.training.state import ORDER, draw_key
 
 from vocjax.data import voc
 from vocjax.data.pipeline import shuffled
 from vocjax.errors import UserError
-from vocjax.runs.writer import read_epochs
+from vocjax.runs.reader import read_epochs
 from vocjax.tasks import make_task
-from vocjax.training.epochs import LOSSES_IN_FLIGHT
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.records import Records
-from vocjax.training.state import ORDER, draw_key
 
 
 def poisoned(config, id_):

@@ -27,6 +27,7 @@ from ml_collections import ConfigDict
 from vocjax.config import base_config, from_json
 from vocjax.errors import UserError
 
+BASELINES, BEFORE = "baselines.json", "before.npz"
 TASKS = ("reconstruction", "classification", "segmentation")
 
 
@@ -297,6 +298,11 @@ def read_config(workdir: Path) -> ConfigDict:
         told = " ".join(str(error).split())
         raise UserError(f"{path} is damaged: {told}. Restore it, or train anew.") from error
     return config.lock()
+
+
+def read_results(directory: Path) -> dict[str, Any] | None:
+    """Read the results of a finished run, `None` for another."""
+    return read_json(directory / "results.json")
 
 
 def read_epochs(directory: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import jax
@@ -11,24 +12,27 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 from PIL import Image
 
-from vocjax import losses
+from vocjax import losses, painting
 from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
+from vocjax.latent import embeddings
 from vocjax.losses.weights import softmax_columns
 from vocjax.metrics import streaming
-from vocjax.metrics.classification import METRICS, classification_metrics
+from vocjax.metrics.classification import classification_metrics
 from vocjax.models import build
 from vocjax.models.classifier import pooled
-from vocjax.reporting import figures as draw
-from vocjax.tasks import probes
+from vocjax.tasks import classification_baselines
 from vocjax.tasks.task import (
     Batch,
     Description,
-    Features,
+    Final,
+    FrozenFeatures,
+    Measures,
     Outputs,
+    Targets,
     Task,
+    Trained,
     Variables,
-    Whole,
     applier,
     initializer,
     thumbnails,
@@ -38,10 +42,15 @@ EXCLUSIVE = "softmax_cross_entropy"
 Labels = TypeVar("Labels", jax.Array, np.ndarray)
 LOSSES = (EXCLUSIVE, "binary_cross_entropy", "focal")
 LOSS_FIELDS = ("name", "label_smoothing", "class_weights", "gamma", "reconstruction")
+FEATURES = FrozenFeatures("encoder", "code")
 
 
-def make_task(config: ConfigDict) -> Task:
-    """Build the task of a config; `UserError` where its fields don't fit together."""
+def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
+    """Build the task of a config; `UserError` where its fields don't fit together.
+
+    A `model` of your own takes the place of the config's: a Linen module as
+    `models.classifier.Classifier`, with the methods `classify` and `encode`.
+    """
     columns = jnp.asarray(class_columns(config.data.classes))
     if columns.size < 2:
         raise UserError(
@@ -49,84 +58,93 @@ def make_task(config: ConfigDict) -> Task:
             f"{', '.join(config.data.classes) or 'none'}: an image is taken that shows one of them."
         )
     check_loss(config)
-    model, exclusive = build.classifier(config), config.loss.name == EXCLUSIVE
-    names = ("logits", "code", *(() if model.decoder is None else ("reconstruction",)))
+    model = model or build.classifier(config)
+    exclusive, joint = config.loss.name == EXCLUSIVE, bool(config.loss.reconstruction)
+    names = ("logits", "code", *(("reconstruction",) if joint else ()))
 
-    def target(batch: Batch) -> tuple[jax.Array, jax.Array]:
+    def targets(batch: Batch) -> Targets:
         present, known = present_and_known(batch["labels"][:, columns], exclusive)
-        return present.astype(jnp.float32), known.astype(jnp.float32)
+        known = known.astype(jnp.float32)
+        weight = batch["valid"] * (known > 0).any(axis=1)
+        present = present.astype(jnp.float32)
+        found = {"present": present, "known": known, "weight": weight, "image": batch["image"]}
+        return found | {"valid": batch["valid"]}
 
-    def counted(batch: Batch) -> jax.Array:
-        return (target(batch)[1] > 0).any(axis=1)
-
-    def probability(outputs: Outputs, weight: jax.Array) -> jax.Array:
-        logits = outputs["logits"]
-        if exclusive:  # what is excluded has no part in the softmax, as in the loss
-            return jax.nn.softmax(logits, where=softmax_columns(weight))
-        return jax.nn.sigmoid(logits)
-
-    def loss(outputs: Outputs, batch: Batch) -> jax.Array:
-        truth, weight = target(batch)
-        value = class_loss(config.loss, outputs["logits"], truth, weight)
-        if config.loss.reconstruction:
-            error = losses.mse(outputs["reconstruction"], batch["image"])
+    def loss(outputs: Outputs, targets: Targets) -> jax.Array:
+        value = class_loss(config.loss, outputs["logits"], targets["present"], targets["known"])
+        if joint:
+            error = losses.mse(outputs["reconstruction"], targets["image"])
             value = value + config.loss.reconstruction * error
         return value
 
-    def measure(outputs: Outputs, batch: Batch) -> dict[str, streaming.Mean]:
-        logits, (truth, weight) = outputs["logits"], target(batch)
-        entropy = losses.softmax_cross_entropy if exclusive else losses.binary_cross_entropy
-        p = probability(outputs, weight)
-        values = {
-            "log_loss": entropy(logits, truth, weight),
-            "elementwise_accuracy": streaming.elementwise_accuracy(p, truth, weight),
-            "argmax_accuracy": streaming.argmax_accuracy(logits, truth, weight),
-            "exact_match": streaming.exact_match(p, truth, weight),
-        }
-        decidable = batch["valid"] * counted(batch)
-        means = {name: streaming.mean(value, decidable) for name, value in values.items()}
-        if "reconstruction" in outputs:
-            error = losses.mse(outputs["reconstruction"], batch["image"])
-            means["mse"] = streaming.mean(error, batch["valid"])
-        return means
-
-    def collect(outputs: Outputs, batch: Batch) -> Outputs:
-        truth, weight = target(batch)
-        return {"probability": probability(outputs, weight), "target": truth, "weight": weight}
-
     def codes(known: Outputs | Batch) -> jax.Array:
-        return pooled(known["code"], config.model.pooling)
-
-    def keep(outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
-        every = {
-            "probability": probability(outputs, target(batch)[1]),
-            "code": codes(outputs),
-            "thumbnail": thumbnails(batch["image"]),
-        }
-        some = {"image": batch["image"], "evidence": outputs["evidence"]}
-        if "reconstruction" in outputs:
-            some["reconstruction"] = outputs["reconstruction"]
-        return every, some
+        return pooled(known["code"], config.model.get("pooling", "flatten"))
 
     return Task(
         init=initializer(model, config),
-        fit=None,
-        apply=explained(applier(model, names, ("code",)), model),
+        apply=explained(applier(model, names, FEATURES), model),
+        targets=targets,
         loss=loss,
-        metrics=measure,
-        summary=lambda sums: {name: streaming.value(s) for name, s in sums.items()},
-        keep=keep,
-        baselines=probes.baselines(target, exclusive, codes, joint=model.decoder is not None),
-        whole=Whole(
-            collect,
-            lambda arrays: classification_metrics(**arrays, exclusive=exclusive),
-            METRICS,
-        ),
-        features=Features(
-            "encoder", lambda variables, batch: {"code": encode(model, variables, batch)}
-        ),
-        counted=counted,
+        measure=partial(measure, exclusive, codes),
+        summary=partial(summary, exclusive),
+        finish=finish,
+        inspect=None,
+        baselines=classification_baselines.baselines(targets, exclusive, codes, joint=joint),
+        features=FEATURES,
     )
+
+
+def measure(
+    exclusive: bool, codes: Callable[[Outputs], jax.Array], outputs: Outputs, targets: Targets
+) -> Measures:
+    """Sum log-loss and accuracies; keep every image's probabilities, code and thumbnail.
+
+    `codes(outputs)` gives the pooled codes [batch, numbers].
+    """
+    logits, present, known = outputs["logits"], targets["present"], targets["known"]
+    if exclusive:  # an excluded class has no part in the softmax, as in the loss
+        probability = jax.nn.softmax(logits, where=softmax_columns(known))
+    else:
+        probability = jax.nn.sigmoid(logits)
+    entropy = losses.softmax_cross_entropy if exclusive else losses.binary_cross_entropy
+    values = {
+        "log_loss": entropy(logits, present, known),
+        "elementwise_accuracy": streaming.elementwise_accuracy(probability, present, known),
+        "argmax_accuracy": streaming.argmax_accuracy(logits, present, known),
+        "exact_match": streaming.exact_match(probability, present, known),
+    }
+    sums = {name: streaming.mean(value, targets["weight"]) for name, value in values.items()}
+    kept = {"probability": probability, "thumbnail": thumbnails(targets["image"])}
+    shown = {"image": targets["image"]}
+    if "reconstruction" in outputs:
+        error = losses.mse(outputs["reconstruction"], targets["image"])
+        sums["mse"] = streaming.mean(error, targets["valid"])
+        shown["reconstruction"] = outputs["reconstruction"]
+    if "code" in outputs:
+        kept["code"] = codes(outputs)
+    if "evidence" in outputs:
+        shown["evidence"] = outputs["evidence"]
+    rows = {"probability": probability, "target": present, "weight": known}
+    return Measures(sums, rows, kept, shown)
+
+
+def summary(
+    exclusive: bool, sums: dict[str, streaming.Mean], rows: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    """Divide the sums; with rows, add the classification metrics of the whole split."""
+    means = {name: streaming.value(mean) for name, mean in sums.items()}
+    return means | (classification_metrics(**rows, exclusive=exclusive) if rows else {})
+
+
+def finish(trained: Trained) -> Final:
+    """Embed the codes in the plane, those before training and those after it."""
+    if not trained.artifacts:
+        return Final()
+    after = {split: trained.kept(split)["code"] for split in ("train", "val")}
+    before = {split: trained.before[f"{split}/code"] for split in after}
+    earlier = embeddings(before, trained.key)
+    arrays = embeddings(after, trained.key)
+    return Final(arrays=arrays | {f"before/{name}": array for name, array in earlier.items()})
 
 
 def check_loss(config: ConfigDict) -> None:
@@ -198,13 +216,6 @@ def present_and_known(states: Labels, exclusive: bool) -> tuple[Labels, Labels]:
     return states == 1, known
 
 
-def encode(model: nn.Module, variables: Variables, batch: Batch) -> jax.Array:
-    """Return the codes [batch, h, w, features] of a batch in evaluation mode."""
-    code = model.apply(variables, batch["image"], method="encode")
-    assert isinstance(code, jax.Array)
-    return code
-
-
 def explained(
     apply: Callable[..., tuple[Outputs, Any]], model: nn.Module
 ) -> Callable[..., tuple[Outputs, Any]]:
@@ -256,4 +267,6 @@ def describe(
     numbers = {name: float(p) for name, p in zip(classes, probability, strict=True)}
     heat = Image.fromarray(outputs["evidence"].astype(np.float32))
     resized = heat.resize((photo.shape[1], photo.shape[0]), Image.Resampling.BILINEAR)
-    return Description(numbers, {"": Image.fromarray(draw.heat(photo, np.asarray(resized)))})
+    return Description(
+        numbers, {"": Image.fromarray(painting.heat_map(photo, np.asarray(resized)))}
+    )

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from vocjax import losses
 from vocjax.errors import UserError
-from vocjax.tasks.targets import Target
+from vocjax.tasks.pixel_classes import PixelClasses
 
 # Of logits and truth [batch, height, width, outputs], weight [batch, height, width, 1]; [batch].
 PixelLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -18,7 +18,7 @@ PixelLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 FIELDS = ("name", "reduction", "smoothing", "classes", "gamma", "alpha", "beta")
 
 
-def make_loss(fields: ConfigDict, target: Target) -> PixelLoss:
+def make_loss(fields: ConfigDict, target: PixelClasses) -> PixelLoss:
     """Return the loss that a config's `loss` describes.
 
     `loss.name` is one of those below, or a sum such as "soft_dice + 0.5 cross_entropy".
