@@ -39,7 +39,8 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
     """Return the groups of modules that import each other."""
     reached: dict[str, set[str]] = {}
     for module in graph:
-        seen, left = set(), [module]
+        seen: set[str] = set()
+        left = [module]
         while left:
             for other in graph[left.pop()] - seen:
                 seen.add(other)

@@ -230,9 +230,9 @@ def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 
 def _evaluate(options: argparse.Namespace, _: Sequence[str]) -> int:
-    from vocjax.evaluate import evaluate_run
+    from vocjax.evaluate import evaluate
 
-    result = evaluate_run(options.workdir, options.split, options.checkpoint)
+    result = evaluate(options.workdir, options.split, options.checkpoint)
     print(f"{result['images']} {options.split} images, step {result['step']}")
     for name, value in result["metrics"].items():
         print(f"{name:24} {value:.6g}")

@@ -14,11 +14,11 @@ from vocjax.mesh import make_mesh
 from vocjax.runs import writer
 from vocjax.runs.restore import load_run
 from vocjax.tasks.task import Trained
-from vocjax.training.evaluation import Evaluation, evaluate, make_evaluator, originals_of
+from vocjax.training.evaluation import Evaluation, evaluate_split, make_evaluator, originals_of
 from vocjax.training.validate import validate
 
 
-def evaluate_run(workdir: Path, split: str = "val", checkpoint: str = "last") -> dict[str, Any]:
+def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dict[str, Any]:
     """Return {"split", "checkpoint", "step", "images", "metrics"} and write it into the run.
 
     The values of the task's final evaluation join it: a segmentation's "threshold" and
@@ -45,7 +45,7 @@ def evaluate_run(workdir: Path, split: str = "val", checkpoint: str = "last") ->
 
     @functools.cache
     def measured(split: str) -> Evaluation:
-        return evaluate(evaluator, data(split).splits[split], variables, None, True)
+        return evaluate_split(evaluator, data(split).splits[split], variables, None, True)
 
     def kept(split: str) -> dict:
         return measured(split).kept

@@ -108,7 +108,7 @@ def summarise(task: Task, sums: Any, rows: Any) -> dict[str, float]:
     return {"loss": streaming.value(sums["loss"]), **task.summary(sums["task"], rows)}
 
 
-def evaluate(
+def evaluate_split(
     evaluator: Evaluator,
     examples: Examples,
     argument: Any,
@@ -176,7 +176,7 @@ def evaluate_baselines(
             out_shardings=replicated(evaluator.mesh),
         )
         results[name] = {
-            split: evaluate(evaluator, examples, fitted[name], outputs).metrics
+            split: evaluate_split(evaluator, examples, fitted[name], outputs).metrics
             for split, examples in splits.items()
         }
     return results

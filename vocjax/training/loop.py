@@ -22,7 +22,7 @@ from vocjax.runs.checkpoints import Checkpoints
 from vocjax.runs.reader import read_epochs, read_results
 from vocjax.tasks.task import Task, Trained
 from vocjax.training.evaluation import (
-    evaluate,
+    evaluate_split,
     make_evaluator,
     originals_of,
     summarise,
@@ -122,7 +122,9 @@ def _train(setup: Setup, state: TrainState, effects: Effects) -> TrainState:
     """Train from the state's step to the end, phase by phase."""
     step = int(state.step)
     if not setup.steps:
-        metrics = evaluate(setup.evaluator, setup.data.splits["val"], variables_of(state)).metrics
+        metrics = evaluate_split(
+            setup.evaluator, setup.data.splits["val"], variables_of(state)
+        ).metrics
         effects.checkpoints.save(0, state, metrics)
     for phase, optimizer in zip(setup.valid.phases, setup.optimizers, strict=True):
         if step >= phase.end * setup.batches:
@@ -183,7 +185,7 @@ def _train_phase(
                 "seconds": round(seconds, 3),
                 "images_per_second": round(_images(setup, first, step) / seconds, 3),
                 "train": trained,
-                "val": evaluate(setup.evaluator, splits["val"], variables).metrics,
+                "val": evaluate_split(setup.evaluator, splits["val"], variables).metrics,
                 **({"model": scalars(inspect(variables, setup.fitted))} if inspect else {}),
             }
             effects.records.epoch(record, config.epochs)
@@ -269,7 +271,7 @@ def _evaluate_at_the_end(
     """Measure both splits, do the task's final evaluation, and keep the arrays for figures."""
     config, task, evaluator, data = setup.config, setup.valid.task, setup.evaluator, setup.data
     variables, epochs = variables_of(state), read_epochs(setup.workdir)
-    found = {s: evaluate(evaluator, x, variables, None, True) for s, x in data.splits.items()}
+    found = {s: evaluate_split(evaluator, x, variables, None, True) for s, x in data.splits.items()}
     baselines, before = writer.read_baselines(setup.workdir)
     final = task.finish(
         Trained(

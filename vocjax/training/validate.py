@@ -22,13 +22,18 @@ MANY = 10**6  # batches of an epoch, while the number of images is not known
 class Valid(NamedTuple):
     """What a config that can be run describes: the task, its variables' shapes, its phases.
 
-    `sums` has the shapes of what the metrics sum.
+    `measures` has the shapes of what is measured of a batch.
     """
 
     task: Task
     shapes: Variables
-    sums: Any
+    measures: Measures
     phases: tuple[Phase, ...]
+
+    @property
+    def sums(self) -> Any:
+        """The shapes of what the metrics sum."""
+        return self.measures.sums
 
 
 def validate(config: ConfigDict, task: Task | None = None) -> Valid:
@@ -45,9 +50,9 @@ def validate(config: ConfigDict, task: Task | None = None) -> Valid:
     phases = make_phases(config, shapes["params"])
     for phase in phases:
         phase_optimizer(config, phase, batches=MANY)
-    measures = measured_shapes(task, shapes, _batch_shapes(config))
+    measures = measured_shapes(task, shapes, batch_shapes(config))
     _check_best(config, task, measures)
-    return Valid(task, shapes, measures.sums, phases)
+    return Valid(task, shapes, measures, phases)
 
 
 def _check_fields(config: ConfigDict) -> None:
@@ -63,7 +68,7 @@ def _check_fields(config: ConfigDict) -> None:
         check_range(f"data.augment.{name}", augment[name], 0, 1)
 
 
-def _batch_shapes(config: ConfigDict) -> Any:
+def batch_shapes(config: ConfigDict) -> Any:
     """Return the shapes of a batch as `data.pipeline` makes them."""
     n, data = config.batch_size, config.data
     batch = {
