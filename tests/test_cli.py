@@ -144,7 +144,7 @@ def test_missing_files_are_named(finished_run, capsys, monkeypatch, tmp_path):
         (["report", "empty", "--output", "r.html"], "empty is no run"),
         (["report", finished, "--without_pictures", "w", "--output", "r.html"], "w does not exist"),
         (["explore", "--workdir", "empty"], "empty holds no run (no config.json)"),
-        (["data", "info", "--dataset", "voc1999", "--data_dir", "d"], "no data set 'voc1999'"),
+        (["data", "info", "--dataset", "voc1999", "--data_dir", "d"], "the data set is 'voc1999'"),
         (["data", "info", "--dataset", "voc2009", "--data_dir", "d"], "voc2009 isn't prepared"),
     ):
         code, out, err = run(capsys, *arguments)
