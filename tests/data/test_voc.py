@@ -131,7 +131,7 @@ def test_toy_is_drawn_at_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ("dataset", "sources", "message"),
     [
         ("voc209", (), r"the data set is 'voc209'; .* Did you mean 'voc2009'\?"),
-        ("voc2007", ("devkit",), "is VOC2009, and VOC2007 is wanted"),
+        ("voc2007", ("devkit",), "is VOC2009; expected VOC2007"),
         ("voc2009", ("devkit", "archive"), "takes one of --archive and --devkit"),
         ("toy", ("devkit",), "toy takes neither"),
         ("custom", (), "custom takes --devkit"),
@@ -306,7 +306,7 @@ def test_an_archive_of_other_content_is_refused(tmp_path: Path):
     archive = tmp_path / "voc.tar"
     archive.write_bytes(b"other")
     own, official = hashlib.md5(b"other").hexdigest(), "a3e00b113cfcfebf17e343f59da3caa1"
-    with pytest.raises(UserError, match=rf"{archive} has the md5 {own}, .*{official}.*--devkit"):
+    with pytest.raises(UserError, match=rf"{archive} has the md5 {own}; .*{official}.*--devkit"):
         voc.prepare("voc2009", tmp_path / "data", archive=archive)
     with pytest.raises(UserError, match=r"none\.tar isn't a file"):
         voc.prepare("voc2009", tmp_path / "data", archive=tmp_path / "none.tar")
