@@ -110,7 +110,7 @@ def test_flags_that_do_not_parse(arguments, message, capsys, monkeypatch, tmp_pa
         (["--config.task=dreaming"], "task is 'dreaming'; it is one of"),
         (["--config.data.size=17"], "data.size=17 can't be halved 2 times"),
         (["--config.data.dataset=voc2009"], "voc2009 isn't prepared in"),
-        (["--config.data.classes=('unicorn',)"], "'unicorn', which VOC does not know"),
+        (["--config.data.classes=('unicorn',)"], "data.classes is 'unicorn'; it is one of"),
         (["--config.best.metric=beauty"], "'beauty'; this task measures loss, "),
         (["--config.init_from=nowhere"], "nowhere holds no run"),
         (["--config.optimizer.learning_rate=-1"], "a number above 0 was expected"),
@@ -137,14 +137,14 @@ def test_missing_files_are_named(finished_run, capsys, monkeypatch, tmp_path):
     for arguments, message in (
         (["train", "--config", "no.py", "--workdir", "w"], "there is no config file no.py"),
         (["evaluate", "--workdir", "w"], "w holds no run (no config.json)"),
-        (["evaluate", "--workdir", finished, "--split", "test"], "there is no split 'test'"),
+        (["evaluate", "--workdir", finished, "--split", "test"], "the split is 'test'"),
         (["evaluate", "--workdir", finished, "--checkpoint", "5"], "there is no checkpoint '5'"),
         (["predict", "--workdir", "w", "a.jpg", "--output", "empty"], "w holds no run"),
         (["report", "w", "--output", "r.html"], "w does not exist"),
         (["report", "empty", "--output", "r.html"], "empty is no run"),
         (["report", finished, "--without_pictures", "w", "--output", "r.html"], "w does not exist"),
         (["explore", "--workdir", "empty"], "empty holds no run (no config.json)"),
-        (["data", "info", "--dataset", "voc1999", "--data_dir", "d"], "no data set 'voc1999'"),
+        (["data", "info", "--dataset", "voc1999", "--data_dir", "d"], "the data set is 'voc1999'"),
         (["data", "info", "--dataset", "voc2009", "--data_dir", "d"], "voc2009 isn't prepared"),
     ):
         code, out, err = run(capsys, *arguments)

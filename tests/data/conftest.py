@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vocjax.data import voc
 from vocjax.data.devkit import CLASSES, PALETTE
 
 MAIN = {"train": ["2009_000001", "2009_000002"], "val": ["2009_000003"]}
@@ -69,3 +70,17 @@ def year(tmp_path: Path) -> Path:
     folder = tmp_path / "VOCdevkit" / "VOC2009"
     write_devkit(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def good_year(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same devkit, to be read and not changed."""
+    folder = tmp_path_factory.mktemp("devkit") / "VOC2009"
+    write_devkit(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared_year(good_year: Path, tmp_path_factory: pytest.TempPathFactory) -> voc.Prepared:
+    """`good_year` as a prepared data set, to be read and not changed."""
+    return voc.prepare("voc2009", tmp_path_factory.mktemp("data"), devkit=good_year)

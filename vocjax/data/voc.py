@@ -1,20 +1,21 @@
 """The TFDS builder `voc`: a devkit in, ArrayRecord files and an index out, without TensorFlow.
 
 `prepare` builds a data set once, `load` opens it. Images are kept as the JPEG bytes of the devkit,
-masks as single-channel PNGs of class indices, so any decoder gives indices back.
+masks as single-channel PNGs of class indices, which every decoder reads alike.
 """
 
 import contextlib
-import difflib
 import io
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
+from filelock import FileLock, Timeout
 from PIL import Image
 from tqdm import tqdm
 
@@ -29,11 +30,10 @@ from vocjax.data.devkit import (
     year_directory,
 )
 from vocjax.data.index import Index, counts, examine, from_json, to_json
-from vocjax.data.workspace import workspace
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_choice
 
 YEARS = {f"voc{year}": year for year in range(2007, 2013)}
-DATASETS = ("toy", "custom", *YEARS)  # custom: one's own images in a devkit's layout
+DATASETS = ("toy", "custom", *YEARS)  # custom: the user's own images, in the layout of a devkit
 TOY_SEED = 0
 SPLIT = "trainval"
 MEMBERSHIP = ("none", "train", "val")
@@ -63,7 +63,7 @@ class _Info(tfds.core.DatasetInfo):
 
 
 class Voc(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """Writes records in their order.
+    """Writes records in their order; `advance` is called after each.
 
     Not a GeneratorBasedBuilder: past 1 GB that one needs TensorFlow for its temporary files, and
     the later years are larger. Not registered: TFDS has another data set of this name.
@@ -139,12 +139,7 @@ class _PillowDecoder(tfds.decode.Decoder):
 
 
 def prepare(
-    dataset: str,
-    data_dir: Path,
-    *,
-    archive: Path | None = None,
-    devkit: Path | None = None,
-    archives: Mapping[int, download.Archive] = download.ARCHIVES,
+    dataset: str, data_dir: Path, *, archive: Path | None = None, devkit: Path | None = None
 ) -> Prepared:
     """Build a data set under `data_dir`, or open the one that is there.
 
@@ -152,38 +147,45 @@ def prepare(
         dataset: one of `DATASETS`.
         data_dir: gets `voc/<dataset>/<version>`, and `downloads` where a download is needed.
         archive: the official tar of the year.
-        devkit: an unpacked devkit, whole or in part: see `devkit.year_directory`. With neither,
-            `toy` is drawn and a year is downloaded; `custom` needs it.
-        archives: where the official archives are, and their md5.
+        devkit: an unpacked devkit, whole or in part: see `devkit.year_directory`. Without archive
+            and devkit, `toy` is drawn and a year is downloaded; `custom` needs a devkit.
 
     Raises:
-        UserError: a wrong argument or a broken source (nothing half-built stays behind), or the
-            data set was prepared before from other data.
+        UserError: an argument is wrong, the source is broken (then nothing half-built is left), or
+            the data set was prepared before from other data.
     """
-    _check_name(dataset)
-    _check_source(dataset, archive, devkit)
     directory = _directory(dataset, data_dir)
-    with workspace(data_dir) as scratch:
+    _check_source(dataset, archive, devkit)
+    with _scratch_folder(data_dir) as scratch:
         existing = _open(dataset, directory) if directory.exists() else None
         if existing and not archive and not devkit:
             _say(f"{dataset} is prepared already, from {existing.source}: {directory}")
             return existing
-        folder, source = _source(dataset, data_dir, scratch, archive, devkit, archives)
+        folder, source = _source(dataset, data_dir, scratch, archive, devkit)
         records = read(folder, every_class=dataset != "custom")
         with tqdm(total=2 * len(records), desc=dataset, unit="file", disable=None) as bar:
             _say(f"checking {len(records)} images and their masks")
             index, fingerprint = examine(records, bar.update)
             if existing:
-                return _same(existing, fingerprint, source)
-            metadata = {
-                "fingerprint": fingerprint,
-                "partial": _partial(dataset, source, index),
-                "source": source,
-                "index": to_json(index),
-            }
-            built = _build(dataset, records, metadata, scratch, bar.update)
+                _check_same(existing, fingerprint, source)
+                return existing
+            builder = Voc(
+                config=dataset,
+                data_dir=scratch / "built",
+                file_format="array_record",
+                records=records,
+                metadata={
+                    "fingerprint": fingerprint,
+                    "partial": _is_partial(dataset, source, index),
+                    "source": source,
+                    "index": to_json(index),
+                },
+                advance=bar.update,
+            )
+            with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints sizes it doesn't know
+                builder.download_and_prepare()
         directory.parent.mkdir(parents=True, exist_ok=True)
-        built.rename(directory)
+        Path(builder.data_dir).rename(directory)
     _say(f"prepared {dataset}, {len(records)} images, in {directory}")
     return _open(dataset, directory)
 
@@ -194,7 +196,6 @@ def load(dataset: str, data_dir: Path) -> Prepared:
     Raises:
         UserError: no such data set, or it has not been prepared in `data_dir`.
     """
-    _check_name(dataset)
     directory = _directory(dataset, data_dir)
     if directory.exists():
         return _open(dataset, directory)
@@ -207,62 +208,76 @@ def load(dataset: str, data_dir: Path) -> Prepared:
     )
 
 
-def _partial(dataset: str, source: str, index: Index) -> bool:
-    if dataset not in YEARS or source.startswith("archive"):  # its md5 was the official one
-        return False
-    return counts(index) != OFFICIAL_COUNTS.get(YEARS[dataset])
+def _directory(dataset: str, data_dir: Path) -> Path:
+    check_choice("the data set", dataset, DATASETS)
+    return data_dir / "voc" / dataset / str(Voc.VERSION)
+
+
+def _check_source(dataset: str, archive: Path | None, devkit: Path | None) -> None:
+    given = [f"--{k} {v}" for k, v in (("archive", archive), ("devkit", devkit)) if v]
+    allowed = {"toy": [0], "custom": [1]}.get(dataset, [0, 1])
+    if len(given) not in allowed or (dataset == "custom" and archive):
+        raise UserError(
+            f"--dataset {dataset} with {' and '.join(given) or 'no source'}: a year takes one of "
+            "--archive and --devkit or downloads, custom takes --devkit, and toy takes neither."
+        )
+
+
+@contextlib.contextmanager
+def _scratch_folder(data_dir: Path) -> Iterator[Path]:
+    """Own `data_dir / "incomplete"`, an empty folder, until the block ends; then it is removed.
+
+    One process at a time has it, the others wait. What is complete can be renamed out of it, so
+    that nobody ever finds a half-built data set.
+    """
+    folder, lock = data_dir / "incomplete", FileLock(data_dir / ".lock")
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            _say(f"waiting for another process that prepares {data_dir}")
+            lock.acquire()
+    except OSError as error:
+        raise UserError(
+            f"{data_dir} can't be written to ({error}). Give another folder with --data_dir."
+        ) from error
+    try:
+        shutil.rmtree(folder, ignore_errors=True)  # a killed process left it
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
 
 
 def _source(
-    dataset: str,
-    data_dir: Path,
-    scratch: Path,
-    archive: Path | None,
-    devkit: Path | None,
-    archives: Mapping[int, download.Archive],
+    dataset: str, data_dir: Path, scratch: Path, archive: Path | None, devkit: Path | None
 ) -> tuple[Path, str]:
-    """The folder of a devkit, and in words where it comes from."""
+    """Return the folder of a devkit, and in words where it comes from."""
     if dataset == "toy":
         _say("drawing the toy scenes")
         toy.write_devkit(scratch / "toy", seed=TOY_SEED)
         return scratch / "toy", f"generator seed {TOY_SEED}"
-    if dataset == "custom" and devkit:
-        return year_directory(devkit, None), "devkit"
-    year = YEARS[dataset]
     if devkit:
-        return year_directory(devkit, year), "devkit"
-    official = archives[year]
+        return year_directory(devkit, YEARS.get(dataset)), "devkit"
+    official = download.ARCHIVES[YEARS[dataset]]
     if archive:
         download.check(archive, official)
     else:
         archive = download.fetch(official, data_dir / "downloads")
     _say(f"unpacking {archive}")
     download.unpack(archive, scratch)
-    return year_directory(scratch, year), f"archive {official.file}"
+    return year_directory(scratch, YEARS[dataset]), f"archive {official.file}"
 
 
-def _build(
-    dataset: str,
-    records: Sequence[Record],
-    metadata: dict[str, Any],
-    scratch: Path,
-    advance: Callable[[], object],
-) -> Path:
-    """Write the data set into `scratch`; return its folder."""
-    builder = Voc(
-        config=dataset,
-        data_dir=scratch / "built",
-        file_format="array_record",
-        records=records,
-        metadata=metadata,
-        advance=advance,
-    )
-    with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces sizes that it doesn't know
-        builder.download_and_prepare()
-    return Path(builder.data_dir)
+def _is_partial(dataset: str, source: str, index: Index) -> bool:
+    if dataset not in YEARS or source.startswith("archive"):  # its md5 was the official one
+        return False
+    return counts(index) != OFFICIAL_COUNTS.get(YEARS[dataset])
 
 
-def _same(existing: Prepared, fingerprint: str, source: str) -> Prepared:
+def _check_same(existing: Prepared, fingerprint: str, source: str) -> None:
     if existing.fingerprint != fingerprint:
         raise UserError(
             f"{existing.directory} holds {existing.name} from {existing.source} (fingerprint "
@@ -270,15 +285,13 @@ def _same(existing: Prepared, fingerprint: str, source: str) -> Prepared:
             f"{fingerprint[:12]}). Give another --data_dir, or delete that folder first."
         )
     _say(f"{existing.name} is prepared already, from the same data: {existing.directory}")
-    return existing
 
 
 def _encode_mask(path: Path | None, size: tuple[int, int]) -> bytes:
-    """Single-channel PNG of the indices; without a mask void throughout, `size` (width, height)."""
+    """Encode class indices as a single-channel PNG; without a mask, void of `size` (w, h)."""
+    image = Image.new("L", size, VOID)
     if path:
         image = Image.fromarray(decode_mask(path.read_bytes(), path))
-    else:
-        image = Image.new("L", size, VOID)
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
@@ -288,7 +301,7 @@ def _open(dataset: str, directory: Path) -> Prepared:
     try:
         builder = tfds.builder_from_directory(directory)
         for file in builder.info.splits[SPLIT].filepaths:
-            Path(file).stat()  # now rather than in the midst of a training
+            Path(file).stat()  # a file that is missing fails here and not during training
         metadata = builder.info.metadata
         decoders = {"image": _PillowDecoder(), "mask": _PillowDecoder()}
         return Prepared(
@@ -305,30 +318,6 @@ def _open(dataset: str, directory: Path) -> Prepared:
             f"{directory} can't be opened as a prepared data set ({error!r}). Delete that folder "
             "and prepare it again."
         ) from error
-
-
-def _directory(dataset: str, data_dir: Path) -> Path:
-    return data_dir / "voc" / dataset / str(Voc.VERSION)
-
-
-def _check_source(dataset: str, archive: Path | None, devkit: Path | None) -> None:
-    given = [f"--{k} {v}" for k, v in (("archive", archive), ("devkit", devkit)) if v]
-    allowed = {"toy": [0], "custom": [1]}.get(dataset, [0, 1])
-    if len(given) not in allowed or (dataset == "custom" and archive):
-        raise UserError(
-            f"--dataset {dataset} with {' and '.join(given) or 'no source'}: a year takes one of "
-            "--archive and --devkit or downloads, custom takes --devkit, and toy takes neither."
-        )
-
-
-def _check_name(dataset: str) -> None:
-    if dataset not in DATASETS:
-        close = difflib.get_close_matches(dataset, DATASETS, n=1)
-        raise UserError(
-            f"There is no data set {dataset!r}. "
-            + (f"Did you mean {close[0]}? " if close else "")
-            + f"The data sets are {', '.join(DATASETS)}."
-        )
 
 
 def _say(message: str) -> None:

@@ -64,13 +64,12 @@ def _below(rng: Random, body: Colour, trim: Colour) -> Shape:
     for side, light in ((rng.uniform(0.5, 1.0), 0.75), (-1.0, 0.92)):
         tip, tail, back = side * span, 0.38 * side * span, 0.3 * sweep
         edge = (0.08 - sweep, tip), (-0.12 - sweep, tip)
+        stabiliser = (-0.9 - back, tail), (-1.04 - back, tail)
         pod = 0.3 - 0.4 * sweep
         shape += [
             limb(trim, (pod, 0.4 * tip), (pod - 0.32, 0.4 * tip), width=0.12),
             polygon(tone(body, light), (0.35, 0), *edge, (-0.2, 0)),
-            polygon(
-                tone(trim, light), (-0.75, 0), (-0.9 - back, tail), (-1.04 - back, tail), (-0.98, 0)
-            ),
+            polygon(tone(trim, light), (-0.75, 0), *stabiliser, (-0.98, 0)),
             polygon(trim, (0.02, 0.9 * tip), *edge),
         ]
     axis = (1.0, 0), (0.7, 0), (-0.5, 0), (-1.1, 0)
@@ -88,9 +87,8 @@ def _front(rng: Random, body: Colour, trim: Colour) -> Shape:
     engines = (0.4, 0.68)[: rng.integers(1, 3)]
     for side in (-1, 1):
         tip = side * span
-        shape.append(
-            polygon(tone(body, 0.8), (0, -0.02), (tip, lift), (tip, lift - 0.05), (0, -0.2))
-        )
+        edge = (tip, lift), (tip, lift - 0.05)
+        shape.append(polygon(tone(body, 0.8), (0, -0.02), *edge, (0, -0.2)))
         shape.append(limb(tone(body, 0.7), (0, 0.2), (0.42 * tip, 0.28), width=0.06, end=0.03))
         for x in engines:
             shape.append(ellipse(trim, x * tip, x * lift - 0.16, 0.11))

@@ -30,16 +30,10 @@ from vocjax.data.toy.parts import (
 def bottle(rng: Random) -> Shape:
     """A bottle with a label."""
     glass = paint(rng) if rng.random() < 0.5 else rgb(42, 82, 46) * rng.uniform(0.6, 1.6)
-    radius, neck, shoulder = (
-        rng.uniform(0.24, 0.36),
-        rng.uniform(0.07, 0.11),
-        rng.uniform(0.85, 1.2),
-    )
-    top, low, tall = (
-        shoulder + rng.uniform(0.45, 0.75),
-        rng.uniform(0.12, 0.4),
-        rng.uniform(0.3, 0.5),
-    )
+    radius, neck = rng.uniform(0.24, 0.36), rng.uniform(0.07, 0.11)
+    shoulder = rng.uniform(0.85, 1.2)
+    top = shoulder + rng.uniform(0.45, 0.75)
+    low, tall = rng.uniform(0.12, 0.4), rng.uniform(0.3, 0.5)
     right = (radius, 0), (radius, 0), (radius, shoulder), (neck, shoulder + 0.25), (neck, top)
     left = tuple((-x, y) for x, y in right[::-1])
     return [

@@ -115,10 +115,9 @@ def _dog_standing(rng: Random, fur: Colour, marks: Colour) -> Shape:
     back = leg + 2 * girth
     x, y = length + rng.uniform(0.15, 0.35), back + rng.uniform(0.0, 0.35)
     nose, tip = (rng.uniform(0.28, 0.45), -rng.uniform(0.02, 0.16)), rng.uniform(-0.4, 0.4)
+    tail = (-0.1, back - 0.1), (-0.35, back + 0.1), (-0.45, back + tip)
     shape = [
-        limb(
-            fur, (-0.1, back - 0.1), (-0.35, back + 0.1), (-0.45, back + tip), width=0.13, end=0.05
-        ),
+        limb(fur, *tail, width=0.13, end=0.05),
         *four_legs(rng, fur, leg, length, girth, tone(fur, 0.8)),
     ]
     if rng.random() < 0.5:

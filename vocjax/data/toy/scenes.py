@@ -1,5 +1,6 @@
 """Toy scenes: a backdrop, one to three objects of VOC's classes, clutter, a camera's noise."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -8,34 +9,44 @@ from PIL import Image
 from PIL.ImageFilter import MaxFilter, MinFilter
 
 from vocjax.data.devkit import CLASSES, VOID
+from vocjax.data.toy import aircraft, animals, indoor, people, pets, vehicles
 from vocjax.data.toy.backdrops import backdrop, clutter
 from vocjax.data.toy.parts import Part, Random, Shape, bounds
 from vocjax.data.toy.render import Picture, cast_shadow, fractal, lay
-from vocjax.data.toy.shapes import PORTRAITS, SHAPES
 
-# Half of the scenes lie where their subject is at home, the others anywhere: the background is a
-# hint of the class and no more.
-HABITATS = {
-    "aeroplane": ("air", "road", "field"),
-    "bicycle": ("road", "field", "yard"),
-    "bird": ("air", "field", "water"),
-    "boat": ("water",),
-    "bottle": ("room",),
-    "bus": ("road",),
-    "car": ("road", "yard"),
-    "cat": ("room", "yard"),
-    "chair": ("room",),
-    "cow": ("field",),
-    "diningtable": ("room",),
-    "dog": ("field", "room", "road", "sand"),
-    "horse": ("field", "sand"),
-    "motorbike": ("road", "yard"),
-    "person": ("road", "room", "field"),
-    "pottedplant": ("room", "yard"),
-    "sheep": ("field",),
-    "sofa": ("room",),
-    "train": ("road", "field"),
-    "tvmonitor": ("room",),
+Draw = Callable[[Random], Shape]
+
+# Who draws a class, and where it is at home. Half of the scenes are where their subject is at home,
+# the others anywhere: the background is no more than a hint of the class. Every drawing function
+# takes view, pose, proportions and colours from its generator alone, and faces to the right. The
+# scene scales, mirrors, tilts and lights the shape.
+KINDS: dict[str, tuple[Draw, tuple[str, ...]]] = {
+    "aeroplane": (aircraft.aeroplane, ("air", "road", "field")),
+    "bicycle": (vehicles.bicycle, ("road", "field", "yard")),
+    "bird": (animals.bird, ("air", "field", "water")),
+    "boat": (vehicles.boat, ("water",)),
+    "bottle": (indoor.bottle, ("room",)),
+    "bus": (vehicles.bus, ("road",)),
+    "car": (vehicles.car, ("road", "yard")),
+    "cat": (pets.cat, ("room", "yard")),
+    "chair": (indoor.chair, ("room",)),
+    "cow": (animals.cow, ("field",)),
+    "diningtable": (indoor.diningtable, ("room",)),
+    "dog": (pets.dog, ("field", "room", "road", "sand")),
+    "horse": (animals.horse, ("field", "sand")),
+    "motorbike": (vehicles.motorbike, ("road", "yard")),
+    "person": (people.person, ("road", "room", "field")),
+    "pottedplant": (indoor.pottedplant, ("room", "yard")),
+    "sheep": (animals.sheep, ("field",)),
+    "sofa": (indoor.sofa, ("room",)),
+    "train": (vehicles.train, ("road", "field")),
+    "tvmonitor": (indoor.tvmonitor, ("room",)),
+}
+# Close-ups, which the lower edge of the image cuts off.
+PORTRAITS: dict[str, Draw] = {
+    "cat": pets.cat_portrait,
+    "dog": pets.dog_portrait,
+    "person": people.person_portrait,
 }
 ANYWHERE = ("field", "road", "water", "sand", "snow", "yard", "room")
 COMPANIONS_INDOORS = (
@@ -59,7 +70,7 @@ class Annotation(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """An image [height, width, 3] and its class mask [height, width], both uint8; its objects."""
+    """An image [height, width, 3], its class mask [height, width], both uint8, and its objects."""
 
     image: NDArray[np.uint8]
     mask: NDArray[np.uint8]
@@ -79,7 +90,8 @@ def compose(rng: Random, subject: str) -> Scene:
     height, width = int(rng.integers(84, 121)), int(rng.integers(112, 161))
     if rng.random() < 0.3:
         height, width = width, height
-    habitat = str(rng.choice(HABITATS[subject] if rng.random() < 0.5 else ANYWHERE))
+    _, habitats = KINDS[subject]
+    habitat = str(rng.choice(habitats if rng.random() < 0.5 else ANYWHERE))
     light = rng.uniform(-1, 1)
     picture = backdrop(rng, height, width, habitat, light)
     posed = [_pose(rng, subject, rng.uniform(0.4, 0.85), height, width, habitat)]
@@ -111,7 +123,7 @@ def _pose(rng: Random, name: str, size: float, height: int, width: int, habitat:
     large = size > 0.3
     portrait = large and name in PORTRAITS and rng.random() < 0.35
     airborne = name in ("aeroplane", "bird") and rng.random() < (0.95 if habitat == "air" else 0.35)
-    shape = (PORTRAITS if portrait else SHAPES)[name](rng)
+    shape = (PORTRAITS[name] if portrait else KINDS[name][0])(rng)
     low, high = bounds(shape)
     wide, tall = high - low
     fit = np.sqrt(size * height * width / (wide * tall))
@@ -163,8 +175,8 @@ def _annotate(
     """Class mask and annotations.
 
     `owner` [height, width] has the number of the object that each pixel shows, from 1; `drawn` the
-    pixels of each before others hid some. Borders are void; so is all of a difficult object: one
-    that is tiny or mostly hidden, as in VOC. Of less than a dozen pixels nothing is said.
+    pixels of each object before others hid some. Borders are void, and so are difficult objects,
+    tiny or mostly hidden ones, as in VOC. Less than a dozen pixels are no object.
     """
     height, width = owner.shape
     grey = Image.fromarray(owner)

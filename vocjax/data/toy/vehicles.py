@@ -60,22 +60,16 @@ def boat(rng: Random) -> Shape:
     if rng.random() < 0.55:
         x, top, foot = rng.uniform(-0.1, 0.2), rng.uniform(1.5, 2.0), deck + 0.12
         cloth = tone(PALE, rng.uniform(0.8, 1.1)) if rng.random() < 0.6 else paint(rng)
-        sail = (
-            (x - 0.05, foot),
-            (x - 0.04, top),
-            (x - 0.06, top),
-            (-0.95, foot + 0.08),
-            (-0.9, foot),
-        )
+        mast = (x - 0.05, foot), (x - 0.04, top), (x - 0.06, top)
         return [
             limb(DARK, (x, 0), (x, top + 0.05), width=0.05),
-            curve(cloth, *sail),
+            curve(cloth, *mast, (-0.95, foot + 0.08), (-0.9, foot)),
             polygon(tone(cloth, 0.88), (x + 0.06, foot), (x + 0.06, 0.9 * top), (1.05, foot)),
             *body,
         ]
-    roof, mast = deck + 0.42, deck + rng.uniform(0.8, 1.2)
+    roof, aerial = deck + 0.42, deck + rng.uniform(0.8, 1.2)
     return [
-        limb(DARK, (-0.1, deck), (-0.12, mast), width=0.05),
+        limb(DARK, (-0.1, deck), (-0.12, aerial), width=0.05),
         limb(trim, (-0.4, deck + 0.4), (-0.42, deck + 0.75), width=0.2),
         polygon(PALE, (-0.6, deck), (-0.55, roof), (0.25, roof), (0.45, deck)),
         box(tone(PALE, 0.9), -0.3, roof, 0.05, roof + 0.2),
