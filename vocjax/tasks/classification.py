@@ -42,8 +42,6 @@ from vocjax.tasks.task import (
 
 EXCLUSIVE = "softmax_cross_entropy"
 Labels = TypeVar("Labels", jax.Array, np.ndarray)
-LOSSES = (EXCLUSIVE, "binary_cross_entropy", "focal")
-LOSS_FIELDS = ("name", "label_smoothing", "class_weights", "gamma", "reconstruction")
 HEAD_FIELDS = ("hidden", "pooling", "head_dropout", "head_init")
 MODEL_FIELDS = (*ENCODERS, "decoder", *HEAD_FIELDS, *STYLE_FIELDS)
 
@@ -57,7 +55,10 @@ def make_task(config: ConfigDict) -> Task:
             f"{', '.join(config.data.classes) or 'none'}: an image is taken that shows one of them."
         )
     check_loss(config)
-    model, exclusive = build_model(config), config.loss.name == EXCLUSIVE
+    fields = config.loss.to_dict()
+    del fields["reconstruction"]
+    class_loss = losses.make_class_loss(fields)
+    model, exclusive = build_model(config), losses.is_exclusive(config.loss.name)
     names = ("logits", "code", *(() if model.decoder is None else ("reconstruction",)))
 
     def target(batch: Batch) -> tuple[jax.Array, jax.Array]:
@@ -75,7 +76,7 @@ def make_task(config: ConfigDict) -> Task:
 
     def loss(outputs: Outputs, batch: Batch) -> jax.Array:
         truth, weight = target(batch)
-        value = class_loss(config.loss, outputs["logits"], truth, weight)
+        value = class_loss(outputs["logits"], truth, weight)
         if config.loss.reconstruction:
             error = losses.mse(outputs["reconstruction"], batch["image"])
             value = value + config.loss.reconstruction * error
@@ -83,10 +84,9 @@ def make_task(config: ConfigDict) -> Task:
 
     def measure(outputs: Outputs, batch: Batch) -> dict[str, streaming.Mean]:
         logits, (truth, weight) = outputs["logits"], target(batch)
-        entropy = losses.softmax_cross_entropy if exclusive else losses.binary_cross_entropy
         p = probability(outputs, weight)
         values = {
-            "log_loss": entropy(logits, truth, weight),
+            "log_loss": losses.cross_entropy(logits, truth, weight, exclusive=exclusive),
             "elementwise_accuracy": streaming.elementwise_accuracy(p, truth, weight),
             "argmax_accuracy": streaming.argmax_accuracy(logits, truth, weight),
             "exact_match": streaming.exact_match(p, truth, weight),
@@ -177,18 +177,8 @@ def build_model(config: ConfigDict) -> Classifier:
 
 
 def check_loss(config: ConfigDict) -> None:
-    """Raise `UserError` for a loss that is none, or that does not fit the model."""
+    """Raise `UserError` for a loss that does not fit the classes or the model."""
     loss = config.loss
-    if loss.name not in LOSSES:
-        raise UserError(f"loss.name is {loss.name!r}; it is one of {', '.join(LOSSES)}.")
-    if unknown := set(loss) - set(LOSS_FIELDS):
-        raise UserError(
-            f"loss has no field {', '.join(sorted(unknown))}; it has {', '.join(LOSS_FIELDS)}."
-        )
-    if not 0 <= loss.label_smoothing < 1:
-        raise UserError(f"loss.label_smoothing is {loss.label_smoothing}; it must be in [0, 1).")
-    if not 0 <= loss.gamma < math.inf:
-        raise UserError(f"loss.gamma is {loss.gamma}; it must be at least 0.")
     classes, factors = config.data.classes, loss.class_weights
     numbers = all(isinstance(f, int | float) and 0 < f < math.inf for f in factors)
     if factors and (len(factors) != len(classes) or not numbers):
@@ -203,34 +193,6 @@ def check_loss(config: ConfigDict) -> None:
             f"{config.model.decoder!r}: a joint network has a weight above 0 and a decoder's "
             "widths, any other has neither."
         )
-
-
-def class_loss(
-    config: ConfigDict, logits: jax.Array, truth: jax.Array, weight: jax.Array
-) -> jax.Array:
-    """Return the loss [batch] that `config` (a config's `loss`) names, of the classes alone.
-
-    Class weights multiply what present classes lose, as PyTorch's pos_weight and weight do, and the
-    mean over columns and images does not divide by them.
-
-    Shapes: `logits`, `truth` (0 or 1) and `weight` (0 where difficult) [batch, classes].
-    """
-    exclusive = config.name == EXCLUSIVE
-    soft = losses.smooth_labels(truth, weight, config.label_smoothing, exclusive)
-    columns = weight
-    if config.class_weights:
-        factors = jnp.asarray(config.class_weights)
-        weight = losses.class_weights(truth, weight, factors, exclusive)
-    if exclusive:
-        return losses.softmax_cross_entropy(logits, soft, weight)
-    if config.name == "focal":
-        value = losses.focal(logits, soft, weight, config.gamma)
-    else:
-        value = losses.binary_cross_entropy(logits, soft, weight)
-    if not config.class_weights:
-        return value
-    # A mean by weights would not let an image of a class that counts more count more.
-    return value * weight.sum(axis=1) / jnp.maximum(columns.sum(axis=1), 1)
 
 
 def present_and_known(states: Labels, exclusive: bool) -> tuple[Labels, Labels]:
@@ -296,7 +258,7 @@ def describe(
     Where the photograph is red it speaks for the class, where it is blue against it.
     """
     logits, classes = outputs["logits"].astype(np.float32), config.data.classes
-    if config.loss.name == EXCLUSIVE:
+    if losses.is_exclusive(config.loss.name):
         probability = jax.nn.softmax(logits)
     else:
         probability = jax.nn.sigmoid(logits)

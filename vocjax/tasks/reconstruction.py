@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from vocjax import losses
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_range
 from vocjax.metrics import streaming
 from vocjax.models import dct, linear, pca, transform
 from vocjax.models.autoencoder import ConvAutoencoder
@@ -36,8 +36,6 @@ from vocjax.tasks.task import (
     summed,
     thumbnails,
 )
-
-LOSSES = {"mse": losses.mse, "mae": losses.mae, "ssim": losses.dissimilarity}
 
 
 def build_model(config: ConfigDict) -> nn.Module:
@@ -91,18 +89,15 @@ def _transform_autoencoder(config: ConfigDict, dtype: DTypeLike) -> nn.Module:
 def make_task(config: ConfigDict) -> Task:
     """Build the task of a config; `UserError` where its fields don't fit together."""
     model = build_model(config)
-    if config.loss.name not in LOSSES:
-        raise UserError(f"loss.name is {config.loss.name!r}; it is one of {', '.join(LOSSES)}.")
-    if unknown := set(config.loss) - {"name", "noise"}:
-        raise UserError(f"loss has no field {', '.join(sorted(unknown))}; it has name and noise.")
-    if config.loss.name == "ssim" and config.data.size < losses.SSIM_WINDOW:
+    fields = config.loss.to_dict()
+    noise = fields.pop("noise", 0.0)
+    loss = losses.make_image_loss(fields)
+    if "ssim" in config.loss.name.split() and config.data.size < losses.SSIM_WINDOW:
         raise UserError(
             f"data.size is {config.data.size}; the loss ssim needs {losses.SSIM_WINDOW} pixels."
         )
-    loss, codec = LOSSES[config.loss.name], codec_of(model, config)
-    noise = config.loss.get("noise", 0.0)
-    if not 0 <= noise < math.inf:
-        raise UserError(f"loss.noise is {noise}; it must be at least 0, 0 for none.")
+    check_range("loss.noise", noise, 0)
+    codec = codec_of(model, config)
     is_pca = config.model.name == "pca"
     if is_pca and config.epochs:
         raise UserError(f"epochs is {config.epochs}; PCA has a closed form: set it to 0.")

@@ -10,12 +10,12 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
+from vocjax import losses
 from vocjax.data.devkit import PALETTE
 from vocjax.errors import UserError
 from vocjax.metrics import confusion, segmentation, streaming
 from vocjax.reporting import figures as draw
 from vocjax.tasks import constant_masks, scoring
-from vocjax.tasks.pixel_losses import make_loss
 from vocjax.tasks.pixel_networks import build_model
 from vocjax.tasks.targets import (
     FOREGROUND,
@@ -39,7 +39,7 @@ def make_task(config: ConfigDict) -> Task:
             "the images that have masks."
         )
     target = make_target(config)
-    pixel_loss = make_loss(config.loss, target)
+    pixel_loss = losses.make_pixel_loss(config.loss, exclusive=target.kind == "softmax")
     model = build_model(config, target.outputs)
 
     def loss(outputs: Outputs, batch: Batch) -> jax.Array:
