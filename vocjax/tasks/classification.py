@@ -14,7 +14,7 @@ from PIL import Image
 
 from vocjax import losses, painting
 from vocjax.data.splits import class_columns
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_range
 from vocjax.latent import embeddings
 from vocjax.losses.weights import softmax_columns
 from vocjax.metrics import streaming
@@ -38,10 +38,7 @@ from vocjax.tasks.task import (
     thumbnails,
 )
 
-EXCLUSIVE = "softmax_cross_entropy"
 Labels = TypeVar("Labels", jax.Array, np.ndarray)
-LOSSES = (EXCLUSIVE, "binary_cross_entropy", "focal")
-LOSS_FIELDS = ("name", "label_smoothing", "class_weights", "gamma", "reconstruction")
 FEATURES = FrozenFeatures("encoder", "code")
 
 
@@ -58,8 +55,11 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
             f"{', '.join(config.data.classes) or 'none'}: an image is taken that shows one of them."
         )
     check_loss(config)
+    fields = config.loss.to_dict()
+    reconstruction = fields.pop("reconstruction")
+    class_loss = losses.make_class_loss(fields)
     model = model or build.classifier(config)
-    exclusive, joint = config.loss.name == EXCLUSIVE, bool(config.loss.reconstruction)
+    exclusive, joint = losses.is_exclusive(config.loss.name), reconstruction > 0
     names = ("logits", "code", *(("reconstruction",) if joint else ()))
 
     def targets(batch: Batch) -> Targets:
@@ -71,10 +71,10 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
         return found | {"valid": batch["valid"]}
 
     def loss(outputs: Outputs, targets: Targets) -> jax.Array:
-        value = class_loss(config.loss, outputs["logits"], targets["present"], targets["known"])
+        value = class_loss(outputs["logits"], targets["present"], targets["known"])
         if joint:
             error = losses.mse(outputs["reconstruction"], targets["image"])
-            value = value + config.loss.reconstruction * error
+            value = value + reconstruction * error
         return value
 
     def codes(known: Outputs | Batch) -> jax.Array:
@@ -106,9 +106,8 @@ def measure(
         probability = jax.nn.softmax(logits, where=softmax_columns(known))
     else:
         probability = jax.nn.sigmoid(logits)
-    entropy = losses.softmax_cross_entropy if exclusive else losses.binary_cross_entropy
     values = {
-        "log_loss": entropy(logits, present, known),
+        "log_loss": losses.cross_entropy(logits, present, known, exclusive=exclusive),
         "elementwise_accuracy": streaming.elementwise_accuracy(probability, present, known),
         "argmax_accuracy": streaming.argmax_accuracy(logits, present, known),
         "exact_match": streaming.exact_match(probability, present, known),
@@ -148,60 +147,21 @@ def finish(trained: Trained) -> Final:
 
 
 def check_loss(config: ConfigDict) -> None:
-    """Raise `UserError` for a loss that is none, or that does not fit the model."""
-    loss = config.loss
-    if loss.name not in LOSSES:
-        raise UserError(f"loss.name is {loss.name!r}; it is one of {', '.join(LOSSES)}.")
-    if unknown := set(loss) - set(LOSS_FIELDS):
-        raise UserError(
-            f"loss has no field {', '.join(sorted(unknown))}; it has {', '.join(LOSS_FIELDS)}."
-        )
-    if not 0 <= loss.label_smoothing < 1:
-        raise UserError(f"loss.label_smoothing is {loss.label_smoothing}; it must be in [0, 1).")
-    if not 0 <= loss.gamma < math.inf:
-        raise UserError(f"loss.gamma is {loss.gamma}; it must be at least 0.")
-    classes, factors = config.data.classes, loss.class_weights
+    """Raise `UserError` for a loss that does not fit the classes or the model."""
+    classes, factors = config.data.classes, config.loss.class_weights
     numbers = all(isinstance(f, int | float) and 0 < f < math.inf for f in factors)
     if factors and (len(factors) != len(classes) or not numbers):
         raise UserError(
             f"loss.class_weights is {factors!r}; it is empty or {len(classes)} positive numbers, "
             f"for {', '.join(classes)}."
         )
-    joint = bool(config.model.decoder)
-    if not 0 <= loss.reconstruction < math.inf or bool(loss.reconstruction) != joint:
+    check_range("loss.reconstruction", config.loss.reconstruction, 0)
+    if bool(config.loss.reconstruction) != bool(config.model.get("decoder")):
         raise UserError(
-            f"loss.reconstruction is {loss.reconstruction} and model.decoder "
-            f"{config.model.decoder!r}: a joint network has a weight above 0 and a decoder's "
-            "widths, any other has neither."
+            f"loss.reconstruction is {config.loss.reconstruction} and model.decoder "
+            f"{config.model.get('decoder')!r}: a joint network has a weight above 0 and the widths "
+            "of a decoder, any other has neither."
         )
-
-
-def class_loss(
-    config: ConfigDict, logits: jax.Array, truth: jax.Array, weight: jax.Array
-) -> jax.Array:
-    """Return the loss [batch] that `config` (a config's `loss`) names, of the classes alone.
-
-    Class weights multiply what present classes lose, as PyTorch's pos_weight and weight do, and the
-    mean over columns and images does not divide by them.
-
-    Shapes: `logits`, `truth` (0 or 1) and `weight` (0 where difficult) [batch, classes].
-    """
-    exclusive = config.name == EXCLUSIVE
-    soft = losses.smooth_labels(truth, weight, config.label_smoothing, exclusive)
-    columns = weight
-    if config.class_weights:
-        factors = jnp.asarray(config.class_weights)
-        weight = losses.class_weights(truth, weight, factors, exclusive)
-    if exclusive:
-        return losses.softmax_cross_entropy(logits, soft, weight)
-    if config.name == "focal":
-        value = losses.focal(logits, soft, weight, config.gamma)
-    else:
-        value = losses.binary_cross_entropy(logits, soft, weight)
-    if not config.class_weights:
-        return value
-    # A mean by weights would not let an image of a class that counts more count more.
-    return value * weight.sum(axis=1) / jnp.maximum(columns.sum(axis=1), 1)
 
 
 def present_and_known(states: Labels, exclusive: bool) -> tuple[Labels, Labels]:
@@ -260,7 +220,7 @@ def describe(
     Where the photograph is red it speaks for the class, where it is blue against it.
     """
     logits, classes = outputs["logits"].astype(np.float32), config.data.classes
-    if config.loss.name == EXCLUSIVE:
+    if losses.is_exclusive(config.loss.name):
         probability = jax.nn.softmax(logits)
     else:
         probability = jax.nn.sigmoid(logits)

@@ -36,8 +36,6 @@ from vocjax.tasks.task import (
     thumbnails,
 )
 
-LOSSES = {"mse": losses.mse, "mae": losses.mae, "ssim": losses.dissimilarity}
-
 
 def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
     """Build the task of a config; `UserError` where its fields don't fit together.
@@ -46,10 +44,16 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
     (reconstruction, code), with the methods `encode` and `decode`.
     """
     own, model = model is not None, model or build.autoencoder(config)
-    codec, loss = codec_of(model, config), image_loss(config)
-    fit = None if own else closed_form(config, codec.numbers)
-    noise = config.loss.get("noise", 0.0)
+    fields = config.loss.to_dict()
+    noise = fields.pop("noise", 0.0)
     check_range("loss.noise", noise, 0)
+    loss = losses.make_image_loss(fields)
+    if "ssim" in config.loss.name.split() and config.data.size < losses.SSIM_WINDOW:
+        raise UserError(
+            f"data.size is {config.data.size}; the loss ssim needs {losses.SSIM_WINDOW} pixels."
+        )
+    codec = codec_of(model, config)
+    fit = None if own else closed_form(config, codec.numbers)
     if config.model.name == "pca" and config.epochs:
         raise UserError(f"epochs is {config.epochs}; PCA has a closed form: set it to 0.")
     draw = initializer(model, config)
@@ -70,18 +74,6 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
         baselines=baselines(codec.numbers, with_pca=config.model.name != "pca"),
         features=None,
     )
-
-
-def image_loss(config: ConfigDict) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Return the loss [batch] of reconstructed and true images that a config names."""
-    check_choice("loss.name", config.loss.name, LOSSES)
-    if unknown := set(config.loss) - {"name", "noise"}:
-        raise UserError(f"loss has no field {', '.join(sorted(unknown))}; it has name and noise.")
-    if config.loss.name == "ssim" and config.data.size < losses.SSIM_WINDOW:
-        raise UserError(
-            f"data.size is {config.data.size}; the loss ssim needs {losses.SSIM_WINDOW} pixels."
-        )
-    return LOSSES[config.loss.name]
 
 
 def closed_form(

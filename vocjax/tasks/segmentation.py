@@ -11,7 +11,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 from PIL import Image
 
-from vocjax import painting
+from vocjax import losses, painting
 from vocjax.data.devkit import PALETTE
 from vocjax.errors import UserError
 from vocjax.metrics import confusion, streaming
@@ -27,7 +27,6 @@ from vocjax.tasks.pixel_classes import (
     probability_of,
     truth_of,
 )
-from vocjax.tasks.pixel_losses import make_loss
 from vocjax.tasks.segmentation_eval import THRESHOLDS, finish
 from vocjax.tasks.task import (
     Batch,
@@ -55,7 +54,7 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
             "the images that have masks."
         )
     classes = pixel_classes(config)
-    pixel_loss = make_loss(config.loss, classes)
+    pixel_loss = losses.make_pixel_loss(config.loss, exclusive=classes.kind == "softmax")
     model = model or build.segmenter(config, classes.outputs)
 
     def loss(outputs: Outputs, targets: Targets) -> jax.Array:
