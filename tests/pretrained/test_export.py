@@ -84,8 +84,8 @@ def test_a_runs_backbone_goes_out_and_comes_back(tmp_path):
 
     told = export_weights(tmp_path / "run", tmp_path / "out.npz")
     assert (told.backbone, told.source, told.preprocessing) == ("mobilenet_v2", "keras", IDENTITY)
-    fresh = [r"backbone/block([2-9]|1\d)", "backbone/conv2", "head"]
-    again = import_weights("mobilenet_v2", tmp_path / "out.npz", tmp_path / "again", fresh=fresh)
+    skip = [r"backbone/block([2-9]|1\d)", "backbone/conv2", "head"]
+    again = import_weights("mobilenet_v2", tmp_path / "out.npz", tmp_path / "again", skip=skip)
     ours = {path: array for path, array in flatten(variables).items() if path.startswith("encoder")}
     assert len(ours) == 15
     same({f"encoder/{path}": array for path, array in again.arrays.items()}, ours)
@@ -99,8 +99,8 @@ def test_a_run_that_ends_at_a_stage(run_of, tmp_path):
         if path.startswith(("backbone/conv1", "backbone/fire2"))
     }
     export_weights(run_of("squeezenet", params, last="fire2"), tmp_path / "out.npz", "gluon")
-    fresh = ["backbone/fire[3-9]", "head"]
-    again = import_weights("squeezenet", tmp_path / "out.npz", tmp_path / "again", fresh=fresh)
+    skip = ["backbone/fire[3-9]", "head"]
+    again = import_weights("squeezenet", tmp_path / "out.npz", tmp_path / "again", skip=skip)
     same(again.arrays, {f"backbone/{path}": array for path, array in params.items()})
 
 

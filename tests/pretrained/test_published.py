@@ -28,7 +28,7 @@ SQUEEZENET, TINY = "squeezenet1.1_gluon_full_oihw.npz", "tiny_darknet.weights"
 CATS = {"tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat"}
 
 
-def load(backbone, file, fresh=()):
+def load(backbone, file, skip=()):
     """(network, its variables as far as the file has them, match, source) of a published file."""
     arrays, sources = read(WEIGHTS / file), SOURCES[backbone]
     networks = {name: BACKBONES[backbone](**source.fields) for name, source in sources.items()}
@@ -36,12 +36,12 @@ def load(backbone, file, fresh=()):
     name = detect(arrays, tables)
     abstract = shapes(networks[name], (224, 224, 3))
     wanted = {path: leaf.shape for path, leaf in flatten(abstract).items()}
-    found = match(arrays, tables[name], wanted, fresh)
+    found = match(arrays, tables[name], wanted, skip)
     return networks[name], fill(abstract, found.arrays), found, name
 
 
 @pytest.mark.parametrize(
-    ("backbone", "file", "fresh", "source", "numbers"),
+    ("backbone", "file", "skip", "source", "numbers"),
     [
         ("squeezenet", SQUEEZENET, "", "gluon", 1_235_496),
         ("tiny_darknet", TINY, "", "darknet", 1_046_488),
@@ -62,15 +62,15 @@ def load(backbone, file, fresh=()):
         ),
     ],
 )
-def test_the_whole_file_is_taken(backbone, file, fresh, source, numbers):
-    *_, found, name = load(backbone, file, [fresh] if fresh else [])
+def test_the_whole_file_is_taken(backbone, file, skip, source, numbers):
+    *_, found, name = load(backbone, file, [skip] if skip else [])
     assert name == source
     assert sum(array.size for array in found.arrays.values()) == numbers
     assert not found.ignored
-    if fresh:
-        with pytest.raises(UserError, match=f"{len(found.fresh)} missing") as caught:
+    if skip:
+        with pytest.raises(UserError, match=f"{len(found.skipped)} missing") as caught:
             load(backbone, file)
-        assert str(caught.value).endswith(f": {fresh}")
+        assert str(caught.value).endswith(f": {skip}")
 
 
 def test_squeezenet_meets_its_reference():

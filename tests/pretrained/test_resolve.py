@@ -26,9 +26,9 @@ from vocjax.training.loop import train_and_evaluate
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """`published(backbone, source, fresh=...)`: imported weights of random numbers."""
+    """`published(backbone, source, skip=...)`: imported weights of random numbers."""
 
-    def make(backbone, source, fresh="head"):
+    def make(backbone, source, skip="head"):
         directory = tmp_path_factory.mktemp(backbone)
         network = BACKBONES[backbone](**SOURCES[backbone][source].fields)
         rng = np.random.default_rng(0)
@@ -39,7 +39,7 @@ def published(tmp_path_factory):
         names = SOURCES[backbone][source].names(network)
         write(directory / "file.npz", restore_names(arrays, names))
         import_weights(
-            backbone, directory / "file.npz", directory / "imported", source=source, fresh=[fresh]
+            backbone, directory / "file.npz", directory / "imported", source=source, skip=[skip]
         )
         return directory / "imported"
 
@@ -57,7 +57,7 @@ def pretrained(weights, config_dir, *overrides):
 
 
 @pytest.mark.parametrize(
-    ("backbone", "source", "fresh", "preprocessing", "fields", "last"),
+    ("backbone", "source", "skip", "preprocessing", "fields", "last"),
     [
         ("squeezenet", "gluon", "head", TORCHVISION, (), ""),
         ("mobilenet_v2", "keras", "head", SYMMETRIC, (("variant", "keras"),), ""),
@@ -65,9 +65,9 @@ def pretrained(weights, config_dir, *overrides):
     ],
 )
 def test_a_config_gets_what_belongs_to_the_weights(
-    published, pytestconfig, backbone, source, fresh, preprocessing, fields, last
+    published, pytestconfig, backbone, source, skip, preprocessing, fields, last
 ):
-    config = pretrained(published(backbone, source, fresh), pytestconfig.rootpath)
+    config = pretrained(published(backbone, source, skip), pytestconfig.rootpath)
     chosen = config.model.backbone
     assert chosen.name == backbone
     assert chosen.preprocessing.to_dict() == preprocessing._asdict()
@@ -88,23 +88,31 @@ def test_a_stage_that_is_asked_for_stays(published, pytestconfig):
         flatten_dict(begun["params"], sep="/").items(),
         strict=True,
     ):
-        fresh = "/conv5/" in before[0] or before[0].startswith("head/")
-        assert np.array_equal(before[1], after[1]) == fresh, before[0]
+        skip = "/conv5/" in before[0] or before[0].startswith("head/")
+        assert np.array_equal(before[1], after[1]) == skip, before[0]
 
 
 @pytest.mark.parametrize(
-    ("fresh", "last", "words"),
+    ("skip", "last", "words"),
     [
         ("backbone/fire3/squeeze|head", "fire3", "last is 'fire3', and .* no further than 'fire2'"),
         ("backbone/fire3/squeeze|head", "fire9", "last is 'fire9', and .* no further than 'fire2'"),
-        ("backbone/conv1/conv/bias|head", "", "begin with a fresh draw: not all of conv1, the"),
-        ("backbone/conv1/conv/bias|head", "fire9", "begin with a fresh draw: not all of conv1"),
+        (
+            "backbone/conv1/conv/bias|head",
+            "",
+            "begin with what is drawn anew: not all of conv1, the",
+        ),
+        (
+            "backbone/conv1/conv/bias|head",
+            "fire9",
+            "begin with what is drawn anew: not all of conv1",
+        ),
     ],
 )
 def test_a_stage_that_the_weights_do_not_fill_is_refused(
-    fresh, last, words, published, pytestconfig
+    skip, last, words, published, pytestconfig
 ):
-    weights = published("squeezenet", "gluon", fresh)
+    weights = published("squeezenet", "gluon", skip)
     with pytest.raises(UserError, match=words):
         pretrained(weights, pytestconfig.rootpath, f"--config.model.backbone.last={last}")
 

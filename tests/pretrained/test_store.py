@@ -72,19 +72,21 @@ def test_through_every_source_and_back(backbone, source, tmp_path):
     ours, theirs = drawn(backbone, source)
     without_head = "head" if len(theirs) < len(ours) else ""
     bring = functools.partial(
-        import_weights, backbone, classes=CLASSES, fresh=[without_head] if without_head else []
+        import_weights, backbone, classes=CLASSES, skip=[without_head] if without_head else []
     )
     write(tmp_path / "in.npz", theirs)
     first = bring(tmp_path / "in.npz", tmp_path / "first")
     assert (first.source, first.ignored) == (source, [])
-    assert first.fresh == sorted(path for path in ours if without_head and path.startswith("head"))
+    assert first.skipped == sorted(
+        path for path in ours if without_head and path.startswith("head")
+    )
     assert first.classes == (None if without_head else CLASSES)
     assert first.parameters == sum(array.size for array in theirs.values())
     kept = read_imported(tmp_path / "first")
     assert told(kept) == told(first)
     chosen = SOURCES[backbone][source]
     assert (kept.fields, kept.preprocessing) == (chosen.fields, chosen.preprocessing)
-    same(kept.arrays, {path: a for path, a in ours.items() if path not in first.fresh})
+    same(kept.arrays, {path: a for path, a in ours.items() if path not in first.skipped})
 
     out = tmp_path / "out.safetensors"
     assert export_weights(tmp_path / "first", out).source == source
@@ -95,11 +97,11 @@ def test_through_every_source_and_back(backbone, source, tmp_path):
 
 
 def test_the_directory_says_what_it_holds(bring, squeezenet, tmp_path):
-    bring(fresh=["backbone/fire9/expand3x3", "backbone/fire8", "backbone/fire9/squeeze"])
+    bring(skip=["backbone/fire9/expand3x3", "backbone/fire8", "backbone/fire9/squeeze"])
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"weights.npz", "weights.json"}
     facts = json.loads((tmp_path / "out/weights.json").read_text())
     content, run = squeezenet.read_bytes(), environment()
-    assert facts.pop("fresh") == [
+    assert facts.pop("skipped") == [
         f"backbone/fire{fire}/{layer}/{array}"
         for fire, layers in (
             (8, ("expand1x1", "expand3x3", "squeeze")),
@@ -148,8 +150,8 @@ def test_a_file_without_names_has_no_source_of_names(tmp_path):
 def test_an_empty_folder_is_filled_and_older_weights_are_replaced(bring, tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "out").symlink_to("folder")
-    for fresh, classes in (([], CLASSES), (["head"], None)):
-        bring(fresh=fresh)
+    for skip, classes in (([], CLASSES), (["head"], None)):
+        bring(skip=skip)
         assert read_imported(tmp_path / "folder").classes == classes
     assert (tmp_path / "out").is_symlink()
     assert {path.name for path in tmp_path.iterdir()} == {"folder", "out"}
@@ -191,7 +193,7 @@ def test_a_full_disk_leaves_what_was_there(there, whole, bring, tmp_path):
         shutil.copytree(whole, tmp_path / "out")
     before = files(tmp_path)
     with room(100_000), pytest.raises(UserError, match=r"out can't be written \(File too large\)"):
-        bring(fresh=["head"])
+        bring(skip=["head"])
     assert files(tmp_path) == before
 
 
@@ -213,7 +215,7 @@ def test_ctrl_c_leaves_what_was_there_or_what_is_new(
 
     monkeypatch.setattr(Path, "rename", interrupted)
     with contextlib.suppress(KeyboardInterrupt):
-        bring(fresh=["head"])
+        bring(skip=["head"])
     assert {path.name for path in tmp_path.iterdir()} <= {"out"}
     if renamed < 1 + there:
         assert files(tmp_path) == before

@@ -38,9 +38,9 @@ def add_verbs(add: AddVerb) -> None:
         "bring a weight file of others into our layout, strictly",
         "vocjax weights import --backbone resnet50 resnet50.pth --output weights/resnet50\n"
         "  vocjax weights import --backbone vgg16 vgg16_20.h5 --classes 20 --output weights/vgg\n"
-        "  vocjax weights import --backbone resnet18 trunk.npz --fresh 'backbone/conv5|head' "
+        "  vocjax weights import --backbone resnet18 trunk.npz --skip 'backbone/conv5|head' "
         "--output weights/trunk\n"
-        "  vocjax weights import --backbone vgg16 own.pth --fresh head --ignore 'classifier.*' "
+        "  vocjax weights import --backbone vgg16 own.pth --skip head --ignore 'classifier.*' "
         "--output weights/own",
     )
     bring.add_argument(
@@ -58,7 +58,7 @@ def add_verbs(add: AddVerb) -> None:
         "from them)",
     )
     bring.add_argument(
-        "--fresh",
+        "--skip",
         action="append",
         default=[],
         metavar="REGEX",
@@ -120,14 +120,14 @@ def _import(options: argparse.Namespace, _: Sequence[str]) -> int:
         options.file,
         options.output,
         source=options.source,
-        fresh=options.fresh,
+        skip=options.skip,
         ignore=options.ignore,
         classes=options.classes,
     )
     with_head = f"head of {told.classes} classes" if told.classes else "without a head"
     print(f"{told.backbone}, {with_head}, from {told.file['name']} by {told.source}'s names")
     print(f"taken: {len(told.arrays)} arrays, {told.parameters:,} numbers")
-    print(f"left fresh: {_counted(told.fresh, options.fresh)}")
+    print(f"skipped (drawn anew): {_counted(told.skipped, options.skip)}")
     print(f"ignored in the file: {_listed(told.ignored)}")
     print(f"pre-processing: {_described(told.preprocessing)}")
     print(f"imported weights: {options.output}")

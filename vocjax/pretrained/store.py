@@ -35,7 +35,7 @@ class Imported(NamedTuple):
     - `source`: of the file's names, one of `SOURCES[backbone]`;
     - `preprocessing`: what the published weights were trained with;
     - `classes`: of the head, None where the file filled nothing of it;
-    - `fresh`: our paths that the file did not fill, sorted;
+    - `skipped`: our paths that the file did not fill, sorted;
     - `ignored`: names in the file that nothing was made of, or how many numbers of Darknet's;
     - `file`: its "name", "sha256" and "bytes";
     - `parameters`: how many numbers were taken;
@@ -48,7 +48,7 @@ class Imported(NamedTuple):
     source: str
     preprocessing: Preprocessing
     classes: int | None
-    fresh: Sequence[str]
+    skipped: Sequence[str]
     ignored: Sequence[str]
     file: Mapping[str, Any]
     parameters: int
@@ -64,7 +64,7 @@ def import_weights(
     output: Path,
     *,
     source: str = "",
-    fresh: Sequence[str] = (),
+    skip: Sequence[str] = (),
     ignore: Sequence[str] = (),
     classes: int = 1000,
 ) -> Imported:
@@ -75,9 +75,9 @@ def import_weights(
       file: in a format that `files.read` knows.
       output: free, or imported weights, which are then replaced.
       source: of the file's names; empty to tell it from them.
-      fresh: regexes of the parts that the file shall not fill, as in `matching.match`.
+      skip: regexes of the parts that the file shall not fill, as in `matching.match`.
       ignore: regexes of the names in the file that nothing shall be made of, as there.
-      classes: of the file's head; without meaning where that is left fresh.
+      classes: of the file's head; without meaning where that is skipped.
 
     Raises:
       UserError: an argument is none of these, `file` is damaged, does not fit, fills nothing of
@@ -99,11 +99,11 @@ def import_weights(
         )
     wanted = flatten(shapes(networks[name], IMAGE))
     sizes = {path: leaf.shape for path, leaf in wanted.items()}
-    found = match(arrays, tables[name], sizes, fresh, ignore)
+    found = match(arrays, tables[name], sizes, skip, ignore)
     if not any(path.startswith("backbone/") for path in found.arrays):
         raise UserError(
-            f"--fresh {' --fresh '.join(fresh)} leaves nothing of the backbone to {file}, so that "
-            "nothing would be imported. Name the parts alone that the file lacks: --fresh head."
+            f"--skip {' --skip '.join(skip)} leaves nothing of the backbone to {file}, so that "
+            "nothing would be imported. Name the parts alone that the file lacks: --skip head."
         )
     made = environment()
     imported = Imported(
@@ -112,7 +112,7 @@ def import_weights(
         source=name,
         preprocessing=sources[name].preprocessing,
         classes=classes if any(path.startswith("head/") for path in found.arrays) else None,
-        fresh=sorted(found.fresh),
+        skipped=sorted(found.skipped),
         ignored=list(found.ignored),
         file={"name": file.name, "sha256": _sha256(file), "bytes": file.stat().st_size},
         parameters=sum(array.size for array in found.arrays.values()),
