@@ -14,8 +14,8 @@ from vocjax.data.devkit import PALETTE, VOID
 from vocjax.metrics import confusion
 from vocjax.reporting import masks
 from vocjax.runs.reader import Run, lookup, replicates
-from vocjax.tasks.scoring import ALL_FOREGROUND
-from vocjax.tasks.targets import Target, make_target
+from vocjax.tasks.pixel_classes import PixelClasses, pixel_classes
+from vocjax.tasks.segmentation_eval import ALL_FOREGROUND
 
 Samples = Mapping[str, np.ndarray]
 
@@ -32,7 +32,7 @@ def figures(samples: Samples, config: Mapping[str, Any]) -> dict[str, Figure]:
     """Draw what a run of this task kept of its validation images; an older run lacks some of it."""
     if lookup(config, "model", "target") is None:
         return {}
-    target = make_target(ConfigDict(config))
+    target = pixel_classes(ConfigDict(config))
     return (
         _kept(samples, target)
         | _extremes(samples, target)
@@ -41,7 +41,7 @@ def figures(samples: Samples, config: Mapping[str, Any]) -> dict[str, Figure]:
     )
 
 
-def _kept(samples: Samples, target: Target) -> dict[str, Figure]:
+def _kept(samples: Samples, target: PixelClasses) -> dict[str, Figure]:
     if not samples.keys() >= {"image", "mask", "prediction", "probability"}:
         return {}
     image = painting.as_bytes(samples["image"].astype(np.float32))
@@ -52,7 +52,7 @@ def _kept(samples: Samples, target: Target) -> dict[str, Figure]:
     return {title: masks.sheet(columns, keys, [])}
 
 
-def _extremes(samples: Samples, target: Target) -> dict[str, Figure]:
+def _extremes(samples: Samples, target: PixelClasses) -> dict[str, Figure]:
     result = {}
     for which in ("best", "worst"):
         names = ("image", "truth", "prediction", "value")
@@ -68,7 +68,7 @@ def _extremes(samples: Samples, target: Target) -> dict[str, Figure]:
 
 
 def _painted(
-    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, target: Target
+    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, target: PixelClasses
 ) -> tuple[dict[str, np.ndarray], list[masks.Key]]:
     """Image, truth, prediction and error as pictures, and what their colours mean.
 
@@ -90,7 +90,7 @@ def _painted(
     return columns, [classes, dict(found[k] for k in np.unique(wrong) if 0 < k < VOID) | void]
 
 
-def _of_classes(samples: Samples, target: Target) -> dict[str, Figure]:
+def _of_classes(samples: Samples, target: PixelClasses) -> dict[str, Figure]:
     """Draw each class's IoU and confusions; of foreground alone the table says as much."""
     counts = samples.get("full_size/confusion")
     if counts is None or len(counts) <= 2 or not counts.any():
@@ -108,7 +108,7 @@ def _of_classes(samples: Samples, target: Target) -> dict[str, Figure]:
     }
 
 
-def _by_threshold(samples: Samples, target: Target) -> dict[str, Figure]:
+def _by_threshold(samples: Samples, target: PixelClasses) -> dict[str, Figure]:
     """Draw Dice by threshold; a softmax is decided without one."""
     names = ("train/hard_dice_by_threshold", "val/hard_dice_by_threshold")
     if target.kind == "softmax" or not samples.keys() >= {"thresholds", *names}:
