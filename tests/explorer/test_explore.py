@@ -148,25 +148,23 @@ def test_a_point_is_read():
     np.testing.assert_array_equal(read["residual"], np.float32([0, 1e6, 2]))
 
 
-NO_NUMBERS = ["NaN", "Infinity", "-Infinity", "1e999", "1e7", "-2000000", "1" + 500 * "0"]
-NO_NUMBERS += ['"1"', "null", "true", "[1]", "{}"]
-NO_POINTS = ["", "{", "\xff\xfe", "[" * 60000, "[]", "3", "{}", "9" * 5000]
+NO_NUMBERS = ["NaN", "-Infinity", "1e999", "1e7", "-2000000", "1" + 500 * "0", '"1"', "null"]
+NO_NUMBERS += ["true", "[1]"]
+NO_POINTS = ["", "{", "\xff\xfe", "[" * 60000, "[]", "3", '{"coordinates": [0, 0]}', "9" * 5000]
 NO_POINTS += [
     f'{{"coordinates": {coordinates}, "residual": {residual}}}'
     for coordinates, residual in (
         *(("[0, 0]", f"[0, 0, {number}]") for number in NO_NUMBERS),
-        *((f"[{number}, 0]", "[0, 0, 0]") for number in NO_NUMBERS),
-        ("[]", "[]"),
+        ("[NaN, 0]", "[0, 0, 0]"),
         ("[0, 0, 0]", "[0, 0, 0]"),
         ("[0, 0]", "[0, 0]"),
         ("[0, 0]", '[0, 0, 0], "more": 1'),
-        ('{"0": 0, "1": 0}', "[0, 0, 0]"),
         ('"00"', "[0, 0, 0]"),
     )
 ]
 
 
-@pytest.mark.parametrize("body", [*NO_POINTS, '{"coordinates": [0, 0]}'], ids=lambda b: b[:50])
+@pytest.mark.parametrize("body", NO_POINTS, ids=lambda body: body[:60])
 def test_json_that_is_no_point(body):
     with pytest.raises(UserError, match=r"the request|must be"):
         parse_point(body.encode("latin-1"), COUNTS)
