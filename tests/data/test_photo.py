@@ -1,8 +1,6 @@
 """Image files of people, which the explorer and `vocjax predict` read."""
 
 import io
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -12,8 +10,7 @@ from vocjax.data.photo import read_photo
 from vocjax.errors import UserError
 
 ORIENTATION, TURNED = 0x0112, 6  # EXIF: shown turned by a quarter
-PHOTO = np.arange(40 * 30 * 3).reshape(40, 30, 3) // 15
-PHOTO = PHOTO.astype(np.uint8)
+PHOTO = np.linspace(0, 255, 40 * 30 * 3).reshape(40, 30, 3).astype(np.uint8)
 
 
 def file_of(picture, kind="PNG", **options):
@@ -46,26 +43,16 @@ def test_every_kind_of_image_is_read():
     np.testing.assert_array_equal(read(file_of(sixteen)), read(file_of(Image.fromarray(grey))))
 
 
-def png_of_size(width, height):
-    """A PNG's beginning that announces a size."""
-
-    def chunk(kind, data):
-        sum_ = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + sum_
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000)))
-
-
 def test_files_that_are_no_image():
     jpeg, png, postscript = (file_of(Image.fromarray(PHOTO), k) for k in ("JPEG", "PNG", "EPS"))
     broken = [jpeg[: len(jpeg) // 2], png[: len(png) // 2], jpeg[:2], png[:33], b"\0" * 1000]
-    for file in (b"", b"text", b"GIF89a", b"<svg/>", png_of_size(3, 0), postscript, *broken):
+    for file in (b"", b"text", b"GIF89a", b"<svg/>", postscript, *broken):
         with pytest.raises(UserError, match="can't be read as an image"):
             read(file)
 
 
-@pytest.mark.parametrize("side", [10_000, 20_000, 2**31 - 1])
-def test_decompression_bombs(side):
-    with pytest.raises(UserError, match="pixels"):
-        read(png_of_size(side, side))
+@pytest.mark.parametrize("most", [500, 1000])  # Pillow fails for twice as many, warns for fewer
+def test_decompression_bombs(most, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+    with pytest.raises(UserError, match=f"more than {most} pixels"):
+        read(file_of(Image.fromarray(PHOTO)))

@@ -41,37 +41,37 @@ def _pipe():
     return high
 
 
-class Browser:
-    """A browser process; leaving the context ends it and all of its children."""
-
-    def __init__(self, path, profile):
-        (read_commands, self._commands), (self._messages, write_messages) = _pipe(), _pipe()
-        ends = (read_commands, write_messages)
-        flags = [*FLAGS.split(), f"--user-data-dir={profile}", "about:blank"]
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCHER, *map(str, ends), path, *flags],
-            pass_fds=ends,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        for end in ends:
-            os.close(end)
-        self._unread, self._last_id, self.events = b"", 0, []
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        with contextlib.suppress(OSError, TimeoutError, subprocess.TimeoutExpired):
-            self.send("Browser.close")
-            self._process.wait(5)
+@contextlib.contextmanager
+def open_browser(path, profile):
+    """A `Browser`, whose process and all of its children end with the context."""
+    (read_commands, commands), (messages, write_messages) = _pipe(), _pipe()
+    ends = (read_commands, write_messages)
+    flags = [*FLAGS.split(), f"--user-data-dir={profile}", "about:blank"]
+    launch = [sys.executable, "-c", LAUNCHER, *map(str, ends), path, *flags]
+    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    process = subprocess.Popen(launch, pass_fds=ends, start_new_session=True, **quiet)
+    for end in ends:
+        os.close(end)
+    browser = Browser(commands, messages)
+    try:
+        yield browser
+    finally:
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            browser.send("Browser.close")
+            process.wait(5)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        os.close(self._commands)
-        os.close(self._messages)
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(commands)
+        os.close(messages)
+
+
+class Browser:
+    """Both ends of a browser's pipes, and the events that came so far."""
+
+    def __init__(self, commands, messages):
+        self._commands, self._messages = commands, messages
+        self._unread, self._last_id, self.events = b"", 0, []
 
     def send(self, method, session=None, **parameters):
         """Send a command and return its result; events that come meanwhile are kept."""
@@ -142,10 +142,6 @@ class Tab:
         self.evaluate("0")
         mine = [e for e in self._browser.events if e.get("sessionId") == self._session]
         return [e["params"] for e in mine if e["method"] in methods]
-
-    def complaints(self):
-        """What the console says: warnings, errors, refusals of the security policy."""
-        return self.events("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
 
     def place(self, selector, share=0.5):
         """Where an element is, scrolled into view: a share of its width, half of its height."""

@@ -33,18 +33,9 @@ def pixels(png):
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
-@pytest.fixture(scope="module")
-def photo():
-    """uint8 [40, 30, 3]."""
-    return np.uint8(255 * smooth_images(1, 40, 3, seed=5)[0])[:, :30]
-
-
-@pytest.fixture(scope="module")
-def photo_file(photo):
-    """The bytes of a PNG file."""
-    file = io.BytesIO()
-    Image.fromarray(photo).save(file, "PNG")
-    return file.getvalue()
+PHOTO = np.uint8(255 * smooth_images(1, 40, 3, seed=5)[0])[:, :30]
+PHOTO_FILE = io.BytesIO()
+Image.fromarray(PHOTO).save(PHOTO_FILE, "PNG")
 
 
 def test_the_page_and_the_space(server, space):
@@ -74,13 +65,11 @@ def test_decode_draws_the_code_of_the_coordinates(server, space):
         assert decode(server, point([beyond_the_sliders]))[0] == 200
 
 
-def test_encode_finds_the_point_that_decodes_to_the_reconstruction(
-    server, space, photo, photo_file
-):
-    status, _, content = send(server, "POST", "/encode", photo_file)
+def test_encode_finds_the_point_that_decodes_to_the_reconstruction(server, space):
+    status, _, content = send(server, "POST", "/encode", PHOTO_FILE.getvalue())
     assert status == 200
     found = json.loads(content)
-    resized = resize_image(photo, SIZE, 3)
+    resized = resize_image(PHOTO, SIZE, 3)
     np.testing.assert_array_equal(pixels(base64.b64decode(found["input"])), resized)
     image = jnp.asarray(resized[None] / np.float32(255))
     code = space.encode(image)
@@ -99,14 +88,14 @@ def test_files_and_points_of_no_use_are_refused(server):
     assert refused(send(server, "POST", "/decode", b"{}")) == 400
 
 
-def test_grey_spaces_draw_grey(space, photo, photo_file):
+def test_grey_spaces_draw_grey(space):
     grey = LatentSpace(
         lambda images: space.encode(jnp.repeat(images, 3, -1)),
         lambda codes: space.decode(codes)[..., :1],
         space.axes,
     )
-    found = make_encoder(grey, SIZE, 1)(photo_file)
-    expected = resize_image(photo, SIZE, 1)[..., 0]
+    found = make_encoder(grey, SIZE, 1)(PHOTO_FILE.getvalue())
+    expected = resize_image(PHOTO, SIZE, 1)[..., 0]
     np.testing.assert_array_equal(pixels(base64.b64decode(found["input"])), expected)
     mean = make_decoder(grey)(np.zeros(DIRECTIONS), np.zeros(NUMBERS))
     assert pixels(mean).shape == (SIZE, SIZE)
