@@ -268,7 +268,7 @@ def test_notes_tell_the_rule_the_origin_and_known_images(tiny_config, finished_r
     assert said()[-1] == "all parameters begin from a fresh draw"
     rule, _ = said(**{"data.classes": every})
     assert re.fullmatch(
-        r"\d+ train and \d+ val images show several of the classes: each stands once.*", rule
+        r"\d+ train and \d+ val images show several of the classes: each is used once.*", rule
     )
     (begun,) = said(init_from=str(finished_run("autoencoder_256")))
     assert begun == f"the encoder begins from {finished_run('autoencoder_256')}"
