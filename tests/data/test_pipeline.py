@@ -10,6 +10,7 @@ from vocjax.config import base_config
 from vocjax.data import voc
 from vocjax.data.devkit import VOID
 from vocjax.data.pipeline import (
+    MASKS,
     RESIDENT_BYTES,
     check_data,
     open_examples,
@@ -81,18 +82,16 @@ def test_resident_and_streamed_batches_are_the_same(opened, rows, mesh, channels
 
 
 def test_batches_hold_the_examples_in_the_order_asked_for(opened, prepared, rows, mesh):
-    order = np.array([7, 3, 11])
-    (batch,) = batches_of(opened("stream"), order, mesh)
-    for position, row in enumerate(rows[order]):
-        example = prepared.examples[int(row)]
-        np.testing.assert_array_equal(
-            batch["image"][position], resize_image(example["image"], SIZE, 3)
-        )
-        np.testing.assert_array_equal(
-            batch["mask"][position], resize_mask(example["mask"][..., 0], SIZE)
-        )
-        np.testing.assert_array_equal(batch["labels"][position], prepared.index.labels[row])
-    np.testing.assert_array_equal(opened("stream").ids, prepared.index.ids[rows])
+    examples, order = opened("stream"), np.array([7, 3, 11])
+    (batch,) = batches_of(examples, order, mesh)
+    for place, position in enumerate(order):
+        row = int(rows[position])
+        image, mask = prepared.examples[row]["image"], prepared.examples[row]["mask"][..., 0]
+        np.testing.assert_array_equal(batch["image"][place], resize_image(image, SIZE, 3))
+        np.testing.assert_array_equal(batch["mask"][place], resize_mask(mask, SIZE))
+        np.testing.assert_array_equal(batch["labels"][place], prepared.index.labels[row])
+        assert examples.ids[position] == prepared.index.ids[row]
+        np.testing.assert_array_equal(examples.mask_of(position), mask)  # at its own size
 
 
 @pytest.mark.parametrize("storage", ["device", "stream"])
@@ -252,19 +251,18 @@ def test_a_field_that_cannot_be_used_is_refused(fields, message):
         check_data(data)
 
 
-def test_legacy_masks_hold_whatever_a_pixel_touches(opened, prepared, rows, mesh):
+def test_legacy_masks_hold_whatever_a_pixel_touches(prepared, rows):
     """Void is object; a pixel is object where the triangle of the resizing meets any of it."""
-    kept = batches_of(opened("device", masks="legacy"), np.arange(4), mesh)[0]["mask"]
-    honest = batches_of(opened("device"), np.arange(4), mesh)[0]["mask"]
-    assert set(np.unique(kept)) == {0, 1}
-    assert np.all(kept[honest > 0] == 1)
-    assert kept.sum() > (honest > 0).sum()
-    for row, mask in zip(rows, kept, strict=False):
-        original = prepared.examples[int(row)]["mask"][..., 0] > 0
+    for row in rows[:4]:
+        mask = prepared.examples[int(row)]["mask"][..., 0]
+        legacy, nearest = (MASKS[kind](mask, SIZE) for kind in ("legacy", "nearest"))
+        assert set(np.unique(legacy)) == {0, 1}
+        assert np.all(legacy[nearest > 0] == 1)
+        assert legacy.sum() > (nearest > 0).sum()
         for y in range(SIZE):
             for x in range(SIZE):
-                touched = original[_reach(y, original.shape[0]), _reach(x, original.shape[1])]
-                assert mask[y, x] == touched.any()
+                touched = mask[_reach(y, mask.shape[0]), _reach(x, mask.shape[1])] > 0
+                assert legacy[y, x] == touched.any()
 
 
 def _reach(place, n):
@@ -272,9 +270,3 @@ def _reach(place, n):
     scale = n / SIZE
     centres = np.arange(n) + 0.5
     return slice(*np.flatnonzero(abs(centres - (place + 0.5) * scale) < scale)[[0, -1]] + [0, 1])
-
-
-@pytest.mark.parametrize("storage", ["device", "stream"])
-def test_a_mask_is_read_at_its_own_size(opened, prepared, rows, storage):
-    expected = prepared.examples[int(rows[2])]["mask"][..., 0]
-    np.testing.assert_array_equal(opened(storage).mask_of(2), expected)

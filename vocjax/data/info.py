@@ -52,7 +52,7 @@ def contact_sheet(prepared: Prepared, file: Path) -> None:
     columns = max(1, min(COLUMNS, len(shown)))
     height = max(1, math.ceil(len(shown) / columns))
     figure = Figure(figsize=(3.2 * columns, 1.6 * height), layout="constrained", dpi=120)
-    for place, column in enumerate(shown, 1):
+    for place, column in enumerate(shown.tolist(), 1):
         row = _example(prepared.index, column)
         axes = figure.add_subplot(height, columns, place)
         axes.imshow(_panel(prepared, row))

