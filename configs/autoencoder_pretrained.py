@@ -1,6 +1,6 @@
 """Task 1 with a pretrained backbone: what its features still know of the image.
 
-vocjax weights import --backbone resnet18 FILE --fresh head --output weights/resnet18
+vocjax weights import --backbone resnet18 FILE --skip head --output weights/resnet18
 vocjax train --config configs/autoencoder_pretrained.py --workdir runs/autoencoder_pretrained \
     --config.init_from=weights/resnet18
 

@@ -1,6 +1,6 @@
 """Task 2 with a pretrained backbone: its features, computed once, and one layer on their mean.
 
-vocjax weights import --backbone squeezenet FILE --fresh head --output weights/squeezenet
+vocjax weights import --backbone squeezenet FILE --skip head --output weights/squeezenet
 vocjax train --config configs/classifier_pretrained.py --workdir runs/classifier_pretrained \
     --config.init_from=weights/squeezenet
 

@@ -1,6 +1,6 @@
 """Task 3 with a pretrained backbone: DeepLab's atrous pyramid on its map of stride 16.
 
-vocjax weights import --backbone mobilenet_v2 FILE --fresh head --output weights/mobilenet_v2
+vocjax weights import --backbone mobilenet_v2 FILE --skip head --output weights/mobilenet_v2
 vocjax train --config configs/deeplab_pretrained.py --workdir runs/deeplab_pretrained \
     --config.init_from=weights/mobilenet_v2
 

@@ -1,6 +1,6 @@
 """Task 3 with a pretrained backbone: FCN-8s, class scores of three strides, summed.
 
-vocjax weights import --backbone vgg16 FILE --fresh head --output weights/vgg16
+vocjax weights import --backbone vgg16 FILE --skip head --output weights/vgg16
 vocjax train --config configs/fcn_pretrained.py --workdir runs/fcn_pretrained \
     --config.init_from=weights/vgg16
 

@@ -1,6 +1,6 @@
 """Task 3 with a pretrained backbone: U-Net's decoder on it, 20 classes and background.
 
-vocjax weights import --backbone mobilenet_v2 FILE --fresh head --output weights/mobilenet_v2
+vocjax weights import --backbone mobilenet_v2 FILE --skip head --output weights/mobilenet_v2
 vocjax train --config configs/segmentation_pretrained.py --workdir runs/segmentation_pretrained \
     --config.init_from=weights/mobilenet_v2
 

@@ -32,11 +32,12 @@ import numpy as np
 import optax
 
 from vocjax.errors import UserError
+from vocjax.files import write_text
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.size import multiply_adds, shapes
 from vocjax.pretrained.parity import ORIGINS, parity_error, random_variables
-from vocjax.pretrained.sources import FAMILIES
-from vocjax.runs.writer import environment, write_text
+from vocjax.pretrained.sources import SOURCES
+from vocjax.runs.provenance import environment
 
 # Height and width of the images that the published networks were made for.
 PIXELS = dict.fromkeys(BACKBONES, 224) | {"inception_v3": 299, "xception": 299}
@@ -48,7 +49,7 @@ REPETITIONS = 3  # at least
 
 def measures_of(name: str) -> list[str]:
     """Return what there is to measure of a backbone: not every origin has it."""
-    return [what for what in MEASURES if what not in ORIGINS or what in FAMILIES[name]]
+    return [what for what in MEASURES if what not in ORIGINS or what in SOURCES[name]]
 
 
 def measure(what: str, name: str, seconds: float) -> dict[str, Any]:

@@ -21,12 +21,14 @@ import numpy as np
 
 from vocjax.config import study_classifier
 from vocjax.data import voc
+from vocjax.data.dataset import open_dataset
 from vocjax.data.devkit import CLASSES
 from vocjax.errors import UserError
+from vocjax.files import write_text
 from vocjax.mesh import make_mesh
 from vocjax.pretrained.classify import classifier_of, read_labels
-from vocjax.runs.writer import environment, write_text
-from vocjax.training.setup import open_data, whole_batches
+from vocjax.runs.provenance import environment
+from vocjax.training.evaluation import whole_batches
 
 # ImageNet's classes of a VOC class, by name and by place in the usual order. Dogs are 118 breeds.
 NAMES = {
@@ -51,7 +53,7 @@ def measure(weights: Path, labels: Path | None, dataset: str, data_dir: Path) ->
     config.data.dataset, config.data.data_dir = dataset, str(data_dir)
     config.data.classes, config.data.size = tuple(PLACES), 224
     mesh = make_mesh()
-    examples = open_data(config, voc.load(dataset, data_dir), mesh).splits["val"]
+    examples = open_dataset(config, voc.load(dataset, data_dir), mesh, ("val",)).splits["val"]
     batches = whole_batches(examples, config.batch_size, mesh)
     pairs = [(classify(np.asarray(b["image"])).argmax(axis=1), b["labels"]) for b in batches]
     first, states = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))

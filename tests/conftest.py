@@ -13,21 +13,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from vocjax.config import load_config
 from vocjax.data import toy, voc
-from vocjax.data.pipeline import Batch, Examples
+from vocjax.data.dataset import open_dataset
+from vocjax.data.pipeline import Batch, Examples, plan
 from vocjax.mesh import make_mesh
 from vocjax.tasks import make_task
-from vocjax.tasks.task import Task, Variables
-from vocjax.training.evaluation import first_batch, sums_shape
+from vocjax.tasks.task import Final, Task, Variables
+from vocjax.training.evaluation import Evaluator, make_evaluator
 from vocjax.training.loop import train_and_evaluate
-from vocjax.training.phases import Phase, make_phases, phase_optimizer
-from vocjax.training.setup import initial_variables, open_data
-from vocjax.training.state import TrainState, create
-from vocjax.training.step import TrainStep, make_train_step
+from vocjax.training.phases import phase_optimizer
+from vocjax.training.setup import Setup, batches_of, initial_variables
+from vocjax.training.step import TrainState, TrainStep, initial_state, make_train_step
+from vocjax.training.validate import Valid, validate
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SHRUNK_MODELS: dict[str, dict[str, Any]] = {
@@ -138,7 +140,9 @@ def pretrained(
     """The run of an autoencoder with batch norm and dropout; to be read, not written."""
     config = tiny_config("autoencoder_256", **RESTLESS, **{"model.decoder": (4,)})
     workdir = tmp_path_factory.mktemp("pretrained") / "run"
-    train_and_evaluate(config, workdir, make_task(config)._replace(baselines={}, codec=None))
+    train_and_evaluate(
+        config, workdir, make_task(config)._replace(baselines={}, finish=lambda trained: Final())
+    )
     return workdir
 
 
@@ -157,34 +161,40 @@ def restless_config(
 class Begun(NamedTuple):
     """A run before its first step."""
 
-    task: Task
-    phase: Phase
+    valid: Valid
     step: TrainStep
     state: TrainState
     train: Examples
     batch: Batch  # of the first examples
+    evaluator: Evaluator
+
+    @property
+    def task(self) -> Task:
+        return self.valid.task
 
 
 @pytest.fixture(scope="session")
 def begun() -> Callable[[ConfigDict], Begun]:
     """`begun(config)` is what the loop has before the first step of a config's first phase."""
 
-    def begin(config: ConfigDict) -> Begun:
-        mesh, task = make_mesh(), make_task(config)
-        train = open_data(config, voc.load("toy", Path(config.data.data_dir)), mesh).splits["train"]
-        batch = first_batch(train, config.batch_size, mesh)
-        variables = initial_variables(config, task, train, mesh)
-        phase = make_phases(config, variables["params"])[0]
-        optimizer = phase_optimizer(config, phase, -(-len(train.ids) // config.batch_size))
-        sums = sums_shape(task, variables, batch)
+    def begin(config: ConfigDict, task: Task | None = None) -> Begun:
+        mesh, valid = make_mesh(), validate(config, task)
+        prepared = voc.load("toy", Path(config.data.data_dir))
+        data = open_dataset(config, prepared, mesh)
+        train, phase = data.splits["train"], valid.phases[0]
+        optimizer = phase_optimizer(config, phase, batches_of(data, config))
+        evaluator = make_evaluator(valid.task, valid.sums, config.batch_size, mesh)
+        setup = Setup(config, Path(), valid, data, (optimizer,), evaluator, {})
+        variables = initial_variables(setup)
 
         @jax.jit
         def state(variables: Variables) -> TrainState:
             opt_state = optimizer.init(phase.split(variables["params"])[0])
-            averages = config.optimizer.average_decay > 0
-            return create(variables, opt_state, jax.random.key(1), sums, averages=averages)
+            return initial_state(config, variables, opt_state, valid.sums)
 
-        step = make_train_step(task, optimizer, phase, config, mesh)
-        return Begun(task, phase, step, state(variables), train, batch)
+        step = make_train_step(valid.task, optimizer, phase, config, mesh)
+        rows = np.arange(min(config.batch_size, len(train.ids)))
+        batch = next(train.batches(plan(rows, config.batch_size, mesh)))
+        return Begun(valid, step, state(variables), train, batch, evaluator)
 
     return begin

@@ -6,7 +6,7 @@ import numpy as np
 
 from vocjax.models.backbones import BACKBONES, size
 from vocjax.pretrained.matching import flatten, restore_names
-from vocjax.pretrained.sources import FAMILIES
+from vocjax.pretrained.sources import SOURCES
 from vocjax.pretrained.store import IMAGE
 
 CLASSES = 3
@@ -14,9 +14,9 @@ shapes = functools.cache(size.shapes)  # tracing a network takes most of an impo
 
 
 @functools.cache
-def drawn(backbone, family):
-    """(our arrays by path, those of them that the family names by its names), all different."""
-    chosen, rng = FAMILIES[backbone][family], np.random.default_rng(0)
+def drawn(backbone, source):
+    """(our arrays by path, those of them that the source names by its names), all different."""
+    chosen, rng = SOURCES[backbone][source], np.random.default_rng(0)
     network = BACKBONES[backbone](CLASSES, **chosen.fields)
     leaves = flatten(shapes(network, IMAGE))
     ours = {path: rng.random(leaf.shape, np.float32) + 0.1 for path, leaf in leaves.items()}

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from vocjax import latent
-from vocjax.tasks.task import Codec
 
 NUMBERS, DEAD = 6, 2
 
@@ -140,7 +139,7 @@ def linear_codec(numbers, side=4):
     def decode(variables, codes):
         return 0.5 + (variables["scale"] * codes @ pictures.T).reshape(-1, *shape)
 
-    return Codec(encode, decode, numbers)
+    return latent.Codec(encode, decode, numbers)
 
 
 VARIABLES = {"scale": jnp.asarray(0.1)}

@@ -19,7 +19,7 @@ from PIL import Image
 import vocjax
 from vocjax import cli
 from vocjax.errors import UserError
-from vocjax.runs.writer import read_config
+from vocjax.runs.reader import read_config
 from vocjax.training.loop import train_and_evaluate
 
 WITH_PICTURES = ["autoencoder_256", "segmentation_dice"]

@@ -99,7 +99,7 @@ def study_segmenter() -> ConfigDict:
     config.model.encoder = (256, 128, 64, 32, 16)
     config.model.decoder = (32, 64, 128, 256)
     config.model.update(study_style())
-    config.loss.name = "soft_dice"  # or a sum of several: see pixel_losses.py
+    config.loss.name = "soft_dice"  # or a sum of several: see losses/table.py
     config.loss.reduction = "batch"  # or image
     config.loss.smoothing = 0.0  # of Dice, Jaccard and Tversky
     config.loss.classes = "together"  # or each by itself: all, or those present

@@ -27,5 +27,5 @@ def check_range(field: str, value: float, least: float, below: float = math.inf)
     """Raise `UserError` unless `least <= value < below`; NaN is in no range."""
     if least <= value < below:
         return
-    end = "" if math.isinf(below) else f" and less than {below:g}"
-    raise UserError(f"{field} is {value}; it must be at least {least:g}{end}.")
+    end = "" if math.isinf(below) else f" and less than {below}"
+    raise UserError(f"{field} is {value}; it must be at least {least}{end}.")

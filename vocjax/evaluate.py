@@ -1,31 +1,28 @@
 """A trained run measured again on a split of its data."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from vocjax.data import voc
+from vocjax.data.dataset import Dataset, facts_of, open_dataset
 from vocjax.data.splits import SPLITS
-from vocjax.errors import UserError
+from vocjax.errors import check_choice
 from vocjax.mesh import make_mesh
 from vocjax.runs import writer
 from vocjax.runs.restore import load_run
-from vocjax.training.evaluation import (
-    first_batch,
-    keep_samples,
-    make_evaluate,
-    originals_of,
-    sums_shape,
-)
-from vocjax.training.setup import open_data
-from vocjax.training.step import model_outputs
+from vocjax.tasks.task import Trained
+from vocjax.training.evaluation import Evaluation, evaluate_split, make_evaluator, originals_of
+from vocjax.training.validate import validate
 
 
 def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dict[str, Any]:
-    """Return {"split", "checkpoint", "step", "images", "metrics"} and write it beside the run.
+    """Return {"split", "checkpoint", "step", "images", "metrics"} and write it into the run.
 
-    A task that scores masks adds its "threshold" and "iou_by_class".
+    The values of the task's final evaluation join it: a segmentation's "threshold" and
+    "iou_by_class", an autoencoder's "code".
 
     Args:
       workdir: the run directory.
@@ -35,32 +32,44 @@ def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dic
     Raises:
       UserError: the run or its data can't be opened, or a name is unknown.
     """
+    check_choice("split", split, SPLITS)
     mesh = make_mesh()
     config, task, variables, step = load_run(workdir, mesh, checkpoint)
     prepared = voc.load(config.data.dataset, Path(config.data.data_dir))
-    writer.check(workdir, config, prepared)
-    # What is scored at the end is scored at a threshold that train chooses.
-    data = open_data(config, prepared, mesh, SPLITS if task.score else (split,))
-    if split not in data.splits:
-        raise UserError(f"there is no split {split!r}; there are {' and '.join(SPLITS)}.")
-    examples = data.splits[split]
-    shapes = jax.eval_shape(task.init, jax.random.key(0))
-    sums = sums_shape(task, shapes, first_batch(examples, config.batch_size, mesh))
-    measure = make_evaluate(model_outputs(task), task, sums, config.batch_size, mesh)
-    values, found = measure(variables, examples), {}
-    if task.score is not None:
-        samples = keep_samples(task, variables, data.splits, data.labels, config.batch_size, mesh)
-        originals = originals_of(task, variables, data.splits, config.batch_size, mesh)
-        scored = task.score(samples, originals, split)
-        values |= scored.splits.get(split, {})
-        found = scored.values
+    writer.check(workdir, config, facts_of(prepared))
+    evaluator = make_evaluator(task, validate(config, task).sums, config.batch_size, mesh)
+
+    @functools.cache
+    def data(split: str) -> Dataset:
+        return open_dataset(config, prepared, mesh, (split,))
+
+    @functools.cache
+    def measured(split: str) -> Evaluation:
+        return evaluate_split(evaluator, data(split).splits[split], variables, None, True)
+
+    def kept(split: str) -> dict:
+        return measured(split).kept
+
+    final = task.finish(
+        Trained(
+            variables,
+            fitted={},
+            kept=kept,
+            shown={},
+            before={},
+            originals=lambda split: originals_of(evaluator, data(split).splits[split], variables),
+            split=split,
+            key=jax.random.key(config.seed),
+            artifacts=False,
+        )
+    )
     result = {
         "split": split,
         "checkpoint": checkpoint,
         "step": step,
-        "images": len(examples.ids),
-        "metrics": values,
-        **found,
+        "images": data(split).counts[split],
+        "metrics": measured(split).metrics | final.splits.get(split, {}),
+        **final.values,
     }
     writer.write_json(workdir / f"evaluation_{split}_{checkpoint}.json", result)
     return result

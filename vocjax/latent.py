@@ -6,7 +6,7 @@ coordinates in standard deviations, of which 0 is the mean code and most lie wit
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,6 @@ import numpy as np
 
 from vocjax.models import pca
 from vocjax.models.pca import PCAState
-from vocjax.tasks.task import Codec, Variables
 
 # Directions with less than this share of the first one's variance are rounding errors: units that
 # never fire, or more numbers than images.
@@ -23,6 +22,20 @@ EMBEDDED = 2000  # codes that t-SNE embeds: it takes minutes for many more
 NEIGHBOURS = 5
 DECODED_AT_ONCE = 32
 DEVIATIONS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+
+Variables = dict[str, Any]  # Flax's {"params": ..., "batch_stats": ...}
+
+
+class Codec(NamedTuple):
+    """Encoder and decoder of an autoencoder, as functions of its variables.
+
+    `encode(variables, images [n, height, width, channels]) -> codes [n, numbers]`;
+    `decode(variables, codes [n, numbers]) -> images`.
+    """
+
+    encode: Callable[[Variables, jax.Array], jax.Array]
+    decode: Callable[[Variables, jax.Array], jax.Array]
+    numbers: int
 
 
 class LatentSpace(NamedTuple):

@@ -18,11 +18,11 @@ from vocjax.data.pipeline import resize_image
 from vocjax.data.splits import SPLITS
 from vocjax.errors import UserError
 from vocjax.mesh import make_mesh
-from vocjax.runs import writer
-from vocjax.runs.reader import read_json
+from vocjax.models.fields import image_shape
+from vocjax.runs.reader import read_json, read_results
 from vocjax.runs.restore import load_run
 from vocjax.tasks import TASKS
-from vocjax.tasks.task import Description, Outputs, Task, Variables, image_shape
+from vocjax.tasks.task import Description, Outputs, Task, Variables
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Model(NamedTuple):
 
     `apply(variables, images [batch_size, height, width, channels]) -> outputs` is jitted; `results`
     is what results.json says of the last checkpoint, or `vocjax evaluate` of the best; the others
-    are those of `training.trained.Trained`.
+    are those of `runs.restore.Restored`.
     """
 
     config: ConfigDict
@@ -108,7 +108,7 @@ def load_model(workdir: Path, checkpoint: str = "last") -> Model:
 def _results(workdir: Path, checkpoint: str, step: int) -> dict[str, Any]:
     """Return what is known of a checkpoint: results.json, or what `vocjax evaluate` wrote of it."""
     if checkpoint == "last":
-        return writer.read_results(workdir) or {}
+        return read_results(workdir) or {}
     for split in SPLITS:
         known = read_json(workdir / f"evaluation_{split}_{checkpoint}.json") or {}
         if known.get("step") == step:
@@ -143,7 +143,7 @@ def predict(
     paths = files_of(images)
     _check_names(paths, output)
     model = load_model(workdir, checkpoint)
-    chosen = "threshold" in (writer.read_results(workdir) or {})
+    chosen = "threshold" in (read_results(workdir) or {})
     if chosen and "threshold" not in model.results:
         print(
             f"the {checkpoint} checkpoint's threshold is not known, .5 decides; `vocjax evaluate "

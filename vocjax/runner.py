@@ -6,18 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 from ml_collections import ConfigDict
 
 from vocjax.config import load_config
 from vocjax.errors import UserError
 from vocjax.pretrained.resolve import complete
 from vocjax.reporting.page import write_report
-from vocjax.tasks import make_task
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_and_evaluate
-from vocjax.training.phases import make_phases
-from vocjax.training.setup import check_config
+from vocjax.training.validate import validate
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -89,9 +86,7 @@ def checked(
             load_config(CONFIGS / f"{experiment.config}.py", [*changes, *overrides]),
             workdir and workdir / experiment.directory,
         )
-        check_config(config)
-        shapes = jax.eval_shape(make_task(config).init, jax.random.key(0))
-        make_phases(config, shapes["params"])
+        validate(config)
     except UserError as error:
         raise UserError(f"{experiment.directory}: {error}") from error
     return config

@@ -1,10 +1,10 @@
-"""Cross-entropies and focal losses against loops, Keras and scikit-learn; their gradients."""
+"""Cross-entropy and focal loss of rows against loops, Keras and scikit-learn; weighted classes."""
 
 import os
 
 os.environ["KERAS_BACKEND"] = "jax"
 
-import functools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,39 +12,41 @@ import keras
 import numpy as np
 import pytest
 import sklearn.metrics
+from compiled import values_and_slope
 
 from vocjax import losses
 from vocjax.errors import UserError
 
 HUGE = np.finfo(np.float32).max / 4
-GAMMAS = [0.0, 0.5, 2.0]
+SIZES = np.float32([1e-3, 1, 10, 17, 30, 88, 95, 104, 1e4, HUGE])
+FACTORS = np.array([3.0, 1.0, 0.25, 1.5], np.float32)
 PIXELS = (3, 4, 5, 4)
 
-binary_cross_entropy = jax.jit(losses.binary_cross_entropy, static_argnames="reduction")
-softmax_cross_entropy = jax.jit(losses.softmax_cross_entropy, static_argnames="reduction")
-focal = jax.jit(losses.focal, static_argnames="reduction")
-softmax_focal = jax.jit(losses.softmax_focal, static_argnames="reduction")
+GAMMAS = pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+BOTH = pytest.mark.parametrize("exclusive", [False, True], ids=["sigmoids", "softmax"])
 smooth_labels = jax.jit(losses.smooth_labels, static_argnames="exclusive")
+class_weights = jax.jit(losses.class_weights, static_argnames="exclusive")
 
 
-@functools.cache
-def compiled_gradient(loss):
-    return jax.jit(jax.grad(lambda *arrays: loss(*arrays).sum()))
+def focal(*arrays, gamma=0.0, **options):
+    """Values and slope; gamma 0 is the cross-entropy."""
+    if gamma:
+        return values_and_slope(losses.focal, *arrays, gamma=gamma, **options)
+    return values_and_slope(losses.cross_entropy, *arrays, **options)
 
 
-def gradient(loss, logits, *rest):
-    return compiled_gradient(loss)(jnp.asarray(logits), *rest)
+def binary(*arrays, **options):
+    return focal(*arrays, exclusive=False, **options)[0]
 
 
-def focal_half(logits, target, weight):
-    return focal(logits, target, weight, 0.5)
+def softmax(*arrays, **options):
+    return focal(*arrays, exclusive=True, **options)[0]
 
 
-def softmax_focal_half(logits, target, weight):
-    return softmax_focal(logits, target, weight, 0.5)
-
-
-MASKED = [binary_cross_entropy, softmax_cross_entropy, focal_half, softmax_focal_half]
+def padded(rows, fill=0.0):
+    """A small array [n, k] as one of the shape that is compiled already, [20, 4]."""
+    n, k = np.shape(rows)
+    return np.pad(np.float32(rows), [(0, 20 - n), (0, 4 - k)], constant_values=fill)
 
 
 def draw(n=20, classes=4):
@@ -59,112 +61,84 @@ def draw(n=20, classes=4):
     return logits, target, weight
 
 
-def draw_one_hot(shape=(6, 4)):
+def draw_one_hot(shape=(20, 4)):
     rng = np.random.default_rng(1)
     logits = rng.normal(0, 3, shape).astype(np.float32)
     return logits, np.eye(shape[-1], dtype=np.float32)[rng.integers(0, shape[-1], shape[:-1])]
 
 
-def loop_binary(logits, target, weight, gamma=0.0):
-    values = []
-    for x, t, w in zip(logits, target, weight, strict=True):
-        total = norm = 0.0
-        for xi, ti, wi in zip(x, t, w, strict=True):
-            p = 1 / (1 + np.exp(-float(xi)))
-            entropy = -(ti * np.log(p) + (1 - ti) * np.log(1 - p))
-            total += wi * (1 - ti * p - (1 - ti) * (1 - p)) ** gamma * entropy
-            norm += wi
-        values.append(total / norm if norm else 0.0)
-    return values
-
-
-def loop_softmax(logits, target, weight, gamma=0.0):
+def loop(logits, target, weight, gamma, exclusive):
+    """The focal loss of each row, in float64."""
     values = []
     for x, t, w in zip(logits.astype(float), target, weight, strict=True):
-        norm = sum(np.exp(xi) for xi, wi in zip(x, w, strict=True) if wi > 0)
-        present = sum(ti for ti, wi in zip(t, w, strict=True) if wi > 0)
+        counted = [k for k in range(len(x)) if w[k] > 0]
         value = 0.0
-        for xi, ti, wi in zip(x, t, w, strict=True):
-            if wi > 0 and ti > 0:
-                p = np.exp(xi) / norm
-                value -= wi * ti / present * (1 - p) ** gamma * np.log(p)
+        if exclusive:
+            norm, present = sum(np.exp(x[k]) for k in counted), sum(t[k] for k in counted)
+            for k in counted:
+                p = np.exp(x[k]) / norm
+                value -= w[k] * t[k] / (present or 1) * (1 - p) ** gamma * np.log(p)
+        else:
+            for k in counted:
+                p = 1 / (1 + np.exp(-x[k]))
+                entropy = -(t[k] * np.log(p) + (1 - t[k]) * np.log(1 - p))
+                value += w[k] * (1 - t[k] * p - (1 - t[k]) * (1 - p)) ** gamma * entropy
+            value /= sum(w[k] for k in counted) or 1
         values.append(value)
     return values
 
 
-@pytest.mark.parametrize("gamma", GAMMAS)
-@pytest.mark.parametrize(("ours", "loop"), [(focal, loop_binary), (softmax_focal, loop_softmax)])
-def test_focal_losses_equal_a_loop(ours, loop, gamma):
+@GAMMAS
+@BOTH
+def test_values_equal_a_loop(exclusive, gamma):
     logits, target, weight = draw()
     weight[3] *= 0.25
     target[4] *= 0.3
-    values = ours(logits, target, weight, gamma)
-    expected = loop(logits, target, weight, gamma)
-    np.testing.assert_allclose(values, expected, rtol=1e-5)
+    ours, _ = focal(logits, target, weight, gamma=gamma, exclusive=exclusive)
+    expected = loop(logits, target, weight, gamma, exclusive)
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
     assert expected[2] == 0 and sum(value > 0.1 for value in expected) > 3
-    # The rows that are excluded altogether don't count for the batch either.
-    if ours is softmax_focal:
-        batch, rows = ours(logits, target, weight, gamma, reduction="batch"), weight.any(axis=1)
-        np.testing.assert_allclose(batch, [sum(expected) / rows.sum()] * 20, rtol=1e-5)
 
 
-def test_without_gamma_the_focal_losses_are_cross_entropies():
+def test_a_row_that_is_excluded_as_a_whole_does_not_count_for_the_batch():
     logits, target, weight = draw()
-    logits *= 40
-    target[4] *= 0.3
-    for modulated, plain in (
-        (focal, binary_cross_entropy),
-        (softmax_focal, softmax_cross_entropy),
-    ):
-        expected = plain(logits, target, weight)
-        np.testing.assert_array_equal(modulated(logits, target, weight, 0.0), expected)
-        np.testing.assert_array_equal(
-            gradient(modulated, logits, target, weight, 0.0),
-            gradient(plain, logits, target, weight),
-        )
+    expected = loop(logits, target, weight, 0.0, exclusive=True)
+    batch, rows = softmax(logits, target, weight, reduction="batch"), weight.any(axis=1)
+    np.testing.assert_allclose(batch, [sum(expected) / rows.sum()] * 20, rtol=1e-5)
 
 
+@GAMMAS
+@BOTH
 @pytest.mark.parametrize("amount", [0.0, 0.2])
-def test_cross_entropies_equal_keras_and_scikit_learn(amount):
-    logits, target = draw_one_hot()
-    ones, options = np.ones_like(target), {"from_logits": True, "reduction": None}
-    for ours, theirs, exclusive in (
-        (binary_cross_entropy, keras.losses.BinaryCrossentropy, False),
-        (softmax_cross_entropy, keras.losses.CategoricalCrossentropy, True),
-    ):
-        smoothed = smooth_labels(target, ones, amount, exclusive=exclusive)
-        expected = theirs(label_smoothing=amount, **options)(target, logits)
-        np.testing.assert_allclose(ours(logits, smoothed, ones), expected, rtol=2e-6)
-    p = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    rows = [sklearn.metrics.log_loss(*x, labels=[0, 1]) for x in zip(target, p, strict=True)]
-    np.testing.assert_allclose(binary_cross_entropy(logits, target, ones), rows, rtol=1e-5)
-
-
-@pytest.mark.parametrize("gamma", GAMMAS)
-@pytest.mark.parametrize("amount", [0.0, 0.2])
-def test_focal_losses_equal_keras(gamma, amount):
+def test_values_equal_keras_and_scikit_learn(exclusive, gamma, amount):
     logits, target = draw_one_hot()
     logits /= 3  # Keras takes the logarithm of 1 - p, and loses digits where p is near 1
-    ones, options = np.ones_like(target), {"from_logits": True, "reduction": None}
-    for ours, theirs, exclusive in (
-        (focal, keras.losses.BinaryFocalCrossentropy, False),
-        # Its alpha is a factor of the whole, .25 by default; the binary one's is left off by it.
-        (softmax_focal, functools.partial(keras.losses.CategoricalFocalCrossentropy, 1.0), True),
-    ):
-        smoothed = smooth_labels(target, ones, amount, exclusive=exclusive)
-        expected = theirs(gamma=gamma, label_smoothing=amount, **options)(target, logits)
-        np.testing.assert_allclose(ours(logits, smoothed, ones, gamma), expected, rtol=2e-6)
+    ones, peers = np.ones_like(target), keras.losses
+    if gamma and exclusive:  # Keras' alpha is a factor of the whole loss, .25 by default
+        theirs = partial(peers.CategoricalFocalCrossentropy, alpha=1.0, gamma=gamma)
+    elif gamma:
+        theirs = partial(peers.BinaryFocalCrossentropy, gamma=gamma)
+    else:
+        theirs = peers.CategoricalCrossentropy if exclusive else peers.BinaryCrossentropy
+    expected = theirs(label_smoothing=amount, from_logits=True, reduction=None)(target, logits)
+    smoothed = smooth_labels(target, ones, amount, exclusive=exclusive)
+    ours, _ = focal(logits, smoothed, ones, gamma=gamma, exclusive=exclusive)
+    np.testing.assert_allclose(ours, expected, rtol=2e-6)
+    if not (exclusive or gamma or amount):
+        p = 1 / (1 + np.exp(-logits.astype(np.float64)))
+        rows = [sklearn.metrics.log_loss(*x, labels=[0, 1]) for x in zip(target, p, strict=True)]
+        np.testing.assert_allclose(ours, rows, rtol=1e-5)
 
 
-def test_losses_of_pixels_equal_keras():
+def test_values_of_pixels_equal_keras():
     logits, target = draw_one_hot(PIXELS)
     ones = np.ones_like(target)
     pixel = keras.losses.categorical_crossentropy(target, logits, from_logits=True)
-    image = softmax_cross_entropy(logits, target, ones[..., :1])
+    image = softmax(logits, target, ones[..., :1])
     np.testing.assert_allclose(image, np.mean(pixel, axis=(1, 2)), rtol=1e-6)
-    batch = softmax_cross_entropy(logits, target, ones[..., :1], reduction="batch")
+    batch = softmax(logits, target, ones[..., :1], reduction="batch")
     np.testing.assert_allclose(batch, [np.mean(pixel)] * 3, rtol=1e-6)
-    batch = binary_cross_entropy(logits, target, ones, reduction="batch")
+    batch = binary(logits, target, ones, reduction="batch")
     mean = keras.losses.BinaryCrossentropy(from_logits=True)(target, logits)
     np.testing.assert_allclose(batch, [mean] * 3, rtol=1e-6)
 
@@ -173,9 +147,7 @@ def test_the_mean_over_a_batch_counts_pixels_and_not_images():
     logits, target = draw_one_hot(PIXELS)
     weight = (np.random.default_rng(0).random(PIXELS) < 0.7).astype(np.float32)
     weight[0] *= 0.5
-    image, batch = (
-        binary_cross_entropy(logits, target, weight, reduction=r) for r in ("image", "batch")
-    )
+    image, batch = (binary(logits, target, weight, reduction=r) for r in ("image", "batch"))
     norm = weight.sum(axis=(1, 2, 3))
     np.testing.assert_allclose(batch, [np.average(image, weights=norm)] * 3, rtol=1e-6)
     assert abs(np.mean(image) / batch[0] - 1) > 1e-3
@@ -184,112 +156,176 @@ def test_the_mean_over_a_batch_counts_pixels_and_not_images():
 def test_the_gradient_of_softmax_cross_entropy_is_probability_minus_target():
     logits, target = draw_one_hot()
     target[0] = [0.5, 0, 0, 0.5]
-    slope = gradient(softmax_cross_entropy, logits, target, np.ones_like(target))
-    np.testing.assert_allclose(slope, jax.nn.softmax(logits) - target, atol=1e-7)
+    _, slope = focal(logits, target, np.ones_like(target), exclusive=True)
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(slope, p - target, atol=3e-7)
     assert np.abs(slope).max() > 0.5
 
 
-def test_an_excluded_column_is_out_of_the_softmax():
+def test_an_excluded_column_has_no_part_in_the_softmax():
     logits, target, weight = draw()
     column = np.full_like(logits[:, :1], 50)
     wide = [np.concatenate([column * k, a], axis=1) for k, a in ((1, logits), (0, target))]
-    wide_weight = np.concatenate([column * 0, weight], axis=1)
-    np.testing.assert_allclose(
-        softmax_cross_entropy(*wide, wide_weight),
-        softmax_cross_entropy(logits, target, weight),
-        rtol=1e-6,
-    )
+    ours = softmax(*wide, np.concatenate([column * 0, weight], axis=1))
+    np.testing.assert_allclose(ours, softmax(logits, target, weight), rtol=1e-6)
 
 
 def test_an_image_without_an_included_present_class_gives_nothing():
-    logits = np.float32([[5, -5], [5, -5], [5, -5], [np.nan, np.nan]])
-    target = np.float32([[0, 0], [1, 0], [1, 0], [1, 0]])
-    weight = np.float32([[1, 1], [0, 1], [0, 0], [0, 0]])
-    np.testing.assert_array_equal(softmax_cross_entropy(logits, target, weight), 0)
-    np.testing.assert_array_equal(gradient(softmax_cross_entropy, logits, target, weight), 0)
+    logits = padded([[5, -5], [5, -5], [5, -5], [np.nan, np.nan]])
+    target = padded([[0, 0], [1, 0], [1, 0], [1, 0]])
+    weight = padded([[1, 1], [0, 1], [0, 0], [0, 0]])
+    for array in focal(logits, target, weight, exclusive=True):
+        np.testing.assert_array_equal(array, 0)
     smoothed = smooth_labels(target, weight, 0.1, exclusive=True)
-    np.testing.assert_array_equal(softmax_cross_entropy(logits, smoothed, weight), 0)
+    np.testing.assert_array_equal(softmax(logits, smoothed, weight), 0)
 
 
-def test_binary_cross_entropy_is_stable():
-    logits = jnp.asarray([[-200.0], [200.0], [-200.0], [200.0], [0.0]])
-    target = jnp.asarray([[0.0], [1.0], [1.0], [0.0], [1.0]])
-    ones = jnp.ones_like(target)
-    values = binary_cross_entropy(logits, target, ones)
-    np.testing.assert_allclose(values, [0, 0, 200, 200, np.log(2)], rtol=1e-6)
-    slope = gradient(binary_cross_entropy, logits, target, ones)
-    np.testing.assert_allclose(slope[:, 0], [0, 0, -1, 1, -0.5], atol=1e-6)
+@GAMMAS
+def test_sigmoids_of_any_size_are_stable(gamma):
+    logits = padded(np.concatenate([SIZES, -SIZES])[:, None])
+    first = padded(np.ones((20, 1)))
+    for truth in (0.05, 1.0, 0.0):
+        values, slope = focal(logits, truth * first, first, gamma=gamma)
+        assert np.all(np.isfinite(slope)), (truth, slope)
+    # A wrong sure decision has the cross-entropy -log p_t = |x|, of slope 1; a right one has 0.
+    np.testing.assert_allclose(values[5:10], SIZES[5:], rtol=1e-6)
+    np.testing.assert_allclose(slope[5:10, 0], 1, rtol=1e-6)
+    np.testing.assert_allclose(values[15:], 0, atol=1e-30)
+    np.testing.assert_allclose(slope[15:], 0, atol=1e-30)
+
+
+@GAMMAS
+def test_a_softmax_of_any_size_is_stable(gamma):
+    logits, weight = padded(np.concatenate([SIZES, -SIZES])[:, None]), padded(np.ones((20, 2)))
+    values, slope = focal(logits, padded(np.ones((20, 1))), weight, gamma=gamma, exclusive=True)
+    assert np.all(np.isfinite(slope))
+    np.testing.assert_allclose(values[14:], SIZES[4:], rtol=1e-6)
+    np.testing.assert_array_equal(values[4:10], 0)
 
 
 @pytest.mark.parametrize("size", [1e4, HUGE])
-def test_softmax_cross_entropy_is_stable(size):
-    logits = np.float32([[size, -size, 0], [-size, size, 0], [size, size, -size], [-size] * 3])
-    target = np.tile(np.float32([1, 0, 0]), (4, 1))
-    ones = np.ones_like(target)
-    values = softmax_cross_entropy(logits, target, ones)
-    np.testing.assert_allclose(values, [0, 2 * size, np.log(2), np.log(3)], rtol=1e-6)
-    slope = gradient(softmax_cross_entropy, logits, target, ones)
+def test_ties_in_a_softmax_of_any_size_are_exact(size):
+    logits = [[size, -size, 0], [-size, size, 0], [size, size, -size], [-size] * 3]
+    arrays = (padded(x) for x in (logits, [[1, 0, 0]] * 4, [[1] * 3] * 4))
+    values, slope = focal(*arrays, exclusive=True)
+    np.testing.assert_allclose(values[:4], [0, 2 * size, np.log(2), np.log(3)], rtol=1e-6)
     expected = [[0, 0, 0], [-1, 1, 0], [-0.5, 0.5, 0], [-2 / 3, 1 / 3, 1 / 3]]
-    np.testing.assert_allclose(slope, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("gamma", GAMMAS)
-def test_focal_is_stable(gamma):
-    sizes = np.float32([0, 1, 30, 80, 88, 95, 104, 1e4, HUGE])
-    logits = np.concatenate([sizes, -sizes])[:, None]
-    ones = np.ones_like(logits)
-    for truth in (0.0, 0.05, 1.0):
-        slope = gradient(focal, logits, truth * ones, ones, gamma)
-        assert np.all(np.isfinite(slope)), (truth, slope)
-    # Wrong in full, it is the cross-entropy: -log p_t = |x|, of slope 1. Right in full, it is 0.
-    values = focal(logits, 0 * ones, ones, gamma)
-    np.testing.assert_allclose(values[4:9], sizes[4:], rtol=1e-6)
-    np.testing.assert_allclose(values[13:], 0, atol=1e-30)
-    slope = gradient(focal, logits, 0 * ones, ones, gamma)
-    np.testing.assert_allclose(slope[4:9], 1, rtol=1e-6)
-    np.testing.assert_allclose(slope[13:], 0, atol=1e-30)
-
-
-@pytest.mark.parametrize("gamma", GAMMAS)
-def test_softmax_focal_is_stable(gamma):
-    sizes = np.float32([0, 1e-3, 1, 10, 16, 17, 30, 88, 104, 1e4, HUGE])
-    logits = np.stack([np.concatenate([sizes, -sizes]), 0 * np.tile(sizes, 2)], axis=1)
-    target, ones = np.eye(2, dtype=np.float32)[:1].repeat(22, axis=0), np.ones_like(logits)
-    assert np.all(np.isfinite(gradient(softmax_focal, logits, target, ones, gamma)))
-    values = softmax_focal(logits, target, ones, gamma)
-    np.testing.assert_allclose(values[17:], sizes[6:], rtol=1e-6)
-    np.testing.assert_array_equal(values[6:11], 0)
+    np.testing.assert_allclose(slope[:4, :3], expected, atol=1e-6)
 
 
 def test_the_gradient_of_focal_is_its_slope():
-    logits = np.linspace(-6, 6, 25, dtype=np.float32)[:, None]
-    ones = np.ones_like(logits)
-    for truth in (0 * ones, ones):
-        up, down = (np.array(loop_binary(logits + h, truth, ones, 2.0)) for h in (0.01, -0.01))
-        slope = gradient(focal, logits, truth, ones, 2.0)
+    logits = padded(np.linspace(-6, 6, 20)[:, None])
+    first = padded(np.ones((20, 1)))
+    for truth in (0 * first, first):
+        up, down = (np.array(loop(logits + h, truth, first, 2.0, False)) for h in (0.01, -0.01))
+        _, slope = focal(logits, truth, first, gamma=2.0)
         np.testing.assert_allclose(slope[:, 0], (up - down) / 0.02, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("loss", MASKED)
-def test_excluded_columns_count_for_nothing_whatever_they_hold(loss):
+@BOTH
+@pytest.mark.parametrize("gamma", [0.0, 0.5])
+def test_excluded_columns_count_for_nothing_whatever_they_hold(exclusive, gamma):
+    options = {"gamma": gamma, "exclusive": exclusive}
     logits, target, weight = draw()
-    expected, slope = loss(logits, target, weight), gradient(loss, logits, target, weight)
+    expected, slope = focal(logits, target, weight, **options)
     for rubbish in (np.nan, np.inf, -np.inf):
-        x, t = (np.where(weight == 0, rubbish, a) for a in (logits, target))
-        np.testing.assert_array_equal(loss(x, t, weight), expected)
-        np.testing.assert_array_equal(gradient(loss, x, t, weight), slope)
+        x, t = (np.where(weight == 0, rubbish, a).astype(np.float32) for a in (logits, target))
+        for ours, theirs in zip(focal(x, t, weight, **options), (expected, slope), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
     assert not np.any(slope[weight == 0])
     assert np.any(slope) and np.all(np.isfinite(slope))
 
 
-def test_shapes_and_reductions_that_make_no_sense_are_refused():
-    rows, images = jnp.zeros((4, 4)), jnp.zeros((2, 4, 4))
-    for loss in (softmax_cross_entropy, binary_cross_entropy):
+def test_an_image_of_two_classes_is_shared_between_them():
+    logits, targets = [[2, -1, 0.5]] * 3, [[1, 1, 0], [1, 0, 0], [0, 1, 0]]
+    both, *halves = softmax(*map(padded, (logits, targets, np.ones((3, 3)))))[:3]
+    np.testing.assert_allclose(both, np.mean(halves), rtol=1e-6)
+
+
+def test_labels_are_smoothed_over_included_columns():
+    target = np.float32([[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, np.nan, 1]])
+    weight = np.float32([[1, 1, 1, 1], [1, 1, 0.5, 1], [1, 1, 1, 1], [1, 0, 0, 1]])
+    exclusive = [[0.85, 0.05, 0.05, 0.05], [0.9, 0.9, 0.1, 0.1], [0] * 4, [0.1, 0, np.nan, 0.9]]
+    sigmoids = [[0.9, 0.1, 0.1, 0.1], [0.9, 0.9, 0.1, 0.1], [0.1] * 4, [0.1, 0, np.nan, 0.9]]
+    for expected, option in ((exclusive, True), (sigmoids, False)):
+        smoothed = smooth_labels(target, weight, 0.2, exclusive=option)
+        np.testing.assert_allclose(smoothed, expected, rtol=1e-6)
+        unchanged = smooth_labels(target, weight, 0.0, exclusive=option)
+        np.testing.assert_array_equal(unchanged, target)
+
+
+def test_a_present_class_of_sigmoids_counts_by_its_factor():
+    logits, target, weight = draw()
+    weighted = class_weights(target, weight, FACTORS, exclusive=False)
+    expected = []
+    for x, t, w in zip(logits, target, weight, strict=True):
+        total = norm = 0.0
+        for xi, ti, wi, factor in zip(x, t, w, FACTORS, strict=True):
+            p = 1 / (1 + np.exp(-float(xi)))
+            total -= wi * (factor * np.log(p) if ti else np.log(1 - p))
+            norm += wi * (factor if ti else 1)
+        expected.append(total / norm if norm else 0.0)
+    np.testing.assert_allclose(binary(logits, target, weighted), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("amount", [0.0, 0.1])
+def test_an_image_of_exclusive_classes_counts_by_its_class(amount):
+    logits, target, weight = draw()
+    present = target * weight
+    factor = (present @ FACTORS) / np.maximum(present.sum(axis=1), 1)
+    weighted = class_weights(target, weight, FACTORS, exclusive=True)
+    smoothed = smooth_labels(target, weight, amount, exclusive=True)
+    plain = softmax(logits, smoothed, weight)
+    np.testing.assert_allclose(softmax(logits, smoothed, weighted), plain * factor, rtol=1e-6)
+    assert factor[0] == 2.0 and len(set(factor.tolist())) > 3
+
+
+@BOTH
+def test_pixels_are_smoothed_and_weighted_as_rows_are(exclusive):
+    _, target, weight = draw()
+    pixels = [x.reshape(2, 5, 2, 4) for x in (target, weight)]
+    for function, option in ((losses.smooth_labels, 0.2), (losses.class_weights, FACTORS)):
+        rows = function(target, weight, option, exclusive)
+        np.testing.assert_array_equal(
+            function(*pixels, option, exclusive=exclusive), rows.reshape(2, 5, 2, 4)
+        )
+
+
+@BOTH
+def test_factors_of_one_change_nothing_and_of_zero_exclude(exclusive):
+    _, target, weight = draw()
+    weight = weight * 0.5
+    target[weight == 0] = np.nan
+    ones, zeros = (class_weights(target, weight, f, exclusive) for f in np.eye(2)[:, [0] * 4])
+    if exclusive:
+        some = np.where(weight > 0, target, 0).any(axis=1)
+        assert 0 < some.sum() < len(some)
+        np.testing.assert_allclose(ones[some], weight[some], rtol=1e-6)
+        assert not np.any(zeros)
+    else:
+        np.testing.assert_array_equal(ones, weight)
+        np.testing.assert_array_equal(zeros, np.where(target == 0, weight, 0))
+
+
+def test_shapes_and_values_that_make_no_sense_are_refused():
+    rows, flat, images = jnp.zeros((4, 4)), jnp.ones(4), jnp.zeros((2, 4, 4))
+    classes = r"need \[B, K\] or \[B, H, W, K\], not \(2, 4, 4\)"
+    for exclusive in (True, False):
+        loss = partial(losses.cross_entropy, exclusive=exclusive)
         with pytest.raises(ValueError, match="must be alike"):
             loss(rows[..., None], rows, rows)
         with pytest.raises(ValueError, match="rank"):
-            loss(rows, rows, jnp.ones(4))
-        with pytest.raises(UserError, match=r"'imgae'.*'batch'.*'image'.*Choose"):
+            loss(rows, rows, flat)
+        with pytest.raises(UserError, match=r"'imgae'; it is one of batch, image"):
             loss(rows, rows, rows, reduction="imgae")
-    with pytest.raises(ValueError, match=r"need \[B, K\] or \[B, H, W, K\], not \(2, 4, 4\)"):
-        softmax_cross_entropy(images, images, images)
+    with pytest.raises(ValueError, match=classes):
+        losses.cross_entropy(images, images, images, exclusive=True)
+    with pytest.raises(UserError, match=r"loss.gamma is -1.0; it must be at least 0"):
+        losses.focal(rows, rows, rows, gamma=-1.0)
+    with pytest.raises(ValueError, match=r"factors \(1,\) .* differ in classes"):
+        class_weights(rows, rows, jnp.ones(1), exclusive=False)
+    for function in (smooth_labels, class_weights):
+        with pytest.raises(ValueError, match="rank"):
+            function(rows, flat, flat, exclusive=False)
+        with pytest.raises(ValueError, match=classes):
+            function(images, images, flat, exclusive=True)

@@ -1,19 +1,18 @@
 """What every loss of pixels keeps to: a loop's values and slopes, void, edges, low precision."""
 
-import functools
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import values_and_slope
 
 from vocjax import losses
 
 SHAPE = (3, 4, 5, 4)
-REDUCTIONS = ("image", "batch")
 
 
 def sigmoid(x):
@@ -48,7 +47,7 @@ def over_classes(one, p, t, classes):
     return sum(one(p[:, k], t[:, k]) for k in columns) / max(len(columns), 1)
 
 
-def loop_tversky(x, t, alpha, beta, smoothing=0.0, probability=sigmoid, classes="together"):
+def loop_tversky(alpha, beta, smoothing, probability, classes, x, t):
     def one(p, t):
         tp = fp = fn = 0.0
         for pi, ti in zip(p, t, strict=True):
@@ -76,81 +75,73 @@ def lovasz(errors, truth):
     return value
 
 
-def loop_hinge(x, t, classes="together"):
+def loop_hinge(classes, x, t):
     return over_classes(lovasz, np.maximum(0, 1 - x * (2 * t - 1)), t, classes)
 
 
-def loop_lovasz_softmax(x, t, classes):
+def loop_lovasz_softmax(classes, x, t):
     return over_classes(lovasz, abs(t - softmax(x)), t, classes)
 
 
 class Case(NamedTuple):
     ours: Callable[..., jax.Array]
+    options: dict[str, Any]
     loop: Callable[[np.ndarray, np.ndarray], float]  # of the pixels that count, [n, classes]
-    exclusive: bool = False
+
+    @property
+    def exclusive(self):
+        return self.options.get("exclusive", False)
 
 
+def tversky_case(ours, options, alpha, beta, smoothing=0.0):
+    probability = softmax if options.get("exclusive") else sigmoid
+    loop = partial(loop_tversky, alpha, beta, smoothing, probability)
+    return Case(ours, options, partial(loop, options.get("classes", "together")))
+
+
+EXCLUSIVE = {"exclusive": True}
 CASES = {
-    "cross-entropy": Case(losses.binary_cross_entropy, loop_binary),
-    "focal": Case(partial(losses.focal, gamma=2.0), partial(loop_binary, gamma=2.0)),
-    "softmax cross-entropy": Case(losses.softmax_cross_entropy, loop_softmax, True),
+    "cross-entropy": Case(losses.cross_entropy, {}, loop_binary),
+    "focal": Case(losses.focal, {"gamma": 2.0}, partial(loop_binary, gamma=2.0)),
+    "softmax cross-entropy": Case(losses.cross_entropy, EXCLUSIVE, loop_softmax),
     "softmax focal": Case(
-        partial(losses.softmax_focal, gamma=0.5), partial(loop_softmax, gamma=0.5), True
+        losses.focal, {"gamma": 0.5, **EXCLUSIVE}, partial(loop_softmax, gamma=0.5)
     ),
-    "Dice": Case(losses.soft_dice, partial(loop_tversky, alpha=0.5, beta=0.5)),
-    "Dice, softmax, mean of classes": Case(
-        partial(losses.soft_dice, exclusive=True, classes="all", smoothing=1.0),
-        partial(
-            loop_tversky, alpha=0.5, beta=0.5, probability=softmax, classes="all", smoothing=0.5
-        ),
-        True,
+    "Dice": tversky_case(losses.soft_dice, {}, 0.5, 0.5),
+    "Dice, softmax, mean of classes": tversky_case(
+        losses.soft_dice, {"classes": "all", "smoothing": 1.0, **EXCLUSIVE}, 0.5, 0.5, 0.5
     ),
-    "Jaccard, mean of classes, smoothed": Case(
-        partial(losses.soft_jaccard, classes="all", smoothing=1.0),
-        partial(loop_tversky, alpha=1.0, beta=1.0, classes="all", smoothing=1.0),
+    "Jaccard, mean of classes, smoothed": tversky_case(
+        losses.soft_jaccard, {"classes": "all", "smoothing": 1.0}, 1.0, 1.0, 1.0
     ),
-    "Jaccard, softmax, present classes": Case(
-        partial(losses.soft_jaccard, exclusive=True, classes="present"),
-        partial(loop_tversky, alpha=1.0, beta=1.0, probability=softmax, classes="present"),
-        True,
+    "Jaccard, softmax, present classes": tversky_case(
+        losses.soft_jaccard, {"classes": "present", **EXCLUSIVE}, 1.0, 1.0
     ),
-    "Tversky, present classes": Case(
-        partial(losses.tversky, alpha=0.3, beta=0.7, classes="present"),
-        partial(loop_tversky, alpha=0.3, beta=0.7, classes="present"),
+    "Tversky, present classes": tversky_case(
+        losses.tversky, {"alpha": 0.3, "beta": 0.7, "classes": "present"}, 0.3, 0.7
     ),
-    "Tversky, softmax, smoothed": Case(
-        partial(losses.tversky, alpha=0.7, beta=0.2, exclusive=True, smoothing=2.0),
-        partial(loop_tversky, alpha=0.7, beta=0.2, probability=softmax, smoothing=2.0),
-        True,
+    "Tversky, softmax, smoothed": tversky_case(
+        losses.tversky, {"alpha": 0.7, "beta": 0.2, "smoothing": 2.0, **EXCLUSIVE}, 0.7, 0.2, 2.0
     ),
-    "Lovász hinge": Case(losses.lovasz_hinge, loop_hinge),
+    "Lovász hinge": Case(losses.lovasz, {}, partial(loop_hinge, "together")),
     "Lovász hinge, present classes": Case(
-        partial(losses.lovasz_hinge, classes="present"), partial(loop_hinge, classes="present")
+        losses.lovasz, {"classes": "present"}, partial(loop_hinge, "present")
     ),
     "Lovász-softmax": Case(
-        losses.lovasz_softmax, partial(loop_lovasz_softmax, classes="present"), True
+        losses.lovasz, {"classes": "present", **EXCLUSIVE}, partial(loop_lovasz_softmax, "present")
     ),
     "Lovász-softmax, mean of classes": Case(
-        partial(losses.lovasz_softmax, classes="all"),
-        partial(loop_lovasz_softmax, classes="all"),
-        True,
+        losses.lovasz, {"classes": "all", **EXCLUSIVE}, partial(loop_lovasz_softmax, "all")
     ),
 }
+EVERY = pytest.mark.parametrize("name", CASES)
+EITHER = pytest.mark.parametrize("reduction", ["image", "batch"])
 
 
-@functools.cache
-def compiled(name):
-    """`f(logits, target, weight)`: values and their sum's gradient, by reduction."""
-    ours = CASES[name].ours
-
-    def total(logits, target, weight, reduction):
-        values = ours(logits, target, weight, reduction=reduction)
-        return values.sum(), values
-
-    def both(*arrays):
-        return {r: jax.grad(total, has_aux=True)(*arrays, r)[::-1] for r in REDUCTIONS}
-
-    return jax.jit(both)
+def run(name, reduction, *arrays):
+    """The values [B] of a case, and the gradient of their sum."""
+    case = CASES[name]
+    return values_and_slope(case.ours, *arrays, **case.options, reduction=reduction)
 
 
 def draw(exclusive):
@@ -179,44 +170,43 @@ def counted(array, weight, reduction):
     return [a[w > 0].astype(np.float64) for a, w in groups]
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_values_and_slopes_equal_a_loops_over_what_counts(name):
+@EVERY
+@EITHER
+def test_values_and_slopes_equal_a_loop_over_what_counts(name, reduction):
     case, step = CASES[name], 1e-5
     logits, target, weight = draw(case.exclusive)
     direction = np.random.default_rng(1).normal(0, 1, SHAPE)
-    ours = compiled(name)(logits, target, weight)
-    for reduction in REDUCTIONS:
 
-        def loop(h, reduction=reduction):
-            xs, ts = (counted(a, weight, reduction) for a in (logits + h * direction, target))
-            values = [case.loop(x, t) for x, t in zip(xs, ts, strict=True)]
-            return values * (SHAPE[0] if reduction == "batch" else 1)
+    def loop(h):
+        xs, ts = (counted(a, weight, reduction) for a in (logits + h * direction, target))
+        values = [case.loop(x, t) for x, t in zip(xs, ts, strict=True)]
+        return values * (SHAPE[0] if reduction == "batch" else 1)
 
-        values, slope = ours[reduction]
-        assert values.dtype == jnp.float32
-        np.testing.assert_allclose(values, loop(0), rtol=1e-5)
-        expected = (sum(loop(step)) - sum(loop(-step))) / (2 * step)
-        np.testing.assert_allclose((slope * direction).sum(), expected, rtol=1e-4)
-        assert np.max(values) > 0.1
+    values, slope = run(name, reduction, logits, target, weight)
+    assert values.dtype == jnp.float32
+    np.testing.assert_allclose(values, loop(0), rtol=1e-5)
+    expected = (sum(loop(step)) - sum(loop(-step))) / (2 * step)
+    np.testing.assert_allclose((slope * direction).sum(), expected, rtol=1e-4)
+    assert np.max(values) > 0.1
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("rubbish", [np.nan, np.inf])
-def test_void_counts_for_nothing_whatever_it_holds(name, rubbish):
+@EVERY
+@EITHER
+def test_void_counts_for_nothing_whatever_it_holds(name, reduction):
     logits, target, weight = draw(CASES[name].exclusive)
-    expected = compiled(name)(logits, target, weight)
-    logits, target = (np.where(weight > 0, a, rubbish).astype(np.float32) for a in (logits, target))
-    ours = compiled(name)(logits, target, weight)
-    for reduction in REDUCTIONS:
-        for a, b in zip(ours[reduction], expected[reduction], strict=True):
-            np.testing.assert_array_equal(a, b)
-        slope = ours[reduction][1]
+    expected = run(name, reduction, logits, target, weight)
+    for rubbish in (np.nan, np.inf):
+        dirty = (np.where(weight > 0, a, rubbish).astype(np.float32) for a in (logits, target))
+        values, slope = run(name, reduction, *dirty, weight)
+        np.testing.assert_array_equal(values, expected[0])
+        np.testing.assert_array_equal(slope, expected[1])
         assert not np.any(np.where(weight > 0, 0, slope))
         assert np.any(slope) and np.all(np.isfinite(slope))
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_masks_and_logits_at_the_edges_have_finite_values_and_gradients(name):
+@EVERY
+@EITHER
+def test_masks_and_logits_at_the_edges_have_finite_values_and_gradients(name, reduction):
     exclusive = CASES[name].exclusive
     drawn, target, _ = draw(exclusive)
     empty, full = np.zeros(SHAPE, np.float32), np.ones(SHAPE, np.float32)
@@ -226,12 +216,11 @@ def test_masks_and_logits_at_the_edges_have_finite_values_and_gradients(name):
     tops = np.eye(SHAPE[-1], dtype=np.float32)[1]
     for logits in (drawn, 1e4 * (2 * tops - 1) + 0 * drawn, 1e4 * np.sign(drawn), 0 * drawn):
         for truth in (target, empty, full):
-            for values, slope in compiled(name)(logits, truth, every).values():
-                assert np.all(np.isfinite(values)) and np.all(values >= 0)
-                assert np.all(np.isfinite(slope))
-            for values, slope in compiled(name)(logits, truth, 0 * every).values():
-                np.testing.assert_array_equal(values, 0)
-                np.testing.assert_array_equal(slope, 0)
+            values, slope = run(name, reduction, logits, truth, every)
+            assert np.all(np.isfinite(values)) and np.all(values >= 0)
+            assert np.all(np.isfinite(slope))
+            for array in run(name, reduction, logits, truth, 0 * every):
+                np.testing.assert_array_equal(array, 0)
 
 
 @pytest.mark.parametrize(
@@ -240,16 +229,17 @@ def test_masks_and_logits_at_the_edges_have_finite_values_and_gradients(name):
 )
 def test_low_precision_is_computed_in_float32(name):
     low = [jnp.asarray(a, jnp.bfloat16) for a in draw(CASES[name].exclusive)]
-    expected = compiled(name)(*(np.asarray(a, np.float32) for a in low))["batch"][0]
-    values = jax.jit(partial(CASES[name].ours, reduction="batch"))(*low)
+    expected, _ = run(name, "batch", *(np.asarray(a, np.float32) for a in low))
+    values, _ = run(name, "batch", *low)
     assert values.dtype == jnp.float32
     np.testing.assert_allclose(values, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", CASES)
+@EVERY
 def test_shapes_that_would_broadcast_to_nonsense_are_refused(name):
-    logits, target, weight = draw(CASES[name].exclusive)
+    case = CASES[name]
+    logits, target, weight = draw(case.exclusive)
     with pytest.raises(ValueError, match="must be alike"):
-        CASES[name].ours(logits[..., :1], target, weight)
+        case.ours(logits[..., :1], target, weight, **case.options)
     with pytest.raises(ValueError, match="rank"):
-        CASES[name].ours(logits, target, weight[..., 0])
+        case.ours(logits, target, weight[..., 0], **case.options)

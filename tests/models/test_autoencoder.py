@@ -13,12 +13,12 @@ from jax.flatten_util import ravel_pytree
 from vocjax import losses
 from vocjax.config import load_config
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import ConvAutoencoder, Decoder, Encoder
+from vocjax.models.autoencoder import ConvAutoencoder, Decoder, encoder_and_decoder
 from vocjax.models.classifier import Classifier, Head
+from vocjax.models.encoders import Encoder
 from vocjax.models.layers import DOWNSAMPLINGS, NORMS, UPSAMPLINGS, ConvBlock, Style
 from vocjax.models.ops import max_pool, max_positions
 from vocjax.models.segmenter import Segmenter
-from vocjax.tasks.encoders import encoder_and_decoder
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ENCODER, DECODER = (6, 5, 4), (3, 12)  # small, and the decoder has both kinds of up-sampling
@@ -440,7 +440,7 @@ def test_a_config_makes_both_halves():
             {"upsample": "unpool", "decoder": (4, 8, 8)},
             r"model.decoder is \(4, 8, 8\); with .* set it to \(4, 6, 8\)",
         ),
-        ({"norm": "layer"}, "no norm 'layer'; model.norm is one of none, batch, group"),
+        ({"norm": "layer"}, "model.norm is 'layer'; it is one of none, batch, group"),
     ],
 )
 def test_a_config_that_cannot_be_built_is_refused(fields, message):

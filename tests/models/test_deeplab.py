@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from random_values import draw, draw_variables
 
-from vocjax.models.autoencoder import Encoder
 from vocjax.models.deeplab import AtrousPyramid, DeepLab
+from vocjax.models.encoders import Encoder
 from vocjax.models.layers import Style
 
 FILTERS, FEATURES, RATES, OUTPUTS = (2, 3), 4, (2, 4, 7), 3  # 4 is less than one side

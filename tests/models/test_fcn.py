@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import Encoder
+from vocjax.models.encoders import Encoder
 from vocjax.models.fcn import FCN, FCNDecoder
 from vocjax.models.layers import Style
 

@@ -11,8 +11,9 @@ from jax.flatten_util import ravel_pytree
 from random_values import draw, draw_variables
 
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import Decoder, Encoder
+from vocjax.models.autoencoder import Decoder
 from vocjax.models.deeplab import DeepLab
+from vocjax.models.encoders import Encoder
 from vocjax.models.fcn import FCN
 from vocjax.models.layers import UPSAMPLINGS, Style
 from vocjax.models.segmenter import Segmenter, check_size, enlarged, pyramid, resized

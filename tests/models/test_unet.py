@@ -8,7 +8,7 @@ import pytest
 from random_values import draw, draw_variables
 
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import Encoder
+from vocjax.models.encoders import Encoder
 from vocjax.models.layers import UPSAMPLINGS, Style
 from vocjax.models.ops import max_pool, max_positions, max_unpool
 from vocjax.models.unet import SkipBlock, UNet, UNetDecoder

@@ -113,11 +113,11 @@ def test_lovasz_equals_smp(reduction):
     theirs = partial(smp.LovaszLoss, per_image=reduction == "image", ignore_index=VOID)
     _, index, void = draw()
     marked = torch.from_numpy(np.where(void, VOID, index))
-    ours = partial(losses.lovasz_softmax, reduction=reduction)
+    ours = partial(losses.lovasz, exclusive=True, classes="present", reduction=reduction)
     assert_same(ours, theirs("multiclass"), one_hot(index), marked)
     target = (np.random.default_rng(1).random(SHAPE) < 0.4).astype(np.float32)
     marked = channels_first(np.where(void[..., None], VOID, target).astype(np.float32))
-    ours = partial(losses.lovasz_hinge, reduction=reduction)
+    ours = partial(losses.lovasz, reduction=reduction)
     assert_same(ours, theirs("multilabel"), target, marked)
 
 
@@ -130,7 +130,9 @@ def test_focal_equals_smp_and_monai(gamma):
     theirs = smp.FocalLoss("multiclass", gamma=gamma, ignore_index=VOID)
     assert_same(partial(losses.focal, **batch), theirs, one_hot(index), marked)
     theirs = monai.FocalLoss(to_onehot_y=True, gamma=gamma, use_softmax=True, ignore_index=VOID)
-    assert_same(partial(losses.softmax_focal, **batch), theirs, one_hot(index), marked[:, None])
+    assert_same(
+        partial(losses.focal, exclusive=True, **batch), theirs, one_hot(index), marked[:, None]
+    )
 
 
 def test_a_class_without_truth_is_no_error_to_smp_and_a_full_one_to_monai():
@@ -157,4 +159,4 @@ def test_empty_truth_and_prediction_are_no_error_to_smp_and_monai_either():
     # Of an empty truth the Lovász hinge is the largest error.
     x = np.linspace(-2, 0.5, 16, dtype=np.float32).reshape(1, 4, 4)
     theirs = smp.LovaszLoss("binary")(torch.from_numpy(x), torch.zeros((1, 4, 4))).item()
-    assert theirs == losses.lovasz_hinge(x, zeros, zeros + 1) == 1.5
+    assert theirs == losses.lovasz(x, zeros, zeros + 1) == 1.5

@@ -10,7 +10,7 @@ from vocjax.models.backbones.preprocessing import TORCHVISION
 from vocjax.models.backbones.preprocessing import apply as preprocess
 from vocjax.pretrained.formats import read, write
 from vocjax.pretrained.matching import fill, flatten, match, restore_names
-from vocjax.pretrained.sources import FAMILIES, detect
+from vocjax.pretrained.sources import SOURCES, detect
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")
@@ -110,8 +110,8 @@ def test_a_model_of_torchvision_comes_and_goes(tmp_path, backbone, make, ignored
     options = {"init_weights": False} if backbone == "inception_v1" else {}
     peer = make(num_classes=10, **options).eval()
     torch.save(peer.state_dict(), tmp_path / "a.pth")
-    network, family = BACKBONES[backbone](10), FAMILIES[backbone]["torchvision"]
-    names = family.names(network)
+    network, source = BACKBONES[backbone](10), SOURCES[backbone]["torchvision"]
+    names = source.names(network)
     arrays = read(tmp_path / "a.pth")
     assert detect(arrays, {"torchvision": names}) == "torchvision"
 
@@ -155,6 +155,6 @@ def test_the_published_inceptions_turn_usual_values_into_symmetric_ones(backbone
     images = np.random.default_rng(0).random((2, 4, 4, 3), np.float32)
     usual = np.array(preprocess(TORCHVISION, images)).transpose(0, 3, 1, 2)
     expected = peer._transform_input(torch.from_numpy(usual.copy())).numpy()
-    family = FAMILIES[backbone]["torchvision"]
-    got = np.asarray(preprocess(family.preprocessing, images)).transpose(0, 3, 1, 2)
+    source = SOURCES[backbone]["torchvision"]
+    got = np.asarray(preprocess(source.preprocessing, images)).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)

@@ -30,10 +30,10 @@ def test_names_can_be_exchanged_where_the_network_is_the_same(tmp_path):
     write(tmp_path / "in.npz", theirs)
     import_weights("squeezenet", tmp_path / "in.npz", tmp_path / "w", classes=CLASSES)
     out = tmp_path / "out.npz"
-    assert export_weights(tmp_path / "w", out, "torchvision").family == "torchvision"
+    assert export_weights(tmp_path / "w", out, "torchvision").source == "torchvision"
     assert "features.3.squeeze.weight" in read(out)
     again = import_weights("squeezenet", out, tmp_path / "again", classes=CLASSES)
-    assert again.family == "torchvision"
+    assert again.source == "torchvision"
     same(again.arrays, ours)
     with pytest.raises(UserError, match=r"out\.npz exists; remove it, or name another file"):
         export_weights(tmp_path / "w", out)
@@ -83,9 +83,9 @@ def test_a_runs_backbone_goes_out_and_comes_back(tmp_path):
         checkpoints.save(1, variables)
 
     told = export_weights(tmp_path / "run", tmp_path / "out.npz")
-    assert (told.backbone, told.family, told.preprocessing) == ("mobilenet_v2", "keras", IDENTITY)
-    fresh = [r"backbone/block([2-9]|1\d)", "backbone/conv2", "head"]
-    again = import_weights("mobilenet_v2", tmp_path / "out.npz", tmp_path / "again", fresh=fresh)
+    assert (told.backbone, told.source, told.preprocessing) == ("mobilenet_v2", "keras", IDENTITY)
+    skip = [r"backbone/block([2-9]|1\d)", "backbone/conv2", "head"]
+    again = import_weights("mobilenet_v2", tmp_path / "out.npz", tmp_path / "again", skip=skip)
     ours = {path: array for path, array in flatten(variables).items() if path.startswith("encoder")}
     assert len(ours) == 15
     same({f"encoder/{path}": array for path, array in again.arrays.items()}, ours)
@@ -99,13 +99,13 @@ def test_a_run_that_ends_at_a_stage(run_of, tmp_path):
         if path.startswith(("backbone/conv1", "backbone/fire2"))
     }
     export_weights(run_of("squeezenet", params, last="fire2"), tmp_path / "out.npz", "gluon")
-    fresh = ["backbone/fire[3-9]", "head"]
-    again = import_weights("squeezenet", tmp_path / "out.npz", tmp_path / "again", fresh=fresh)
+    skip = ["backbone/fire[3-9]", "head"]
+    again = import_weights("squeezenet", tmp_path / "out.npz", tmp_path / "again", skip=skip)
     same(again.arrays, {f"backbone/{path}": array for path, array in params.items()})
 
 
 @pytest.mark.parametrize(
-    ("backbone", "fields", "preprocessing", "family"),
+    ("backbone", "fields", "preprocessing", "source"),
     [
         ("vgg16", (), TORCHVISION, "torchvision"),
         ("vgg16", (), CAFFE, "keras"),
@@ -115,13 +115,13 @@ def test_a_run_that_ends_at_a_stage(run_of, tmp_path):
         ("resnet50", (("variant", "caffe"),), TORCHVISION, "caffe"),
     ],
 )
-def test_a_run_takes_the_family_that_is_like_it(
-    backbone, fields, preprocessing, family, run_of, tmp_path
+def test_a_run_takes_the_source_that_is_like_it(
+    backbone, fields, preprocessing, source, run_of, tmp_path
 ):
     arrays = {"conv1/conv1/kernel": CONV1["conv1/conv/kernel"]} if backbone == "vgg16" else CONV1
     run = run_of(backbone, arrays, fields=fields, preprocessing=preprocessing._asdict())
     told = export_weights(run, tmp_path / "out.npz")
-    assert (told.family, told.preprocessing) == (family, preprocessing)
+    assert (told.source, told.preprocessing) == (source, preprocessing)
     assert len(read(tmp_path / "out.npz")) == 1
 
 
@@ -134,6 +134,6 @@ def test_what_cannot_be_exported(run_of, tmp_path):
         export_weights(run_of(""), out)
     with pytest.raises(UserError, match=r"holds neither imported weights .* nor a run"):
         export_weights(tmp_path, out)
-    with pytest.raises(UserError, match=r"no family of weights 'caffe'; it is one of torchvision"):
+    with pytest.raises(UserError, match=r"no source of weights 'caffe'; it is one of torchvision"):
         export_weights(run_of("resnet18"), out, "caffe")
     assert not out.exists()

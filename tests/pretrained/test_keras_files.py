@@ -117,7 +117,7 @@ def test_a_model_inside_of_a_model_is_refused(tmp_path):
         file["inner/a/kernel:0"] = arrays["inner/a/kernel"]
         file["inner/b/kernel:0"] = arrays["inner/b/kernel"]
         file["inner"].attrs["weight_names"] = ["a/kernel:0", "b/kernel:0"]
-    with pytest.raises(UserError, match=r"two weights of one name.*that one alone"):
+    with pytest.raises(UserError, match=r"two weights of the same name.*inner one alone"):
         read(tmp_path / "a.h5")
 
 

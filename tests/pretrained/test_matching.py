@@ -35,16 +35,16 @@ OURS = {path: 1 + RNG.random(shape, np.float32) for path, shape in SHAPES.items(
 ARRAYS = restore_names({path: OURS[path] for path in NAMES}, NAMES)
 
 
-def refused(words, arrays=ARRAYS, fresh=("head/bias",)):
+def refused(words, arrays=ARRAYS, skip=("head/bias",)):
     with pytest.raises(UserError, match=words) as caught:
-        match(arrays, NAMES, SHAPES, fresh)
+        match(arrays, NAMES, SHAPES, skip)
     return str(caught.value)
 
 
 def test_everything_is_brought_into_our_layout():
     found = match(ARRAYS, NAMES, SHAPES, ["head/bias"])
     assert ARRAYS["conv1.weight"].shape == (4, 2, 3, 3)
-    assert found.fresh == ("head/bias",)
+    assert found.skipped == ("head/bias",)
     assert found.ignored == ()
     assert list(found.arrays) == list(NAMES)
     for path, array in found.arrays.items():
@@ -75,19 +75,19 @@ def test_what_does_not_fit_is_listed_whole_by_both_names():
         "  backbone/conv2/kernel (conv2.weight) holds zeros alone: was its download cut off?",
         "  backbone/conv2/norm/var (bn2.running_var) holds a negative variance",
         "  head/kernel (fc.weight) holds NaN or infinity, expected finite numbers",
-        "Name the network, its variant and the family of names that the file is of; what is no "
+        "Name the network, its variant and the source of names that the file is of; what is no "
         "part of it, as another head, is left out by --ignore REGEX, for its name.",
-        "To leave what it lacks to a fresh draw, name that part: head|backbone",
+        "To draw anew what it lacks, skip that part: head|backbone",
     ]
 
 
 @pytest.mark.parametrize("kept", [("conv1.weight", "conv1.bias"), tuple(ARRAYS)])
-@pytest.mark.parametrize("fresh", [("backbone/conv2|head",), ("head", "backbone/conv2/.*")])
-def test_a_backbone_up_to_a_stage(kept, fresh):
+@pytest.mark.parametrize("skip", [("backbone/conv2|head",), ("head", "backbone/conv2/.*")])
+def test_a_backbone_up_to_a_stage(kept, skip):
     arrays = {name: ARRAYS[name] for name in kept}
-    found = match(arrays, NAMES, SHAPES, fresh)
+    found = match(arrays, NAMES, SHAPES, skip)
     assert list(found.arrays) == ["backbone/conv1/kernel", "backbone/conv1/bias"]
-    assert set(found.arrays) | set(found.fresh) == set(SHAPES)
+    assert set(found.arrays) | set(found.skipped) == set(SHAPES)
     assert set(found.ignored) == set(kept) - {"conv1.weight", "conv1.bias"}
 
 
@@ -102,7 +102,7 @@ def test_the_part_that_is_missing_is_what_the_refusal_names():
 def test_another_number_of_classes_leaves_the_head_fresh():
     shapes = SHAPES | {"head/kernel": (5, 20), "head/bias": (20,)}
     found = match(ARRAYS, NAMES, shapes, ["head"])
-    assert found.fresh == ("head/kernel", "head/bias")
+    assert found.skipped == ("head/kernel", "head/bias")
     assert found.ignored == ("fc.weight",)
 
 
@@ -171,7 +171,7 @@ def test_auxiliary_heads_that_the_network_has_are_not_ignored():
     ],
 )
 def test_parts_that_there_are_not(regex, words):
-    refused(words, fresh=["head/bias", regex])
+    refused(words, skip=["head/bias", regex])
 
 
 def test_parameters_without_a_foreign_name_are_not_exported():
@@ -204,7 +204,7 @@ def test_a_network_goes_out_and_comes_back(tmp_path, name, ending):
     abstract = shapes(network, size)
     wanted = {path: leaf.shape for path, leaf in flatten(abstract).items()}
     found = match(read(tmp_path / f"a{ending}"), names, wanted)
-    assert not found.fresh + found.ignored
+    assert not found.skipped + found.ignored
     again = fill(abstract, found.arrays)
     jax.tree.map(np.testing.assert_array_equal, again, variables)
     images = np.random.default_rng(1).random((1, *size), np.float32)
@@ -238,7 +238,7 @@ def test_darknets_numbers_are_cut_in_the_order_of_its_layers():
     head = len(numbers) - backbone
     for given, ignored in ((numbers, (f"{head} numbers at the end",)), (numbers[:backbone], ())):
         found = match({darknet.NUMBERS: given}, names, more_classes, ["head"])
-        assert found.fresh == ("head/conv/bias", "head/conv/kernel")
+        assert found.skipped == ("head/conv/bias", "head/conv/kernel")
         assert found.ignored == ignored
     alone = {path: shape for path, shape in wanted.items() if path.startswith("backbone")}
     found = match({darknet.NUMBERS: numbers}, names, alone)
@@ -252,7 +252,7 @@ def test_darknets_numbers_are_cut_in_the_order_of_its_layers():
     ("change", "words"),
     [
         (-1, r"end within head/conv/kernel \(3/weights\).*cut off, or of another network"),
-        (1, r"numbers, and the network takes .*leave the head to a fresh draw"),
+        (1, r"numbers, and the network takes .*skip the head"),
     ],
 )
 def test_darknets_numbers_of_another_network(change, words):

@@ -8,7 +8,7 @@ from vocjax.models.backbones import BACKBONES, mobilenet
 from vocjax.models.backbones.blocks import KERAS_NORM
 from vocjax.pretrained import parity
 from vocjax.pretrained.matching import flatten, restore_names
-from vocjax.pretrained.sources import FAMILIES
+from vocjax.pretrained.sources import SOURCES
 
 SHAPE = (32, 32, 3)
 NETWORK = BACKBONES["mobilenet"](3)
@@ -40,7 +40,7 @@ def test_logits_equal_keras():
 
 
 def test_weights_that_are_another_network_s_are_refused():
-    names = FAMILIES["mobilenet"]["keras"].names(NETWORK)
+    names = SOURCES["mobilenet"]["keras"].names(NETWORK)
     arrays = restore_names(flatten(parity.random_variables(NETWORK, SHAPE)), names)
     lost, _ = arrays.popitem()
     arrays["strange/kernel"] = np.ones(3, np.float32)
@@ -56,5 +56,5 @@ def test_another_constant_of_batch_norm_is_an_error_that_shows(monkeypatch):
 @pytest.mark.parametrize(
     ("origin", "peers"), [("keras", parity.KERAS), ("torchvision", parity.TORCHVISION)]
 )
-def test_every_family_of_an_origin_has_its_peer(origin, peers):
-    assert {name for name, families in FAMILIES.items() if origin in families} == set(peers)
+def test_every_source_of_an_origin_has_its_peer(origin, peers):
+    assert {name for name, sources in SOURCES.items() if origin in sources} == set(peers)

@@ -13,7 +13,7 @@ from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import apply as preprocess
 from vocjax.pretrained.formats import read
 from vocjax.pretrained.matching import fill, flatten, match
-from vocjax.pretrained.sources import FAMILIES, detect
+from vocjax.pretrained.sources import SOURCES, detect
 
 FOLDER = Path(os.environ.get("VOCJAX_DEVKITS", "nowhere"))
 WEIGHTS, DEVKIT = FOLDER / "weights", FOLDER / "VOCdevkit/VOC2009"
@@ -28,20 +28,20 @@ SQUEEZENET, TINY = "squeezenet1.1_gluon_full_oihw.npz", "tiny_darknet.weights"
 CATS = {"tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat"}
 
 
-def load(backbone, file, fresh=()):
-    """(network, its variables as far as the file has them, match, family) of a published file."""
-    arrays, families = read(WEIGHTS / file), FAMILIES[backbone]
-    networks = {name: BACKBONES[backbone](**family.fields) for name, family in families.items()}
-    tables = {name: family.names(networks[name]) for name, family in families.items()}
+def load(backbone, file, skip=()):
+    """(network, its variables as far as the file has them, match, source) of a published file."""
+    arrays, sources = read(WEIGHTS / file), SOURCES[backbone]
+    networks = {name: BACKBONES[backbone](**source.fields) for name, source in sources.items()}
+    tables = {name: source.names(networks[name]) for name, source in sources.items()}
     name = detect(arrays, tables)
     abstract = shapes(networks[name], (224, 224, 3))
     wanted = {path: leaf.shape for path, leaf in flatten(abstract).items()}
-    found = match(arrays, tables[name], wanted, fresh)
+    found = match(arrays, tables[name], wanted, skip)
     return networks[name], fill(abstract, found.arrays), found, name
 
 
 @pytest.mark.parametrize(
-    ("backbone", "file", "fresh", "family", "numbers"),
+    ("backbone", "file", "skip", "source", "numbers"),
     [
         ("squeezenet", SQUEEZENET, "", "gluon", 1_235_496),
         ("tiny_darknet", TINY, "", "darknet", 1_046_488),
@@ -62,15 +62,15 @@ def load(backbone, file, fresh=()):
         ),
     ],
 )
-def test_the_whole_file_is_taken(backbone, file, fresh, family, numbers):
-    *_, found, name = load(backbone, file, [fresh] if fresh else [])
-    assert name == family
+def test_the_whole_file_is_taken(backbone, file, skip, source, numbers):
+    *_, found, name = load(backbone, file, [skip] if skip else [])
+    assert name == source
     assert sum(array.size for array in found.arrays.values()) == numbers
     assert not found.ignored
-    if fresh:
-        with pytest.raises(UserError, match=f"{len(found.fresh)} missing") as caught:
+    if skip:
+        with pytest.raises(UserError, match=f"{len(found.skipped)} missing") as caught:
             load(backbone, file)
-        assert str(caught.value).endswith(f": {fresh}")
+        assert str(caught.value).endswith(f": {skip}")
 
 
 def test_squeezenet_meets_its_reference():
@@ -95,7 +95,7 @@ def test_cats_are_seen_in_photographs_of_cats(backbone, file):
     cats = darknets if backbone == "tiny_darknet" else range(281, 286)
 
     def seen(photos):
-        images = preprocess(FAMILIES[backbone][name].preprocessing, photos)
+        images = preprocess(SOURCES[backbone][name].preprocessing, photos)
         return np.isin(apply(network, variables, images).argmax(axis=1), list(cats)).mean()
 
     assert seen(photographs("cat")) > 0.3  # of 1000 classes

@@ -17,7 +17,7 @@ from vocjax.pretrained.formats import write
 from vocjax.pretrained.initialise import with_encoder_of
 from vocjax.pretrained.matching import flatten, restore_names
 from vocjax.pretrained.resolve import complete
-from vocjax.pretrained.sources import FAMILIES
+from vocjax.pretrained.sources import SOURCES
 from vocjax.pretrained.store import import_weights
 from vocjax.runs.restore import load_run
 from vocjax.tasks import make_task
@@ -26,20 +26,20 @@ from vocjax.training.loop import train_and_evaluate
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """`published(backbone, family, fresh=...)`: imported weights of random numbers."""
+    """`published(backbone, source, skip=...)`: imported weights of random numbers."""
 
-    def make(backbone, family, fresh="head"):
+    def make(backbone, source, skip="head"):
         directory = tmp_path_factory.mktemp(backbone)
-        network = BACKBONES[backbone](**FAMILIES[backbone][family].fields)
+        network = BACKBONES[backbone](**SOURCES[backbone][source].fields)
         rng = np.random.default_rng(0)
         arrays = {
             path: 0.2 * rng.random(leaf.shape, np.float32) - 0.1 * (not path.endswith("/var"))
             for path, leaf in flatten(shapes(network, (64, 64, 3))).items()
         }
-        names = FAMILIES[backbone][family].names(network)
+        names = SOURCES[backbone][source].names(network)
         write(directory / "file.npz", restore_names(arrays, names))
         import_weights(
-            backbone, directory / "file.npz", directory / "imported", family=family, fresh=[fresh]
+            backbone, directory / "file.npz", directory / "imported", source=source, skip=[skip]
         )
         return directory / "imported"
 
@@ -57,7 +57,7 @@ def pretrained(weights, config_dir, *overrides):
 
 
 @pytest.mark.parametrize(
-    ("backbone", "family", "fresh", "preprocessing", "fields", "last"),
+    ("backbone", "source", "skip", "preprocessing", "fields", "last"),
     [
         ("squeezenet", "gluon", "head", TORCHVISION, (), ""),
         ("mobilenet_v2", "keras", "head", SYMMETRIC, (("variant", "keras"),), ""),
@@ -65,9 +65,9 @@ def pretrained(weights, config_dir, *overrides):
     ],
 )
 def test_a_config_gets_what_belongs_to_the_weights(
-    published, pytestconfig, backbone, family, fresh, preprocessing, fields, last
+    published, pytestconfig, backbone, source, skip, preprocessing, fields, last
 ):
-    config = pretrained(published(backbone, family, fresh), pytestconfig.rootpath)
+    config = pretrained(published(backbone, source, skip), pytestconfig.rootpath)
     chosen = config.model.backbone
     assert chosen.name == backbone
     assert chosen.preprocessing.to_dict() == preprocessing._asdict()
@@ -88,23 +88,31 @@ def test_a_stage_that_is_asked_for_stays(published, pytestconfig):
         flatten_dict(begun["params"], sep="/").items(),
         strict=True,
     ):
-        fresh = "/conv5/" in before[0] or before[0].startswith("head/")
-        assert np.array_equal(before[1], after[1]) == fresh, before[0]
+        skip = "/conv5/" in before[0] or before[0].startswith("head/")
+        assert np.array_equal(before[1], after[1]) == skip, before[0]
 
 
 @pytest.mark.parametrize(
-    ("fresh", "last", "words"),
+    ("skip", "last", "words"),
     [
         ("backbone/fire3/squeeze|head", "fire3", "last is 'fire3', and .* no further than 'fire2'"),
         ("backbone/fire3/squeeze|head", "fire9", "last is 'fire9', and .* no further than 'fire2'"),
-        ("backbone/conv1/conv/bias|head", "", "begin with a fresh draw: not all of conv1, the"),
-        ("backbone/conv1/conv/bias|head", "fire9", "begin with a fresh draw: not all of conv1"),
+        (
+            "backbone/conv1/conv/bias|head",
+            "",
+            "begin with what is drawn anew: not all of conv1, the",
+        ),
+        (
+            "backbone/conv1/conv/bias|head",
+            "fire9",
+            "begin with what is drawn anew: not all of conv1",
+        ),
     ],
 )
 def test_a_stage_that_the_weights_do_not_fill_is_refused(
-    fresh, last, words, published, pytestconfig
+    skip, last, words, published, pytestconfig
 ):
-    weights = published("squeezenet", "gluon", fresh)
+    weights = published("squeezenet", "gluon", skip)
     with pytest.raises(UserError, match=words):
         pretrained(weights, pytestconfig.rootpath, f"--config.model.backbone.last={last}")
 
@@ -292,8 +300,8 @@ def test_a_run_begins_with_the_weights_and_leaves_them_alone(finished, squeezene
 
 def test_what_was_begun_with_is_told(finished, squeezenet):
     told = json.loads((finished / "run.json").read_text())["init_from"]
-    source = json.loads((squeezenet / "weights.json").read_text())["source"]
-    assert told == {"backbone": "squeezenet", "family": "gluon", **source}
+    file = json.loads((squeezenet / "weights.json").read_text())["file"]
+    assert told == {"backbone": "squeezenet", "source": "gluon", "file": file}
 
 
 def test_other_values_before_the_network_are_refused(small, tmp_path):

@@ -17,14 +17,14 @@ from vocjax.errors import UserError
 from vocjax.pretrained import store
 from vocjax.pretrained.export import export_weights
 from vocjax.pretrained.formats import read, write
-from vocjax.pretrained.sources import FAMILIES
+from vocjax.pretrained.sources import SOURCES
 from vocjax.pretrained.store import import_weights, is_imported, read_imported
-from vocjax.runs import writer
+from vocjax.runs.provenance import environment
 
 PAIRS = [
-    (backbone, family)
+    (backbone, source)
     for backbone in ("squeezenet", "resnet18", "mobilenet_v2", "tiny_darknet")
-    for family in FAMILIES[backbone]
+    for source in SOURCES[backbone]
 ]
 
 
@@ -67,39 +67,41 @@ def files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
 
 
-@pytest.mark.parametrize(("backbone", "family"), PAIRS)
-def test_through_every_family_and_back(backbone, family, tmp_path):
-    ours, theirs = drawn(backbone, family)
+@pytest.mark.parametrize(("backbone", "source"), PAIRS)
+def test_through_every_source_and_back(backbone, source, tmp_path):
+    ours, theirs = drawn(backbone, source)
     without_head = "head" if len(theirs) < len(ours) else ""
     bring = functools.partial(
-        import_weights, backbone, classes=CLASSES, fresh=[without_head] if without_head else []
+        import_weights, backbone, classes=CLASSES, skip=[without_head] if without_head else []
     )
     write(tmp_path / "in.npz", theirs)
     first = bring(tmp_path / "in.npz", tmp_path / "first")
-    assert (first.family, first.ignored) == (family, [])
-    assert first.fresh == sorted(path for path in ours if without_head and path.startswith("head"))
+    assert (first.source, first.ignored) == (source, [])
+    assert first.skipped == sorted(
+        path for path in ours if without_head and path.startswith("head")
+    )
     assert first.classes == (None if without_head else CLASSES)
     assert first.parameters == sum(array.size for array in theirs.values())
     kept = read_imported(tmp_path / "first")
     assert told(kept) == told(first)
-    chosen = FAMILIES[backbone][family]
+    chosen = SOURCES[backbone][source]
     assert (kept.fields, kept.preprocessing) == (chosen.fields, chosen.preprocessing)
-    same(kept.arrays, {path: a for path, a in ours.items() if path not in first.fresh})
+    same(kept.arrays, {path: a for path, a in ours.items() if path not in first.skipped})
 
     out = tmp_path / "out.safetensors"
-    assert export_weights(tmp_path / "first", out).family == family
+    assert export_weights(tmp_path / "first", out).source == source
     same(read(out), theirs)
     again = bring(out, tmp_path / "again")
     same(again.arrays, kept.arrays)
-    assert told(again) | {"source": None} == told(kept) | {"source": None}
+    assert told(again) | {"file": None} == told(kept) | {"file": None}
 
 
 def test_the_directory_says_what_it_holds(bring, squeezenet, tmp_path):
-    bring(fresh=["backbone/fire9/expand3x3", "backbone/fire8", "backbone/fire9/squeeze"])
+    bring(skip=["backbone/fire9/expand3x3", "backbone/fire8", "backbone/fire9/squeeze"])
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"weights.npz", "weights.json"}
     facts = json.loads((tmp_path / "out/weights.json").read_text())
-    content, run = squeezenet.read_bytes(), writer.environment()
-    assert facts.pop("fresh") == [
+    content, run = squeezenet.read_bytes(), environment()
+    assert facts.pop("skipped") == [
         f"backbone/fire{fire}/{layer}/{array}"
         for fire, layers in (
             (8, ("expand1x1", "expand3x3", "squeeze")),
@@ -115,7 +117,7 @@ def test_the_directory_says_what_it_holds(bring, squeezenet, tmp_path):
     assert facts == {
         "backbone": "squeezenet",
         "fields": {},
-        "family": "gluon",
+        "source": "gluon",
         "preprocessing": {
             "order": "RGB",
             "white": 1.0,
@@ -123,8 +125,8 @@ def test_the_directory_says_what_it_holds(bring, squeezenet, tmp_path):
             "scale": [1 / 0.229, 1 / 0.224, 1 / 0.225],
         },
         "classes": CLASSES,
-        "source": {
-            "file": "squeezenet.safetensors",
+        "file": {
+            "name": "squeezenet.safetensors",
             "sha256": hashlib.sha256(content).hexdigest(),
             "bytes": len(content),
         },
@@ -132,24 +134,24 @@ def test_the_directory_says_what_it_holds(bring, squeezenet, tmp_path):
     }
 
 
-def test_the_family_that_is_named_is_taken(bring, tmp_path):
-    assert bring(family="gluon").family == "gluon"
+def test_the_source_that_is_named_is_taken(bring, tmp_path):
+    assert bring(source="gluon").source == "gluon"
     with pytest.raises(UserError, match=r"52 left over in it:\n  squeezenet0_conv0_weight"):
-        bring(family="torchvision")
+        bring(source="torchvision")
 
 
-def test_a_file_without_names_has_no_family_of_names(tmp_path):
+def test_a_file_without_names_has_no_source_of_names(tmp_path):
     file = tmp_path / "tiny.weights"
     file.write_bytes(struct.pack("<4i", 0, 1, 0, 0) + bytes(4000))
-    with pytest.raises(UserError, match="is Darknet's, without names, and the family torchvision"):
-        import_weights("squeezenet", file, tmp_path / "weights", family="torchvision")
+    with pytest.raises(UserError, match="is Darknet's, without names, and the source torchvision"):
+        import_weights("squeezenet", file, tmp_path / "weights", source="torchvision")
 
 
 def test_an_empty_folder_is_filled_and_older_weights_are_replaced(bring, tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "out").symlink_to("folder")
-    for fresh, classes in (([], CLASSES), (["head"], None)):
-        bring(fresh=fresh)
+    for skip, classes in (([], CLASSES), (["head"], None)):
+        bring(skip=skip)
         assert read_imported(tmp_path / "folder").classes == classes
     assert (tmp_path / "out").is_symlink()
     assert {path.name for path in tmp_path.iterdir()} == {"folder", "out"}
@@ -191,7 +193,7 @@ def test_a_full_disk_leaves_what_was_there(there, whole, bring, tmp_path):
         shutil.copytree(whole, tmp_path / "out")
     before = files(tmp_path)
     with room(100_000), pytest.raises(UserError, match=r"out can't be written \(File too large\)"):
-        bring(fresh=["head"])
+        bring(skip=["head"])
     assert files(tmp_path) == before
 
 
@@ -213,7 +215,7 @@ def test_ctrl_c_leaves_what_was_there_or_what_is_new(
 
     monkeypatch.setattr(Path, "rename", interrupted)
     with contextlib.suppress(KeyboardInterrupt):
-        bring(fresh=["head"])
+        bring(skip=["head"])
     assert {path.name for path in tmp_path.iterdir()} <= {"out"}
     if renamed < 1 + there:
         assert files(tmp_path) == before
@@ -250,7 +252,7 @@ def altered(path, **fields):
         (lambda w: (w / "weights.json").write_text("[]"), "TypeError"),
         (lambda w: altered(w / "weights.json", parameters=7), "7 numbers were imported, and"),
         (lambda w: altered(w / "weights.json", more=7), "unexpected keyword argument 'more'"),
-        (lambda w: altered(w / "weights.json", family="caffe"), "has no family 'caffe'"),
+        (lambda w: altered(w / "weights.json", source="caffe"), "has no source 'caffe'"),
         (lambda w: altered(w / "weights.json", backbone="lenet"), "KeyError: 'lenet'"),
         (lambda w: np.savez(w / "weights.npz", a=np.zeros(3)), "numbers were imported, and 3 are"),
     ],

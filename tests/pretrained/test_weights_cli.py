@@ -21,7 +21,7 @@ from vocjax.models.backbones.size import shapes
 from vocjax.pretrained.classify import classifier_of
 from vocjax.pretrained.formats import read, write
 from vocjax.pretrained.matching import flatten, restore_names
-from vocjax.pretrained.sources import FAMILIES
+from vocjax.pretrained.sources import SOURCES
 from vocjax.pretrained.store import read_imported
 
 SHELL = torch_.sequence(torch_.text("touch ran"))
@@ -42,7 +42,7 @@ def home(tmp_path_factory):
     folder, network = tmp_path_factory.mktemp("home"), BACKBONES["squeezenet"](3)
     leaves, rng = flatten(shapes(network, (96, 96, 3))), np.random.default_rng(0)
     ours = {path: rng.random(leaf.shape, np.float32) for path, leaf in leaves.items()}
-    names = FAMILIES["squeezenet"]["torchvision"].names(network)
+    names = SOURCES["squeezenet"]["torchvision"].names(network)
     write(folder / "squeezenet.npz", restore_names(ours, names))
     (folder / "notes.txt").write_text("no weights")
     arguments = ["--backbone", "squeezenet", f"{folder}/squeezenet.npz", "--classes", "3"]
@@ -77,14 +77,14 @@ def test_import_says_what_it_did(here, capsys):
     counts = {f"{i}.num_batches_tracked": np.zeros(()) for i in range(5)}
     write(here / "more.npz", arrays | counts)
     arguments = ["--backbone", "squeezenet", "more.npz", "--output", "out"]
-    fresh = ["--fresh", "backbone/fire[89]", "--fresh", "head"]
-    code, out, err = run(capsys, "import", *arguments, *fresh)
+    skip = ["--skip", "backbone/fire[89]", "--skip", "head"]
+    code, out, err = run(capsys, "import", *arguments, *skip)
     assert (code, err) == (0, "")
     taken = [name for name in arrays if not name.startswith(("features.11", "features.12", "cla"))]
     assert out.splitlines() == [
         "squeezenet, without a head, from more.npz by torchvision's names",
         f"taken: 38 arrays, {sum(arrays[name].size for name in taken):,} numbers",
-        "left fresh: 14 arrays (backbone/fire[89], head)",
+        "skipped (drawn anew): 14 arrays (backbone/fire[89], head)",
         "ignored in the file: 19 arrays (features.11.squeeze.weight, features.11.squeeze.bias, "
         "features.11.expand1x1.weight, ...)",
         "pre-processing: RGB from 0 to 1, minus (0.485, 0.456, 0.406), times "
@@ -93,10 +93,10 @@ def test_import_says_what_it_did(here, capsys):
     ]
     assert len(taken) == len(read_imported(here / "out").arrays) == 38
     arguments[2] = "squeezenet.npz"
-    code, out, _ = run(capsys, "import", *arguments, "--classes", 3, "--family", "torchvision")
+    code, out, _ = run(capsys, "import", *arguments, "--classes", 3, "--source", "torchvision")
     assert code == 0
     assert "squeezenet, head of 3 classes, from squeezenet.npz by torchvision's names" in out
-    assert "left fresh: nothing\nignored in the file: nothing\n" in out
+    assert "skipped (drawn anew): nothing\nignored in the file: nothing\n" in out
 
 
 def test_import_ignores_what_it_is_told_to(here, capsys):
@@ -106,7 +106,7 @@ def test_import_ignores_what_it_is_told_to(here, capsys):
     own = {"classifier.1.0.weight": np.zeros(2, np.float32)}
     kept = {name: a for name, a in arrays.items() if not name.startswith("classifier")}
     write(here / "own.npz", kept | own | decoder)
-    arguments = ["--backbone", "squeezenet", "own.npz", "--fresh", "head", "--output", "out"]
+    arguments = ["--backbone", "squeezenet", "own.npz", "--skip", "head", "--output", "out"]
     ignored = ["--ignore", "decoder.*", "--ignore", r"classifier\.1\.0\.weight"]
     code, out, err = run(capsys, "import", *arguments, *ignored)
     assert (code, err) == (0, "")
@@ -122,9 +122,9 @@ def test_what_follows_darknets_backbone_is_told(here, capsys):
     numbers = np.full(size + 7 * (128 + 1), 0.5, "<f4")
     (here / "a.weights").write_bytes(struct.pack("<3iq", 0, 2, 0, 0) + numbers.tobytes())
     arguments = ["--backbone", "tiny_darknet", "a.weights", "--output", "out"]
-    code, out, err = run(capsys, "import", *arguments, "--fresh", "head")
+    code, out, err = run(capsys, "import", *arguments, "--skip", "head")
     assert (code, err) == (0, "")
-    assert f", {size:,} numbers\nleft fresh: 2 arrays (head)" in out
+    assert f", {size:,} numbers\nskipped (drawn anew): 2 arrays (head)" in out
     assert "\nignored in the file: 903 numbers at the end\n" in out
     assert read_imported(here / "out").ignored == ["903 numbers at the end"]
 
@@ -140,7 +140,7 @@ def test_export_says_what_it_did(here, capsys):
         "(4.36681, 4.46429, 4.44444)",
         "weights: out.safetensors",
     ]
-    arguments = ["imported", "--family", "gluon", "--output", "out.npz"]
+    arguments = ["imported", "--source", "gluon", "--output", "out.npz"]
     assert run(capsys, "export", *arguments)[0] == 0
     assert "squeezenet0_conv0_weight" in read(here / "out.npz")
 
@@ -171,7 +171,7 @@ def test_classify_names_the_likeliest_classes_and_skips_what_is_no_photo(here, c
     ("arguments", "message"),
     [
         ("absent a.jpg", "absent holds no imported weights"),
-        ("headless a.jpg", "can't classify: head/conv/bias, head/conv/kernel was left fresh"),
+        ("headless a.jpg", "can't classify: head/conv/bias, head/conv/kernel was skipped"),
         ("imported photo.png --labels no.txt", "no.txt can't be read as labels"),
         ("imported photo.png --labels notes.txt", "notes.txt has 1 lines, and the head of impor"),
         ("imported photo.png --size 0", "--size is 0; it must be at least 1"),
@@ -180,12 +180,12 @@ def test_classify_names_the_likeliest_classes_and_skips_what_is_no_photo(here, c
 )
 def test_mistakes_of_classify(arguments, message, here, capsys):
     Image.new("RGB", (40, 30)).save(here / "photo.png")
-    make = ["--backbone", "squeezenet", "squeezenet.npz", "--fresh", "head"]
+    make = ["--backbone", "squeezenet", "squeezenet.npz", "--skip", "head"]
     assert run(capsys, "import", *make, "--output", "headless")[0] == 0
     refused(capsys, here, message, "classify", *arguments.split())
 
 
-def test_another_preprocessing_than_the_familys_is_noted(here, capsys):
+def test_another_preprocessing_than_the_sources_is_noted(here, capsys):
     facts = here / "imported/weights.json"
     facts.write_text(facts.read_text().replace('"RGB"', '"BGR"'))
     code, out, _ = run(capsys, "export", "imported", "--output", "out.npz")
@@ -205,20 +205,20 @@ def test_another_preprocessing_than_the_familys_is_noted(here, capsys):
         ("--backbone squeezenet hostile.pth", "its pickle asks for 'os system'"),
         ("--backbone squeeze squeezenet.npz", "no backbone 'squeeze'; it is one of alexnet, vgg1"),
         ("--backbone resnet50 squeezenet.npz", "Name the backbone that the file is of."),
-        ("--backbone resnet50 squeezenet.npz --family keras", "52 left over in it:\n  features.0"),
-        ("--backbone squeezenet squeezenet.npz --family tf", "no family of weights 'tf'; it is o"),
+        ("--backbone resnet50 squeezenet.npz --source keras", "52 left over in it:\n  features.0"),
+        ("--backbone squeezenet squeezenet.npz --source tf", "no source of weights 'tf'; it is o"),
         ("--backbone squeezenet squeezenet.npz", "expected (1000, 512, 1, 1)"),
         ("--backbone squeezenet squeezenet.npz --classes 0", "the head has 0 classes; expected 1"),
-        ("--backbone squeezenet squeezenet.npz --fresh fc", "'fc', matches no parameter and no m"),
-        ("--backbone squeezenet squeezenet.npz --fresh (", "to leave fresh, '(', is no regex"),
+        ("--backbone squeezenet squeezenet.npz --skip fc", "'fc', matches no parameter and no m"),
+        ("--backbone squeezenet squeezenet.npz --skip (", "to skip, '(', is no regex"),
         (
-            "--backbone squeezenet squeezenet.npz --fresh .*",
-            "--fresh .* leaves nothing of the back",
+            "--backbone squeezenet squeezenet.npz --skip .*",
+            "--skip .* leaves nothing of the back",
         ),
         (
-            "--backbone squeezenet squeezenet.npz --classes 3 --fresh backbone/fire.* "
-            "--fresh backbone/conv1",
-            "--fresh backbone/fire.* --fresh backbone/conv1 leaves nothing of the backbone to sq",
+            "--backbone squeezenet squeezenet.npz --classes 3 --skip backbone/fire.* "
+            "--skip backbone/conv1",
+            "--skip backbone/fire.* --skip backbone/conv1 leaves nothing of the backbone to sq",
         ),
         ("--backbone squeezenet squeezenet.npz --ignore fc", "'fc', match no whole name in the"),
         ("--backbone squeezenet squeezenet.npz --ignore (", "names to ignore, '(', are no regex"),
@@ -250,7 +250,7 @@ def test_where_nothing_can_be_imported_to(output, message, here, capsys):
         ("absent --output a.npz", "absent holds neither imported weights (no weights.json) nor a"),
         ("run --output a.npz", "run is a run without a backbone (model.name is 'autoencoder')"),
         ("broken --output a.npz", "the imported weights in broken are damaged (BadZipFile: "),
-        ("imported --output a.npz --family keras", "no family of weights 'keras'; it is one of t"),
+        ("imported --output a.npz --source keras", "no source of weights 'keras'; it is one of t"),
         ("imported --output a.h5", "a.h5 ends in '.h5', and weights are written to .npz or .safe"),
         ("imported --output no/a.npz", "no/a.npz can't be written (No such file or directory)"),
     ],
@@ -294,11 +294,11 @@ def test_flags_that_do_not_parse(arguments, message, capsys):
     assert message in err
 
 
-def test_help_names_every_backbone_and_family(capsys):
+def test_help_names_every_backbone_and_source(capsys):
     _, out, _ = run(capsys, "import", "--help")
     words = set(re.findall(r"\w+", out))
     assert set(BACKBONES) <= words
-    assert {family for families in FAMILIES.values() for family in families} <= words
+    assert {source for sources in SOURCES.values() for source in sources} <= words
 
 
 def test_python_m_vocjax_prints_no_traceback(here):
@@ -307,6 +307,6 @@ def test_python_m_vocjax_prints_no_traceback(here):
         [sys.executable, "-m", "vocjax", *typed], capture_output=True, text=True, check=False
     )
     assert (process.returncode, process.stdout) == (1, "")
-    assert process.stderr.startswith("vocjax: the file's arrays have no family's names of this")
+    assert process.stderr.startswith("vocjax: the file's arrays have no source's names of this")
     assert "Traceback" not in process.stderr
     assert not Path("out").exists()

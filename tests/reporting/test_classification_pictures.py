@@ -11,7 +11,7 @@ from vocjax.metrics.classification import (
     expected_calibration_error,
     reliability,
 )
-from vocjax.reporting import classification, curves
+from vocjax.reporting import classification
 from vocjax.reporting import figures as draw
 from vocjax.reporting.hover import Scatter
 
@@ -238,23 +238,6 @@ class TestEvidence:
         titles = [axis.get_title(loc="left") for axis in figure.axes]
         assert titles == ["validation image", "evidence"]
         assert captions(figure) == ["aeroplane .90", "dog .70"]
-
-    def test_red_is_for_blue_against_and_grey_neither(self):
-        samples = self.samples()
-        heat = curves.under_heat(samples["image"], samples["evidence"])
-        assert heat.shape == (2, 16, 16, 3)
-        (red, _, blue), against = heat[0, 0, 0].astype(int), heat[0, -1, -1].astype(int)
-        assert red > 128 > blue
-        assert against[2] > 128 > against[0]
-        assert heat[0, 0, -1].tolist() == [128] * 3
-        weaker = heat[1, 5, 5].astype(int)  # half as much: one scale for all images
-        assert red > weaker[0] > 128 > weaker[2] > blue
-
-    def test_no_evidence_at_all_leaves_grey_images(self):
-        image = np.random.default_rng(0).random((1, 4, 4, 3)).astype(np.float16)
-        heat = curves.under_heat(image, np.zeros((1, 2, 2), np.float32))
-        mean = image.astype(float).mean(axis=-1, keepdims=True)
-        np.testing.assert_array_equal(heat, np.broadcast_to(np.rint(255 * mean), heat.shape))
 
 
 class TestCodes:

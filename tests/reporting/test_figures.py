@@ -12,19 +12,6 @@ from PIL import Image
 
 from vocjax.reporting import figures
 
-PALETTE = np.array([[0, 0, 0], [200, 0, 0], [0, 100, 0]], np.uint8)
-
-
-def test_a_legend_names_every_colour_below_the_picture():
-    picture = Image.new("RGB", (90, 20), (1, 2, 3))
-    assert figures.with_legend(picture, {}) is picture
-    colours = {"dog": (64, 0, 128), "diningtable": (192, 128, 0), "cat": (64, 0, 0)}
-    whole = np.asarray(figures.with_legend(picture, colours))
-    np.testing.assert_array_equal(whole[:20, :90], np.asarray(picture))
-    for colour in colours.values():
-        assert (whole[20:] == colour).all(axis=-1).sum() > 50
-    assert whole.shape[0] > 20 + 18  # they take several lines
-
 
 def pixels(figure):
     return np.asarray(Image.open(io.BytesIO(figures.encode_webp(figure))).convert("RGB"))
@@ -36,41 +23,6 @@ def exact(figure):
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=figures.DPI)
     return np.asarray(Image.open(file).convert("RGB")), file.tell()
-
-
-class TestOverlay:
-    image = np.full((1, 4, 3), 100, np.uint8)
-    mask = np.array([[0, 1, 2, 255]])
-
-    def test_background_stays_classes_mix_and_void_is_outlined(self):
-        painted = figures.overlay(self.image, self.mask, PALETTE)
-        assert painted.dtype == np.uint8
-        expected = [(100, 100, 100), (150, 50, 50), (50, 100, 50), figures.OUTLINE]
-        np.testing.assert_array_equal(painted[0], expected)
-
-    @pytest.mark.parametrize(("alpha", "expected"), [(0, (100, 100, 100)), (1, (200, 0, 0))])
-    def test_alpha_is_the_share_of_the_class(self, alpha, expected):
-        painted = figures.overlay(self.image, self.mask, PALETTE, alpha)
-        np.testing.assert_array_equal(painted[0, 1], expected)
-        np.testing.assert_array_equal(painted[0, 3], figures.OUTLINE)
-
-    def test_a_batch_is_painted_image_by_image_and_left_alone(self):
-        images = np.stack([self.image, self.image // 2])
-        before = images.copy()
-        painted = figures.overlay(images, np.stack([self.mask, self.mask[:, ::-1]]), PALETTE)
-        np.testing.assert_array_equal(
-            painted[1], figures.overlay(images[1], self.mask[:, ::-1], PALETTE)
-        )
-        np.testing.assert_array_equal(images, before)
-
-    def test_an_index_without_a_colour_is_an_error(self):
-        with pytest.raises(IndexError):
-            figures.overlay(self.image, self.mask + 2, PALETTE)
-
-    def test_the_outline_is_that_of_the_devkit(self):
-        from vocjax.data import devkit
-
-        np.testing.assert_array_equal(devkit.PALETTE[figures.VOID], figures.OUTLINE)
 
 
 class TestImageRows:
@@ -240,7 +192,7 @@ class TestEncoding:
 
     def test_pyplot_is_never_imported(self):
         code = (
-            "import numpy as np, sys; from vocjax import figures as f;"
+            "import numpy as np, sys; from vocjax.reporting import figures as f;"
             "f.encode_webp(f.image_rows({'': np.zeros((1, 2, 2, 3))}));"
             "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
         )

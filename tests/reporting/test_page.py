@@ -14,9 +14,9 @@ from PIL import Image
 from written import DASH, TIMES, report, write_run
 
 from vocjax.errors import UserError
+from vocjax.metrics.names import METRIC_NAMES
 from vocjax.reporting.hover import Scatter
 from vocjax.reporting.page import read_study, write_report
-from vocjax.reporting.table import METRICS
 from vocjax.runs import reader
 
 
@@ -257,4 +257,4 @@ class TestPage:
         assert [len(study[task]["rows"]) for task in reader.TASKS] == [2, 3, 6]
         for task in reader.TASKS:
             for row in study[task]["rows"]:
-                assert row["val"].keys() | row.get("train", {}).keys() <= METRICS.keys()
+                assert row["val"].keys() | row.get("train", {}).keys() <= METRIC_NAMES.keys()

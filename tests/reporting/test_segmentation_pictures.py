@@ -6,6 +6,7 @@ from matplotlib.colors import to_hex
 from readable import assert_readable
 from written import write_run
 
+from vocjax import painting
 from vocjax.data.devkit import CLASSES, PALETTE, VOID
 from vocjax.metrics import confusion
 from vocjax.reporting import figures as draw
@@ -116,7 +117,7 @@ class TestMasks:
         cat, dog = (over_grey(colour, segmentation.ALPHA) for colour in (CAT, DOG))
         grey = [102] * 3
         assert truth[0].tolist() == prediction[0].tolist() == [grey, cat, dog]
-        assert truth[1].tolist() == [list(draw.OUTLINE), cat, grey]
+        assert truth[1].tolist() == [list(painting.OUTLINE), cat, grey]
         assert prediction[1].tolist() == [cat, grey, cat]
 
     def test_errors_have_colours_of_their_own_over_the_grey_image(self):
@@ -124,7 +125,7 @@ class TestMasks:
         missed, found, other = (over_grey(c, 0.8) for c in masks.WRONG_PALETTE[1:])
         grey = [102] * 3
         assert error[0].tolist() == [grey] * 3
-        assert error[1].tolist() == [list(draw.OUTLINE), missed, found]
+        assert error[1].tolist() == [list(painting.OUTLINE), missed, found]
         assert error[2].tolist() == [grey, other, grey]
 
     def test_colours_are_taken_from_the_image_below_its_errors(self):
@@ -136,7 +137,7 @@ class TestMasks:
 
     def test_the_legend_names_what_occurs_and_nothing_else(self):
         colours = {name: to_hex(c / 255) for name, c in (("cat", CAT), ("dog", DOG))}
-        void = {"void": to_hex(np.array(draw.OUTLINE) / 255)}
+        void = {"void": to_hex(np.array(painting.OUTLINE) / 255)}
         wrong = {name: to_hex(colour) for name, colour in masks.WRONG.items()}
         assert legend(self.figure) == colours | wrong | void
         right = shown_of([[[0, 2], [2, 0]]], [[[0, 2], [2, 2]]])

@@ -15,8 +15,7 @@ from vocjax.errors import UserError
 from vocjax.evaluate import evaluate
 from vocjax.mesh import make_mesh
 from vocjax.runs.checkpoints import Checkpoints, abstract, has_checkpoint
-from vocjax.runs.reader import read_epochs
-from vocjax.runs.writer import read_config
+from vocjax.runs.reader import read_config, read_epochs
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.records import Records

@@ -7,11 +7,11 @@ import pytest
 
 from vocjax.config import with_backbone
 from vocjax.errors import UserError
+from vocjax.models import build
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import CAFFE, apply
+from vocjax.models.encoders import make_encoder
 from vocjax.tasks import make_task
-from vocjax.tasks.encoders import make_encoder
-from vocjax.tasks.pixel_networks import build_model
 from vocjax.training.phases import in_evaluation_mode
 
 
@@ -155,4 +155,4 @@ def test_small_images_are_refused_with_what_to_do(tiny_config):
     config = with_model(tiny_config, "segmentation_unet", **{"backbone.name": "vgg16"})
     config.data.size, config.model.decoder = 8, (4, 4, 4, 4, 4)
     with pytest.raises(UserError, match="must be at least 32"):
-        build_model(config, 1)
+        build.segmenter(config, 1)

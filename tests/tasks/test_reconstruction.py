@@ -172,16 +172,16 @@ def test_a_loss_is_swapped_by_replacing_it(tiny_config, tmp_path):
     [
         (
             {"model.name": "vae"},
-            "'vae'; reconstruction has pca, linear_autoencoder, autoencoder, transform_autoencoder",
+            "'vae'; it is one of pca, linear_autoencoder, autoencoder, transform_autoencoder",
         ),
         ({"model.decoder": (4, 4.5)}, r"model.decoder is \(4, 4.5\); it is a tuple of positive"),
         ({"loss.name": "psnr"}, "loss.name is 'psnr'; it is one of mse, mae, ssim"),
         ({"loss.name": "ssim", "data.size": 8}, "data.size is 8; the loss ssim needs 11 pixels"),
-        ({"loss.noise": -0.1}, "loss.noise is -0.1; it must be at least 0, 0 for none"),
+        ({"loss.noise": -0.1}, "loss.noise is -0.1; it must be at least 0"),
         ({"model.decoder": (4,)}, "has 1 widths; the encoder halves .* takes 2"),
         ({"data.size": 18}, "data.size=18 can't be halved 2 times; .* are 16 or 20"),
         ({"precision": "float16"}, "'float16'; it is one of float32, bfloat16"),
-        ({"model.kernel_init": "zeros"}, "no kernel initialiser 'zeros'"),
+        ({"model.kernel_init": "zeros"}, "model.kernel_init is 'zeros'; it is one of"),
         ({"task": "detection"}, "'detection'; it is one of reconstruction, classification, segm"),
     ],
 )
@@ -219,7 +219,7 @@ def test_mistakes_of_other_models_are_named(tiny_config, name, overrides, messag
             "model.activaton, which autoencoder does not know",
         ),
         ("segmentation_dice", "model.depth", "model.depth, which mirror does not know"),
-        (STUDY, "loss.weight", "loss has no field weight; it has name and noise"),
+        (STUDY, "loss.weight", "config has loss.weight, which no loss of this task reads"),
     ],
 )
 def test_fields_that_nothing_reads_are_named(tiny_config, name, field, message):

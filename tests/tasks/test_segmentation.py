@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from vocjax.tasks.scoring import THRESHOLDS
 
 from vocjax.data import voc
 from vocjax.data.devkit import VOID
@@ -16,7 +17,6 @@ from vocjax.data.splits import select
 from vocjax.errors import UserError
 from vocjax.metrics import streaming
 from vocjax.tasks import make_task
-from vocjax.tasks.scoring import THRESHOLDS
 from vocjax.tasks.segmentation import describe
 from vocjax.training.step import mean_loss
 
@@ -307,15 +307,14 @@ def test_describe_names_found_classes_and_writes_vocs_indices(tiny_config):
         ({"loss.name": "hinge"}, "loss.name is 'hinge'; it is one of cross_entropy, focal, soft_d"),
         ({"loss.name": "soft_dice + -1 focal"}, "a sum of them with positive factors"),
         ({"loss.name": "soft_dice +"}, r"loss.name is 'soft_dice \+'; it is one of"),
-        ({"loss.reduction": "pixel"}, "unknown reduction 'pixel' of a loss"),
-        ({"loss.classes": "some"}, "unknown classes 'some' of a loss"),
-        ({"loss.alpha": 0.0, "loss.beta": 0.0}, "Tversky's loss needs one above 0"),
+        ({"loss.reduction": "pixel"}, "loss.reduction is 'pixel'; it is one of batch, image"),
+        ({"loss.classes": "some"}, "loss.classes is 'some'; it is one of together, all, present"),
         ({"model.name": "segnet"}, "model.name is 'segnet'; it is one of mirror"),
         ({"model.target": "cats"}, "model.target is 'cats'; it is one of foreground, sigmoid"),
         ({"model.target": "softmax", "data.masks": "legacy"}, "data.masks is 'legacy', which merg"),
         ({"model.decoder": (4, 4, 4)}, "has 3 widths; the encoder halves .* takes 2"),
         ({"model.encoder": (4, 0, 4)}, r"model.encoder is \(4, 0, 4\); it is a tuple of positive"),
-        ({"model.dropout": 1.0}, r"model.dropout is 1.0; it must be in \[0, 1\)"),
+        ({"model.dropout": 1.0}, r"model.dropout is 1.0; it must be at least 0 and less than 1"),
         ({"loss.smoothing": -1.0}, "loss.smoothing is -1.0; it must be at least 0"),
         ({"data.size": 6}, "data.size=6 can't be halved 2 times; .* are 4 or 8"),
     ],

@@ -13,7 +13,7 @@ from vocjax.evaluate import evaluate
 from vocjax.mesh import make_mesh
 from vocjax.runs.restore import load_run
 from vocjax.training.loop import train_and_evaluate
-from vocjax.training.state import variables_of
+from vocjax.training.step import variables_of
 
 
 @pytest.fixture(scope="module")

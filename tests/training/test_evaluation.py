@@ -1,78 +1,181 @@
-"""What is kept of a whole split, and what the parameters tell beside the metrics."""
+"""The one evaluation pass: metrics, kept arrays, frozen features and baselines of a split."""
 
-from pathlib import Path
+import json
+import shutil
+import signal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from vocjax import losses
-from vocjax.data import voc
+from vocjax.data.pipeline import plan
 from vocjax.mesh import make_mesh
+from vocjax.runs import writer
+from vocjax.runs.reader import BASELINES, BEFORE
 from vocjax.tasks import make_task
-from vocjax.training.evaluation import SHOWN, keep_samples, make_inspect
-from vocjax.training.setup import open_data, whole_batches
+from vocjax.tasks.task import FrozenFeatures
+from vocjax.training import evaluation
+from vocjax.training.evaluation import SHOWN, evaluate_split, whole_batches, with_features
+from vocjax.training.interrupts import Interrupted
+from vocjax.training.loop import train_and_evaluate
+from vocjax.training.records import Records
+from vocjax.training.step import as_float, variables_of
+
+BATCH_SIZE = 4
 
 
 @pytest.fixture(scope="module")
-def kept(tiny_config):
-    """`kept(batch_size)`: task, variables, data and samples of an untrained autoencoder."""
-    config = tiny_config("autoencoder_256", **{"data.classes": ()})
-    mesh, task = make_mesh(), make_task(config)
-    data = open_data(config, voc.load("toy", Path(config.data.data_dir)), mesh)
-    variables = jax.jit(task.init)(jax.random.key(0))
-
-    def keep(batch_size):
-        return keep_samples(task, variables, data.splits, data.labels, batch_size, mesh)
-
-    return task, variables, data, keep
+def untrained(tiny_config, begun):
+    """`untrained(batch_size)`: an autoencoder before its first step."""
+    return lambda batch_size: begun(
+        tiny_config("autoencoder_256", batch_size=batch_size, **{"data.classes": ()})
+    )
 
 
-def test_every_image_keeps_its_own_values_whatever_the_batches(kept):
-    task, variables, data, keep = kept
-    samples = keep(7)
-    for split, n in (("train", 24), ("val", 16)):
-        (whole,) = whole_batches(data.splits[split], n, make_mesh())
-        outputs, _ = task.apply(variables, whole, False, jax.random.key(0))
-        np.testing.assert_array_equal(samples[f"{split}/ids"], data.splits[split].ids)
-        np.testing.assert_array_equal(samples[f"{split}/labels"], data.labels[split])
-        mse = losses.mse(outputs["image"], whole["image"])
-        np.testing.assert_allclose(samples[f"{split}/mse"], mse, rtol=1e-5)
-        np.testing.assert_allclose(
-            samples[f"{split}/code"], outputs["code"].reshape(n, -1), rtol=1e-4, atol=1e-6
-        )
-        assert samples[f"{split}/thumbnail"].shape == (n, 16, 16, 3)
-        np.testing.assert_allclose(samples[f"{split}/thumbnail"] / 255, whole["image"], atol=2e-3)
+def measured(start):
+    return evaluate_split(start.evaluator, start.train, variables_of(start.state), None, True)
 
 
-def test_pictures_are_those_of_a_few_validation_images_in_half_precision(kept):
-    _, _, data, keep = kept
-    samples = keep(5)
-    shown = samples["shown"]
-    assert len(shown) == SHOWN
-    assert (shown[0], shown[-1]) == (0, 15)
-    (val,) = whole_batches(data.splits["val"], 16, make_mesh())
-    np.testing.assert_allclose(samples["image"], val["image"][shown], atol=1e-3)
-    assert samples["image"].dtype == samples["reconstruction"].dtype == np.float16
-    assert samples["val/code"].dtype == np.float32
+def test_every_image_keeps_its_own_values_whatever_the_batches(untrained):
+    start = untrained(7)
+    found, n = measured(start), 24
+    (whole,) = whole_batches(start.train, n, make_mesh())
+    outputs, _ = start.task.apply(variables_of(start.state), whole, False, jax.random.key(0))
+    mse = losses.mse(outputs["image"], whole["image"])
+    np.testing.assert_allclose(found.kept["mse"], mse, rtol=1e-5)
+    assert found.metrics["loss"] == pytest.approx(float(mse.mean()), rel=1e-5)
+    code = outputs["code"].reshape(n, -1)
+    np.testing.assert_allclose(found.kept["code"], code, rtol=1e-4, atol=1e-6)
+    assert found.kept["code"].dtype == np.float32
+    assert found.kept["thumbnail"].shape == (n, 16, 16, 3)
+    np.testing.assert_allclose(found.kept["thumbnail"] / 255, whole["image"], atol=2e-3)
+
+    shown = found.shown["shown"]
+    assert (len(shown), shown[0], shown[-1]) == (SHOWN, 0, n - 1)
+    np.testing.assert_allclose(found.shown["image"], whole["image"][shown], atol=1e-3)
+    assert found.shown["image"].dtype == found.shown["reconstruction"].dtype == np.float16
+
+    other = measured(untrained(5))
+    assert found.metrics == pytest.approx(other.metrics, rel=1e-5)
+    np.testing.assert_allclose(found.kept["mse"], other.kept["mse"], rtol=1e-5)
 
 
-def test_inspection_names_its_values_and_arrays(kept):
-    task, variables, _, _ = kept
-
-    def look(variables, fitted):
-        bias = variables["params"]["decoder"]["Conv_0"]["bias"]
-        return {"bias": bias.sum() + fitted["baseline"]}, {"kernels": jnp.ones((2, 3))}
-
-    inspect = make_inspect(task._replace(inspect=look))
-    values, arrays = inspect(variables, {"baseline": jnp.float32(2.5)})
-    assert values == {"model": {"bias": 2.5}}  # plain numbers, for JSON
-    assert type(values["model"]["bias"]) is float
-    assert list(arrays) == ["model/kernels"]
-    np.testing.assert_array_equal(arrays["model/kernels"], np.ones((2, 3)))
+def test_without_artifacts_only_metrics_come_back(untrained):
+    start = untrained(7)
+    found = evaluate_split(start.evaluator, start.train, variables_of(start.state))
+    assert (found.kept, found.shown) == ({}, {})
+    assert found.metrics == measured(start).metrics
 
 
-def test_a_task_that_inspects_nothing_has_no_values(kept):
-    task, variables, _, _ = kept
-    assert make_inspect(task._replace(inspect=None))(variables, {}) == ({}, {})
+# Frozen features ---------------------------------------------------------------------------------
+
+
+def padded_plan(order, batch_size, mesh, *, first=0):
+    """As on several devices: each batch has two rows more, which are no examples."""
+    for rows, valid in plan(order, batch_size, mesh, first=first):
+        yield np.append(rows, np.int32([0, 0])), np.append(valid, np.float32([0, 0]))
+
+
+def moments(variables, batch):
+    """Of an image and of a variable, [batch, 2]: an image can be known by them."""
+    image = as_float(batch)["image"]
+    return {
+        "code": variables["scale"]
+        * jax.numpy.stack([image.mean((1, 2, 3)), image.std((1, 2, 3))], 1)
+    }
+
+
+@pytest.mark.parametrize("storage", ["device", "stream"])
+@pytest.mark.parametrize("planned", [plan, padded_plan])
+def test_batches_hold_the_features_of_their_own_images(
+    storage, planned, tiny_config, begun, monkeypatch
+):
+    monkeypatch.setattr(evaluation, "plan", planned)
+    start, calls = begun(tiny_config("linear_autoencoder", **{"data.storage": storage})), []
+    train, mesh, scale = start.train, make_mesh(), {"scale": jax.numpy.float32(3)}
+    evaluator = start.evaluator._replace(
+        task=start.task._replace(features=FrozenFeatures("encoder", "code")),
+        outputs=lambda variables, batch: calls.append(0) or moments(variables, batch),
+        batch_size=BATCH_SIZE,
+    )
+    known = with_features(evaluator, train, scale)
+    assert (known.ids == train.ids).all()
+    order = np.random.default_rng(0).permutation(len(train.ids))  # 10 of them
+    batches = list(known.batches(planned(order, BATCH_SIZE, mesh)))
+    plain = list(train.batches(planned(order, BATCH_SIZE, mesh)))
+    assert len(batches) == len(plain) == len(calls) == 3  # computed once
+    for batch, own in zip(batches, plain, strict=True):
+        assert batch.keys() == own.keys() | {"code"}
+        for name in own:
+            np.testing.assert_array_equal(batch[name], own[name])
+        np.testing.assert_allclose(batch["code"], moments(scale, own)["code"], rtol=1e-5)
+    assert len({tuple(code) for batch in batches for code in np.asarray(batch["code"])}) == 10
+    assert with_features(start.evaluator, train, scale) is train  # its task has none
+
+
+# Baselines ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def counted_fits():
+    """`counted_fits(task)`: it with its first and last baseline, and a list of their fits."""
+
+    def count(task):
+        fits = []
+
+        def of(name, baseline):
+            def fit(batches):
+                fits.append(name)
+                return baseline.fit(batches)
+
+            return baseline._replace(fit=fit)
+
+        first, *_, last = task.baselines.items()
+        few = {name: of(name, baseline) for name, baseline in (first, last)}
+        return task._replace(baselines=few), fits
+
+    return count
+
+
+def test_baselines_are_known_before_training_and_stay_known(
+    restless_config, pretrained, counted_fits, monkeypatch, tmp_path
+):
+    """Also to a run that is resumed where the one that it began from is gone."""
+    origin, run = tmp_path / "origin", tmp_path / "run"
+    shutil.copytree(pretrained, origin)
+    config = restless_config("classifier_frozen", init_from=str(origin))
+    task, fits = counted_fits(make_task(config))
+    step, seen = Records.step, []
+
+    def stop(self):
+        step(self)
+        seen.append(sorted(path.name for path in run.iterdir()))
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Records, "step", stop)
+    with pytest.raises(Interrupted, match="step 1 of 4 is saved"):
+        train_and_evaluate(config, run, task)
+    monkeypatch.undo()
+    (files,) = seen
+    assert {BASELINES, BEFORE} <= set(files)
+    assert fits == list(task.baselines)
+
+    known = json.loads((run / BASELINES).read_text())
+    shutil.rmtree(origin)
+    results = train_and_evaluate(config, run, task)
+    assert fits == list(task.baselines)
+    assert results["step"] == 4
+    assert results["baselines"] == known == writer.read_baselines(run)[0]
+    with np.load(run / BEFORE) as before, np.load(run / "samples.npz") as samples:
+        assert set(before) == {"train/code", "val/code"}
+        for split, n in (("train", 10), ("val", 8)):
+            code = before[f"{split}/code"]
+            assert code.shape == (n, 8 * 8 * 4)
+            np.testing.assert_allclose(code, samples[f"{split}/code"], rtol=1e-4, atol=1e-6)
+            assert samples[f"before/{split}/tsne"].shape == (n, 2)
+
+
+def test_a_directory_that_was_not_measured_has_nothing(tmp_path):
+    assert not writer.has_baselines(tmp_path)
+    assert writer.read_baselines(tmp_path) == ({}, {})

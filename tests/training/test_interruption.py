@@ -149,7 +149,7 @@ def test_signals_and_kills_of_a_process(
     assert "Traceback" not in said
     assert said.splitlines()[-1] == (
         f"vocjax: stopped by signal; step {terminated} of 200 is saved in {run}. "
-        "The same command goes on from there."
+        "Give the same command to continue from there."
     )
 
     code, said = stop(signal.SIGINT)

@@ -14,7 +14,7 @@ from vocjax.config import to_json
 from vocjax.data import toy, voc
 from vocjax.errors import UserError
 from vocjax.evaluate import evaluate
-from vocjax.runs.writer import read_config, read_epochs
+from vocjax.runs.reader import read_config, read_epochs
 from vocjax.tasks import make_task
 from vocjax.training.loop import train_and_evaluate
 
@@ -167,10 +167,10 @@ def test_provenance(finished_run, tiny_config, toy_dir):
 
 def test_a_task_of_ones_own_is_not_taken_for_the_configs(tiny_config, tmp_path):
     config = tiny_config("linear_autoencoder", epochs=1)
-    halved = make_task(config)._replace(loss=lambda outputs, batch: batch["valid"] / 2)
+    halved = make_task(config)._replace(loss=lambda outputs, targets: targets["weight"] / 2)
     assert train_and_evaluate(config, tmp_path, halved)["val"]["loss"] == 0.5
     for again in (lambda: train_and_evaluate(config, tmp_path), lambda: evaluate(tmp_path)):
-        with pytest.raises(UserError, match="a task that Python code made"):
+        with pytest.raises(UserError, match="a task that Python code made, not with the config"):
             again()
     assert train_and_evaluate(config, tmp_path, halved)["val"]["loss"] == 0.5
 

@@ -11,13 +11,12 @@ import pytest
 from vocjax.data import voc
 from vocjax.data.pipeline import shuffled
 from vocjax.errors import UserError
-from vocjax.runs.writer import read_epochs
+from vocjax.runs.reader import read_epochs
 from vocjax.tasks import make_task
-from vocjax.training.epochs import LOSSES_IN_FLIGHT
 from vocjax.training.interrupts import Interrupted
-from vocjax.training.loop import train_and_evaluate
+from vocjax.training.loop import LOSSES_IN_FLIGHT, train_and_evaluate
 from vocjax.training.records import Records
-from vocjax.training.state import ORDER, draw_key
+from vocjax.training.step import ORDER, draw_key
 
 
 def poisoned(config, id_):
@@ -27,11 +26,13 @@ def poisoned(config, id_):
     labels = index.labels[index.ids == id_]
     assert (index.labels[index.main == "train"] == labels).all(axis=1).sum() == 1
 
-    def loss(outputs, batch):
-        hit = (batch["labels"] == labels).all(axis=1)
-        return jnp.where(hit, jnp.nan, task.loss(outputs, batch))
+    def targets(batch):
+        return task.targets(batch) | {"hit": (batch["labels"] == labels).all(axis=1)}
 
-    return task._replace(loss=loss)
+    def loss(outputs, targets):
+        return jnp.where(targets["hit"], jnp.nan, task.loss(outputs, targets))
+
+    return task._replace(targets=targets, loss=loss)
 
 
 def batch_of(id_, epoch, config):

@@ -15,8 +15,8 @@ from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.phases import (
     frozen_modules,
+    join,
     make_phases,
-    merge,
     phase_of_step,
     phase_optimizer,
 )
@@ -91,7 +91,7 @@ def test_a_parameter_takes_the_first_regex_that_matches_it_whole(phases_of, shap
     assert flatten_dict(trained, sep="/").keys() == phase.factors.keys()
     assert list(frozen) == ["encoder"]
     assert list(frozen["encoder"]) == ["ConvBlock_0"]
-    assert merge(trained, frozen) == shapes
+    assert join(trained, frozen) == shapes
 
 
 def test_phases_follow_each_other(phases_of):

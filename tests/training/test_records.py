@@ -8,8 +8,11 @@ import subprocess
 import sys
 import termios
 
+import numpy as np
 import pytest
 
+from vocjax.data.dataset import from_arrays
+from vocjax.mesh import make_mesh
 from vocjax.runs.reader import read_epochs
 from vocjax.training import records
 from vocjax.training.loop import train_and_evaluate
@@ -81,13 +84,18 @@ def test_runs_without_tensorboard(monkeypatch, tiny_config, tmp_path):
 
 def test_plain_lines_where_there_is_no_terminal(tmp_path, capsys):
     with Records(tmp_path, "AE", 0, 4) as log:
-        log.begin({"train": 12, "val": 8}, 1234567, resident=True)
+        zeros = {
+            split: np.zeros((n, 2, 2, 3), np.uint8) for split, n in (("train", 12), ("val", 8))
+        }
+        data = from_arrays({split: {"image": image} for split, image in zeros.items()}, make_mesh())
+        log.begin(data, 1234567, ["a note"])
         log.step()
         log.step()
         log.epoch(record(1, 2), 2)
     out, err = capsys.readouterr()
     assert out == ""
-    first, second = err.splitlines()
+    first, note, second = err.splitlines()
+    assert note == "AE: a note"
     assert (
         first
         == "AE: 12 train and 8 val images on the device, 1,234,567 parameters, from step 0 of 4"

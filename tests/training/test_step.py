@@ -3,7 +3,6 @@
 import functools
 import itertools
 import signal
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,19 +10,15 @@ import keras
 import numpy as np
 import pytest
 
-from vocjax.data import voc
 from vocjax.data.pipeline import plan
-from vocjax.mesh import make_mesh, replicated
+from vocjax.mesh import make_mesh
 from vocjax.metrics import streaming
-from vocjax.tasks import make_task
 from vocjax.training import loop
-from vocjax.training.evaluation import first_batch, sums_shape
+from vocjax.training.evaluation import summarise
 from vocjax.training.interrupts import Interrupted
-from vocjax.training.phases import make_phases, phase_optimizer
+from vocjax.training.phases import phase_optimizer
 from vocjax.training.records import Records
-from vocjax.training.setup import open_data
-from vocjax.training.state import create, is_finite
-from vocjax.training.step import make_train_step, mean_loss, summarise
+from vocjax.training.step import is_finite, make_train_step, mean_loss
 
 STEPS = 20
 
@@ -39,31 +34,13 @@ def sgd_config(tiny_config):
     return load
 
 
-def begin(config):
-    """(task, step, state, train examples) of a config, as the loop makes them."""
-    mesh, task = make_mesh(), make_task(config)
-    data = open_data(config, voc.load("toy", Path(config.data.data_dir)), mesh)
-    train = data.splits["train"]
-    variables = jax.jit(task.init)(jax.random.key(0))
-    sums = sums_shape(task, variables, first_batch(train, config.batch_size, mesh))
-    (phase,) = make_phases(config, variables["params"])
-    optimizer = phase_optimizer(config, phase, STEPS // config.epochs)
-
-    def create_state(variables):
-        opt_state, averages = optimizer.init(variables["params"]), config.optimizer.average_decay
-        return create(variables, opt_state, jax.random.key(1), sums, averages=averages > 0)
-
-    state = jax.jit(create_state, out_shardings=replicated(mesh))(variables)
-    return task, make_train_step(task, optimizer, phase, config, mesh), state, train
-
-
 def batches(config, train):
     return train.batches(plan(np.arange(len(train.ids)), config.batch_size, make_mesh()))
 
 
-def run_steps(config, steps):
+def run_steps(begun, config, steps):
     """The parameters before and after each of the first steps, and their losses."""
-    _, step, state, train = begin(config)
+    _, step, state, train, *_ = begun(config)
     params, losses = [jax.device_get(state.params)], []
     for _, batch in zip(range(steps), batches(config, train), strict=False):
         state, loss = step(state, batch)
@@ -121,7 +98,7 @@ def keras_weights(model):
         ("rmsprop", 1e-3, keras.optimizers.RMSprop),
     ],
 )
-def test_equals_a_keras_fit_over_20_steps(name, rate, peer, tiny_config):
+def test_equals_a_keras_fit_over_20_steps(name, rate, peer, tiny_config, begun):
     config = tiny_config(
         "autoencoder_256",
         batch_size=5,
@@ -132,7 +109,7 @@ def test_equals_a_keras_fit_over_20_steps(name, rate, peer, tiny_config):
             "optimizer.eps_in_sqrt": name == "rmsprop",
         },
     )
-    task, step, state, train = begin(config)
+    valid, step, state, train, *_ = begun(config)
     model = keras_autoencoder(state.params)
     start = keras_weights(model)
     images = np.concatenate(
@@ -144,7 +121,7 @@ def test_equals_a_keras_fit_over_20_steps(name, rate, peer, tiny_config):
     for _ in range(4):
         for batch in batches(config, train):
             state, _ = step(state, batch)
-        losses.append(summarise(task, state.sums)["loss"])
+        losses.append(summarise(valid.task, state.sums, {})["loss"])
         state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
     assert int(state.step) == STEPS
 
@@ -158,9 +135,9 @@ def test_equals_a_keras_fit_over_20_steps(name, rate, peer, tiny_config):
         assert np.linalg.norm(mine - theirs) < 1e-4 * moved
 
 
-def test_state_is_donated_and_the_batch_is_not(random_config):
+def test_state_is_donated_and_the_batch_is_not(random_config, begun):
     config = random_config()
-    _, step, state, train = begin(config)
+    _, step, state, train, *_ = begun(config)
     batch = next(batches(config, train))
     after, _ = step(state, batch)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
@@ -177,16 +154,20 @@ def test_whole_run_compiles_each_step_once(storage, random_config, monkeypatch, 
     def compilations():
         lines = [record.getMessage() for record in caplog.records]
         caplog.clear()
-        return sum(line.startswith("Compiling jit(step)") for line in lines)
+        names = ("step", "measure", "outputs", "<lambda>")
+        return {n: sum(line.startswith(f"Compiling jit({n})") for line in lines) for n in names}
 
     monkeypatch.setattr(Records, "epoch", log_and_stop)
     config = random_config(epochs=3, **{"data.storage": storage})
     with jax.log_compiles(), pytest.raises(Interrupted):
         loop.train_and_evaluate(config, tmp_path)
-    assert compilations() == 5  # to train, to evaluate, and for the three baselines
+    found = compilations()
+    assert (found["step"], found["outputs"]) == (1, 1)
+    assert found["measure"] == 2  # of the model, and of all baselines together
     with jax.log_compiles():
         loop.train_and_evaluate(config, tmp_path)  # from a restored state
-    assert compilations() == 2
+    found = compilations()
+    assert (found["step"], found["outputs"], found["measure"]) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -196,9 +177,9 @@ def test_whole_run_compiles_each_step_once(storage, random_config, monkeypatch, 
         pytest.param({"model.dropout": 0.0}, id="augmentation"),
     ],
 )
-def test_draws_change_with_the_step_and_with_nothing_else(off, random_config):
+def test_draws_change_with_the_step_and_with_nothing_else(off, random_config, begun):
     config = random_config(**off)
-    _, step, state, train = begin(config)
+    _, step, state, train, *_ = begun(config)
     batch = next(batches(config, train))
 
     def loss_at(number):
@@ -209,12 +190,12 @@ def test_draws_change_with_the_step_and_with_nothing_else(off, random_config):
     assert len({loss_at(0), loss_at(1), loss_at(2)}) == 3
 
 
-def test_padding_of_a_batch_changes_nothing(random_config):
+def test_padding_of_a_batch_changes_nothing(random_config, begun):
     """Two images in a batch of 5 and of 12; the draws of an image don't depend on the padding."""
     after = []
     for batch_size in (5, 12):
         config = random_config(batch_size=batch_size)
-        _, step, state, train = begin(config)
+        _, step, state, train, *_ = begun(config)
         rows = np.arange(batch_size, dtype=np.int32) % 12
         batch = next(train.batches(iter([(rows, np.float32(rows < 2))])))
         state, loss = step(state, batch)
@@ -223,25 +204,39 @@ def test_padding_of_a_batch_changes_nothing(random_config):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-8)
 
 
-def test_mean_loss_passes_over_padding_and_what_the_task_does_not_count(sgd_config):
-    task = make_task(sgd_config())._replace(loss=lambda outputs, batch: outputs["loss"])
-    outputs = {"loss": jnp.array([1.0, 3.0, 8.0, jnp.nan, jnp.inf])}
-    batch = {"valid": jnp.array([1.0, 1.0, 1.0, 0.0, 0.0])}
-    assert streaming.value(mean_loss(task, outputs, batch)) == 4
-    task = task._replace(counted=lambda batch: jnp.array([1.0, 1.0, 0.0, 1.0, 1.0]))
-    assert streaming.value(mean_loss(task, outputs, batch)) == 2
+def test_mean_loss_leaves_out_examples_without_weight():
+    losses = jnp.array([1.0, 3.0, 8.0, jnp.nan, jnp.inf])
+    targets = {"weight": jnp.array([1.0, 1.0, 1.0, 0.0, 0.0])}
+    assert streaming.value(mean_loss(losses, targets)) == 4
 
 
-def test_clipping_bounds_the_update(sgd_config):
-    free, _ = run_steps(sgd_config(), 1)
-    clipped, _ = run_steps(sgd_config(**{"optimizer.clip_norm": 1e-3}), 1)
+def test_targets_and_loss_are_computed_once_a_step(random_config, begun):
+    calls = []
+
+    def noted(name, function):
+        return lambda *arguments: calls.append(name) or function(*arguments)
+
+    config = random_config()
+    start = begun(config)
+    task = start.task._replace(
+        targets=noted("targets", start.task.targets), loss=noted("loss", start.task.loss)
+    )
+    phase = start.valid.phases[0]
+    step = make_train_step(task, phase_optimizer(config, phase, 1), phase, config, make_mesh())
+    jax.eval_shape(step, start.state, start.batch)
+    assert calls == ["targets", "loss"]
+
+
+def test_clipping_bounds_the_update(sgd_config, begun):
+    free, _ = run_steps(begun, sgd_config(), 1)
+    clipped, _ = run_steps(begun, sgd_config(**{"optimizer.clip_norm": 1e-3}), 1)
     assert norm(difference(free[1], free[0])) > 0.1
     assert norm(difference(clipped[1], clipped[0])) == pytest.approx(10 * 1e-3, rel=1e-3)
 
 
-def test_weight_decay_shrinks_kernels_only(sgd_config):
-    (start, free), _ = run_steps(sgd_config(), 1)
-    (_, decayed), _ = run_steps(sgd_config(**{"optimizer.weight_decay": 0.01}), 1)
+def test_weight_decay_shrinks_kernels_only(sgd_config, begun):
+    (start, free), _ = run_steps(begun, sgd_config(), 1)
+    (_, decayed), _ = run_steps(begun, sgd_config(**{"optimizer.weight_decay": 0.01}), 1)
     layers = zip(*map(kernels_and_biases, (start, free, decayed)), strict=True)
     for (kernel, _), (free_kernel, free_bias), (decayed_kernel, decayed_bias) in layers:
         step = decayed_kernel - free_kernel
@@ -249,7 +244,7 @@ def test_weight_decay_shrinks_kernels_only(sgd_config):
         np.testing.assert_array_equal(decayed_bias, free_bias)
 
 
-def test_learning_rate_follows_its_schedule(sgd_config):
+def test_learning_rate_follows_its_schedule(sgd_config, begun):
     config = sgd_config(
         **{
             "optimizer.schedule": "linear",
@@ -257,17 +252,17 @@ def test_learning_rate_follows_its_schedule(sgd_config):
             "optimizer.clip_norm": 1e-3,  # so that an update is the learning rate times this
         }
     )
-    params, _ = run_steps(config, 5)
+    params, _ = run_steps(begun, config, 5)
     rates = [norm(difference(b, a)) / 1e-3 for a, b in itertools.pairwise(params)]
     # A third and two thirds of the warm-up, then down to 0 over the 18 steps that are left.
     np.testing.assert_allclose(rates, [10 / 3, 20 / 3, 10, 10 * 17 / 18, 10 * 16 / 18], rtol=1e-3)
 
 
-def test_bfloat16_computes_in_bfloat16_and_keeps_float32(random_config):
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32(random_config, begun):
     losses = {}
     for precision in ("float32", "bfloat16"):
         config = random_config(precision=precision)
-        _, step, state, train = begin(config)
+        _, step, state, train, *_ = begun(config)
         batch = next(batches(config, train))
         assert ("bf16" in str(jax.make_jaxpr(step)(state, batch))) == (precision == "bfloat16")
         state, loss = step(state, batch)

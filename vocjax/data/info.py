@@ -10,7 +10,7 @@ from vocjax.data.devkit import CLASSES, DIFFICULT, OFFICIAL_COUNTS, PALETTE, PRE
 from vocjax.data.index import Index, counts
 from vocjax.data.voc import YEARS, Prepared
 from vocjax.errors import UserError
-from vocjax.reporting.figures import overlay
+from vocjax.painting import overlay
 
 COLUMNS = 4
 

@@ -168,6 +168,11 @@ def _stack(examples: list[Arrays]) -> Arrays:
 def _resident(decode: Callable[[int], Arrays], n: int, mesh: Mesh) -> Callable:
     with ThreadPoolExecutor() as pool:
         host = _stack(list(pool.map(decode, range(n))))
+    return resident(host, mesh)
+
+
+def resident(host: Arrays, mesh: Mesh) -> Callable:
+    """Put arrays [n, ...] on every device, and return the `batches` of an `Examples`."""
     arrays = {
         name: jax.make_array_from_process_local_data(replicated(mesh), array, array.shape)
         for name, array in host.items()

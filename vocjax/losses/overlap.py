@@ -1,23 +1,22 @@
-"""Losses of overlap between what is predicted and what is there: Dice, Jaccard, Tversky, Lovász.
+"""Losses of overlap between prediction and truth: Dice, Jaccard, Tversky, Lovász.
 
-`reduction` says over what one quotient sums. With "image" it is each image. With "batch" it is the
-whole batch, and every image gets the one value, so that a mean over any of them is the loss; padded
-images must then have weight 0.
+`reduction` is what one quotient sums over. "image" is each image. "batch" is the whole batch, and
+every image gets this one value, so that the mean over any of them is the loss; padded images must
+have weight 0 then.
 
-`classes` says what becomes of the classes of [B, H, W, K]. With "together" one quotient sums over
-all of them, as over pixels; this also holds for [B, ...] without classes. With "all" each class has
-its own, and the loss is their mean; with "present" it is the mean over the classes that the truth
-of the image (or batch) holds, 0 where it holds none.
+`classes` is how the classes of [B, H, W, K] are combined. With "together" one quotient sums over
+all of them, as over pixels; arrays [B, ...] without classes need this. With "all" each class has
+its own quotient, and the loss is their mean. With "present" the mean is over the classes that occur
+in the truth of the image (or batch), 0 where none does.
 
-Elements of weight 0 are in no sum at all, and whatever they hold, a NaN too, the gradient is 0
-there.
+Elements of weight 0 are in no sum, and the gradient is 0 there, even where they hold NaN.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_choice, check_range
 from vocjax.losses.weights import (
     broadcast,
     check_class_axis,
@@ -44,9 +43,10 @@ def soft_dice(
 ) -> Array:
     """Soft Dice loss, 1 - (2 sum(w p t) + s) / (sum(w p) + sum(w t) + s), `smoothing` s.
 
-    The study's loss is the one of the batch, without smoothing. See `tversky`, which this is for
-    alpha = beta = 1/2 and half the smoothing.
+    This is `tversky` with alpha = beta = 1/2 and half the smoothing; see there. The study's loss is
+    that of the batch, without smoothing.
     """
+    check_range("loss.smoothing", smoothing, 0)
     return tversky(
         logits,
         target,
@@ -72,7 +72,7 @@ def soft_jaccard(
 ) -> Array:
     """Soft Jaccard (IoU) loss, 1 - (I + s) / (sum(w p) + sum(w t) - I + s), I = sum(w p t).
 
-    See `tversky`, which this is for alpha = beta = 1.
+    This is `tversky` with alpha = beta = 1; see there.
     """
     return tversky(
         logits,
@@ -92,8 +92,8 @@ def tversky(
     target: Array,
     weight: Array,
     *,
-    alpha: float,
-    beta: float,
+    alpha: float = 0.5,
+    beta: float = 0.5,
     exclusive: bool = False,
     reduction: str = "batch",
     smoothing: float = 0.0,
@@ -111,8 +111,12 @@ def tversky(
     [0, 1]; alpha and beta at least 0; the result is [B].
 
     Raises:
-      UserError: another reduction, other classes.
+      UserError: another reduction, other classes; a negative number, or alpha and beta both 0.
     """
+    for name, value in (("smoothing", smoothing), ("alpha", alpha), ("beta", beta)):
+        check_range(f"loss.{name}", value, 0)
+    if alpha + beta == 0:
+        raise UserError("loss.alpha and loss.beta are both 0; Tversky's loss needs one above 0.")
     check_same_shape(logits, target)
     wide, axes = broadcast(weight, logits), _summed_axes(logits, reduction, classes)
     p, t = _probability(logits, weight, exclusive), included(target, wide)
@@ -121,19 +125,22 @@ def tversky(
     return jnp.broadcast_to(loss, logits.shape[:1])
 
 
-def lovasz_hinge(
+def lovasz(
     logits: Array,
     target: Array,
     weight: Array,
     *,
+    exclusive: bool = False,
     reduction: str = "batch",
     classes: str = "together",
 ) -> Array:
-    """Lovász hinge, the Jaccard loss's Lovász extension in the errors max(0, 1 - x (2 t - 1)).
+    """Lovász extension of the Jaccard loss: the Lovász hinge, or the Lovász-softmax.
 
-    For sigmoids' logits x (Berman et al. 2018, "The Lovász-Softmax loss: a tractable surrogate for
-    the optimization of the intersection-over-union measure in neural networks"). Pixels count by
-    their weight in the Jaccard loss. Of an empty truth it is the largest error, of no pixels 0.
+    The hinge is for sigmoids: the extension in the errors max(0, 1 - x (2 t - 1)) of the logits x.
+    The softmax is for `exclusive` classes: the extension in the errors |t - p|, p = softmax(x)
+    (Berman et al. 2018, "The Lovász-Softmax loss: a tractable surrogate for the optimization of the
+    intersection-over-union measure in neural networks"). The weights of the pixels multiply their
+    counts in the Jaccard loss. An empty truth gives the largest error; no pixels give 0.
 
     Shapes: `logits` and `target` [B, ...] alike, [B, H, W, K] where there are classes, target 0 or
     1; the result is [B].
@@ -142,29 +149,12 @@ def lovasz_hinge(
       UserError: another reduction, other classes.
     """
     check_same_shape(logits, target)
-    weight = broadcast(weight, logits)
-    sign = 2 * included(target, weight) - 1
-    errors = jax.nn.relu(1 - included(logits, weight) * sign)
-    return _lovasz(errors, target, weight, reduction, classes)
-
-
-def lovasz_softmax(
-    logits: Array,
-    target: Array,
-    weight: Array,
-    *,
-    reduction: str = "batch",
-    classes: str = "present",
-) -> Array:
-    """Lovász-softmax, the Jaccard loss's Lovász extension in the errors |t - p|, p = softmax(x).
-
-    For classes that exclude each other; for the rest see `lovasz_hinge`.
-
-    Shapes: `logits` and `target` [B, H, W, K] alike, target 0 or 1; the result is [B].
-    """
-    check_same_shape(logits, target)
     wide = broadcast(weight, logits)
-    errors = jnp.abs(included(target, wide) - _probability(logits, weight, exclusive=True))
+    truth = included(target, wide)
+    if exclusive:
+        errors = jnp.abs(truth - _probability(logits, weight, exclusive))
+    else:
+        errors = jax.nn.relu(1 - included(logits, wide) * (2 * truth - 1))
     return _lovasz(errors, target, wide, reduction, classes)
 
 
@@ -242,13 +232,9 @@ def _probability(logits: Array, weight: Array, exclusive: bool) -> Array:
 
 def _summed_axes(values: Array, reduction: str, classes: str) -> tuple[int, ...]:
     axes = reduced_axes(values, reduction)
+    check_choice("loss.classes", classes, ("together", "all", "present"))
     if classes == "together":
         return axes
-    if classes not in ("all", "present"):
-        raise UserError(
-            f"unknown classes {classes!r} of a loss: expected 'together' (in one quotient), 'all' "
-            "(the mean over classes) or 'present' (over those in the truth). Choose one of these."
-        )
     check_class_axis(values)
     return axes[:-1]
 

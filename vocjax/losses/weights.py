@@ -1,9 +1,9 @@
-"""What losses share: weights, means of what they count, and shapes that they refuse."""
+"""What losses share: weights, weighted means and the checks of shapes."""
 
 import jax.numpy as jnp
 from jax import Array
 
-from vocjax.errors import UserError
+from vocjax.errors import check_choice
 
 
 def weighted_mean(values: Array, weight: Array, *, reduction: str = "image") -> Array:
@@ -24,29 +24,25 @@ def weighted_mean(values: Array, weight: Array, *, reduction: str = "image") -> 
 
 
 def reduced_axes(values: Array, reduction: str) -> tuple[int, ...]:
-    """Return the axes of `values` [B, ...] that a loss sums over: "image" leaves the first.
+    """Return the axes of `values` [B, ...] that a loss sums over; "image" keeps the first axis.
 
     Raises:
       UserError: another reduction than "image" or "batch".
     """
-    if reduction not in ("image", "batch"):
-        raise UserError(
-            f"unknown reduction {reduction!r} of a loss: expected 'batch' (sums over the whole "
-            "batch) or 'image' (over each image). Choose one of these."
-        )
+    check_choice("loss.reduction", reduction, ("batch", "image"))
     return tuple(range(reduction == "image", values.ndim))
 
 
 def included(values: Array, weight: Array) -> Array:
-    """Return the values in float32, 0 where `weight` (alike, or broadcastable) excludes them."""
+    """Return the values in float32, 0 where `weight` (of a shape that broadcasts) is 0."""
     return jnp.where(weight > 0, values.astype(jnp.float32), 0.0)
 
 
 def softmax_columns(weight: Array) -> Array | None:
-    """Return which columns [..., K] a softmax of the last axis takes in: those that count.
+    """Return which columns [..., K] a softmax over the last axis includes: those of weight above 0.
 
-    Where none does it takes all, as a softmax of no columns would be 0/0 and reach the gradient.
-    None stands for all of them everywhere, and saves XLA much of the softmax's time.
+    In a row without such a column it includes all of them: a softmax of no columns is 0/0, which
+    would reach the gradient. None means all columns everywhere; the softmax is much faster then.
     """
     if weight.shape[-1] == 1:
         return None
@@ -55,21 +51,21 @@ def softmax_columns(weight: Array) -> Array | None:
 
 
 def broadcast(weight: Array, values: Array) -> Array:
-    """Return the weight in float32, in the shape of `values`; ValueError for another rank."""
+    """Return the weight in float32, in the shape of `values`; `ValueError` for another rank."""
     if weight.ndim != values.ndim:
         raise ValueError(f"weight {weight.shape} needs the rank of what it weighs, {values.shape}")
     return jnp.broadcast_to(weight, values.shape).astype(jnp.float32)
 
 
 def check_same_shape(prediction: Array, target: Array) -> None:
-    """Raise ValueError unless the two are alike."""
+    """Raise `ValueError` unless both arrays have the same shape."""
     # Broadcasting [B, H, W, 1] against [B, H, W] would give numbers, and wrong ones.
     if prediction.shape != target.shape:
         raise ValueError(f"prediction {prediction.shape} and target {target.shape} must be alike")
 
 
 def check_class_axis(values: Array) -> None:
-    """Raise ValueError for a rank whose last axis can't be classes."""
-    # The last axis of [B, H, W] would be taken for classes without a word.
+    """Raise `ValueError` for a rank whose last axis cannot be the classes."""
+    # The last axis of [B, H, W] is the width, and would be taken for the classes.
     if values.ndim not in (2, 4):
         raise ValueError(f"classes need [B, K] or [B, H, W, K], not {values.shape}")

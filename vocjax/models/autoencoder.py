@@ -1,98 +1,19 @@
-"""The study's convolutional encoder and decoder, and the autoencoders made of them."""
+"""Convolutional autoencoders: an encoder and its mirror."""
 
+import math
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from ml_collections import ConfigDict
 
+from vocjax.errors import UserError
 from vocjax.models.backbones.encoder import BackboneEncoder
-from vocjax.models.layers import Conv, ConvBlock, Style
-from vocjax.models.ops import max_pool, max_positions, max_unpool
-
-Switches = tuple[jax.Array, ...]  # of each pooling, the first one first; empty without unpooling
-STEMS = ("same", "stride")
-
-
-class Encoder(nn.Module):
-    """A convolution block for each width; halving before each but the first.
-
-    With `stem` "stride" the first convolution halves, too. A stage is what comes between two
-    halvings. Pooling drops the last row and column of an odd size, strides round it up.
-
-    Widths 256-128-64-32-16 on 64x64x3 give the study's code of 4x4x16 numbers (AE 256, 399,088
-    parameters); 256-128-64-32 give 8x8x32 (AE 2048, 394,464 parameters).
-    """
-
-    filters: Sequence[int]
-    style: Style = Style()
-    stem: str = "same"
-
-    def __call__(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> jax.Array:
-        """Images [batch, height, width, channels] in [0, 1] to codes [batch, h, w, filters[-1]].
-
-        The code is smaller than the image by 2 ** (len(filters) - 1), twice that for a stride.
-        """
-        return self.with_switches(images, train=train, valid=valid)[0]
-
-    def stages(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> dict[str, jax.Array]:
-        """Return every stage's map before it is halved, shallow to deep; the last is the code.
-
-        They are named stage1, stage2, ..., and [batch, height / strides, width / strides, channels]
-        in size.
-        """
-        maps, _ = self._run(images, train, valid)
-        return dict(zip(self.strides, maps, strict=True))
-
-    @property
-    def strides(self) -> dict[str, int]:
-        """Pixels of the image from one value of a stage's map to the next."""
-        first = 2 if self.stem == "stride" else 1
-        return {f"stage{i + 1}": first * 2**i for i in range(len(self.filters))}
-
-    @property
-    def centred(self) -> bool:
-        """Whether maps of an odd size lie over the image's middle: those of strides do."""
-        return self.style.downsample == "stride"
-
-    @property
-    def channels(self) -> dict[str, int]:
-        """Features of every stage's map."""
-        return dict(zip(self.strides, self.filters, strict=True))
-
-    def with_switches(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> tuple[jax.Array, Switches]:
-        """Return (code, switches) of images; the switches are of `max_positions`, for unpooling.
-
-        They tell where in the image the maxima were: two bits for every pooled value, which a
-        decoder then has beside the code's numbers.
-        """
-        maps, switches = self._run(images, train, valid)
-        return maps[-1], switches
-
-    @nn.compact
-    def _run(
-        self, images: jax.Array, train: bool, valid: jax.Array | None
-    ) -> tuple[list[jax.Array], Switches]:
-        """Return (every stage's map, switches)."""
-        style, x = self.style, images
-        maps: list[jax.Array] = []
-        switches: list[jax.Array] = []
-        for index, features in enumerate(self.filters):
-            sampling = "stride" if index and style.downsample == "stride" else "same"
-            sampling = sampling if index else self.stem
-            if index and style.downsample == "pool":
-                if style.upsample == "unpool":
-                    switches.append(max_positions(x))
-                x = max_pool(x)
-            x = ConvBlock(features, sampling, style)(x, train=train, valid=valid)
-            maps.append(x)
-        return maps, tuple(switches)
+from vocjax.models.encoders import Encoder, Switches, make_encoder
+from vocjax.models.fields import check_poolable, check_widths
+from vocjax.models.layers import Conv, ConvBlock, Style, style_of
+from vocjax.models.ops import max_unpool
 
 
 class Decoder(nn.Module):
@@ -168,3 +89,54 @@ class ConvAutoencoder(nn.Module):
         """Return (reconstruction, code) of images [batch, height, width, channels] in [0, 1]."""
         code, switches = self.encoder.with_switches(images, train=train, valid=valid)
         return nn.sigmoid(self.decoder(code, switches, train=train, valid=valid)), code
+
+
+def network(config: ConfigDict, outputs: int) -> ConvAutoencoder:
+    """Return the autoencoder of a config, for images of `outputs` channels."""
+    return ConvAutoencoder(*encoder_and_decoder(config, outputs))
+
+
+def encoder_and_decoder(
+    config: ConfigDict, outputs: int
+) -> tuple[Encoder | BackboneEncoder, Decoder]:
+    """Return the two halves that a config describes, the decoder with so many outputs a pixel.
+
+    Raises `UserError` for unknown values, for a size that can't be halved and doubled again, for
+    widths that don't double as often as the encoder halves, or can't be unpooled, and for a
+    backbone whose map is smaller than its stride says, as it doesn't pad its convolutions.
+    """
+    model, encoder = config.model, make_encoder(config)
+    style = style_of(config)
+    halvings = math.log2(max(encoder.strides.values()))
+    check_poolable(config.data.size, int(halvings))
+    check_widths("model.decoder", model.decoder)
+    if len(model.decoder) != halvings:
+        raise UserError(
+            f"model.decoder has {len(model.decoder)} widths; the encoder halves the image "
+            f"{halvings:g} times, so it takes {halvings:g}."
+        )
+    if isinstance(encoder, BackboneEncoder):
+        _check_padded(encoder, config)
+    if style.upsample == "unpool":
+        mirror = tuple(model.get("encoder", ())[-2::-1])
+        if tuple(model.decoder) != mirror:
+            raise UserError(
+                f"model.decoder is {tuple(model.decoder)!r}; with model.upsample 'unpool' it has "
+                f"the widths that the encoder pools, last first: set it to {mirror!r}."
+            )
+    return encoder, Decoder(tuple(model.decoder), outputs, style)
+
+
+def _check_padded(encoder: BackboneEncoder, config: ConfigDict) -> None:
+    size, stride = config.data.size, max(encoder.strides.values())
+    image = jax.ShapeDtypeStruct((1, size, size, config.data.channels), "float32")
+    code, _ = jax.eval_shape(encoder.init_with_output, jax.random.key(0), image)
+    if code.shape[1] * stride != size:
+        name = config.model.backbone.name
+        raise UserError(
+            f"{name} makes a map of {code.shape[1]} x {code.shape[2]} of {size} pixels, not of "
+            f"{size // stride}, and a decoder that doubles it does not end at {size}. Where the "
+            "network has them, set model.backbone.fields to (('padding', 'same'),) or "
+            "model.backbone.stem to 'small'; or take another backbone, or a U-Net, whose decoder "
+            "fits any map."
+        )

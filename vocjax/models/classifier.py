@@ -1,14 +1,21 @@
 """A classifier: an encoder, fully connected layers on its code, and where wanted a decoder."""
 
+import math
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from ml_collections import ConfigDict
 
-from vocjax.models.layers import ACTIVATIONS, INITIALIZERS, kernel_initializer
+from vocjax.errors import UserError, check_choice, check_range
+from vocjax.models.autoencoder import encoder_and_decoder
+from vocjax.models.encoders import Encoder, make_encoder
+from vocjax.models.fields import check_poolable
+from vocjax.models.layers import ACTIVATIONS, INITIALIZERS, style_of
 
 POOLINGS = ("flatten", "mean")
+HEAD_FIELDS = ("hidden", "pooling", "head_dropout", "head_init")  # of a config's `model`
 
 
 def pooled(code: jax.Array, pooling: str) -> jax.Array:
@@ -41,7 +48,7 @@ class Head(nn.Module):
     def __call__(self, code: jax.Array, *, train: bool = False) -> jax.Array:
         """Codes [batch, height, width, features] to logits [batch, classes], float32."""
         x = pooled(code, self.pooling)
-        init, widths = kernel_initializer(self.kernel_init), (*self.hidden, self.classes)
+        init, widths = INITIALIZERS[self.kernel_init], (*self.hidden, self.classes)
         inits = [init] * len(self.hidden) + [INITIALIZERS[self.last_init]]
         for index, (width, init) in enumerate(zip(widths, inits, strict=True)):
             if index:
@@ -88,3 +95,34 @@ class Classifier(nn.Module):
     def classify(self, code: jax.Array) -> jax.Array:
         """Codes [batch, h, w, features] to logits [batch, classes], in evaluation mode."""
         return self.head(code)
+
+
+def network(config: ConfigDict, outputs: int) -> Classifier:
+    """Return the classifier of a config, a joint network where it has a decoder's widths."""
+    model, style = config.model, style_of(config)
+    check_choice("model.pooling", model.pooling, POOLINGS)
+    check_range("model.head_dropout", model.head_dropout, 0, 1)
+    check_choice("model.head_init", model.head_init, INITIALIZERS)
+    if not all(type(width) is int and width > 0 for width in model.hidden):
+        raise UserError(f"model.hidden is {model.hidden!r}; it is positive integers, (128,).")
+    head = Head(
+        outputs,
+        tuple(model.hidden),
+        model.pooling,
+        model.head_dropout,
+        style.activation,
+        style.kernel_init,
+        model.head_init,
+    )
+    if not model.decoder:
+        encoder = make_encoder(config)
+        if isinstance(encoder, Encoder):  # its poolings leave nothing out then
+            check_poolable(config.data.size, int(math.log2(max(encoder.strides.values()))))
+        return Classifier(encoder, head)
+    if model.upsample == "unpool":
+        raise UserError(
+            "model.upsample is 'unpool', which needs the encoder's switches; a joint network "
+            "decodes the code alone: nearest, bilinear or transposed."
+        )
+    encoder, decoder = encoder_and_decoder(config, config.data.channels)
+    return Classifier(encoder, head, decoder)

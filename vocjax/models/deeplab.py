@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from ml_collections import ConfigDict
 
-from vocjax.models.layers import INITIALIZERS, Style, finish_stage
+from vocjax.models.encoders import StagedEncoder, make_encoder
+from vocjax.models.fields import check_widths
+from vocjax.models.layers import INITIALIZERS, Style, finish_stage, style_of
 from vocjax.models.ops import conv
-from vocjax.models.segmenter import StagedEncoder, check_size, enlarged, pyramid
+from vocjax.models.segmenter import check_interpolated, check_size, enlarged, pyramid
 
 
 class DeepLab(nn.Module):
@@ -99,3 +102,12 @@ class AtrousConv(nn.Module):
         above, beside = ((rate, rate) if fit else (0, 0) for fit in fits)
         y = conv(x.astype(style.dtype), kernel[rows, columns], (above, beside), rate)
         return y + bias.astype(style.dtype)
+
+
+def network(config: ConfigDict, outputs: int) -> DeepLab:
+    """Return the DeepLab v3 of a config."""
+    model, style = config.model, style_of(config)
+    check_interpolated(model.name, style)
+    check_widths("model.rates", model.rates)
+    check_widths("model.features", (model.features,))
+    return DeepLab(make_encoder(config), outputs, model.features, tuple(model.rates), style)

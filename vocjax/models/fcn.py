@@ -3,10 +3,12 @@
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
-from vocjax.models.layers import INITIALIZERS, Style
-from vocjax.models.segmenter import StagedEncoder, check_size, enlarged, pyramid
+from vocjax.models.encoders import StagedEncoder, make_encoder
+from vocjax.models.layers import INITIALIZERS, Style, style_of
+from vocjax.models.segmenter import check_interpolated, check_size, enlarged, pyramid
 
 
 class FCN(nn.Module):
@@ -88,3 +90,10 @@ class FCNDecoder(nn.Module):
             scores = coarse + score(skip, "zeros")  # training begins as FCN-32s, as in the paper
             stride = skip
         return stride, scores
+
+
+def network(config: ConfigDict, outputs: int) -> FCN:
+    """Return the FCN of a config."""
+    style = style_of(config)
+    check_interpolated(config.model.name, style)
+    return FCN(make_encoder(config), outputs, config.model.skips, style)

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -11,7 +11,8 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_choice, check_range
+from vocjax.models.fields import compute_dtype
 from vocjax.models.ops import bilinear_upsample, conv, strided_conv, transposed_conv, upsample_conv
 
 INITIALIZERS = {
@@ -70,22 +71,23 @@ class Style(NamedTuple):
 STYLE_FIELDS = tuple(field for field in Style._fields if field != "dtype")  # of a config's `model`
 
 
-def style_of(model: ConfigDict, dtype: DTypeLike) -> Style:
-    """Return the style that a config's `model` describes; fields that it lacks are the study's.
+def style_of(config: ConfigDict) -> Style:
+    """Return the style that a config describes; fields that its `model` lacks are the study's.
 
     Raises `UserError` for a value that is none of a field's choices, and for unpool with stride.
     """
-    style = Style(**{field: model[field] for field in STYLE_FIELDS if field in model}, dtype=dtype)
+    model = config.model
+    given = {field: model[field] for field in STYLE_FIELDS if field in model}
+    style = Style(**given, dtype=compute_dtype(config))
     for field, choices in (
         ("activation", ACTIVATIONS),
         ("norm", NORMS),
         ("downsample", DOWNSAMPLINGS),
         ("upsample", UPSAMPLINGS),
+        ("kernel_init", [name for name in INITIALIZERS if name != "zeros"]),  # never learns
     ):
-        _check_choice(field, field, getattr(style, field), choices)
-    kernel_initializer(style.kernel_init)
-    if not 0 <= style.dropout < 1:
-        raise UserError(f"model.dropout is {style.dropout}; it must be in [0, 1), 0 for off.")
+        check_choice(f"model.{field}", getattr(style, field), choices)
+    check_range("model.dropout", style.dropout, 0, 1)
     if type(style.residual) is not int or style.residual < 0:
         raise UserError(
             f"model.residual is {style.residual!r}; it is the number of residual blocks of each "
@@ -98,15 +100,6 @@ def style_of(model: ConfigDict, dtype: DTypeLike) -> Style:
             "model.upsample to nearest, bilinear or transposed."
         )
     return style
-
-
-def kernel_initializer(name: str) -> nn.initializers.Initializer:
-    """Return the kernel initialiser that a config names; `UserError` names the choices."""
-    choices = [
-        choice for choice in INITIALIZERS if choice != "zeros"
-    ]  # a net of zeros never learns
-    _check_choice("kernel_init", "kernel initialiser", name, choices)
-    return INITIALIZERS[name]
 
 
 class Conv(nn.Module):
@@ -203,39 +196,3 @@ def _normalise(x: jax.Array, style: Style, train: bool, valid: jax.Array | None)
     if style.norm == "group":
         return nn.GroupNorm(math.gcd(8, x.shape[-1]), epsilon=1e-3, dtype=style.dtype)(x)
     return x
-
-
-def check_fields(model: ConfigDict, fields: Sequence[str]) -> None:
-    """Raise `UserError` unless a config's `model` has only `fields` and its name."""
-    known = {"name", *fields}
-    if unknown := sorted(set(model) - known):
-        raise UserError(
-            f"the config has {', '.join(f'model.{field}' for field in unknown)}, which "
-            f"{model.name} does not know; remove or rename: it takes {', '.join(sorted(known))}."
-        )
-
-
-def check_widths(field: str, widths: Sequence[int]) -> None:
-    """Raise `UserError` unless `widths` is one or more positive integers."""
-    fits = isinstance(widths, tuple) and widths and all(type(w) is int and w > 0 for w in widths)
-    if not fits:
-        raise UserError(f"{field} is {widths!r}; it is a tuple of positive integers, (256, 128).")
-
-
-def check_poolable(size: int, pools: int) -> None:
-    """Raise `UserError` with the nearest valid sizes unless `pools` halvings divide `size`."""
-    step = 2**pools
-    if size % step or size < step:
-        below = size // step * step
-        nearest = f"{below} or {below + step}" if below > 0 else f"{step}"
-        raise UserError(
-            f"data.size={size} can't be halved {pools} times; the nearest sizes that can are "
-            f"{nearest} (multiples of {step})."
-        )
-
-
-def _check_choice(field: str, what: str, name: str, choices: Collection[str]) -> None:
-    if name not in choices:
-        raise UserError(
-            f"there is no {what} {name!r}; model.{field} is one of {', '.join(choices)}."
-        )

@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
+from ml_collections import ConfigDict
 
+from vocjax.models.fields import check_components, compute_dtype, image_shape
 from vocjax.models.pca import HIGHEST, PCAState
 
 SMALL = nn.initializers.normal(1e-4)
@@ -59,6 +61,12 @@ class LinearAutoencoder(nn.Module):
         """Return (reconstruction, code) of images [batch, height, width, channels]."""
         code = self.encode(images)
         return self.decode(code), code
+
+
+def network(config: ConfigDict, outputs: int) -> LinearAutoencoder:
+    """Return the linear autoencoder of a config."""
+    shape, dtype = image_shape(config), compute_dtype(config)
+    return LinearAutoencoder(check_components(config), shape, config.model.tied, dtype)
 
 
 def with_mean(variables: dict[str, Any], mean: jax.Array) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
+from vocjax.models.fields import check_components, image_shape
 
 HIGHEST = jax.lax.Precision.HIGHEST  # a GPU would round the factors of a product to TF32
 
@@ -220,3 +222,8 @@ class PCA(nn.Module):
         """Return (reconstruction, code) of images [batch, height, width, channels]."""
         code = self.encode(images)
         return self.decode(code), code
+
+
+def network(config: ConfigDict, outputs: int) -> PCA:
+    """Return the PCA of a config, not yet fitted."""
+    return PCA(check_components(config), image_shape(config))

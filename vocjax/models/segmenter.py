@@ -4,44 +4,18 @@ The others are decoders over any encoder that tells its stages: `FCN`, `UNet` an
 """
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import Decoder, Encoder
+from vocjax.models.autoencoder import Decoder, encoder_and_decoder
 from vocjax.models.backbones.encoder import BackboneEncoder
+from vocjax.models.encoders import Encoder
+from vocjax.models.layers import Style
 from vocjax.models.ops import bilinear_upsample
-
-
-class StagedEncoder(Protocol):
-    """A network that gives the map of each of its stages, shallow to deep, by name.
-
-    `strides` are pixels of the image from one value of a map to the next, `channels` its features;
-    both have the names of `stages`, in that order.
-    """
-
-    @property
-    def strides(self) -> dict[str, int]:
-        """Stride of each stage's map; never smaller than the one before."""
-
-    @property
-    def channels(self) -> dict[str, int]:
-        """Features of each stage's map."""
-
-    @property
-    def centred(self) -> bool:
-        """Whether what a map lacks of the image, or has beyond it, lies on both sides alike.
-
-        Else it is at the end, where pooling drops the last row and column of an odd size.
-        """
-
-    def stages(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> dict[str, jax.Array]:
-        """Images [batch, height, width, channels] to maps [batch, h, w, features]."""
 
 
 class Segmenter(nn.Module):
@@ -64,6 +38,11 @@ class Segmenter(nn.Module):
         check_size(self, *images.shape[1:3])
         code, switches = self.encoder.with_switches(images, train=train, valid=valid)
         return self.decoder(code, switches, train=train, valid=valid), code
+
+
+def mirror(config: ConfigDict, outputs: int) -> Segmenter:
+    """Return the study's segmentation network as a config describes it."""
+    return Segmenter(*encoder_and_decoder(config, outputs))
 
 
 def check_size(model: nn.Module, height: int, width: int) -> None:
@@ -122,3 +101,12 @@ def enlarged(
         batch, h, w, channels = x.shape
         x = jax.image.resize(x, (batch, factor * h, factor * w, channels), "linear")
     return resized(x, height, width, centred=centred)
+
+
+def check_interpolated(name: str, style: Style) -> None:
+    """Raise `UserError` unless `style` enlarges as the network `name` does: linearly."""
+    if style.upsample != "bilinear":
+        raise UserError(
+            f"model.upsample is {style.upsample!r}; {name} enlarges scores by linear "
+            "interpolation: set it to 'bilinear', or model.name to 'mirror' or 'unet'."
+        )

@@ -14,13 +14,25 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
+from ml_collections import ConfigDict
 
+from vocjax.errors import UserError, check_range
 from vocjax.models import dct
 from vocjax.models.dct import DCTState
+from vocjax.models.fields import check_components, compute_dtype, image_shape
 from vocjax.models.layers import Conv
 
 # The transform is orthonormal: were the decoder's filter not there, one step of 1 would be exact.
 STEP = 0.3
+# A config's fields of `model`, and their smallest values.
+FIELDS = {
+    "components": 1,
+    "width": 1,
+    "encoder_blocks": 0,
+    "decoder_blocks": 0,
+    "patch": 1,
+    "refinements": 0,
+}
 
 
 class Filter(nn.Module):
@@ -106,6 +118,20 @@ class TransformAutoencoder(nn.Module):
 
     def _code(self) -> DCTState:
         return DCTState(self.mean.value, self.selected.value)
+
+
+def network(config: ConfigDict, outputs: int) -> TransformAutoencoder:
+    """Return the autoencoder around a cosine code that a config describes."""
+    for field, least in FIELDS.items():
+        check_range(f"model.{field}", config.model[field], least)
+    check_components(config)
+    if config.data.size % config.model.patch:
+        raise UserError(
+            f"data.size={config.data.size} is no multiple of model.patch={config.model.patch}."
+        )
+    values = {field: config.model[field] for field in FIELDS}
+    shape, dtype = image_shape(config), compute_dtype(config)
+    return TransformAutoencoder(image_shape=shape, dtype=dtype, **values)
 
 
 def with_code(variables: dict[str, Any], state: DCTState) -> dict[str, Any]:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
-from vocjax.models.layers import INITIALIZERS, Conv, Style, finish_stage
+from vocjax.models.encoders import StagedEncoder, make_encoder
+from vocjax.models.fields import check_widths
+from vocjax.models.layers import INITIALIZERS, Conv, Style, finish_stage, style_of
 from vocjax.models.ops import max_positions, max_unpool
-from vocjax.models.segmenter import StagedEncoder, check_size, enlarged, pyramid, resized
+from vocjax.models.segmenter import check_size, enlarged, pyramid, resized
 
 
 class UNet(nn.Module):
@@ -117,3 +120,9 @@ class SkipBlock(nn.Module):
             x = convolve(x, self.features, "deep", style.upsample)
         x = resized(x, *skip.shape[1:3]) + convolve(skip, self.features, "skip")
         return finish_stage(x, style, train=train, valid=valid)
+
+
+def network(config: ConfigDict, outputs: int) -> UNet:
+    """Return the U-Net of a config."""
+    check_widths("model.decoder", config.model.decoder)
+    return UNet(make_encoder(config), outputs, tuple(config.model.decoder), style_of(config))

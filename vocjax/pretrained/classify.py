@@ -20,13 +20,13 @@ def classifier_of(directory: Path) -> Callable[[np.ndarray], np.ndarray]:
     It takes images [batch, height, width, 3] float32 in [0, 1] of any size that the network takes,
     and gives probabilities [batch, classes] float32, in the order of the file's head.
 
-    Raises `UserError` where the directory holds no imported weights, or a part was left fresh.
+    Raises `UserError` where the directory holds no imported weights, or a part was skipped.
     """
     imported = read_imported(directory)
-    if imported.classes is None or imported.fresh:
-        left = ", ".join(imported.fresh[:3]) + (", ..." if len(imported.fresh) > 3 else "")
+    if imported.classes is None or imported.skipped:
+        left = ", ".join(imported.skipped[:3]) + (", ..." if len(imported.skipped) > 3 else "")
         raise UserError(
-            f"the weights in {directory} can't classify: {left} was left fresh when they were "
+            f"the weights in {directory} can't classify: {left} was skipped when they were "
             "imported. Give weights with a head, or train one: configs/classifier_pretrained.py."
         )
     network = BACKBONES[imported.backbone](imported.classes, **imported.fields)

@@ -38,9 +38,9 @@ def add_verbs(add: AddVerb) -> None:
         "bring a weight file of others into our layout, strictly",
         "vocjax weights import --backbone resnet50 resnet50.pth --output weights/resnet50\n"
         "  vocjax weights import --backbone vgg16 vgg16_20.h5 --classes 20 --output weights/vgg\n"
-        "  vocjax weights import --backbone resnet18 trunk.npz --fresh 'backbone/conv5|head' "
+        "  vocjax weights import --backbone resnet18 trunk.npz --skip 'backbone/conv5|head' "
         "--output weights/trunk\n"
-        "  vocjax weights import --backbone vgg16 own.pth --fresh head --ignore 'classifier.*' "
+        "  vocjax weights import --backbone vgg16 own.pth --skip head --ignore 'classifier.*' "
         "--output weights/own",
     )
     bring.add_argument(
@@ -52,13 +52,13 @@ def add_verbs(add: AddVerb) -> None:
     bring.add_argument("--backbone", required=True, metavar="NAME", help=", ".join(NAMES))
     bring.add_argument("--output", type=Path, required=True, metavar="DIR")
     bring.add_argument(
-        "--family",
+        "--source",
         default="",
         help="of the names in the file: torchvision, keras, gluon, caffe or darknet (default: told "
         "from them)",
     )
     bring.add_argument(
-        "--fresh",
+        "--skip",
         action="append",
         default=[],
         metavar="REGEX",
@@ -82,16 +82,16 @@ def add_verbs(add: AddVerb) -> None:
         "export",
         _export,
         "write imported weights, or a run's backbone, under the names of others",
-        "vocjax weights export weights/resnet50 --output resnet50.safetensors --family torchvision",
+        "vocjax weights export weights/resnet50 --output resnet50.safetensors --source torchvision",
     )
     export.add_argument(
-        "source", type=Path, metavar="DIR", help="imported weights, or a run directory"
+        "directory", type=Path, metavar="DIR", help="imported weights, or a run directory"
     )
     export.add_argument(
         "--output", type=Path, required=True, metavar="FILE", help=".npz or .safetensors"
     )
     export.add_argument(
-        "--family", default="", help="of the names (default: the one that the weights came with)"
+        "--source", default="", help="of the names (default: the one that the weights came with)"
     )
     classify = add(
         "classify",
@@ -99,7 +99,7 @@ def add_verbs(add: AddVerb) -> None:
         "say what imported weights that have a head see in photographs",
         "vocjax weights classify weights/squeezenet dog.jpg --labels imagenet.txt",
     )
-    classify.add_argument("source", type=Path, metavar="DIR", help="imported weights")
+    classify.add_argument("directory", type=Path, metavar="DIR", help="imported weights")
     classify.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     classify.add_argument(
         "--labels", type=Path, metavar="FILE", help="a class's name a line (default: numbers)"
@@ -119,15 +119,15 @@ def _import(options: argparse.Namespace, _: Sequence[str]) -> int:
         options.backbone,
         options.file,
         options.output,
-        family=options.family,
-        fresh=options.fresh,
+        source=options.source,
+        skip=options.skip,
         ignore=options.ignore,
         classes=options.classes,
     )
     with_head = f"head of {told.classes} classes" if told.classes else "without a head"
-    print(f"{told.backbone}, {with_head}, from {told.source['file']} by {told.family}'s names")
+    print(f"{told.backbone}, {with_head}, from {told.file['name']} by {told.source}'s names")
     print(f"taken: {len(told.arrays)} arrays, {told.parameters:,} numbers")
-    print(f"left fresh: {_counted(told.fresh, options.fresh)}")
+    print(f"skipped (drawn anew): {_counted(told.skipped, options.skip)}")
     print(f"ignored in the file: {_listed(told.ignored)}")
     print(f"pre-processing: {_described(told.preprocessing)}")
     print(f"imported weights: {options.output}")
@@ -136,17 +136,17 @@ def _import(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 def _export(options: argparse.Namespace, _: Sequence[str]) -> int:
     from vocjax.pretrained.export import export_weights
-    from vocjax.pretrained.sources import FAMILIES
+    from vocjax.pretrained.sources import SOURCES
 
-    told = export_weights(options.source, options.output, options.family)
+    told = export_weights(options.directory, options.output, options.source)
     numbers = sum(array.size for array in told.arrays.values())
-    print(f"{told.backbone} by {told.family}'s names")
+    print(f"{told.backbone} by {told.source}'s names")
     print(f"written: {len(told.arrays)} arrays, {numbers:,} numbers")
     print(f"pre-processing: {_described(told.preprocessing)}")
-    usual = FAMILIES[told.backbone][told.family].preprocessing
+    usual = SOURCES[told.backbone][told.source].preprocessing
     if told.preprocessing != usual:
         print(
-            f"note: that is not {told.family}'s own, which an import of the file would take: "
+            f"note: that is not {told.source}'s own, which an import of the file would take: "
             f"{_described(usual)}"
         )
     print(f"weights: {options.output}")
@@ -162,7 +162,7 @@ def _classify(options: argparse.Namespace, _: Sequence[str]) -> int:
     if options.size < 1:
         raise UserError(f"--size is {options.size}; it must be at least 1, in pixels.")
     labels = read_labels(options.labels) if options.labels else None
-    classify, unreadable = classifier_of(options.source), 0
+    classify, unreadable = classifier_of(options.directory), 0
     for path in options.images:
         try:
             photo = read_photo(path)
@@ -174,7 +174,7 @@ def _classify(options: argparse.Namespace, _: Sequence[str]) -> int:
         (probability,) = classify(image[None])
         if labels is not None and len(labels) != len(probability):
             raise UserError(
-                f"{options.labels} has {len(labels)} lines, and the head of {options.source} "
+                f"{options.labels} has {len(labels)} lines, and the head of {options.directory} "
                 f"{len(probability)} classes; give the labels of these weights."
             )
         best = [int(i) for i in probability.argsort()[: -TOP - 1 : -1]]

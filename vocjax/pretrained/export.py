@@ -13,9 +13,9 @@ from vocjax.models.backbones.heads import Network
 from vocjax.models.backbones.preprocessing import Preprocessing
 from vocjax.pretrained.formats import write
 from vocjax.pretrained.matching import Arrays, flatten, restore_names
-from vocjax.pretrained.store import families_of, is_imported, read_imported
+from vocjax.pretrained.store import is_imported, read_imported, sources_of
+from vocjax.runs.reader import read_config
 from vocjax.runs.restore import load_run
-from vocjax.runs.writer import read_config
 
 ENCODER = "encoder/"  # under which a run has its backbone
 
@@ -23,46 +23,46 @@ ENCODER = "encoder/"  # under which a run has its backbone
 class Exported(NamedTuple):
     """Weights as they were written.
 
-    - `backbone` and `family`, of `FAMILIES[backbone]`;
-    - `preprocessing`: what the weights want, which need not be that of the family's own;
-    - `arrays`: float32, in the family's layout by its names.
+    - `backbone` and `source`, of `SOURCES[backbone]`;
+    - `preprocessing`: what the weights want, which need not be that of the source's own;
+    - `arrays`: float32, in the source's layout by its names.
     """
 
     backbone: str
-    family: str
+    source: str
     preprocessing: Preprocessing
     arrays: Arrays
 
 
 class _Weights(NamedTuple):
-    """What can be exported, in our layout by our path; `family` is empty where none is its own."""
+    """What can be exported, in our layout by our path; `source` is empty where none is its own."""
 
     backbone: str
     fields: Mapping[str, Any]
-    family: str
+    source: str
     preprocessing: Preprocessing
     arrays: Arrays
 
 
-def export_weights(source: Path, output: Path, family: str = "") -> Exported:
+def export_weights(directory: Path, output: Path, source: str = "") -> Exported:
     """Write a backbone's arrays under foreign names, so that `import_weights` reads them, too.
 
     Args:
-      source: imported weights, or a run whose config has `model.backbone`: of this the backbone, as
-        its last checkpoint has it, without the task's head.
+      directory: imported weights, or a run whose config has `model.backbone`: of this the backbone,
+        as its last checkpoint has it, without the task's head.
       output: a `.npz` or `.safetensors` file, in which Keras's arrays are named "layer/weight" and
         Darknet's, which have none, by layer and field: "0/biases".
-      family: of the names, one of `FAMILIES` whose network computes the same; empty for that of the
+      source: of the names, one of `SOURCES` whose network computes the same; empty for that of the
         imported weights or, of a run, the first (with the run's pre-processing, if there is one).
 
     Raises:
-      UserError: `source` is neither of the two, `family` is another network's, or `output` can't be
-        written.
+      UserError: `directory` is neither of the two, `source` is another network's, or `output` can't
+        be written.
     """
-    weights = _of_imported(source) if is_imported(source) else _of_run(source)
+    weights = _of_imported(directory) if is_imported(directory) else _of_run(directory)
     network = BACKBONES[weights.backbone](**weights.fields)
-    name = _fitting(weights, network, family)
-    table = families_of(weights.backbone)[name].names(network)
+    name = _fitting(weights, network, source)
+    table = sources_of(weights.backbone)[name].names(network)
     arrays = restore_names(weights.arrays, table)
     write(output, arrays)
     return Exported(weights.backbone, name, weights.preprocessing, arrays)
@@ -70,7 +70,7 @@ def export_weights(source: Path, output: Path, family: str = "") -> Exported:
 
 def _of_imported(directory: Path) -> _Weights:
     told = read_imported(directory)
-    return _Weights(told.backbone, told.fields, told.family, told.preprocessing, told.arrays)
+    return _Weights(told.backbone, told.fields, told.source, told.preprocessing, told.arrays)
 
 
 def _of_run(workdir: Path) -> _Weights:
@@ -101,25 +101,25 @@ def _of_run(workdir: Path) -> _Weights:
     )
 
 
-def _fitting(weights: _Weights, network: Network, family: str) -> str:
-    """Return the family to export under: the one asked for, or one whose network is the same."""
-    families = families_of(weights.backbone, family)
+def _fitting(weights: _Weights, network: Network, source: str) -> str:
+    """Return the source to export under: the one asked for, or one whose network is the same."""
+    sources = sources_of(weights.backbone, source)
     fitting = [
         name
-        for name, (_, _, fields) in families.items()
+        for name, (_, _, fields) in sources.items()
         if all(getattr(network.backbone, field) == value for field, value in fields.items())
     ]
-    if not fitting or (family and family not in fitting):
-        others = family or " or ".join(families)
-        fields = dict.fromkeys(field for known in families.values() for field in known.fields)
+    if not fitting or (source and source not in fitting):
+        others = source or " or ".join(sources)
+        fields = dict.fromkeys(field for known in sources.values() for field in known.fields)
         has = ", ".join(f"{field} {getattr(network.backbone, field)!r}" for field in fields)
         raise UserError(
             f"this {weights.backbone} has {has}, and under the names of {others} the same numbers "
-            "are those of a network that computes something else. Families that fit: "
+            "are those of a network that computes something else. Sources that fit: "
             f"{', '.join(fitting) or 'none, so that it can not be exported'}."
         )
 
     def is_alike(name: str) -> bool:
-        return families[name].preprocessing == weights.preprocessing
+        return sources[name].preprocessing == weights.preprocessing
 
-    return family or weights.family or max(fitting, key=is_alike)
+    return source or weights.source or max(fitting, key=is_alike)

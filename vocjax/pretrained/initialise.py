@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 from vocjax.errors import UserError
 from vocjax.pretrained.resolve import agree_on_fields, check_origin, described
 from vocjax.pretrained.store import is_imported, read_imported
+from vocjax.runs.reader import read_config
 from vocjax.runs.restore import load_run
-from vocjax.runs.writer import read_config
 from vocjax.tasks.task import Variables
 
 # What an encoder does with its parameters, beside their shapes.
@@ -26,7 +26,7 @@ def with_encoder_of(variables: Variables, config: ConfigDict, mesh: Mesh) -> Var
     """Return `variables` with the encoder's parameters and statistics of `config.init_from`.
 
     That is the last state of another run, or imported weights, of which the head and stages beyond
-    `model.backbone.last` are left out, and what they leave fresh keeps its draw. Where ours takes
+    `model.backbone.last` are left out, and what they skipped keeps its draw. Where ours takes
     grey images and the other's colour, kernels are summed over red, green and blue, which gives the
     same features of a grey image in three equal channels.
 
@@ -91,13 +91,13 @@ def _of_run(run: Path, mesh: Mesh) -> dict[Names, Any]:
 
 
 def _imported(origin: Path, ours: dict[Names, Any]) -> dict[Names, Any]:
-    """Return the arrays of imported weights by our paths, our own where they leave one fresh."""
+    """Return the arrays of imported weights by our paths, our own where they skipped one."""
     imported = read_imported(origin)
     known = dict(imported.arrays)
     arrays = {}
     for path, own in ours.items():
         name = "/".join(path[1:])  # without the collection
-        if name in imported.fresh:
+        if name in imported.skipped:
             arrays[path] = own
         elif name in known:
             arrays[path] = known[name]

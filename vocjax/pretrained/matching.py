@@ -27,7 +27,7 @@ class Match(NamedTuple):
     """What a file gives a network."""
 
     arrays: dict[str, np.ndarray]  # float32, in our layout, by our path
-    fresh: tuple[str, ...]  # our paths that keep their own draw
+    skipped: tuple[str, ...]  # our paths that keep their own draw
     ignored: tuple[str, ...]  # foreign names that nothing was made of, or how many numbers: `REST`
 
 
@@ -48,7 +48,7 @@ def match(
     arrays: Arrays,
     names: Names,
     shapes: Mapping[str, Shape],
-    fresh: Sequence[str] = (),
+    skip: Sequence[str] = (),
     ignore: Sequence[str] = (),
 ) -> Match:
     """Bring a file's arrays into a network's layout, all of them or none.
@@ -58,7 +58,7 @@ def match(
       names: the network's table, (foreign name, layout) by our path.
       shapes: of all the network's parameters and statistics, by our path. What the table has beyond
         them, as the head where the network is a backbone alone, is ignored.
-      fresh: regexes of the parts, parameters or modules by path, that the file shall not fill:
+      skip: regexes of the parts, parameters or modules by path, that the file shall not fill:
         "backbone/conv5|head" for a backbone that was trained up to its fourth stage. What the file
         has of them is ignored.
       ignore: regexes of foreign names that nothing shall be made of: "classifier.*" for a head
@@ -69,7 +69,7 @@ def match(
         numbers, a negative variance, or a kernel of zeros alone: with all that are, by both names.
         Or a regex is none, or matches nothing.
     """
-    left_out = _matching(fresh, shapes)
+    left_out = _matching(skip, shapes)
     spared = names_to_ignore(ignore, arrays)
     arrays = {name: array for name, array in arrays.items() if name not in spared}
     rest = 0
@@ -126,7 +126,7 @@ def restore_names(params: Arrays, names: Names) -> dict[str, np.ndarray]:
     if nameless := [path for path in params if path not in names]:
         raise UserError(
             f"{', '.join(nameless)} can't be exported: these names have none for it. Choose "
-            "another family of names, or export the backbone alone."
+            "another source of names, or export the backbone alone."
         )
     return {
         name: restore(np.asarray(params[path]), layout)
@@ -135,20 +135,20 @@ def restore_names(params: Arrays, names: Names) -> dict[str, np.ndarray]:
     }
 
 
-def _matching(fresh: Sequence[str], paths: Iterable[str]) -> dict[str, None]:
+def _matching(skip: Sequence[str], paths: Iterable[str]) -> dict[str, None]:
     """Return the paths that lie in, or are, what a regex matches; as a dict, for the order."""
     of_path = {path: _prefixes(path) for path in paths}
     chosen: dict[str, None] = {}
-    for regex in fresh:
+    for regex in skip:
         try:
             pattern = re.compile(regex)
         except re.error as error:
-            raise UserError(f"the part to leave fresh, {regex!r}, is no regex: {error}.") from error
+            raise UserError(f"the part to skip, {regex!r}, is no regex: {error}.") from error
         matched = [p for p, parts in of_path.items() if any(map(pattern.fullmatch, parts))]
         if not matched:
             modules = dict.fromkeys("/".join(path.split("/")[:2]) for path in of_path)
             raise UserError(
-                f"the part to leave fresh, {regex!r}, matches no parameter and no module; they lie "
+                f"the part to skip, {regex!r}, matches no parameter and no module; they lie "
                 f"in {', '.join(modules)}."
             )
         chosen |= dict.fromkeys(matched)
@@ -162,7 +162,7 @@ def _prefixes(path: str) -> list[str]:
 
 
 def _cut(
-    numbers: np.ndarray, names: Names, shapes: Mapping[str, Shape], fresh: Mapping[str, None]
+    numbers: np.ndarray, names: Names, shapes: Mapping[str, Shape], skipped: Mapping[str, None]
 ) -> tuple[dict[str, np.ndarray], int]:
     """Cut Darknet's numbers into arrays in the order of their names, up to one that is not wanted.
 
@@ -172,7 +172,7 @@ def _cut(
     arrays: dict[str, np.ndarray] = {}
     start = 0
     for path, (name, layout) in names.items():
-        if path in fresh or path not in shapes or start == len(numbers):
+        if path in skipped or path not in shapes or start == len(numbers):
             _check_rest(len(numbers) - start, list(names)[len(arrays) :], shapes)
             return arrays, len(numbers) - start
         shape = foreign_shape(shapes[path], layout)
@@ -188,8 +188,8 @@ def _cut(
     if start < len(numbers):
         raise UserError(
             f"the file has {len(numbers)} numbers, and the network takes {start}. Expected the "
-            "same; the file is of another network, or of one with more classes: then leave the "
-            "head to a fresh draw."
+            "same; the file is of another network, or of one with more classes: then skip the "
+            "head."
         )
     return arrays, 0
 
@@ -249,11 +249,11 @@ def _report(
     parts = "|".join(_whole_parts([*missing, *wrong], shapes))
     if surplus:
         lines.append(
-            "Name the network, its variant and the family of names that the file is of; what is "
+            "Name the network, its variant and the source of names that the file is of; what is "
             "no part of it, as another head, is left out by --ignore REGEX, for its name."
         )
     if parts:
-        lines.append(f"To leave what it lacks to a fresh draw, name that part: {parts}")
+        lines.append(f"To draw anew what it lacks, skip that part: {parts}")
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.size import shapes
 from vocjax.pretrained.matching import Arrays, flatten, restore_names
-from vocjax.pretrained.sources import FAMILIES
+from vocjax.pretrained.sources import SOURCES
 
 TORCHVISION = {  # its function and fields
     "alexnet": ("alexnet", {}),
@@ -128,14 +128,14 @@ def parity_error(
 
     Args:
       backbone: a name in `BACKBONES`.
-      origin: a name in `ORIGINS` that is one of the backbone's families.
+      origin: a name in `ORIGINS` that is one of the backbone's sources.
       image_shape: (height, width, 3); what the origin's network takes.
       classes: of both heads.
     """
-    family = FAMILIES[backbone][origin]
-    network = BACKBONES[backbone](classes, **family.fields)
+    source = SOURCES[backbone][origin]
+    network = BACKBONES[backbone](classes, **source.fields)
     variables = random_variables(network, image_shape)
-    arrays = restore_names(flatten(variables), family.names(network))
+    arrays = restore_names(flatten(variables), source.names(network))
     images = np.random.default_rng(1).standard_normal((2, *image_shape), np.float32)
     ours = jax.jit(network.apply)(variables, images)
     return error(np.asarray(ours), ORIGINS[origin](backbone, arrays, images, classes))

@@ -9,6 +9,7 @@ from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import IDENTITY
 from vocjax.pretrained.store import Imported, is_imported, read_imported
+from vocjax.runs.reader import read_config
 
 Pairs = tuple[tuple[str, Any], ...]  # (name, value) of each field of a network
 
@@ -24,7 +25,7 @@ def complete(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
 
     Raises `UserError` where `init_from` holds another backbone, or damaged weights; where the
     config asks for a field or a pre-processing that is not the weights', or for a stage beyond
-    those that they fill, which would be a fresh draw; and where `init_from` holds nothing and the
+    those that they fill, which would be drawn anew; and where `init_from` holds nothing and the
     backbone has no name. One that has a name may begin from a run that is yet to come.
     """
     if "backbone" not in config.model or not config.init_from:
@@ -65,8 +66,6 @@ def check_origin(origin: Path) -> None:
 
 def described(origin: Path) -> dict[str, Any]:
     """Return `model.backbone` as imported weights or a run have it, {} where there is none."""
-    from vocjax.runs.writer import read_config
-
     if is_imported(origin):
         return _of_weights(read_imported(origin), origin)
     if not (origin / "config.json").is_file():
@@ -76,8 +75,6 @@ def described(origin: Path) -> dict[str, Any]:
 
 def _remembered(config: ConfigDict, workdir: Path | None) -> dict[str, Any]:
     """Return `model.backbone` of a run that began with the same weights, {} where there is none."""
-    from vocjax.runs.writer import read_config
-
     if workdir is None or not (workdir / "config.json").is_file():
         return {}
     same = read_config(workdir).init_from == config.init_from
@@ -133,7 +130,7 @@ def _check_last(last: str, found: dict[str, Any], origin: str) -> None:
     if whole and last in stages[stages.index(whole) + 1 :]:
         raise UserError(
             f"model.backbone.last is {last!r}, and the weights in {origin} go no further than "
-            f"{whole!r}: what is beyond would be a fresh draw. Set it to a stage up to that, or "
+            f"{whole!r}: what is beyond would be drawn anew. Set it to a stage up to that, or "
             "leave it out."
         )
 
@@ -141,13 +138,13 @@ def _check_last(last: str, found: dict[str, Any], origin: str) -> None:
 def _of_weights(imported: Imported, origin: Path) -> dict[str, Any]:
     fields = tuple(sorted(imported.fields.items()))
     stages = _stages(imported.backbone, fields)
-    begun = {path.split("/")[1] for path in imported.fresh if path.startswith("backbone/")}
+    begun = {path.split("/")[1] for path in imported.skipped if path.startswith("backbone/")}
     first = next((i for i, stage in enumerate(stages) if stage in begun), None)
     if first == 0:
         raise UserError(
-            f"the weights in {origin} begin with a fresh draw: not all of {stages[0]}, the first "
-            f"stage of {imported.backbone}, was filled when they were imported. Nothing can begin "
-            "with what comes after it; import weights that have it."
+            f"the weights in {origin} begin with what is drawn anew: not all of {stages[0]}, the "
+            f"first stage of {imported.backbone}, was filled when they were imported. Nothing can "
+            "begin with what comes after it; import weights that have it."
         )
     return {
         "name": imported.backbone,

@@ -30,7 +30,7 @@ from vocjax.pretrained.names import (
 from vocjax.pretrained.names.layers import Names
 
 
-class Family(NamedTuple):
+class Source(NamedTuple):
     """Weights of one origin for one backbone.
 
     - `names`: the table of names, of a network;
@@ -43,50 +43,50 @@ class Family(NamedTuple):
     fields: Mapping[str, str] = {}
 
 
-FAMILIES: Mapping[str, Mapping[str, Family]] = {
-    "alexnet": {"torchvision": Family(alexnet.torchvision, TORCHVISION)},
+SOURCES: Mapping[str, Mapping[str, Source]] = {
+    "alexnet": {"torchvision": Source(alexnet.torchvision, TORCHVISION)},
     "vgg16": {
-        "torchvision": Family(vgg.torchvision, TORCHVISION),
-        "keras": Family(vgg.keras, CAFFE),
+        "torchvision": Source(vgg.torchvision, TORCHVISION),
+        "keras": Source(vgg.keras, CAFFE),
     },
     "vgg19": {
-        "torchvision": Family(vgg.torchvision, TORCHVISION),
-        "keras": Family(vgg.keras, CAFFE),
+        "torchvision": Source(vgg.torchvision, TORCHVISION),
+        "keras": Source(vgg.keras, CAFFE),
     },
-    "resnet18": {"torchvision": Family(resnet.torchvision, TORCHVISION)},
+    "resnet18": {"torchvision": Source(resnet.torchvision, TORCHVISION)},
     "resnet50": {
-        "torchvision": Family(resnet.torchvision, TORCHVISION, {"variant": "torchvision"}),
-        "keras": Family(resnet.keras, CAFFE, {"variant": "keras"}),
-        "caffe": Family(resnet.caffe, CAFFE, {"variant": "caffe"}),
+        "torchvision": Source(resnet.torchvision, TORCHVISION, {"variant": "torchvision"}),
+        "keras": Source(resnet.keras, CAFFE, {"variant": "keras"}),
+        "caffe": Source(resnet.caffe, CAFFE, {"variant": "caffe"}),
     },
     # torchvision's published Inceptions are Google's: they turn its usual values into [-1, 1].
-    "inception_v1": {"torchvision": Family(inception_v1.torchvision, SYMMETRIC)},
+    "inception_v1": {"torchvision": Source(inception_v1.torchvision, SYMMETRIC)},
     "inception_v3": {
-        "torchvision": Family(inception_v3.torchvision, SYMMETRIC, {"variant": "torchvision"}),
-        "keras": Family(inception_v3.keras, SYMMETRIC, {"variant": "keras"}),
+        "torchvision": Source(inception_v3.torchvision, SYMMETRIC, {"variant": "torchvision"}),
+        "keras": Source(inception_v3.keras, SYMMETRIC, {"variant": "keras"}),
     },
-    "xception": {"keras": Family(xception.keras, SYMMETRIC)},
-    "mobilenet": {"keras": Family(mobilenet.keras, SYMMETRIC)},
+    "xception": {"keras": Source(xception.keras, SYMMETRIC)},
+    "mobilenet": {"keras": Source(mobilenet.keras, SYMMETRIC)},
     "mobilenet_v2": {
-        "torchvision": Family(mobilenet_v2.torchvision, TORCHVISION, {"variant": "torchvision"}),
-        "keras": Family(mobilenet_v2.keras, SYMMETRIC, {"variant": "keras"}),
-        "gluon": Family(mobilenet_v2.gluon, TORCHVISION, {"variant": "gluon"}),
+        "torchvision": Source(mobilenet_v2.torchvision, TORCHVISION, {"variant": "torchvision"}),
+        "keras": Source(mobilenet_v2.keras, SYMMETRIC, {"variant": "keras"}),
+        "gluon": Source(mobilenet_v2.gluon, TORCHVISION, {"variant": "gluon"}),
     },
     "squeezenet": {
-        "torchvision": Family(squeezenet.torchvision, TORCHVISION),
-        "gluon": Family(squeezenet.gluon, TORCHVISION),
+        "torchvision": Source(squeezenet.torchvision, TORCHVISION),
+        "gluon": Source(squeezenet.gluon, TORCHVISION),
     },
-    "darknet19": {"darknet": Family(darknet.darknet, IDENTITY, {"norm": "darknet"})},
-    "tiny_darknet": {"darknet": Family(darknet.darknet, IDENTITY, {"norm": "darknet"})},
+    "darknet19": {"darknet": Source(darknet.darknet, IDENTITY, {"norm": "darknet"})},
+    "tiny_darknet": {"darknet": Source(darknet.darknet, IDENTITY, {"norm": "darknet"})},
 }
 
 
 def detect(arrays: Iterable[str], tables: Mapping[str, Names]) -> str:
-    """Return the family whose table knows most of a file's arrays.
+    """Return the source whose table knows most of a file's arrays.
 
     Args:
       arrays: their foreign names, as `files.read` gives them.
-      tables: by family, of one backbone.
+      tables: by source, of one backbone.
 
     Raises:
       UserError: no table knows half of them.
@@ -95,16 +95,16 @@ def detect(arrays: Iterable[str], tables: Mapping[str, Names]) -> str:
     if names == {NUMBERS} and "darknet" in tables:
         return "darknet"
     known = {
-        family: names.intersection(theirs for theirs, _ in table.values())
-        for family, table in tables.items()
+        source: names.intersection(theirs for theirs, _ in table.values())
+        for source, table in tables.items()
     }
-    family = max(known, key=lambda family: len(known[family]))
-    if 2 * len(known[family]) > len(names):
-        return family
-    strange = sorted(names - known[family])[:3]
+    source = max(known, key=lambda source: len(known[source]))
+    if 2 * len(known[source]) > len(names):
+        return source
+    strange = sorted(names - known[source])[:3]
     raise UserError(
-        f"the file's arrays have no family's names of this backbone ({', '.join(tables)}): nearest "
-        f"is {family}, which knows {len(known[family])} of {len(names)}, and has for instance "
-        f"{next(iter(tables[family].values()))[0]!r}, the file {', '.join(map(repr, strange))}. "
+        f"the file's arrays have no source's names of this backbone ({', '.join(tables)}): nearest "
+        f"is {source}, which knows {len(known[source])} of {len(names)}, and has for instance "
+        f"{next(iter(tables[source].values()))[0]!r}, the file {', '.join(map(repr, strange))}. "
         "Name the backbone that the file is of."
     )

@@ -20,7 +20,8 @@ from vocjax.models.backbones.size import shapes
 from vocjax.pretrained.formats import npz, read
 from vocjax.pretrained.formats.darknet import NUMBERS
 from vocjax.pretrained.matching import flatten, match, names_to_ignore
-from vocjax.pretrained.sources import FAMILIES, Family, detect
+from vocjax.pretrained.sources import SOURCES, Source, detect
+from vocjax.runs.provenance import environment
 
 ARRAYS, FACTS = "weights.npz", "weights.json"
 IMAGE = (224, 224, 3)  # no parameter's shape depends on its size
@@ -31,12 +32,12 @@ class Imported(NamedTuple):
 
     - `backbone` and `fields`: `BACKBONES[backbone](classes, **fields)` computes what the origin's
       network does;
-    - `family`: of the file's names, one of `FAMILIES[backbone]`;
+    - `source`: of the file's names, one of `SOURCES[backbone]`;
     - `preprocessing`: what the published weights were trained with;
     - `classes`: of the head, None where the file filled nothing of it;
-    - `fresh`: our paths that the file did not fill, sorted;
+    - `skipped`: our paths that the file did not fill, sorted;
     - `ignored`: names in the file that nothing was made of, or how many numbers of Darknet's;
-    - `source`: "file", its name, "sha256" and "bytes";
+    - `file`: its "name", "sha256" and "bytes";
     - `parameters`: how many numbers were taken;
     - `commit`, `dirty`, `versions`: of the code that imported them, as in the run.json of a run;
     - `arrays`: float32, in our layout by our path.
@@ -44,12 +45,12 @@ class Imported(NamedTuple):
 
     backbone: str
     fields: Mapping[str, str]
-    family: str
+    source: str
     preprocessing: Preprocessing
     classes: int | None
-    fresh: Sequence[str]
+    skipped: Sequence[str]
     ignored: Sequence[str]
-    source: Mapping[str, Any]
+    file: Mapping[str, Any]
     parameters: int
     commit: str
     dirty: bool | None
@@ -62,8 +63,8 @@ def import_weights(
     file: Path,
     output: Path,
     *,
-    family: str = "",
-    fresh: Sequence[str] = (),
+    source: str = "",
+    skip: Sequence[str] = (),
     ignore: Sequence[str] = (),
     classes: int = 1000,
 ) -> Imported:
@@ -73,50 +74,47 @@ def import_weights(
       backbone: one of `BACKBONES`.
       file: in a format that `files.read` knows.
       output: free, or imported weights, which are then replaced.
-      family: of the file's names; empty to tell it from them.
-      fresh: regexes of the parts that the file shall not fill, as in `matching.match`.
+      source: of the file's names; empty to tell it from them.
+      skip: regexes of the parts that the file shall not fill, as in `matching.match`.
       ignore: regexes of the names in the file that nothing shall be made of, as there.
-      classes: of the file's head; without meaning where that is left fresh.
+      classes: of the file's head; without meaning where that is skipped.
 
     Raises:
       UserError: an argument is none of these, `file` is damaged, does not fit, fills nothing of
-        the backbone or has no names where `family` has, or nothing can be written in `output`.
+        the backbone or has no names where `source` has, or nothing can be written in `output`.
     """
-    # Not above: runs begin from what is imported, so that training imports this module.
-    from vocjax.runs.writer import environment
-
     _check_free(output)
-    families = families_of(backbone, family)
+    sources = sources_of(backbone, source)
     if classes < 1:
         raise UserError(f"the head has {classes} classes; expected 1 or more, as the file has.")
     arrays = read(file)
-    networks = {name: BACKBONES[backbone](classes, **f.fields) for name, f in families.items()}
-    tables = {name: f.names(networks[name]) for name, f in families.items()}
+    networks = {name: BACKBONES[backbone](classes, **s.fields) for name, s in sources.items()}
+    tables = {name: s.names(networks[name]) for name, s in sources.items()}
     spared = names_to_ignore(ignore, arrays)
-    name = family or detect([array for array in arrays if array not in spared], tables)
+    name = source or detect([array for array in arrays if array not in spared], tables)
     if NUMBERS in arrays and name != "darknet":
         raise UserError(
-            f"{file} is Darknet's, without names, and the family {name} goes by names. Leave "
-            "--family out, and name the backbone that the file is of."
+            f"{file} is Darknet's, without names, and the source {name} goes by names. Leave "
+            "--source out, and name the backbone that the file is of."
         )
     wanted = flatten(shapes(networks[name], IMAGE))
     sizes = {path: leaf.shape for path, leaf in wanted.items()}
-    found = match(arrays, tables[name], sizes, fresh, ignore)
+    found = match(arrays, tables[name], sizes, skip, ignore)
     if not any(path.startswith("backbone/") for path in found.arrays):
         raise UserError(
-            f"--fresh {' --fresh '.join(fresh)} leaves nothing of the backbone to {file}, so that "
-            "nothing would be imported. Name the parts alone that the file lacks: --fresh head."
+            f"--skip {' --skip '.join(skip)} leaves nothing of the backbone to {file}, so that "
+            "nothing would be imported. Name the parts alone that the file lacks: --skip head."
         )
     made = environment()
     imported = Imported(
         backbone=backbone,
-        fields=dict(families[name].fields),
-        family=name,
-        preprocessing=families[name].preprocessing,
+        fields=dict(sources[name].fields),
+        source=name,
+        preprocessing=sources[name].preprocessing,
         classes=classes if any(path.startswith("head/") for path in found.arrays) else None,
-        fresh=sorted(found.fresh),
+        skipped=sorted(found.skipped),
         ignored=list(found.ignored),
-        source={"file": file.name, "sha256": _sha256(file), "bytes": file.stat().st_size},
+        file={"name": file.name, "sha256": _sha256(file), "bytes": file.stat().st_size},
         parameters=sum(array.size for array in found.arrays.values()),
         **{field: made[field] for field in ("commit", "dirty", "versions")},
         arrays=found.arrays,
@@ -142,8 +140,8 @@ def read_imported(directory: Path) -> Imported:
         order, white, mean, scale = (facts["preprocessing"][f] for f in Preprocessing._fields)
         facts["preprocessing"] = Preprocessing(order, white, tuple(mean), tuple(scale))
         imported = Imported(**facts, arrays=npz.read(directory / ARRAYS))
-        if imported.family not in FAMILIES[imported.backbone]:
-            raise ValueError(f"{imported.backbone} has no family {imported.family!r}")
+        if imported.source not in SOURCES[imported.backbone]:
+            raise ValueError(f"{imported.backbone} has no source {imported.source!r}")
         taken = sum(array.size for array in imported.arrays.values() if array.dtype == np.float32)
         if taken != imported.parameters:
             raise ValueError(f"{imported.parameters} numbers were imported, and {taken} are there")
@@ -156,16 +154,16 @@ def read_imported(directory: Path) -> Imported:
     return imported
 
 
-def families_of(backbone: str, family: str = "") -> Mapping[str, Family]:
-    """Return a backbone's families; `UserError` unless it is one, and `family` one of them."""
+def sources_of(backbone: str, source: str = "") -> Mapping[str, Source]:
+    """Return a backbone's sources; `UserError` unless it is one, and `source` one of them."""
     if backbone not in BACKBONES:
         raise UserError(f"there is no backbone {backbone!r}; it is one of {', '.join(BACKBONES)}.")
-    families = FAMILIES[backbone]
-    if family and family not in families:
+    sources = SOURCES[backbone]
+    if source and source not in sources:
         raise UserError(
-            f"{backbone} has no family of weights {family!r}; it is one of {', '.join(families)}."
+            f"{backbone} has no source of weights {source!r}; it is one of {', '.join(sources)}."
         )
-    return families
+    return sources
 
 
 def _sha256(file: Path) -> str:

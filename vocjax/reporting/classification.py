@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from vocjax import losses, painting
 from vocjax.data.splits import class_columns
 from vocjax.metrics import classification
 from vocjax.reporting import curves, paired
@@ -13,7 +14,7 @@ from vocjax.reporting import figures as draw
 from vocjax.reporting.curves import Curve
 from vocjax.reporting.hover import Scatter, scatter
 from vocjax.runs.reader import Run, lookup
-from vocjax.tasks.classification import EXCLUSIVE, present_and_known
+from vocjax.tasks.classification import present_and_known
 
 Samples = Mapping[str, np.ndarray]
 Drawn = dict[str, Figure | Scatter]
@@ -28,7 +29,7 @@ def figures(samples: Samples, config: Mapping[str, Any]) -> Drawn:
     classes = tuple(config["data"]["classes"])
     if "val/probability" not in samples:
         return _codes(samples, classes)
-    exclusive = config["loss"]["name"] == EXCLUSIVE
+    exclusive = losses.is_exclusive(config["loss"]["name"])
     states = samples["val/labels"][:, list(class_columns(classes))]
     probability = samples["val/probability"].astype(np.float64)
     present, known = present_and_known(states, exclusive)
@@ -182,7 +183,10 @@ def _evidence(samples: Samples, probability: np.ndarray, classes: tuple[str, ...
         "What each place adds to the logit of the likeliest class, red, or takes from it, blue; "
         f"at most {np.abs(evidence).max():.2g}"
     )
-    rows = {"validation image": image, "evidence": curves.under_heat(image, evidence)}
+    rows = {
+        "validation image": image,
+        "evidence": painting.heat_map(painting.grey(image), evidence),
+    }
     return {title: draw.image_rows(rows, {"evidence": captions})}
 
 

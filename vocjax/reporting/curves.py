@@ -8,7 +8,6 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
 
 from vocjax.metrics.classification import reliability
 from vocjax.reporting import figures as draw
@@ -135,20 +134,6 @@ def reliability_diagram(confidence: np.ndarray, right: np.ndarray) -> Figure:
     below.set(xlabel="confidence", ylabel="decisions")
     below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
     return figure
-
-
-def under_heat(image: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Tint grey images by coarse evidence, smoothed: red for, blue against (`draw.heat`).
-
-    Shapes: `image` [m, H, W, 1 or 3] in [0, 1]; `evidence` [m, h, w], of one scale for all images;
-    the result is uint8 [m, H, W, 3].
-    """
-    _, height, width, _ = image.shape
-    maps = [Image.fromarray(values) for values in evidence.astype(np.float32)]
-    fine = [np.asarray(m.resize((width, height), Image.Resampling.BILINEAR)) for m in maps]
-    # Without colours of its own, so that those of the evidence are told from the image's.
-    grey = np.rint(255 * np.clip(image.astype(np.float64).mean(axis=-1, keepdims=True), 0, 1))
-    return draw.heat(np.repeat(grey, 3, axis=-1).astype(np.uint8), np.stack(fine))
 
 
 @matplotlib.rc_context(draw.STYLE)

@@ -1,4 +1,4 @@
-"""Pictures: arrays in, a matplotlib `Figure` or an array out.
+"""Plots: arrays in, a matplotlib `Figure` out.
 
 Nothing here reads a file, keeps state or knows a task. pyplot stays out: its list of open figures
 is global state, while a `Figure` made directly is freed with its last reference.
@@ -14,12 +14,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
+
+from vocjax import painting
 
 WIDTH = 6.0  # inches: text set for this width is still readable when a phone shrinks the figure
 DPI = 160  # sharp on dense screens, and light enough for a page of figures
-VOID = 255
-OUTLINE = (224, 224, 192)  # the cream in which VOC paints void pixels
 
 # Okabe and Ito, "Color Universal Design" (2008), without yellow and black: told apart by
 # colour-blind readers too, and visible on white. Past the last colour the marker's shape changes.
@@ -53,77 +53,6 @@ STYLE: Any = {
     "figure.constrained_layout.use": True,
     "text.parse_math": False,  # names come from people, and may hold a dollar sign
 }
-
-
-def overlay(
-    image: np.ndarray, mask: np.ndarray, palette: np.ndarray, alpha: float = 0.5
-) -> np.ndarray:
-    """Paint a mask of class indices over an image.
-
-    Args:
-        image: uint8 `[..., height, width, 3]`.
-        mask: integer `[..., height, width]`. Index 0 leaves the image as it is; 255 (void) is
-            painted opaque in VOC's outline colour.
-        palette: uint8 `[classes, 3]`, the colour of each index.
-        alpha: share of the class colour in the mixture, in [0, 1].
-
-    Returns:
-        uint8 `[..., height, width, 3]`, a new array.
-
-    Raises:
-        IndexError: the mask holds an index, other than 255, that the palette has no colour for.
-    """
-    void = mask == VOID
-    colours = palette[np.where(void, 0, mask)]
-    mixture = np.rint((1 - alpha) * image + alpha * colours).astype(np.uint8)
-    painted = np.where((mask == 0)[..., None], image, mixture)
-    return np.where(void[..., None], np.array(OUTLINE, np.uint8), painted)
-
-
-def with_legend(picture: Image.Image, colours: Mapping[str, tuple[int, int, int]]) -> Image.Image:
-    """Return an RGB picture with a strip below that names colours, as it is where there are none.
-
-    Names that don't fit into a line of the picture's width go on in the next; the picture is
-    widened for one that is longer.
-    """
-    line = 18  # pixels
-    font = ImageFont.load_default(size=12)
-    places, x, y, widest = [], 0, 0, picture.width
-    for name in colours:
-        width = math.ceil(font.getlength(name)) + 2 * line
-        if x and x + width > picture.width:
-            x, y = 0, y + line
-        places.append((x, y))
-        x += width
-        widest = max(widest, x)
-    if not places:
-        return picture
-    size = widest, picture.height + y + line
-    whole = Image.new("RGB", size, "white")
-    whole.paste(picture)
-    pen = ImageDraw.Draw(whole)
-    for (name, colour), (x, y) in zip(colours.items(), places, strict=True):
-        y += picture.height
-        pen.rectangle((x + 3, y + 3, x + line - 4, y + line - 4), fill=colour)
-        pen.text((x + line + 1, y + 2), name, fill="black", font=font)
-    return whole
-
-
-def heat(image: np.ndarray, values: np.ndarray, alpha: float = 0.6) -> np.ndarray:
-    """Tint an image, red where values are positive and blue where they are negative.
-
-    Args:
-        image: uint8 `[..., height, width, 3]`.
-        values: float `[..., height, width]`; the largest magnitude of all has the full tint.
-        alpha: share of the colour there.
-
-    Returns:
-        uint8 `[..., height, width, 3]`, a new array.
-    """
-    largest = np.abs(values).max()
-    share = (alpha * np.abs(values) / (largest or 1))[..., None]
-    colour = np.where(values[..., None] > 0, (214, 40, 40), (40, 80, 214))
-    return np.rint((1 - share) * image + share * colour).astype(np.uint8)
 
 
 @matplotlib.rc_context(STYLE)
@@ -172,8 +101,7 @@ def image_rows(
 
 def _strip(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Images `[N, H, W, C]` side by side with white gaps, uint8 `[H, *, 3]`, and their centres."""
-    if np.issubdtype(images.dtype, np.floating):
-        images = np.rint(255 * np.clip(images, 0, 1)).astype(np.uint8)
+    images = painting.as_bytes(images)
     n, height, width, _ = images.shape
     gap = max(1, width // 16)
     strip = np.full((height, n, width + gap, 3), 255, np.uint8)

@@ -23,7 +23,7 @@ WRONG = {
     "falsely found": draw.COLOURS[4],
     "another class": draw.COLOURS[3],
 }
-NOT_WRONG = (0.0, 0.0, 0.0)  # `draw.overlay` leaves those pixels as they are
+NOT_WRONG = (0.0, 0.0, 0.0)  # `painting.overlay` leaves those pixels as they are
 WRONG_PALETTE = np.rint(255 * np.array([NOT_WRONG, *map(to_rgb, WRONG.values())])).astype(np.uint8)
 
 Key = Mapping[str, Any]  # what a legend names -> its colour

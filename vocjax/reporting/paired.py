@@ -8,11 +8,12 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from vocjax import losses
 from vocjax.data.splits import class_columns, photographs
 from vocjax.metrics.classification import Interval, paired_bootstrap
 from vocjax.reporting import figures as draw
 from vocjax.runs.reader import Run, counted
-from vocjax.tasks.classification import EXCLUSIVE, present_and_known
+from vocjax.tasks.classification import present_and_known
 
 Pair = tuple[str, str]
 
@@ -68,7 +69,7 @@ def shares_right(run: Run) -> np.ndarray:
     """
     columns = list(class_columns(run.config["data"]["classes"]))
     states = run.samples["val/labels"][:, columns]
-    present, known = present_and_known(states, run.config["loss"]["name"] == EXCLUSIVE)
+    present, known = present_and_known(states, losses.is_exclusive(run.config["loss"]["name"]))
     right = (run.samples["val/probability"] > 0.5) == present
     shares = (right & known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     return np.where(known.any(axis=1), shares, np.nan)

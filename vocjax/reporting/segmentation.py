@@ -9,13 +9,13 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
+from vocjax import painting
 from vocjax.data.devkit import PALETTE, VOID
 from vocjax.metrics import confusion
-from vocjax.reporting import figures as draw
 from vocjax.reporting import masks
 from vocjax.runs.reader import Run, lookup, replicates
-from vocjax.tasks.scoring import ALL_FOREGROUND
-from vocjax.tasks.targets import Target, make_target
+from vocjax.tasks.pixel_classes import PixelClasses, pixel_classes
+from vocjax.tasks.segmentation_eval import ALL_FOREGROUND
 
 Samples = Mapping[str, np.ndarray]
 
@@ -32,7 +32,7 @@ def figures(samples: Samples, config: Mapping[str, Any]) -> dict[str, Figure]:
     """Draw what a run of this task kept of its validation images; an older run lacks some of it."""
     if lookup(config, "model", "target") is None:
         return {}
-    target = make_target(ConfigDict(config))
+    target = pixel_classes(ConfigDict(config))
     return (
         _kept(samples, target)
         | _extremes(samples, target)
@@ -41,19 +41,18 @@ def figures(samples: Samples, config: Mapping[str, Any]) -> dict[str, Figure]:
     )
 
 
-def _kept(samples: Samples, target: Target) -> dict[str, Figure]:
+def _kept(samples: Samples, target: PixelClasses) -> dict[str, Figure]:
     if not samples.keys() >= {"image", "mask", "prediction", "probability"}:
         return {}
-    image = np.rint(255 * samples["image"].astype(np.float32)).astype(np.uint8)
+    image = painting.as_bytes(samples["image"].astype(np.float32))
     columns, keys = _painted(image, samples["mask"], samples["prediction"], target)
-    probability = np.rint(255 * samples["probability"][..., None].astype(np.float32))
-    columns["probability"] = np.repeat(probability.astype(np.uint8), 3, axis=-1)
+    columns["probability"] = painting.grey(samples["probability"][..., None])
     how = "the likeliest class" if target.kind == "softmax" else "what has more than .5"
     title = f"Validation images: {how} is predicted; white is the probability of any foreground"
     return {title: masks.sheet(columns, keys, [])}
 
 
-def _extremes(samples: Samples, target: Target) -> dict[str, Figure]:
+def _extremes(samples: Samples, target: PixelClasses) -> dict[str, Figure]:
     result = {}
     for which in ("best", "worst"):
         names = ("image", "truth", "prediction", "value")
@@ -69,30 +68,29 @@ def _extremes(samples: Samples, target: Target) -> dict[str, Figure]:
 
 
 def _painted(
-    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, target: Target
+    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, target: PixelClasses
 ) -> tuple[dict[str, np.ndarray], list[masks.Key]]:
     """Image, truth, prediction and error as pictures, and what their colours mean.
 
     Shapes: `image` uint8 [n, side, side, 1 or 3]; the masks uint8 [n, side, side], of our indices.
     """
     image = np.broadcast_to(image, (*image.shape[:-1], 3))
-    grey = np.rint(image.mean(axis=-1, keepdims=True)).astype(np.uint8)
     palette = PALETTE[target.voc_indices]
     wrong = masks.errors(truth, prediction)
     columns = {
         "image": image,
-        "truth": draw.overlay(image, truth, palette, ALPHA),
-        "prediction": draw.overlay(image, prediction, palette, ALPHA),
-        "error": draw.overlay(np.repeat(grey, 3, axis=-1), wrong, masks.WRONG_PALETTE, 0.8),
+        "truth": painting.overlay(image, truth, palette, ALPHA),
+        "prediction": painting.overlay(image, prediction, palette, ALPHA),
+        "error": painting.overlay(painting.grey(image), wrong, masks.WRONG_PALETTE, 0.8),
     }
     shown = np.union1d(truth, prediction)
     classes = {target.names[k]: to_hex((palette[k] / 255).tolist()) for k in shown if 0 < k < VOID}
-    void = {"void": to_hex((np.array(draw.OUTLINE) / 255).tolist())} if VOID in shown else {}
+    void = {"void": to_hex((np.array(painting.OUTLINE) / 255).tolist())} if VOID in shown else {}
     found = dict(enumerate(masks.WRONG.items(), start=1))
     return columns, [classes, dict(found[k] for k in np.unique(wrong) if 0 < k < VOID) | void]
 
 
-def _of_classes(samples: Samples, target: Target) -> dict[str, Figure]:
+def _of_classes(samples: Samples, target: PixelClasses) -> dict[str, Figure]:
     """Draw each class's IoU and confusions; of foreground alone the table says as much."""
     counts = samples.get("full_size/confusion")
     if counts is None or len(counts) <= 2 or not counts.any():
@@ -110,7 +108,7 @@ def _of_classes(samples: Samples, target: Target) -> dict[str, Figure]:
     }
 
 
-def _by_threshold(samples: Samples, target: Target) -> dict[str, Figure]:
+def _by_threshold(samples: Samples, target: PixelClasses) -> dict[str, Figure]:
     """Draw Dice by threshold; a softmax is decided without one."""
     names = ("train/hard_dice_by_threshold", "val/hard_dice_by_threshold")
     if target.kind == "softmax" or not samples.keys() >= {"thresholds", *names}:

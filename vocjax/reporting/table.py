@@ -5,45 +5,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from vocjax.metrics.names import METRIC_NAMES
 from vocjax.runs.reader import Run, Spread, by_data, joined, lookup, over_seeds, replicates
 
-# In the order of the columns: how a metric is called, where better lies, and its digits. A metric
-# that isn't here follows under its own name.
-METRICS = {
-    "mse": ("MSE", "↓", ".4f"),
-    "mae": ("MAE", "↓", ".3f"),
-    "psnr": ("PSNR, dB", "↑", ".2f"),
-    "psnr_of_set": ("PSNR of the MSE, dB", "↑", ".2f"),
-    "ssim": ("SSIM", "↑", ".3f"),
-    "log_loss": ("log loss", "↓", ".3f"),
-    "elementwise_accuracy": ("element-wise accuracy", "↑", ".3f"),
-    "argmax_accuracy": ("argmax accuracy", "↑", ".3f"),
-    "exact_match": ("exact match", "↑", ".3f"),
-    "balanced_accuracy": ("balanced accuracy", "↑", ".3f"),
-    "f1": ("F1", "↑", ".3f"),
-    "roc_auc": ("ROC AUC", "↑", ".3f"),
-    "map_11_points": ("mean AP, 11 points", "↑", ".3f"),
-    "map_every_point": ("mean AP, every point", "↑", ".3f"),
-    "ece": ("ECE", "↓", ".3f"),
-    "soft_dice_per_image": ("soft Dice per image", "↑", ".3f"),
-    "soft_iou_per_image": ("soft IoU per image", "↑", ".3f"),
-    "hard_dice_per_image": ("hard Dice per image", "↑", ".3f"),
-    "hard_dice_per_image_at_threshold": ("hard Dice per image, chosen threshold", "↑", ".3f"),
-    "soft_dice_of_set": ("soft Dice of set", "↑", ".3f"),
-    "hard_dice_of_set": ("hard Dice of set", "↑", ".3f"),
-    "iou_of_set": ("IoU of set", "↑", ".3f"),
-    "mean_iou": ("mean IoU", "↑", ".3f"),
-    "frequency_weighted_iou": ("frequency-weighted IoU", "↑", ".3f"),
-    "pixel_accuracy": ("pixel accuracy", "↑", ".3f"),
-    "hard_dice_per_image_full_size": ("hard Dice per image, full size", "↑", ".3f"),
-    "hard_dice_of_set_full_size": ("hard Dice of set, full size", "↑", ".3f"),
-    "iou_of_set_full_size": ("IoU of set, full size", "↑", ".3f"),
-    "mean_iou_full_size": ("mean IoU, full size", "↑", ".3f"),
-    "frequency_weighted_iou_full_size": ("frequency-weighted IoU, full size", "↑", ".3f"),
-    "pixel_accuracy_full_size": ("pixel accuracy, full size", "↑", ".3f"),
-    "boundary_f_full_size": ("boundary F, full size", "↑", ".3f"),
-    "loss": ("loss", "↓", ".4f"),
-}
 SPLITS = ("train", "val")
 MISSING = "\N{EN DASH}"
 
@@ -78,7 +42,7 @@ def results_table(
     rows = [_row(escape(r["name"]), escape(r["setting"]), _cells(r, metrics)) for r in study]
     title = "The study's own figures <b class='tag'>study, slides</b>"
     bodies.append(f'<tbody class="study">{_group(title, metrics)}{"".join(rows)}</tbody>')
-    labels = ["&nbsp;".join(METRICS.get(name, (escape(name),))[:2]) for name in metrics]
+    labels = ["&nbsp;".join(METRIC_NAMES.get(name, (escape(name),))[:2]) for name in metrics]
     head = "".join(f'<th scope="col">{label}</th>' for label in labels)
     return (
         '<div class="scroll" role="region" tabindex="0" aria-label="Results"><table>'
@@ -92,7 +56,8 @@ def results_table(
 def in_order(names: Iterable[str]) -> list[str]:
     """The metrics of these names, each once: known ones in the table's order, then the others."""
     present = dict.fromkeys(names)
-    return [name for name in METRICS if name in present] + [n for n in present if n not in METRICS]
+    known = [name for name in METRIC_NAMES if name in present]
+    return known + [name for name in present if name not in METRIC_NAMES]
 
 
 def _group(title: str, metrics: Sequence[str]) -> str:
@@ -157,5 +122,5 @@ def _value(value: Any, metric: str) -> str:
     if isinstance(value, Spread):
         return f"{_value(value.mean, metric)} ± {_value(value.deviation, metric)}"
     if isinstance(value, int | float):
-        return format(value, METRICS[metric][2] if metric in METRICS else ".4g")
+        return format(value, METRIC_NAMES[metric][2] if metric in METRIC_NAMES else ".4g")
     return escape(str(value))  # the study's, with the digits that it printed

@@ -22,9 +22,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
+from vocjax.config import base_config, from_json
 from vocjax.errors import UserError
 
+BASELINES, BEFORE = "baselines.json", "before.npz"
 TASKS = ("reconstruction", "classification", "segmentation")
 
 
@@ -274,6 +277,32 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not isinstance(tree, dict):
         raise _broken(path, f"it holds a {type(tree).__name__}, not an object")
     return tree
+
+
+def read_config(workdir: Path) -> ConfigDict:
+    """Return the config of a run; `UserError` if the directory holds none that can be read.
+
+    Fields of `base_config` that a run of an older version lacks have their values from there; one
+    of its model or loss that it lacks is for the task to refuse.
+    """
+    path = workdir / "config.json"
+    if not path.is_file():
+        raise UserError(
+            f"{workdir} holds no run (no config.json); "
+            f"`vocjax train --config FILE --workdir {workdir}` makes one."
+        )
+    config = base_config().unlock()
+    try:
+        config.update(from_json(path.read_text()))
+    except (ValueError, TypeError, AttributeError) as error:
+        told = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged: {told}. Restore it, or train anew.") from error
+    return config.lock()
+
+
+def read_results(directory: Path) -> dict[str, Any] | None:
+    """Read the results of a finished run, `None` for another."""
+    return read_json(directory / "results.json")
 
 
 def read_epochs(directory: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Trained runs, loaded to be applied."""
+"""Trained runs, restored to be applied."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,14 +10,15 @@ from ml_collections import ConfigDict
 from vocjax.errors import UserError
 from vocjax.latent import LatentSpace, latent_space
 from vocjax.mesh import make_mesh
-from vocjax.runs import writer
+from vocjax.models import build
 from vocjax.runs.checkpoints import restore_variables
-from vocjax.runs.reader import read_run
+from vocjax.runs.reader import read_config, read_run
 from vocjax.tasks import make_task
+from vocjax.tasks.reconstruction import codec_of
 from vocjax.tasks.task import Task, Variables
 
 
-class Trained(NamedTuple):
+class Restored(NamedTuple):
     """A trained run, ready to be applied."""
 
     config: ConfigDict
@@ -26,25 +27,25 @@ class Trained(NamedTuple):
     step: int
 
 
-def load_run(workdir: Path, mesh: Mesh, checkpoint: str = "last") -> Trained:
+def load_run(workdir: Path, mesh: Mesh, checkpoint: str = "last") -> Restored:
     """Load a run directory's config, task and variables of its "last" or "best" checkpoint."""
-    config = writer.read_config(workdir)
+    config = read_config(workdir)
     task = make_task(config)
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     step, variables = restore_variables(workdir, config, shapes, mesh, checkpoint)
-    return Trained(config, task, variables, step)
+    return Restored(config, task, variables, step)
 
 
 def latent_space_of(workdir: Path) -> tuple[ConfigDict, LatentSpace]:
     """Return a finished run's config and latent space, with the axes of the codes that it kept."""
-    trained = load_run(workdir, make_mesh())
-    codec = trained.task.codec
-    if codec is None:
+    config, _, variables, _ = load_run(workdir, make_mesh())
+    if config.task != "reconstruction":
         raise UserError(
-            f"{workdir} is a run of {trained.config.task}, which has no decoder; "
+            f"{workdir} is a run of {config.task}, which has no decoder; "
             "give one of reconstruction, configs/autoencoder_256.py for instance."
         )
     samples = read_run(workdir).samples
     if "train/code" not in samples:
-        raise UserError(f"{workdir} is not finished; go on with its `vocjax train`.")
-    return trained.config, latent_space(codec, trained.variables, samples["train/code"])
+        raise UserError(f"{workdir} is not finished; continue its `vocjax train`.")
+    codec = codec_of(build.autoencoder(config), config)
+    return config, latent_space(codec, variables, samples["train/code"])

@@ -1,16 +1,7 @@
-"""A run directory: the config, what it takes to have the run again, and its metrics.
-
-`vocjax.runs` describes the files and reads them.
-"""
+"""What a run writes into its directory; `runs.reader` describes the files. Only host 0 writes."""
 
 import datetime
-import importlib.metadata
-import json
-import os
-import platform
-import shlex
-import subprocess
-import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,81 +9,35 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from vocjax.config import base_config, differences, from_json, to_json
-from vocjax.data.voc import Prepared
+from vocjax import files
+from vocjax.config import differences, to_json
 from vocjax.errors import UserError
-from vocjax.pretrained.store import is_imported, read_imported
-from vocjax.runs.reader import lookup, read_epochs, read_json
-
-PACKAGES = (
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "tensorflow-datasets",
-    "array-record",
-    "numpy",
-    "pillow",
-    "ml-collections",
-    "vocjax",
-)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all; only the first host writes."""
-    if jax.process_index() == 0:
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_text(text)
-        temporary.replace(path)
+from vocjax.runs.provenance import environment
+from vocjax.runs.reader import BASELINES, BEFORE, lookup, read_config, read_json
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole or not at all; only the first host writes."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    if jax.process_index() == 0:
+        files.write_json(path, value)
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a compressed .npz whole or not at all; only the first host writes."""
     if jax.process_index() == 0:
-        temporary = path.with_name(path.name + ".part")
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        temporary.replace(path)
-
-
-def read_config(workdir: Path) -> ConfigDict:
-    """Return the config of a run; `UserError` if the directory holds none that can be read.
-
-    Fields of `base_config` that a run of an older version lacks have their values from there; one
-    of its model or loss that it lacks is for the task to refuse.
-    """
-    path = workdir / "config.json"
-    if not path.is_file():
-        raise UserError(
-            f"{workdir} holds no run (no config.json); "
-            f"`vocjax train --config FILE --workdir {workdir}` makes one."
-        )
-    config = base_config().unlock()
-    try:
-        config.update(from_json(path.read_text()))
-    except (ValueError, TypeError, AttributeError) as error:
-        told = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged: {told}. Restore it, or train anew.") from error
-    return config.lock()
-
-
-def read_results(workdir: Path) -> dict[str, Any] | None:
-    """Return the results of a finished run, None for another."""
-    return read_json(workdir / "results.json")
+        files.write_arrays(path, arrays)
 
 
 def check(
-    workdir: Path, config: ConfigDict, prepared: Prepared, *, custom_task: bool = False
+    workdir: Path, config: ConfigDict, data: Mapping[str, Any], custom: Sequence[str] = ()
 ) -> None:
     """Raise `UserError` unless a directory is free, or holds this config's run on this data.
 
-    A run with a `custom_task` of a notebook's is never one that the config alone describes.
+    Args:
+      workdir: the run directory.
+      config: of the run.
+      data: facts of the data set, with its `fingerprint`.
+      custom: which of task, data and optimizer Python code made; a config does not describe them.
     """
     if not (workdir / "config.json").is_file():
         if workdir.exists() and not (workdir.is_dir() and _is_free(workdir)):
@@ -104,126 +49,68 @@ def check(
             + "\n  ".join(changed)
             + "\nGive another --workdir, or the config that the run began with."
         )
-    if lookup(_provenance(workdir), "custom_task") not in (None, custom_task):
-        other = "the config's own task" if custom_task else "a task that Python code made"
+    known = read_json(workdir / "run.json") or {}
+    if (theirs := known.get("custom", list(custom))) != list(custom):
         raise UserError(
-            f"{workdir} was trained with {other}, which a config does not tell. Go on as it began, "
-            "or in another directory."
+            f"{workdir} was trained with {_made(theirs)}, not with {_made(custom)}. Continue it "
+            "as it began, or give another directory."
         )
-    began_with = lookup(_provenance(workdir), "dataset", "fingerprint")
-    if began_with not in (None, prepared.fingerprint):
+    fingerprint = lookup(known, "dataset", "fingerprint")
+    if fingerprint not in (None, data["fingerprint"]):
         raise UserError(
-            f"{workdir} was begun on data with fingerprint {began_with}, and "
-            f"{config.data.data_dir} holds {prepared.fingerprint} now. Give another --workdir."
+            f"{workdir} was begun on data with fingerprint {fingerprint}, and the fingerprint of "
+            f"{config.data.data_dir} is {data['fingerprint']} now. Give another --workdir."
         )
+
+
+def _made(custom: Sequence[str]) -> str:
+    return f"a {' and a '.join(custom)} that Python code made" if custom else "the config alone"
 
 
 def _is_free(directory: Path) -> bool:
-    """Tell whether nothing is there, or only what `write_text` began when it was killed."""
+    """Return whether a directory is empty, or holds only what a killed process began to write."""
     return all(path.name == "config.json.part" for path in directory.iterdir())
 
 
-def begin(
-    workdir: Path,
-    config: ConfigDict,
-    prepared: Prepared,
-    parameters: int,
-    images: dict[str, int],
-    *,
-    custom_task: bool,
-) -> None:
-    """Write config.json and run.json; a later start of the same run adds to its `starts`."""
+def begin(workdir: Path, config: ConfigDict, facts: Mapping[str, Any]) -> None:
+    """Write config.json and run.json; a later start of the same run adds to its `starts`.
+
+    `facts` join the environment in run.json: dataset, parameters, images, custom, init_from.
+    """
+    if jax.process_index():
+        return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        write_text(workdir / "config.json", to_json(config))  # first: it makes this a run directory
+        # First: this file makes the directory a run directory.
+        files.write_text(workdir / "config.json", to_json(config))
     except OSError as error:
         raise UserError(f"nothing can be written in {workdir}: {error}.") from error
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    start = {"time": now, **environment()}
-    known = _provenance(workdir) or {
-        **environment(),
-        "started": now,
-        "seed": config.seed,
-        "dataset": {
-            "name": prepared.name,
-            "fingerprint": prepared.fingerprint,
-            "partial": prepared.partial,
-            "source": prepared.source,
-        },
-        "parameters": parameters,
-        "images": images,
-        "custom_task": custom_task,
-        "init_from": config.init_from and _origin(Path(config.init_from)),
-    }
-    write_json(workdir / "run.json", {**known, "starts": [*known.get("starts", []), start]})
+    made = environment()
+    begun = {**made, "started": now, "seed": config.seed, **facts}
+    known = read_json(workdir / "run.json") or begun
+    starts = [*known.get("starts", []), {"time": now, **made}]
+    files.write_json(workdir / "run.json", {**known, "starts": starts})
 
 
-def _provenance(workdir: Path) -> dict[str, Any]:
-    return read_json(workdir / "run.json") or {}
+def has_baselines(workdir: Path) -> bool:
+    """Return whether a run directory holds what `write_baselines` writes."""
+    return (workdir / BASELINES).is_file()
 
 
-def _origin(run: Path) -> dict[str, Any]:
-    """Return what tells where a run begins: another run, and how far it came, or weights."""
-    if is_imported(run):
-        weights = read_imported(run)
-        return {"backbone": weights.backbone, "family": weights.family, **weights.source}
-    made = _provenance(run)
-    epochs = read_epochs(run)
-    return {
-        "commit": made.get("commit"),
-        "seed": made.get("seed"),
-        "fingerprint": lookup(made, "dataset", "fingerprint"),
-        "step": epochs[-1]["step"] if epochs else 0,
-    }
+def write_baselines(
+    workdir: Path, metrics: Mapping[str, Any], before: Mapping[str, np.ndarray]
+) -> None:
+    """Write the metrics of the baselines, and the frozen features before training, if any."""
+    if before:
+        write_arrays(workdir / BEFORE, before)
+    write_json(workdir / BASELINES, metrics)
 
 
-def environment() -> dict[str, Any]:
-    """Return what a result depends on beside its config: command, commit, versions, device."""
-    device = jax.devices()[0]
-    return {
-        "command": shlex.join(_command()),
-        **_git_state(),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
-        "device": {
-            "platform": device.platform,
-            "kind": device.device_kind,
-            "count": jax.device_count(),
-            "cores": _cores(),
-        },
-    }
-
-
-def _cores() -> int | None:
-    """Return how many cores the process may use: how sums are split, and rounded, depends on it."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def _command() -> list[str]:
-    program = Path(sys.argv[0])
-    known = program.name in ("vocjax", "__main__.py")
-    return [*(["vocjax"] if known else ["python", sys.argv[0]]), *sys.argv[1:]]
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _git_state() -> dict[str, Any]:
-    """Return the commit of the code that runs, and whether the tree differs from it."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": "unknown (not a git checkout)", "dirty": None}
+def read_baselines(workdir: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return what `write_baselines` wrote; {} for what is not there."""
+    metrics, path = read_json(workdir / BASELINES) or {}, workdir / BEFORE
+    if not path.is_file():
+        return metrics, {}
+    with np.load(path) as arrays:
+        return metrics, dict(arrays)

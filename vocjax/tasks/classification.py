@@ -2,54 +2,52 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from ml_collections import ConfigDict
 from PIL import Image
 
-from vocjax import losses
+from vocjax import losses, painting
 from vocjax.data.splits import class_columns
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_range
+from vocjax.latent import embeddings
 from vocjax.losses.weights import softmax_columns
 from vocjax.metrics import streaming
-from vocjax.metrics.classification import METRICS, classification_metrics
-from vocjax.models.autoencoder import Encoder
-from vocjax.models.classifier import POOLINGS, Classifier, Head, pooled
-from vocjax.models.layers import (
-    INITIALIZERS,
-    STYLE_FIELDS,
-    check_fields,
-    check_poolable,
-)
-from vocjax.reporting import figures as draw
-from vocjax.tasks import probes
-from vocjax.tasks.encoders import ENCODERS, encoder_and_decoder, make_encoder
+from vocjax.metrics.classification import classification_metrics
+from vocjax.models import build
+from vocjax.models.classifier import pooled
+from vocjax.tasks import classification_baselines
 from vocjax.tasks.task import (
     Batch,
     Description,
-    Features,
+    Final,
+    FrozenFeatures,
+    Measures,
     Outputs,
+    Targets,
     Task,
+    Trained,
     Variables,
-    Whole,
     applier,
     initializer,
     thumbnails,
 )
 
-EXCLUSIVE = "softmax_cross_entropy"
 Labels = TypeVar("Labels", jax.Array, np.ndarray)
-LOSSES = (EXCLUSIVE, "binary_cross_entropy", "focal")
-LOSS_FIELDS = ("name", "label_smoothing", "class_weights", "gamma", "reconstruction")
-HEAD_FIELDS = ("hidden", "pooling", "head_dropout", "head_init")
-MODEL_FIELDS = (*ENCODERS, "decoder", *HEAD_FIELDS, *STYLE_FIELDS)
+FEATURES = FrozenFeatures("encoder", "code")
 
 
-def make_task(config: ConfigDict) -> Task:
-    """Build the task of a config; `UserError` where its fields don't fit together."""
+def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
+    """Build the task of a config; `UserError` where its fields don't fit together.
+
+    A `model` of your own takes the place of the config's: a Linen module as
+    `models.classifier.Classifier`, with the methods `classify` and `encode`.
+    """
     columns = jnp.asarray(class_columns(config.data.classes))
     if columns.size < 2:
         raise UserError(
@@ -57,180 +55,113 @@ def make_task(config: ConfigDict) -> Task:
             f"{', '.join(config.data.classes) or 'none'}: an image is taken that shows one of them."
         )
     check_loss(config)
-    model, exclusive = build_model(config), config.loss.name == EXCLUSIVE
-    names = ("logits", "code", *(() if model.decoder is None else ("reconstruction",)))
+    fields = config.loss.to_dict()
+    reconstruction = fields.pop("reconstruction")
+    class_loss = losses.make_class_loss(fields)
+    model = model or build.classifier(config)
+    exclusive, joint = losses.is_exclusive(config.loss.name), reconstruction > 0
+    names = ("logits", "code", *(("reconstruction",) if joint else ()))
 
-    def target(batch: Batch) -> tuple[jax.Array, jax.Array]:
+    def targets(batch: Batch) -> Targets:
         present, known = present_and_known(batch["labels"][:, columns], exclusive)
-        return present.astype(jnp.float32), known.astype(jnp.float32)
+        known = known.astype(jnp.float32)
+        weight = batch["valid"] * (known > 0).any(axis=1)
+        present = present.astype(jnp.float32)
+        found = {"present": present, "known": known, "weight": weight, "image": batch["image"]}
+        return found | {"valid": batch["valid"]}
 
-    def counted(batch: Batch) -> jax.Array:
-        return (target(batch)[1] > 0).any(axis=1)
-
-    def probability(outputs: Outputs, weight: jax.Array) -> jax.Array:
-        logits = outputs["logits"]
-        if exclusive:  # what is excluded has no part in the softmax, as in the loss
-            return jax.nn.softmax(logits, where=softmax_columns(weight))
-        return jax.nn.sigmoid(logits)
-
-    def loss(outputs: Outputs, batch: Batch) -> jax.Array:
-        truth, weight = target(batch)
-        value = class_loss(config.loss, outputs["logits"], truth, weight)
-        if config.loss.reconstruction:
-            error = losses.mse(outputs["reconstruction"], batch["image"])
-            value = value + config.loss.reconstruction * error
+    def loss(outputs: Outputs, targets: Targets) -> jax.Array:
+        value = class_loss(outputs["logits"], targets["present"], targets["known"])
+        if joint:
+            error = losses.mse(outputs["reconstruction"], targets["image"])
+            value = value + reconstruction * error
         return value
 
-    def measure(outputs: Outputs, batch: Batch) -> dict[str, streaming.Mean]:
-        logits, (truth, weight) = outputs["logits"], target(batch)
-        entropy = losses.softmax_cross_entropy if exclusive else losses.binary_cross_entropy
-        p = probability(outputs, weight)
-        values = {
-            "log_loss": entropy(logits, truth, weight),
-            "elementwise_accuracy": streaming.elementwise_accuracy(p, truth, weight),
-            "argmax_accuracy": streaming.argmax_accuracy(logits, truth, weight),
-            "exact_match": streaming.exact_match(p, truth, weight),
-        }
-        decidable = batch["valid"] * counted(batch)
-        means = {name: streaming.mean(value, decidable) for name, value in values.items()}
-        if "reconstruction" in outputs:
-            error = losses.mse(outputs["reconstruction"], batch["image"])
-            means["mse"] = streaming.mean(error, batch["valid"])
-        return means
-
-    def collect(outputs: Outputs, batch: Batch) -> Outputs:
-        truth, weight = target(batch)
-        return {"probability": probability(outputs, weight), "target": truth, "weight": weight}
-
     def codes(known: Outputs | Batch) -> jax.Array:
-        return pooled(known["code"], config.model.pooling)
-
-    def keep(outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
-        every = {
-            "probability": probability(outputs, target(batch)[1]),
-            "code": codes(outputs),
-            "thumbnail": thumbnails(batch["image"]),
-        }
-        some = {"image": batch["image"], "evidence": outputs["evidence"]}
-        if "reconstruction" in outputs:
-            some["reconstruction"] = outputs["reconstruction"]
-        return every, some
+        return pooled(known["code"], config.model.get("pooling", "flatten"))
 
     return Task(
         init=initializer(model, config),
-        fit=None,
-        apply=explained(applier(model, names, ("code",)), model),
+        apply=explained(applier(model, names, FEATURES), model),
+        targets=targets,
         loss=loss,
-        metrics=measure,
-        summary=lambda sums: {name: streaming.value(s) for name, s in sums.items()},
-        keep=keep,
-        baselines=probes.baselines(target, exclusive, codes, joint=model.decoder is not None),
-        whole=Whole(
-            collect,
-            lambda arrays: classification_metrics(**arrays, exclusive=exclusive),
-            METRICS,
-        ),
-        features=Features(
-            "encoder", lambda variables, batch: {"code": encode(model, variables, batch)}
-        ),
-        counted=counted,
+        measure=partial(measure, exclusive, codes),
+        summary=partial(summary, exclusive),
+        finish=finish,
+        inspect=None,
+        baselines=classification_baselines.baselines(targets, exclusive, codes, joint=joint),
+        features=FEATURES,
     )
 
 
-def build_model(config: ConfigDict) -> Classifier:
-    """Return the classifier that `config.model` describes."""
-    model = config.model
-    if model.name != "classifier":
-        raise UserError(f"model.name is {model.name!r}; classification has classifier.")
-    check_fields(model, MODEL_FIELDS)
-    if model.pooling not in POOLINGS:
-        raise UserError(f"model.pooling is {model.pooling!r}; it is one of {', '.join(POOLINGS)}.")
-    if not 0 <= model.head_dropout < 1:
-        raise UserError(f"model.head_dropout is {model.head_dropout}; it must be in [0, 1).")
-    if model.head_init not in INITIALIZERS:
-        raise UserError(
-            f"model.head_init is {model.head_init!r}; it is one of {', '.join(INITIALIZERS)}."
-        )
-    if not all(type(width) is int and width > 0 for width in model.hidden):
-        raise UserError(f"model.hidden is {model.hidden!r}; it is positive integers, (128,).")
-    head = Head(
-        len(config.data.classes),
-        tuple(model.hidden),
-        model.pooling,
-        model.head_dropout,
-        model.activation,
-        model.kernel_init,
-        model.head_init,
-    )
-    if not model.decoder:
-        encoder = make_encoder(config)
-        if isinstance(encoder, Encoder):  # its poolings leave nothing out then
-            check_poolable(config.data.size, int(math.log2(max(encoder.strides.values()))))
-        return Classifier(encoder, head)
-    if model.upsample == "unpool":
-        raise UserError(
-            "model.upsample is 'unpool', which needs the encoder's switches; a joint network "
-            "decodes the code alone: nearest, bilinear or transposed."
-        )
-    encoder, decoder = encoder_and_decoder(config, config.data.channels)
-    return Classifier(encoder, head, decoder)
+def measure(
+    exclusive: bool, codes: Callable[[Outputs], jax.Array], outputs: Outputs, targets: Targets
+) -> Measures:
+    """Sum log-loss and accuracies; keep every image's probabilities, code and thumbnail.
+
+    `codes(outputs)` gives the pooled codes [batch, numbers].
+    """
+    logits, present, known = outputs["logits"], targets["present"], targets["known"]
+    if exclusive:  # an excluded class has no part in the softmax, as in the loss
+        probability = jax.nn.softmax(logits, where=softmax_columns(known))
+    else:
+        probability = jax.nn.sigmoid(logits)
+    values = {
+        "log_loss": losses.cross_entropy(logits, present, known, exclusive=exclusive),
+        "elementwise_accuracy": streaming.elementwise_accuracy(probability, present, known),
+        "argmax_accuracy": streaming.argmax_accuracy(logits, present, known),
+        "exact_match": streaming.exact_match(probability, present, known),
+    }
+    sums = {name: streaming.mean(value, targets["weight"]) for name, value in values.items()}
+    kept = {"probability": probability, "thumbnail": thumbnails(targets["image"])}
+    shown = {"image": targets["image"]}
+    if "reconstruction" in outputs:
+        error = losses.mse(outputs["reconstruction"], targets["image"])
+        sums["mse"] = streaming.mean(error, targets["valid"])
+        shown["reconstruction"] = outputs["reconstruction"]
+    if "code" in outputs:
+        kept["code"] = codes(outputs)
+    if "evidence" in outputs:
+        shown["evidence"] = outputs["evidence"]
+    rows = {"probability": probability, "target": present, "weight": known}
+    return Measures(sums, rows, kept, shown)
+
+
+def summary(
+    exclusive: bool, sums: dict[str, streaming.Mean], rows: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    """Divide the sums; with rows, add the classification metrics of the whole split."""
+    means = {name: streaming.value(mean) for name, mean in sums.items()}
+    return means | (classification_metrics(**rows, exclusive=exclusive) if rows else {})
+
+
+def finish(trained: Trained) -> Final:
+    """Embed the codes in the plane, those before training and those after it."""
+    if not trained.artifacts:
+        return Final()
+    after = {split: trained.kept(split)["code"] for split in ("train", "val")}
+    before = {split: trained.before[f"{split}/code"] for split in after}
+    earlier = embeddings(before, trained.key)
+    arrays = embeddings(after, trained.key)
+    return Final(arrays=arrays | {f"before/{name}": array for name, array in earlier.items()})
 
 
 def check_loss(config: ConfigDict) -> None:
-    """Raise `UserError` for a loss that is none, or that does not fit the model."""
-    loss = config.loss
-    if loss.name not in LOSSES:
-        raise UserError(f"loss.name is {loss.name!r}; it is one of {', '.join(LOSSES)}.")
-    if unknown := set(loss) - set(LOSS_FIELDS):
-        raise UserError(
-            f"loss has no field {', '.join(sorted(unknown))}; it has {', '.join(LOSS_FIELDS)}."
-        )
-    if not 0 <= loss.label_smoothing < 1:
-        raise UserError(f"loss.label_smoothing is {loss.label_smoothing}; it must be in [0, 1).")
-    if not 0 <= loss.gamma < math.inf:
-        raise UserError(f"loss.gamma is {loss.gamma}; it must be at least 0.")
-    classes, factors = config.data.classes, loss.class_weights
+    """Raise `UserError` for a loss that does not fit the classes or the model."""
+    classes, factors = config.data.classes, config.loss.class_weights
     numbers = all(isinstance(f, int | float) and 0 < f < math.inf for f in factors)
     if factors and (len(factors) != len(classes) or not numbers):
         raise UserError(
             f"loss.class_weights is {factors!r}; it is empty or {len(classes)} positive numbers, "
             f"for {', '.join(classes)}."
         )
-    joint = bool(config.model.decoder)
-    if not 0 <= loss.reconstruction < math.inf or bool(loss.reconstruction) != joint:
+    check_range("loss.reconstruction", config.loss.reconstruction, 0)
+    if bool(config.loss.reconstruction) != bool(config.model.get("decoder")):
         raise UserError(
-            f"loss.reconstruction is {loss.reconstruction} and model.decoder "
-            f"{config.model.decoder!r}: a joint network has a weight above 0 and a decoder's "
-            "widths, any other has neither."
+            f"loss.reconstruction is {config.loss.reconstruction} and model.decoder "
+            f"{config.model.get('decoder')!r}: a joint network has a weight above 0 and the widths "
+            "of a decoder, any other has neither."
         )
-
-
-def class_loss(
-    config: ConfigDict, logits: jax.Array, truth: jax.Array, weight: jax.Array
-) -> jax.Array:
-    """Return the loss [batch] that `config` (a config's `loss`) names, of the classes alone.
-
-    Class weights multiply what present classes lose, as PyTorch's pos_weight and weight do, and the
-    mean over columns and images does not divide by them.
-
-    Shapes: `logits`, `truth` (0 or 1) and `weight` (0 where difficult) [batch, classes].
-    """
-    exclusive = config.name == EXCLUSIVE
-    soft = losses.smooth_labels(truth, weight, config.label_smoothing, exclusive)
-    columns = weight
-    if config.class_weights:
-        factors = jnp.asarray(config.class_weights)
-        weight = losses.class_weights(truth, weight, factors, exclusive)
-    if exclusive:
-        return losses.softmax_cross_entropy(logits, soft, weight)
-    if config.name == "focal":
-        value = losses.focal(logits, soft, weight, config.gamma)
-    else:
-        value = losses.binary_cross_entropy(logits, soft, weight)
-    if not config.class_weights:
-        return value
-    # A mean by weights would not let an image of a class that counts more count more.
-    return value * weight.sum(axis=1) / jnp.maximum(columns.sum(axis=1), 1)
 
 
 def present_and_known(states: Labels, exclusive: bool) -> tuple[Labels, Labels]:
@@ -245,15 +176,8 @@ def present_and_known(states: Labels, exclusive: bool) -> tuple[Labels, Labels]:
     return states == 1, known
 
 
-def encode(model: Classifier, variables: Variables, batch: Batch) -> jax.Array:
-    """Return the codes [batch, h, w, features] of a batch in evaluation mode."""
-    code = model.apply(variables, batch["image"], method="encode")
-    assert isinstance(code, jax.Array)
-    return code
-
-
 def explained(
-    apply: Callable[..., tuple[Outputs, Any]], model: Classifier
+    apply: Callable[..., tuple[Outputs, Any]], model: nn.Module
 ) -> Callable[..., tuple[Outputs, Any]]:
     """Add the `evidence` of the likeliest class to a classifier's outputs, in evaluation."""
 
@@ -268,7 +192,7 @@ def explained(
     return with_evidence
 
 
-def evidence(model: Classifier, variables: Variables, code: jax.Array) -> jax.Array:
+def evidence(model: nn.Module, variables: Variables, code: jax.Array) -> jax.Array:
     """Return what each place of the code adds to the logit of the likeliest class, [batch, h, w].
 
     The logit's gradient times the code, summed over features: for a head of one layer these are
@@ -296,11 +220,13 @@ def describe(
     Where the photograph is red it speaks for the class, where it is blue against it.
     """
     logits, classes = outputs["logits"].astype(np.float32), config.data.classes
-    if config.loss.name == EXCLUSIVE:
+    if losses.is_exclusive(config.loss.name):
         probability = jax.nn.softmax(logits)
     else:
         probability = jax.nn.sigmoid(logits)
     numbers = {name: float(p) for name, p in zip(classes, probability, strict=True)}
     heat = Image.fromarray(outputs["evidence"].astype(np.float32))
     resized = heat.resize((photo.shape[1], photo.shape[0]), Image.Resampling.BILINEAR)
-    return Description(numbers, {"": Image.fromarray(draw.heat(photo, np.asarray(resized)))})
+    return Description(
+        numbers, {"": Image.fromarray(painting.heat_map(photo, np.asarray(resized)))}
+    )

@@ -64,41 +64,51 @@ def _points(images: jax.Array) -> jax.Array:
     return images.reshape(images.shape[0], -1)
 
 
-def inspect_pca(variables: Variables, fitted: Mapping[str, Any]) -> tuple[Outputs, Outputs]:
-    """Keep the first components, and the share of the variance that each explains."""
-    state = pca.PCAState(**variables["params"])
-    ratio = pca.explained_variance_ratio(state)
-    return (
-        {"explained_variance": ratio.sum()},
-        {"explained_variance_ratio": ratio, "PCA": state.components[:PICTURED]},
-    )
+def inspect_pca(variables: Variables, fitted: Mapping[str, Any]) -> Outputs:
+    """Return the share of the variance that all components explain."""
+    ratio = pca.explained_variance_ratio(pca.PCAState(**variables["params"]))
+    return {"explained_variance": ratio.sum()}
 
 
-def inspect_linear(variables: Variables, fitted: Mapping[str, Any]) -> tuple[Outputs, Outputs]:
-    """Compare a linear autoencoder's components with PCA's: subspace, order, orthogonality.
+def inspect_linear(variables: Variables, fitted: Mapping[str, Any]) -> Outputs:
+    """Compare a linear autoencoder's components with PCA's.
 
     `largest_angle` is the largest principal angle between the two subspaces in degrees, and
     `largest_cosine` the largest between two different components of the autoencoder.
     """
     rows = variables["params"]["components"]
-    state = next(fit for name, fit in fitted.items() if name.startswith("PCA"))
-    turned = linear.rotated(rows, state)
-    cosine, angles = linear.cosines(rows), linear.principal_angles(rows, state.components)
+    cosine = linear.cosines(rows)
     others = jnp.abs(cosine - jnp.diag(jnp.diag(cosine)))
-    return (
-        {
-            "largest_angle": angles.max(),
-            "largest_cosine": others.max(),
-        },
-        {
-            "PCA": state.components[:PICTURED],
-            "autoencoder": rows[:PICTURED],
-            "autoencoder, rotated": turned[:PICTURED],
-            "cosines": cosine,
-            "angles": angles,
-        },
-    )
+    angles = linear.principal_angles(rows, _fitted_pca(fitted).components)
+    return {"largest_angle": angles.max(), "largest_cosine": others.max()}
+
+
+def components_of_pca(variables: Variables, fitted: Mapping[str, Any]) -> Outputs:
+    """Return the first components, and the share of the variance that each explains."""
+    state = pca.PCAState(**variables["params"])
+    return {
+        "explained_variance_ratio": pca.explained_variance_ratio(state),
+        "PCA": state.components[:PICTURED],
+    }
+
+
+def components_of_linear(variables: Variables, fitted: Mapping[str, Any]) -> Outputs:
+    """Return components of PCA and of a linear autoencoder, their cosines and angles."""
+    rows, state = variables["params"]["components"], _fitted_pca(fitted)
+    return {
+        "PCA": state.components[:PICTURED],
+        "autoencoder": rows[:PICTURED],
+        "autoencoder, rotated": linear.rotated(rows, state)[:PICTURED],
+        "cosines": linear.cosines(rows),
+        "angles": linear.principal_angles(rows, state.components),
+    }
+
+
+def _fitted_pca(fitted: Mapping[str, Any]) -> pca.PCAState:
+    return next(fit for name, fit in fitted.items() if name.startswith("PCA"))
 
 
 SOLVERS = {"full": full_pca, "streaming": streaming_pca}
+# By the model's name in a config.
 INSPECTIONS = {"pca": inspect_pca, "linear_autoencoder": inspect_linear}
+COMPONENTS = {"pca": components_of_pca, "linear_autoencoder": components_of_linear}

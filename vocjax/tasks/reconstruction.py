@@ -9,154 +9,108 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 from PIL import Image
 
 from vocjax import losses
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_choice, check_range
+from vocjax.latent import Codec, survey
 from vocjax.metrics import streaming
-from vocjax.models import dct, linear, pca, transform
-from vocjax.models.autoencoder import ConvAutoencoder
-from vocjax.models.layers import STYLE_FIELDS, check_fields
+from vocjax.models import build, dct, linear, pca, transform
+from vocjax.models.fields import image_shape
 from vocjax.tasks import linear_codes
-from vocjax.tasks.encoders import ENCODERS, encoder_and_decoder
 from vocjax.tasks.task import (
     Baseline,
     Batch,
     Description,
+    Final,
+    Measures,
     Outputs,
+    Targets,
     Task,
+    Trained,
     Variables,
     applier,
-    codec_of,
-    compute_dtype,
-    image_shape,
     initializer,
     summed,
     thumbnails,
 )
 
-LOSSES = {"mse": losses.mse, "mae": losses.mae, "ssim": losses.dissimilarity}
 
+def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
+    """Build the task of a config; `UserError` where its fields don't fit together.
 
-def build_model(config: ConfigDict) -> nn.Module:
-    """Return the autoencoder that `config.model` describes."""
-    shape, dtype = image_shape(config), compute_dtype(config)
-    model = config.model
-    if model.name == "pca":
-        check_fields(model, ("components", "solver"))
-        _check_components(config)
-        return pca.PCA(model.components, shape)
-    if model.name == "linear_autoencoder":
-        check_fields(model, ("components", "tied"))
-        _check_components(config)
-        return linear.LinearAutoencoder(model.components, shape, model.tied, dtype)
-    if model.name == "autoencoder":
-        check_fields(model, (*ENCODERS, "decoder", *STYLE_FIELDS))
-        return ConvAutoencoder(*encoder_and_decoder(config, config.data.channels))
-    if model.name == "transform_autoencoder":
-        return _transform_autoencoder(config, dtype)
-    raise UserError(
-        f"model.name is {model.name!r}; reconstruction has pca, linear_autoencoder, autoencoder, "
-        "transform_autoencoder."
-    )
-
-
-def _check_components(config: ConfigDict) -> None:
-    components, numbers = config.model.components, math.prod(image_shape(config))
-    if not 1 <= components <= numbers:
-        raise UserError(
-            f"model.components is {components}; it must be at least 1 and at most {numbers}, the "
-            "numbers in an image."
-        )
-
-
-def _transform_autoencoder(config: ConfigDict, dtype: DTypeLike) -> nn.Module:
-    fields = ("components", "width", "encoder_blocks", "decoder_blocks", "patch", "refinements")
-    check_fields(config.model, fields)
-    shape, values = image_shape(config), {field: config.model[field] for field in fields}
-    for field, value in values.items():
-        least = 0 if field.endswith(("blocks", "refinements")) else 1
-        if value < least:
-            raise UserError(f"model.{field} is {value}; it must be at least {least}.")
-    _check_components(config)
-    if config.data.size % config.model.patch:
-        raise UserError(
-            f"data.size={config.data.size} is no multiple of model.patch={config.model.patch}."
-        )
-    return transform.TransformAutoencoder(image_shape=shape, dtype=dtype, **values)
-
-
-def make_task(config: ConfigDict) -> Task:
-    """Build the task of a config; `UserError` where its fields don't fit together."""
-    model = build_model(config)
-    if config.loss.name not in LOSSES:
-        raise UserError(f"loss.name is {config.loss.name!r}; it is one of {', '.join(LOSSES)}.")
-    if unknown := set(config.loss) - {"name", "noise"}:
-        raise UserError(f"loss has no field {', '.join(sorted(unknown))}; it has name and noise.")
-    if config.loss.name == "ssim" and config.data.size < losses.SSIM_WINDOW:
+    A `model` of your own takes the place of the config's: a Linen module that maps images to
+    (reconstruction, code), with the methods `encode` and `decode`.
+    """
+    own, model = model is not None, model or build.autoencoder(config)
+    fields = config.loss.to_dict()
+    noise = fields.pop("noise", 0.0)
+    check_range("loss.noise", noise, 0)
+    loss = losses.make_image_loss(fields)
+    if "ssim" in config.loss.name.split() and config.data.size < losses.SSIM_WINDOW:
         raise UserError(
             f"data.size is {config.data.size}; the loss ssim needs {losses.SSIM_WINDOW} pixels."
         )
-    loss, codec = LOSSES[config.loss.name], codec_of(model, config)
-    noise = config.loss.get("noise", 0.0)
-    if not 0 <= noise < math.inf:
-        raise UserError(f"loss.noise is {noise}; it must be at least 0, 0 for none.")
-    is_pca = config.model.name == "pca"
-    if is_pca and config.epochs:
+    codec = codec_of(model, config)
+    fit = None if own else closed_form(config, codec.numbers)
+    if config.model.name == "pca" and config.epochs:
         raise UserError(f"epochs is {config.epochs}; PCA has a closed form: set it to 0.")
-    baselines = {
-        "mean image": Baseline(summed(_image_sum), _mean_image),
-        # n images have no more than n - 1 components.
-        f"PCA, at most {codec.numbers} components": Baseline(
-            functools.partial(linear_codes.fit_pca, codec.numbers), linear_codes.outputs_of(pca)
-        ),
-        f"DCT, {codec.numbers} coefficients": Baseline(
-            functools.partial(linear_codes.fit_dct, codec.numbers), linear_codes.outputs_of(dct)
-        ),
-    }
-    if is_pca:
-        del baselines[f"PCA, at most {codec.numbers} components"]
+    draw = initializer(model, config)
+
+    def init(key: jax.Array, batches: Iterator[Batch] | None = None) -> Variables:
+        variables = draw(key)
+        return variables if fit is None or batches is None else fit(variables, batches)
+
     return Task(
-        init=initializer(model, config),
-        fit=fitter(config, codec.numbers),
+        init=init,
         apply=denoising(applier(model, ("image", "code")), noise),
-        loss=lambda outputs, batch: loss(outputs["image"], batch["image"]),
-        metrics=measure,
+        targets=lambda batch: {"image": batch["image"], "weight": batch["valid"]},
+        loss=lambda outputs, targets: loss(outputs["image"], targets["image"]),
+        measure=measure,
         summary=summary,
-        keep=keep,
-        baselines=baselines,
-        codec=codec,
+        finish=functools.partial(finish, config.model.name, codec),
         inspect=linear_codes.INSPECTIONS.get(config.model.name),
+        baselines=baselines(codec.numbers, with_pca=config.model.name != "pca"),
+        features=None,
     )
 
 
-def fitter(
+def closed_form(
     config: ConfigDict, numbers: int
 ) -> Callable[[Variables, Iterator[Batch]], Variables] | None:
-    """Return the closed form of a model, or of the part of it that has one; else None."""
-    if config.model.name == "pca":
-        solvers, name = linear_codes.SOLVERS, config.model.solver
-        if name not in solvers:
-            raise UserError(f"model.solver is {name!r}; it is one of {', '.join(solvers)}.")
+    """Return the fit of a model, or of a part of it, that has a closed form; else None.
 
-        def fit(variables: Variables, batches: Iterator[Batch]) -> Variables:
-            return variables | {"params": solvers[name](batches, numbers)._asdict()}
-
-        return fit
-    if config.model.name == "linear_autoencoder":
+    `numbers` is the length of the code.
+    """
+    model = config.model
+    if model.name == "pca":
+        check_choice("model.solver", model.solver, linear_codes.SOLVERS)
+        solve = linear_codes.SOLVERS[model.solver]
+        return lambda variables, batches: variables | {"params": solve(batches, numbers)._asdict()}
+    if model.name == "linear_autoencoder":
 
         def centre(variables: Variables, batches: Iterator[Batch]) -> Variables:
             total, count = summed(_image_sum)(batches)
             return linear.with_mean(variables, total / count)
 
         return centre
-    if config.model.name == "transform_autoencoder":
+    if model.name == "transform_autoencoder":
         return lambda variables, batches: transform.with_code(
             variables, linear_codes.fit_dct(numbers, batches)
         )
     return None
+
+
+def baselines(numbers: int, *, with_pca: bool) -> Mapping[str, Baseline]:
+    """Return the mean image, and PCA and the cosine transform with codes of as many numbers."""
+    fit_pca = functools.partial(linear_codes.fit_pca, numbers)
+    fit_dct = functools.partial(linear_codes.fit_dct, numbers)
+    found = {"mean image": Baseline(summed(_image_sum), _mean_image)}
+    if with_pca:  # n images have no more than n - 1 components
+        outputs = linear_codes.outputs_of(pca)
+        found[f"PCA, at most {numbers} components"] = Baseline(fit_pca, outputs)
+    return found | {f"DCT, {numbers} coefficients": Baseline(fit_dct, linear_codes.outputs_of(dct))}
 
 
 def denoising(
@@ -180,7 +134,7 @@ def denoising(
     return noisy
 
 
-def errors(outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
+def errors(outputs: Outputs, image: jax.Array) -> dict[str, jax.Array]:
     """Return MSE, MAE, PSNR (dB) and SSIM of each image, [batch]; intensities are in [0, 1].
 
     SSIM is left out for images smaller than its window, 11 pixels.
@@ -191,37 +145,72 @@ def errors(outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
         "psnr": streaming.psnr,
         "ssim": streaming.ssim,
     }
-    if min(batch["image"].shape[1:3]) < losses.SSIM_WINDOW:
+    if min(image.shape[1:3]) < losses.SSIM_WINDOW:
         del functions["ssim"]
-    return {name: f(outputs["image"], batch["image"]) for name, f in functions.items()}
+    return {name: f(outputs["image"], image) for name, f in functions.items()}
 
 
-def measure(outputs: Outputs, batch: Batch) -> dict[str, streaming.Mean]:
-    """Sum the errors of the valid images."""
-    return {
-        name: streaming.mean(values, batch["valid"])
-        for name, values in errors(outputs, batch).items()
-    }
+def measure(outputs: Outputs, targets: Targets) -> Measures:
+    """Sum the errors; keep every image's errors, code [batch, numbers] and thumbnail."""
+    image = targets["image"]
+    found = errors(outputs, image)
+    kept = {"thumbnail": thumbnails(image), **found}
+    if "code" in outputs:
+        code = outputs["code"].astype(jnp.float32)
+        kept["code"] = code.reshape(code.shape[0], -1)
+    return Measures(
+        sums={name: streaming.mean(values, targets["weight"]) for name, values in found.items()},
+        rows={},
+        kept=kept,
+        shown={"image": image, "reconstruction": outputs["image"].clip(0, 1)},
+    )
 
 
-def summary(sums: dict[str, streaming.Mean]) -> dict[str, float]:
+def summary(sums: dict[str, streaming.Mean], rows: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Divide the sums: the images' mean errors, and the PSNR of the data set's MSE."""
     means = {name: streaming.value(s) for name, s in sums.items()}
     mse = means["mse"]
     return means | {"psnr_of_set": -10 * math.log10(mse) if mse else math.inf}
 
 
-def keep(outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
-    """Keep every code [batch, numbers], error and thumbnail; show images and reconstructions."""
-    code, image = outputs["code"].astype(jnp.float32), batch["image"]
-    return (
-        {
-            "code": code.reshape(code.shape[0], -1),
-            "thumbnail": thumbnails(image),
-            **errors(outputs, batch),
-        },
-        {"image": image, "reconstruction": outputs["image"].clip(0, 1)},
-    )
+def finish(name: str, codec: Codec, trained: Trained) -> Final:
+    """Return the length of the code, a survey of the latent space, and what linear codes look like.
+
+    `name` is that of the model in the config.
+    """
+    values = {"code": codec.numbers}
+    if not trained.artifacts:
+        return Final(values)
+    samples = {f"{split}/code": trained.kept(split)["code"] for split in ("train", "val")}
+    arrays = survey(codec, trained.variables, samples | dict(trained.shown), trained.key)
+    if name in linear_codes.COMPONENTS:
+        found = jax.jit(linear_codes.COMPONENTS[name])(trained.variables, trained.fitted)
+        arrays |= {f"model/{of}": np.asarray(array) for of, array in found.items()}
+    return Final(values, arrays=arrays)
+
+
+def codec_of(model: nn.Module, config: ConfigDict) -> Codec:
+    """Return the codec of a model with the methods `encode` and `decode`."""
+    images = jnp.zeros((1, *image_shape(config)))
+
+    def run(variables: Variables, argument: jax.Array, method: str) -> jax.Array:
+        result = model.apply(variables, argument, method=method)
+        assert isinstance(result, jax.Array)  # nothing is mutable, so nothing else comes back
+        return result
+
+    def code(key: jax.Array) -> jax.Array:
+        return run(dict(model.init(key, images)), images, "encode")
+
+    shape = jax.eval_shape(code, jax.random.key(0)).shape[1:]
+
+    def encode(variables: Variables, images: jax.Array) -> jax.Array:
+        codes = run(variables, images, "encode")
+        return codes.reshape(images.shape[0], -1).astype(jnp.float32)
+
+    def decode(variables: Variables, codes: jax.Array) -> jax.Array:
+        return run(variables, codes.reshape(-1, *shape), "decode")
+
+    return Codec(encode, decode, math.prod(shape))
 
 
 def _image_sum(batch: Batch) -> tuple[jax.Array, jax.Array]:
@@ -240,7 +229,7 @@ def describe(
     config: ConfigDict,
     results: Mapping[str, Any],
 ) -> Description:
-    """Return errors, and what the model saw beside what it gave, [height, 2 * width].
+    """Return errors, and the model's input and output side by side, [height, 2 * width].
 
     `outputs` are one example's; `image` [height, width, channels] float32 is the model's input,
     `photo` the file it was made from.

@@ -1,4 +1,4 @@
-"""Task 3: to which class each pixel belongs, or whether to any."""
+"""Task 3: the class of each pixel, or whether a pixel belongs to any class."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -7,86 +7,128 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from ml_collections import ConfigDict
 from PIL import Image
 
+from vocjax import losses, painting
 from vocjax.data.devkit import PALETTE
 from vocjax.errors import UserError
-from vocjax.metrics import confusion, segmentation, streaming
-from vocjax.reporting import figures as draw
-from vocjax.tasks import constant_masks, scoring
-from vocjax.tasks.pixel_losses import make_loss
-from vocjax.tasks.pixel_networks import build_model
-from vocjax.tasks.targets import (
+from vocjax.metrics import confusion, streaming
+from vocjax.metrics.segmentation import resize_scores
+from vocjax.models import build
+from vocjax.tasks import segmentation_baselines
+from vocjax.tasks.pixel_classes import (
     FOREGROUND,
-    Target,
+    PixelClasses,
     decide,
     foreground_of,
-    make_target,
+    pixel_classes,
     probability_of,
     truth_of,
 )
-from vocjax.tasks.task import Batch, Description, Outputs, Task, applier, initializer
+from vocjax.tasks.segmentation_eval import THRESHOLDS, finish
+from vocjax.tasks.task import (
+    Batch,
+    Description,
+    Measures,
+    Outputs,
+    Targets,
+    Task,
+    applier,
+    initializer,
+)
 
-THRESHOLD = 0.5  # of the hard metrics by epoch; the one chosen on train comes at the end
+THRESHOLD = 0.5  # of the hard metrics in each epoch; the final evaluation chooses one on train
 
 
-def make_task(config: ConfigDict) -> Task:
-    """Build the task of a config; `UserError` where its fields don't fit together."""
+def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
+    """Build the task of a config; `UserError` where its fields don't fit together.
+
+    A `model` of your own takes the place of the config's: a Linen module that maps images to
+    (logits [batch, height, width, outputs], code).
+    """
     if config.data.image_set != "Segmentation":
         raise UserError(
             f"data.image_set is {config.data.image_set!r}; segmentation needs Segmentation, "
             "the images that have masks."
         )
-    target = make_target(config)
-    pixel_loss = make_loss(config.loss, target)
-    model = build_model(config, target.outputs)
+    classes = pixel_classes(config)
+    pixel_loss = losses.make_pixel_loss(config.loss, exclusive=classes.kind == "softmax")
+    model = model or build.segmenter(config, classes.outputs)
 
-    def loss(outputs: Outputs, batch: Batch) -> jax.Array:
-        _, truth, weight = truth_of(target, batch["mask"], batch["valid"])
-        return pixel_loss(outputs["logits"], truth, weight)
-
-    def counted(batch: Batch) -> jax.Array:  # an image that is all void has no part
-        _, _, weight = truth_of(target, batch["mask"], batch["valid"])
-        return (weight > 0).any(axis=(1, 2, 3))
+    def loss(outputs: Outputs, targets: Targets) -> jax.Array:
+        return pixel_loss(outputs["logits"], targets["wanted"], targets["pixel_weight"])
 
     return Task(
         init=initializer(model, config),
-        fit=None,
         apply=applier(model, ("logits", "code")),
+        targets=partial(targets_of, classes),
         loss=loss,
-        metrics=partial(measure, target),
-        summary=partial(summary, target),
-        keep=partial(keep, target),
-        baselines=constant_masks.baselines(target),
-        score=partial(scoring.score, target),
-        counted=counted,
+        measure=partial(measure, classes),
+        summary=summary,
+        finish=partial(finish, classes),
+        inspect=None,
+        baselines=segmentation_baselines.baselines(classes),
+        features=None,
     )
 
 
-def measure(target: Target, outputs: Outputs, batch: Batch) -> dict[str, Any]:
-    """Sum foreground's Dice and IoU per image and over the set, and the confusion matrix."""
-    index, _, weight = truth_of(target, batch["mask"], batch["valid"])
-    probability, weight = probability_of(target, outputs["logits"]), weight[..., 0]
-    covered, shown = foreground_of(target, probability), (index > 0).astype(jnp.float32)
-    soft = streaming.soft_dice_per_image(covered, shown, weight)
-    decided = decide(target, probability, THRESHOLD)
+def targets_of(classes: PixelClasses, batch: Batch) -> Targets:
+    """Return what the masks of a batch ask for.
+
+    `index` [batch, height, width] int32, `wanted` [batch, height, width, outputs] 0 or 1 and
+    `pixel_weight` [batch, height, width, 1] are those of `truth_of`; `weight` [batch] is 0 for an
+    image that is all void; `mask` holds our indices with void.
+    """
+    index, wanted, pixel_weight = truth_of(classes, batch["mask"], batch["valid"])
+    return {
+        "image": batch["image"],
+        "mask": jnp.asarray(classes.indices)[batch["mask"]],
+        "index": index,
+        "wanted": wanted,
+        "pixel_weight": pixel_weight,
+        "weight": (pixel_weight > 0).any(axis=(1, 2, 3)).astype(jnp.float32),
+    }
+
+
+def measure(classes: PixelClasses, outputs: Outputs, targets: Targets) -> Measures:
+    """Sum foreground's Dice and IoU per image and over the set, and the confusion matrix.
+
+    Every image's Dice is kept, soft and at each threshold; image, mask and probability are shown.
+    """
+    index, weight = targets["index"], targets["pixel_weight"][..., 0]
+    probability = probability_of(classes, outputs["logits"])
+    covered, truth = foreground_of(classes, probability), (index > 0).astype(jnp.float32)
+    soft = streaming.soft_dice_per_image(covered, truth, weight)
+    decided = decide(classes, probability, THRESHOLD)
     values = {
         "soft_dice_per_image": soft,
         "soft_iou_per_image": streaming.iou_per_image(soft),
-        "hard_dice_per_image": streaming.hard_dice_per_image(decided, shown, weight, 0),
+        "hard_dice_per_image": streaming.hard_dice_per_image(decided, truth, weight, 0),
     }
-    # Of an image that is all void there is no Dice.
-    seen = (weight > 0).any(axis=(1, 2)).astype(jnp.float32)
-    return {
-        "means": {name: streaming.mean(value, seen) for name, value in values.items()},
-        "overlap": overlap(covered, shown, weight),
-        "confusion": streaming.confusion(decided, index, weight, len(target.names)),
-    }
+    by_threshold = streaming.hard_dice_by_threshold(covered, truth, weight, THRESHOLDS)
+    return Measures(
+        sums={
+            "means": {
+                name: streaming.mean(value, targets["weight"]) for name, value in values.items()
+            },
+            "overlap": overlap(covered, truth, weight),
+            "confusion": streaming.confusion(decided, index, weight, len(classes.names)),
+        },
+        rows={},
+        kept={"soft_dice_per_image": soft, "hard_dice_by_threshold": by_threshold},
+        shown={
+            "image": targets["image"],
+            "mask": targets["mask"],
+            "probability": covered,
+            "prediction": decided.astype(jnp.uint8),
+        },
+    )
 
 
-def summary(target: Target, sums: dict[str, Any]) -> dict[str, float]:
-    """Divide the sums: Dice and IoU per image, then what is of the whole set."""
+def summary(sums: dict[str, Any], rows: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Divide the sums: Dice and IoU per image, then those of the whole set."""
     counts, (both, either) = sums["confusion"], sums["overlap"]
     merged = confusion.foreground(counts)
     of_set = {
@@ -112,26 +154,6 @@ def overlap(
     return (p * t).sum(), (p + t).sum()
 
 
-def keep(target: Target, outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
-    """Keep every image's Dice, soft and at each threshold; show image, mask and probability."""
-    index, _, weight = truth_of(target, batch["mask"], batch["valid"])
-    probability, weight = probability_of(target, outputs["logits"]), weight[..., 0]
-    covered, shown = foreground_of(target, probability), (index > 0).astype(jnp.float32)
-    every = {
-        "soft_dice_per_image": streaming.soft_dice_per_image(covered, shown, weight),
-        "hard_dice_by_threshold": streaming.hard_dice_by_threshold(
-            covered, shown, weight, scoring.THRESHOLDS
-        ),
-    }
-    some = {
-        "image": batch["image"],
-        "mask": jnp.asarray(target.indices)[batch["mask"]],
-        "probability": covered,
-        "prediction": decide(target, probability, THRESHOLD).astype(jnp.uint8),
-    }
-    return every, some
-
-
 def describe(
     outputs: Mapping[str, np.ndarray],
     image: np.ndarray,
@@ -145,23 +167,23 @@ def describe(
     threshold that the run chose on its training images. The mask has VOC's indices and palette; a
     merged foreground has index 1.
     """
-    target = make_target(config)
-    probability = probability_of(target, jnp.asarray(outputs["logits"]))
-    scores = segmentation.resize_scores(np.asarray(probability), *photo.shape[:2])
-    index = decide(target, scores, results.get("threshold", THRESHOLD))
-    shares = np.bincount(index.ravel(), minlength=len(target.names)) / index.size
+    classes = pixel_classes(config)
+    probability = probability_of(classes, jnp.asarray(outputs["logits"]))
+    scores = resize_scores(np.asarray(probability), *photo.shape[:2])
+    index = decide(classes, scores, results.get("threshold", THRESHOLD))
+    shares = np.bincount(index.ravel(), minlength=len(classes.names)) / index.size
     numbers = {
         name: float(share)
-        for name, share in zip(target.names, shares, strict=True)
+        for name, share in zip(classes.names, shares, strict=True)
         if share or name in ("background", *FOREGROUND)
     }
-    mask = target.voc_indices[index]
+    mask = classes.voc_indices[index]
     palette = Image.fromarray(mask)
     palette.putpalette(PALETTE.tobytes())
-    overlay = Image.fromarray(draw.overlay(photo, mask, PALETTE))
+    overlay = Image.fromarray(painting.overlay(photo, mask, PALETTE))
     found = {
         name: tuple(PALETTE[index].tolist())
-        for name, index in zip(target.names, target.voc_indices, strict=True)
+        for name, index in zip(classes.names, classes.voc_indices, strict=True)
         if index and numbers.get(name, 0) > 0
     }
-    return Description(numbers, {"": draw.with_legend(overlay, found), "_mask": palette})
+    return Description(numbers, {"": painting.with_legend(overlay, found), "_mask": palette})

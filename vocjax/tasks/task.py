@@ -1,7 +1,6 @@
-"""What a task is: a handful of pure functions over batches, and nothing else."""
+"""The contract of a task: pure functions over batches, and what they hand to each other."""
 
 import functools
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -9,139 +8,137 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 from PIL import Image
 
-from vocjax.errors import UserError
 from vocjax.metrics import streaming
+from vocjax.models.fields import image_shape
 
 Variables = dict[str, Any]  # Flax's {"params": ..., "batch_stats": ...}
-Outputs = dict[str, jax.Array]
 Batch = dict[str, jax.Array]  # `image` is float32 in [0, 1] here; the rest as in data/pipeline.py
+Outputs = dict[str, jax.Array]  # of a model or a baseline, by name
+Targets = dict[str, jax.Array]  # what loss and metrics compare outputs with; `weight` [batch]
 
 THUMBNAIL = 40  # pixels
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-# What is fitted takes the training split once, batch by batch, in order, without padding.
+class Measures(NamedTuple):
+    """What a task measures of a batch.
+
+    - `sums`: a pytree that adds over batches, devices and hosts;
+    - `rows`: arrays [batch, ...] for the metrics that need all examples of a split at once;
+    - `kept`: arrays [batch, ...] that a finished run keeps of every example;
+    - `shown`: larger arrays [batch, ...] that it keeps of a few examples, for pictures.
+    """
+
+    sums: Any
+    rows: Outputs
+    kept: Outputs
+    shown: Outputs
+
+
+# A fit takes the training split once, batch by batch, in order, without padding.
 Fit = Callable[[Iterator[Batch]], Any]
 
 
 class Baseline(NamedTuple):
     """A simple predictor that needs no gradient.
 
-    `fit(batches)` gives what it learns of the training split, a pytree; `outputs(fitted, batch)`
-    are then outputs like a model's.
+    `fit(batches)` returns what it learns from the training split, a pytree; `outputs(fitted,
+    batch)` are outputs like those of a model.
     """
 
     fit: Fit
     outputs: Callable[[Any, Batch], Outputs]
 
 
-class Features(NamedTuple):
-    """What a frozen part of a model gives of an image, which then is computed only once.
+class FrozenFeatures(NamedTuple):
+    """An output that is computed once, where the module that it comes from is frozen.
 
-    `compute(variables, batch)` gives arrays that `apply` takes from the batch, where they are in
-    it, in the place of running `module`, which is the part's path.
+    `apply` reads the output `name` from the batch, if it is there, and does not run `module`.
     """
 
     module: str
-    compute: Callable[[Variables, Batch], Outputs]
+    name: str
 
 
-class Whole(NamedTuple):
-    """Metrics that need all examples of a split at once.
-
-    `collect(outputs, batch)` gives arrays [batch, ...]; `summary(arrays)` gets them of the whole
-    split, as NumPy arrays [n, ...], and gives {name: value} for the `names`.
-    """
-
-    collect: Callable[[Outputs, Batch], Outputs]
-    summary: Callable[[Mapping[str, np.ndarray]], dict[str, float]]
-    names: tuple[str, ...]
-
-
-class Scored(NamedTuple):
-    """What is measured once, when training is over, beside the metrics of every epoch.
-
-    `values` {name: value} join the results, `splits` {split: {name: value}} those of a split,
-    `baselines` {baseline: {split: {name: value}}} those of the simple predictors; `arrays` are kept
-    for pictures.
-    """
-
-    values: dict[str, Any]
-    splits: dict[str, dict[str, float]]
-    baselines: dict[str, dict[str, dict[str, float]]]
-    arrays: dict[str, np.ndarray]
-
-
-# A model's outputs of an image, and that: `image` uint8 as in a batch, `mask` of its own size.
+# The outputs of an image as NumPy arrays, and the example: `image` uint8 as in a batch, `mask` at
+# the image's own size.
 Original = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
 
+class Trained(NamedTuple):
+    """What the final evaluation of a task works with.
+
+    - `variables` of the trained model, and `fitted`, what each baseline has learnt;
+    - `kept(split)`: the arrays kept of every example, and `shown`, those of a few from val;
+    - `before`: `SPLIT/NAME` of the frozen features before training, {} for a task without them;
+    - `originals(split)` yields each image's outputs and its mask at its own size;
+    - `split` to evaluate, and a `key` for what is drawn; `artifacts` says whether arrays for
+      pictures are wanted, or only values.
+    """
+
+    variables: Variables
+    fitted: Mapping[str, Any]
+    kept: Callable[[str], Mapping[str, np.ndarray]]
+    shown: Mapping[str, np.ndarray]
+    before: Mapping[str, np.ndarray]
+    originals: Callable[[str], Iterator[Original]]
+    split: str
+    key: jax.Array
+    artifacts: bool
+
+
+class Final(NamedTuple):
+    """What the final evaluation adds to a run's results.
+
+    `values` {name: value} join the results, `splits` {split: {name: value}} those of a split,
+    `baselines` {baseline: {split: {name: value}}} those of the baselines; `arrays` are kept for
+    pictures.
+    """
+
+    values: Mapping[str, Any] = {}
+    splits: Mapping[str, dict[str, float]] = {}
+    baselines: Mapping[str, dict[str, dict[str, float]]] = {}
+    arrays: Mapping[str, np.ndarray] = {}
+
+
 class Description(NamedTuple):
-    """What a task says of one photo: numbers by name, and pictures by the ending of their name."""
+    """What a task says about one photo: numbers by name, and pictures by the end of their name."""
 
     numbers: dict[str, float]
     pictures: dict[str, Image.Image]
 
 
-class Codec(NamedTuple):
-    """The two halves of an autoencoder, on flat codes of `numbers` numbers.
-
-    `encode(variables, images [n, height, width, channels]) -> [n, numbers]`;
-    `decode(variables, codes [n, numbers]) -> images`.
-    """
-
-    encode: Callable[[Variables, jax.Array], jax.Array]
-    decode: Callable[[Variables, jax.Array], jax.Array]
-    numbers: int
-
-
 class Task(NamedTuple):
-    """A task as pure functions. Swap one with `task._replace(loss=...)`.
+    """A task as pure functions. Replace one with `task._replace(loss=...)`.
 
-    - `init(key) -> variables`;
-    - `fit(variables, batches) -> variables`, for a model that has parts in closed form; None for
-      the others;
+    - `init(key, batches=None) -> variables`: a fresh draw; parts with a closed form are fitted to
+      the batches of the training split, where they are given;
     - `apply(variables, batch, train, key) -> (outputs, batch_stats)`;
-    - `loss(outputs, batch) -> [batch]` float32;
-    - `counted(batch) -> [batch]`: 1 for examples that have a part in the mean loss, 0 for those in
-      which no class is known, which lose their part of a joint loss, too; None where every example
-      has;
-    - `metrics(outputs, batch) -> pytree` of sums that add over batches, devices and hosts;
-    - `summary(sums) -> {name: value}`;
-    - `keep(outputs, batch) -> (every, some)`: arrays kept of every example, and larger ones kept
-      of the few that are shown;
-    - `baselines`: simple predictors, by name; the most trivial one first;
-    - `codec`: encoder and decoder by themselves, for a model that has both;
-    - `inspect(variables, fitted) -> (values, arrays)`: what the parameters themselves tell beside
-      the fitted baselines: scalars that are logged every epoch, arrays that are kept at the end;
-    - `whole`: metrics of a split that don't add over batches;
-    - `score(samples, originals, split) -> Scored`: what is measured at the end, from the arrays
-      kept of every example and from each image's own mask: `originals(split)` yields `Original`s;
-    - `features`: what its frozen part gives. Baselines then find the features before training in
-      their batches, and codes before and after training are compared.
+    - `targets(batch) -> targets`: what loss and metrics need of a batch, computed once, with the
+      example weight `weight` [batch], 0 for padding and for examples in which nothing is known;
+    - `loss(outputs, targets) -> [batch]` float32; the mean over examples divides by their weights;
+    - `measure(outputs, targets) -> Measures`; outputs are a model's or a baseline's;
+    - `summary(sums, rows) -> {name: value}` of a split; without rows (`{}`) it leaves out the
+      metrics that need them, with empty ones these are NaN;
+    - `finish(trained) -> Final`: the final evaluation, each task's own;
+    - `inspect(variables, fitted) -> {name: scalar}`: what the parameters show in comparison with
+      the fitted baselines, logged every epoch; None for nothing;
+    - `baselines`: simple predictors by name, the most trivial one first;
+    - `features`: the output that a frozen module needs to compute only once.
     """
 
-    init: Callable[[jax.Array], Variables]
-    fit: Callable[[Variables, Iterator[Batch]], Variables] | None
+    init: Callable[..., Variables]
     apply: Callable[..., tuple[Outputs, Any]]
-    loss: Callable[[Outputs, Batch], jax.Array]
-    metrics: Callable[[Outputs, Batch], Any]
-    summary: Callable[[Any], dict[str, float]]
-    keep: Callable[[Outputs, Batch], tuple[Outputs, Outputs]]
+    targets: Callable[[Batch], Targets]
+    loss: Callable[[Outputs, Targets], jax.Array]
+    measure: Callable[[Outputs, Targets], Measures]
+    summary: Callable[[Any, Mapping[str, np.ndarray]], dict[str, float]]
+    finish: Callable[[Trained], Final]
+    inspect: Callable[[Variables, Mapping[str, Any]], Outputs] | None
     baselines: Mapping[str, Baseline]
-    codec: Codec | None = None
-    inspect: Callable[[Variables, Mapping[str, Any]], tuple[Outputs, Outputs]] | None = None
-    whole: Whole | None = None
-    score: (
-        Callable[[Mapping[str, np.ndarray], Callable[[str], Iterator[Original]], str], Scored]
-        | None
-    ) = None
-    features: Features | None = None
-    counted: Callable[[Batch], jax.Array] | None = None
+    features: FrozenFeatures | None
 
 
 def summed(statistic: Callable[[Batch], Any]) -> Fit:
@@ -149,44 +146,34 @@ def summed(statistic: Callable[[Batch], Any]) -> Fit:
     return lambda batches: functools.reduce(streaming.merge, map(jax.jit(statistic), batches))
 
 
-def compute_dtype(config: ConfigDict) -> DTypeLike:
-    """Return the computation's dtype by `config.precision`; parameters stay float32."""
-    if config.precision not in DTYPES:
-        raise UserError(f"precision is {config.precision!r}; it is one of {', '.join(DTYPES)}.")
-    return DTYPES[config.precision]
+def initializer(model: nn.Module, config: ConfigDict) -> Callable[..., Variables]:
+    """Return `init(key, batches=None)` of a model that takes images and has no closed form."""
+    images = jnp.zeros((1, *image_shape(config)))
 
-
-def image_shape(config: ConfigDict) -> tuple[int, int, int]:
-    """Return (height, width, channels) of the config's images."""
-    return config.data.size, config.data.size, config.data.channels
-
-
-def initializer(model: nn.Module, config: ConfigDict) -> Callable[[jax.Array], Variables]:
-    """Return `init(key)` for a model that takes images."""
-    shape = (1, *image_shape(config))
-
+    @jax.jit
     def init(key: jax.Array) -> Variables:
-        variables = model.init(key, jnp.zeros(shape))
+        variables = model.init(key, images)
         return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
-    return init
+    return lambda key, batches=None: init(key)
 
 
 def applier(
-    model: nn.Module, names: tuple[str, ...], known: tuple[str, ...] = ()
+    model: nn.Module, names: tuple[str, ...], features: FrozenFeatures | None = None
 ) -> Callable[..., tuple[Outputs, Any]]:
-    """Return `apply(variables, batch, train, key)` for a model that gives outputs of these names.
+    """Return `apply(variables, batch, train, key)` of a model with outputs of these names.
 
-    It takes the images, and of `known` what is in the batch (see `Features`).
+    The model takes the images and, if they are in the batch, the frozen features.
     """
 
     def apply(
         variables: Variables, batch: Batch, train: bool, key: jax.Array
     ) -> tuple[Outputs, Any]:
+        known = [batch[features.name]] if features and features.name in batch else []
         outputs, updates = model.apply(
             variables,
             batch["image"],
-            *(batch[name] for name in known if name in batch),
+            *known,
             train=train,
             valid=batch["valid"],
             rngs={"dropout": key},
@@ -203,27 +190,3 @@ def thumbnails(images: jax.Array) -> jax.Array:
     side = min(THUMBNAIL, images.shape[1])
     small = jax.image.resize(images, (len(images), side, side, images.shape[-1]), "cubic")
     return jnp.rint(255 * small.clip(0, 1)).astype(jnp.uint8)
-
-
-def codec_of(model: nn.Module, config: ConfigDict) -> Codec:
-    """Return the codec of a model with the methods `encode` and `decode`."""
-    images = jnp.zeros((1, *image_shape(config)))
-
-    def run(variables: Variables, argument: jax.Array, method: str) -> jax.Array:
-        result = model.apply(variables, argument, method=method)
-        assert isinstance(result, jax.Array)  # nothing is mutable, so nothing else comes back
-        return result
-
-    def code(key: jax.Array) -> jax.Array:
-        return run(dict(model.init(key, images)), images, "encode")
-
-    shape = jax.eval_shape(code, jax.random.key(0)).shape[1:]
-
-    def encode(variables: Variables, images: jax.Array) -> jax.Array:
-        codes = run(variables, images, "encode")
-        return codes.reshape(images.shape[0], -1).astype(jnp.float32)
-
-    def decode(variables: Variables, codes: jax.Array) -> jax.Array:
-        return run(variables, codes.reshape(-1, *shape), "decode")
-
-    return Codec(encode, decode, math.prod(shape))

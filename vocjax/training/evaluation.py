@@ -1,162 +1,234 @@
-"""Metrics and kept arrays of a whole split, of a model or a baseline."""
+"""The one evaluation pass over a split: of a model or of a baseline, in an epoch or at the end."""
 
+import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from vocjax.data.pipeline import Batch, Examples, plan
-from vocjax.mesh import replicated
-from vocjax.tasks.task import Original, Outputs, Task, Variables
-from vocjax.training.state import zeros_like
-from vocjax.training.step import all_sums, as_float, make_eval_step, model_outputs, summarise
+from vocjax.data.pipeline import Examples, plan
+from vocjax.mesh import replicated, split_by_example
+from vocjax.metrics import streaming
+from vocjax.tasks.task import Batch, Measures, Original, Outputs, Task, Variables
+from vocjax.training.step import as_float, mean_loss, zeros_like
 
-SHOWN = 8  # validation images whose pictures a run keeps
+SHOWN = 8  # examples whose pictures a run keeps
 
-
-def first_batch(examples: Examples, batch_size: int, mesh: Mesh) -> Batch:
-    """Return a batch of the first examples, to trace with."""
-    rows = np.arange(min(batch_size, len(examples.ids)))
-    return next(examples.batches(plan(rows, batch_size, mesh)))
+OutputsOf = Callable[[Any, Batch], Outputs]  # of a model's variables or of what a baseline learnt
 
 
-def sums_shape(task: Task, variables: Variables, batch: Batch) -> Any:
-    """Return the shapes of what `all_sums` gives, without computing anything."""
+class Evaluation(NamedTuple):
+    """What is measured of a split.
 
-    def sums(variables: Variables, batch: Batch) -> Any:
-        batch = as_float(batch)
-        return all_sums(task, model_outputs(task)(variables, batch), batch)
-
-    return jax.eval_shape(sums, variables, batch)
-
-
-def make_evaluate(
-    outputs_of: Callable[[Any, Batch], Outputs],
-    task: Task,
-    sums: Any,
-    batch_size: int,
-    mesh: Mesh,
-) -> Callable[[Any, Examples], dict[str, float]]:
-    """Return `evaluate(argument, examples)`: the loss and the metrics of a split, by name.
-
-    `outputs_of(argument, batch)` gives a model's outputs of its variables, or a baseline's of its
-    statistic; `sums` are the shapes of what is summed (`sums_shape`).
-    """
-    step = make_eval_step(outputs_of, task, mesh)
-    zeros = jax.jit(lambda: zeros_like(sums), out_shardings=replicated(mesh))
-
-    def evaluate(argument: Any, examples: Examples) -> dict[str, float]:
-        total, collected = zeros(), []
-        for rows, batch in _batches(examples, np.arange(len(examples.ids)), batch_size, mesh):
-            total, arrays = step(argument, total, batch)
-            collected.append((arrays, len(rows)))
-        values = summarise(task, total)
-        if task.whole is None:
-            return values
-        valid = [
-            {name: array[:n] for name, array in arrays.items()}
-            for arrays, n in jax.device_get(collected)
-        ]
-        return values | task.whole.summary(_concatenated(valid))
-
-    return evaluate
-
-
-def make_inspect(
-    task: Task,
-) -> Callable[[Variables, dict[str, Any]], tuple[dict[str, Any], dict[str, np.ndarray]]]:
-    """Return `inspect(variables, fitted)`: {"model": values} and the arrays "model/NAME".
-
-    Both are empty for a task that inspects nothing.
-    """
-    if task.inspect is None:
-        return lambda variables, fitted: ({}, {})
-    compiled = jax.jit(task.inspect)
-
-    def inspect(
-        variables: Variables, fitted: dict[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        values, arrays = jax.device_get(compiled(variables, fitted))
-        return (
-            {"model": {name: float(value) for name, value in values.items()}},
-            {f"model/{name}": _host(array) for name, array in arrays.items()},
-        )
-
-    return inspect
-
-
-def keep_samples(
-    task: Task,
-    variables: Variables,
-    splits: dict[str, Examples],
-    labels: dict[str, np.ndarray],
-    batch_size: int,
-    mesh: Mesh,
-) -> dict[str, np.ndarray]:
-    """Return the arrays that a report draws from.
-
-    `SPLIT/ids`, `SPLIT/labels` [n, 20] and `SPLIT/NAME` for what the task keeps of every example;
-    NAME alone for the pictures of `SHOWN` validation examples, spread evenly.
+    - `metrics` {name: value}, the mean loss first;
+    - `kept`: the arrays [n, ...] that the task keeps of every example;
+    - `shown`: the larger ones of `SHOWN` examples, spread evenly, with their rows as `shown`.
     """
 
-    @jax.jit(out_shardings=replicated(mesh))
-    def kept(variables: Variables, batch: Batch) -> tuple[Outputs, Outputs]:
-        batch = as_float(batch)
-        return task.keep(model_outputs(task)(variables, batch), batch)
+    metrics: dict[str, float]
+    kept: dict[str, np.ndarray]
+    shown: dict[str, np.ndarray]
 
-    samples: dict[str, np.ndarray] = {}
-    for split, examples in splits.items():
+
+class Evaluator(NamedTuple):
+    """The compiled programs of a task that all evaluations share.
+
+    `outputs(variables, batch)` are those of the model in evaluation mode; `measure(sums, outputs,
+    batch)` adds to the sums, which begin as `zeros()`.
+    """
+
+    task: Task
+    outputs: OutputsOf
+    measure: Callable[[Any, Outputs, Batch], Measures]
+    zeros: Callable[[], Any]
+    batch_size: int
+    mesh: Mesh
+
+    def batches(self, examples: Examples) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Yield the rows of a split in order, without padding, and the batch of each."""
         n = len(examples.ids)
-        shown = np.unique(np.linspace(0, n - 1, min(SHOWN, n)).astype(int))
-        every: list[dict[str, np.ndarray]] = []
-        some: list[dict[str, np.ndarray]] = []
-        for rows, batch in _batches(examples, np.arange(n), batch_size, mesh):
-            small, large = kept(variables, batch)
-            every.append({k: _host(v)[: len(rows)] for k, v in small.items()})
-            if split == "val" and (chosen := np.flatnonzero(np.isin(rows, shown))).size:
-                some.append({k: _host(v)[chosen] for k, v in large.items()})
-        samples[f"{split}/ids"], samples[f"{split}/labels"] = examples.ids, labels[split]
-        samples |= {f"{split}/{name}": array for name, array in _concatenated(every).items()}
-        if split == "val":
-            samples |= _concatenated(some)
-            samples["shown"] = shown
-    return samples
+        rows = [np.arange(i, min(i + self.batch_size, n)) for i in range(0, n, self.batch_size)]
+        planned = plan(np.arange(n), self.batch_size, self.mesh)
+        return zip(rows, examples.batches(planned), strict=True)
+
+
+def make_evaluator(task: Task, sums: Any, batch_size: int, mesh: Mesh) -> Evaluator:
+    """Return the evaluator of a task; `sums` has the shapes that `measured_shapes` gives."""
+
+    def measure(sums: Any, outputs: Outputs, batch: Batch) -> Measures:
+        measures = _measure(task, outputs, batch)
+        return measures._replace(sums=streaming.merge(sums, measures.sums))
+
+    return Evaluator(
+        task,
+        jax.jit(model_outputs(task), out_shardings=replicated(mesh)),
+        jax.jit(measure, donate_argnums=0, out_shardings=replicated(mesh)),
+        jax.jit(lambda: zeros_like(sums), out_shardings=replicated(mesh)),
+        batch_size,
+        mesh,
+    )
+
+
+def model_outputs(task: Task) -> OutputsOf:
+    """Return `outputs(variables, batch)` of a task's model in evaluation mode."""
+
+    def outputs(variables: Variables, batch: Batch) -> Outputs:
+        key = jax.random.key(0)  # nothing is drawn
+        return task.apply(variables, as_float(batch), False, key)[0]
+
+    return outputs
+
+
+def measured_shapes(task: Task, variables: Variables, batch: Batch) -> Measures:
+    """Return the shapes of what is measured of a batch; nothing is computed.
+
+    `variables` and `batch` are arrays or `jax.ShapeDtypeStruct`.
+    """
+
+    def measures(variables: Variables, batch: Batch) -> Measures:
+        return _measure(task, model_outputs(task)(variables, batch), batch)
+
+    return jax.eval_shape(measures, variables, batch)
+
+
+def _measure(task: Task, outputs: Outputs, batch: Batch) -> Measures:
+    targets = task.targets(as_float(batch))
+    measures = task.measure(outputs, targets)
+    loss = mean_loss(task.loss(outputs, targets), targets)
+    return measures._replace(sums={"loss": loss, "task": measures.sums})
+
+
+def summarise(task: Task, sums: Any, rows: Any) -> dict[str, float]:
+    """Divide what was summed: {"loss": value, metric: value, ...}; `rows` as in `Task.summary`."""
+    sums = jax.device_get(sums)
+    return {"loss": streaming.value(sums["loss"]), **task.summary(sums["task"], rows)}
+
+
+def evaluate_split(
+    evaluator: Evaluator,
+    examples: Examples,
+    argument: Any,
+    outputs_of: OutputsOf | None = None,
+    artifacts: bool = False,
+) -> Evaluation:
+    """Measure a split.
+
+    Args:
+      evaluator: of the task.
+      examples: the split.
+      argument: the variables of the model, or what a baseline has learnt.
+      outputs_of: the jitted outputs of a baseline; without it those of the model.
+      artifacts: whether arrays to keep and to show are wanted, too; else these are empty.
+    """
+    outputs_of = outputs_of or evaluator.outputs
+    n = len(examples.ids)
+    positions = np.unique(np.linspace(0, n - 1, min(SHOWN, n)).astype(int))
+    sums, rows, kept, shown = evaluator.zeros(), [], [], []
+    for numbers, batch in evaluator.batches(examples):
+        measures = evaluator.measure(sums, outputs_of(argument, batch), batch)
+        sums = measures.sums
+        rows.append((measures.rows, len(numbers)))
+        if artifacts:
+            kept.append((measures.kept, len(numbers)))
+            chosen = np.flatnonzero(np.isin(numbers, positions))
+            if chosen.size:
+                shown.append({k: _compact(v)[chosen] for k, v in measures.shown.items()})
+    metrics = summarise(evaluator.task, sums, _concatenated(rows))
+    if not artifacts:
+        return Evaluation(metrics, {}, {})
+    pictures = {name: np.concatenate([part[name] for part in shown]) for name in shown[0]}
+    return Evaluation(metrics, _concatenated(kept), pictures | {"shown": positions})
 
 
 def originals_of(
-    task: Task, variables: Variables, splits: dict[str, Examples], batch_size: int, mesh: Mesh
-) -> Callable[[str], Iterator[Original]]:
-    """Return `originals(split)`, as a task's `score` takes it."""
-
-    @jax.jit(out_shardings=replicated(mesh))
-    def seen(variables: Variables, batch: Batch) -> tuple[Outputs, jax.Array]:
-        return model_outputs(task)(variables, as_float(batch)), batch["image"]
-
-    def originals(split: str) -> Iterator[Original]:
-        examples = splits[split]
-        assert examples.mask_of is not None  # only a task with masks scores them
-        for rows, batch in _batches(examples, np.arange(len(examples.ids)), batch_size, mesh):
-            outputs, images = jax.device_get(seen(variables, batch))
-            for place, row in enumerate(rows):
-                example = {"image": images[place], "mask": examples.mask_of(int(row))}
-                yield {name: array[place] for name, array in outputs.items()}, example
-
-    return originals
+    evaluator: Evaluator, examples: Examples, variables: Variables
+) -> Iterator[Original]:
+    """Yield every image's outputs and its mask at its own size, as a task's `finish` takes them."""
+    assert examples.mask_of is not None  # only a task with masks asks for them
+    for rows, batch in evaluator.batches(examples):
+        outputs, images = jax.device_get((evaluator.outputs(variables, batch), batch["image"]))
+        for place, row in enumerate(rows):
+            example = {"image": images[place], "mask": examples.mask_of(int(row))}
+            yield {name: array[place] for name, array in outputs.items()}, example
 
 
-def _batches(examples: Examples, order: np.ndarray, batch_size: int, mesh: Mesh) -> Any:
-    chunks = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-    return zip(chunks, examples.batches(plan(order, batch_size, mesh)), strict=True)
+def fit_baselines(evaluator: Evaluator, train: Examples) -> dict[str, Any]:
+    """Return what each baseline learns from the training split, on every device."""
+    size, mesh = evaluator.batch_size, evaluator.mesh
+    return {
+        name: place(baseline.fit(whole_batches(train, size, mesh)), mesh)
+        for name, baseline in evaluator.task.baselines.items()
+    }
 
 
-def _concatenated(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+def evaluate_baselines(
+    evaluator: Evaluator, splits: dict[str, Examples], fitted: dict[str, Any]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return {baseline: {split: metrics}}."""
+    results = {}
+    for name, baseline in evaluator.task.baselines.items():
+        outputs = jax.jit(
+            lambda learnt, batch, baseline=baseline: baseline.outputs(learnt, as_float(batch)),
+            out_shardings=replicated(evaluator.mesh),
+        )
+        results[name] = {
+            split: evaluate_split(evaluator, examples, fitted[name], outputs).metrics
+            for split, examples in splits.items()
+        }
+    return results
 
 
-def _host(array: jax.Array | np.ndarray) -> np.ndarray:
+def with_features(evaluator: Evaluator, examples: Examples, variables: Variables) -> Examples:
+    """Return examples whose batches hold the task's frozen features, computed here, once.
+
+    Examples of a task without such features are returned as they are.
+    """
+    if evaluator.task.features is None:
+        return examples
+    name, mesh = evaluator.task.features.name, evaluator.mesh
+    planned = list(plan(np.arange(len(examples.ids)), evaluator.batch_size, mesh))
+    parts = [evaluator.outputs(variables, batch)[name] for batch in examples.batches(iter(planned))]
+    # Where there are several devices every batch can be padded, and not only the last.
+    held = np.flatnonzero(np.concatenate([valid for _, valid in planned]))
+    features = jnp.concatenate(parts)[held]
+
+    @jax.jit(out_shardings=split_by_example(mesh))
+    def take(features: jax.Array, rows: np.ndarray) -> jax.Array:
+        return features[rows]
+
+    def batches(planned: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
+        ours, theirs = itertools.tee(planned)
+        for (rows, _), batch in zip(ours, examples.batches(theirs), strict=True):
+            yield batch | {name: take(features, rows)}
+
+    return examples._replace(batches=batches)
+
+
+def whole_batches(examples: Examples, batch_size: int, mesh: Mesh) -> Iterator[Batch]:
+    """Yield a split once, in order, without padding, whole on every host; images in [0, 1]."""
+    planned = list(plan(np.arange(len(examples.ids)), batch_size, mesh))
+    for (_, valid), batch in zip(planned, examples.batches(iter(planned)), strict=True):
+        gathered = multihost_utils.process_allgather(batch, tiled=True)
+        yield as_float({name: jnp.asarray(a[valid > 0]) for name, a in gathered.items()})
+
+
+def place(tree: Any, mesh: Mesh) -> Any:
+    """Put a pytree, alike on every host, onto every device."""
+    return jax.jit(lambda x: x, out_shardings=replicated(mesh))(jax.device_get(tree))
+
+
+def _concatenated(batches: list[tuple[Outputs, int]]) -> dict[str, np.ndarray]:
+    """Join the arrays of batches, each without the padding after its first `n` examples."""
+    held = jax.device_get(batches)
+    names = held[0][0]
+    return {name: np.concatenate([_compact(part[name])[:n] for part, n in held]) for name in names}
+
+
+def _compact(array: jax.Array | np.ndarray) -> np.ndarray:
     # Pictures need no more than half precision; codes and probabilities keep theirs.
     picture = array.ndim > 2 and array.dtype == jnp.float32
     return np.asarray(array).astype(np.float16) if picture else np.asarray(array)

@@ -1,60 +1,78 @@
 """One loop for every task: `train_and_evaluate(config, workdir)`."""
 
-import functools
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
-from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from vocjax.data import voc
-from vocjax.latent import embeddings, survey
+from vocjax.data.dataset import Dataset, facts_of, open_dataset
+from vocjax.data.pipeline import Examples, plan, shuffled
+from vocjax.errors import UserError
 from vocjax.mesh import make_mesh, replicated
+from vocjax.pretrained.resolve import complete
 from vocjax.runs import writer
-from vocjax.runs.checkpoints import Checkpoints, abstract, has_checkpoint
-from vocjax.runs.reader import read_epochs
-from vocjax.tasks import make_task
-from vocjax.tasks.task import Task, Variables
-from vocjax.training import baselines
-from vocjax.training.baselines import with_features
-from vocjax.training.epochs import Evaluate, Run, run_epochs
+from vocjax.runs.checkpoints import Checkpoints
+from vocjax.runs.reader import read_epochs, read_results
+from vocjax.tasks.task import Task, Trained
 from vocjax.training.evaluation import (
-    first_batch,
-    keep_samples,
-    make_evaluate,
-    make_inspect,
+    evaluate_split,
+    make_evaluator,
     originals_of,
-    sums_shape,
+    summarise,
+    with_features,
 )
-from vocjax.training.interrupts import stop_requests
-from vocjax.training.phases import (
-    count,
-    frozen_modules,
-    make_phases,
-    phase_of_step,
-    phase_optimizer,
-)
+from vocjax.training.interrupts import Interrupted, stop_requests
+from vocjax.training.phases import Phase, count, frozen_modules, phase_optimizer
 from vocjax.training.records import Records
-from vocjax.training.setup import check_best, check_config, initial_variables, notes, open_data
-from vocjax.training.state import TrainState, create, variables_of
-from vocjax.training.step import augments, make_train_step, model_outputs
+from vocjax.training.setup import Setup, batches_of, begin, notes, restore
+from vocjax.training.step import (
+    ORDER,
+    TrainState,
+    TrainStep,
+    augments,
+    draw_key,
+    is_finite,
+    make_train_step,
+    variables_of,
+)
+from vocjax.training.validate import validate
+
+# Losses are looked at this many steps late, so that looking never waits for the device.
+LOSSES_IN_FLIGHT = 8
+
+
+class Effects(NamedTuple):
+    """Where a run's side effects go, and `requested(step)`: the signal that asks for a stop."""
+
+    checkpoints: Checkpoints
+    records: Records
+    requested: Callable[[int], int | None]
 
 
 def train_and_evaluate(
-    config: ConfigDict, workdir: Path | str, task: Task | None = None
+    config: ConfigDict,
+    workdir: Path | str,
+    task: Task | None = None,
+    data: Dataset | None = None,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> dict[str, Any]:
     """Train a config's task in a run directory, evaluate it, and return the results.
 
-    A run that was interrupted goes on where it stopped; one that is finished is left alone.
+    A run that was interrupted is continued; one that is finished is left as it is.
 
     Args:
       config: as a file in configs/ gives it.
       workdir: the run directory; made where it does not exist.
-      task: in the place of the config's own, `make_task(config)._replace(loss=...)` for instance.
+      task: in place of the config's, `make_task(config)._replace(loss=...)` for instance.
+      data: in place of the config's, `data.dataset.from_arrays(...)` for instance.
+      optimizer: in place of the config's; phases still freeze parameters and scale updates.
 
     Returns:
       What results.json holds: the final metrics by split, the best epoch, the baselines.
@@ -64,142 +82,232 @@ def train_and_evaluate(
       Interrupted: SIGTERM or Ctrl-C came; the state was saved before.
     """
     workdir, mesh = Path(workdir), make_mesh()
-    custom_task = task is not None
-    task = task or make_task(config)
-    check_config(config)
-    prepared = voc.load(config.data.dataset, Path(config.data.data_dir))
-    writer.check(workdir, config, prepared, custom_task=custom_task)
-    if (finished := writer.read_results(workdir)) is not None:
+    own = {"task": task, "data": data, "optimizer": optimizer}
+    custom = [name for name, given in own.items() if given is not None]
+    config = complete(config, workdir)
+    valid = validate(config, task)
+
+    source = data or voc.load(config.data.dataset, Path(config.data.data_dir))
+    writer.check(workdir, config, facts_of(source), custom)
+    if (finished := read_results(workdir)) is not None:
         return finished
-    shapes = jax.eval_shape(task.init, jax.random.key(0))
-    phases = make_phases(config, shapes["params"])
-    data = open_data(config, prepared, mesh)
-    example = first_batch(data.splits["train"], config.batch_size, mesh)
-    sums = sums_shape(task, shapes, example)
-    check_best(config, task, sums)
-    run = Run(config, workdir, task, mesh, data, sums, phases, {})
-    optimizers = [phase_optimizer(config, phase, run.batches) for phase in phases]
+    data = source if isinstance(source, Dataset) else open_dataset(config, source, mesh)
 
-    def create_state(variables: Variables, number: int = 0) -> TrainState:
-        trained, _ = phases[number].split(variables["params"])
-        opt_state = optimizers[number].init(trained)
-        key, averages = jax.random.key(config.seed), config.optimizer.average_decay > 0
-        return create(variables, opt_state, key, sums, averages=averages)
-
-    # Before anything is written: what a fresh run begins with may turn out not to exist.
-    begun, state, splits = time.monotonic(), None, data.splits
-    begins = not has_checkpoint(workdir)
-    measures = not baselines.is_measured(workdir)
-    if begins or measures or task.inspect:
-        variables = initial_variables(config, task, data.splits["train"], mesh)
-        splits = baselines.all_with_features(splits, task, variables, config.batch_size, mesh)
-        run = run._replace(fitted=baselines.fit(task, splits, config.batch_size, mesh))
-    if begins:
-        first_state = jax.jit(create_state, out_shardings=replicated(mesh))
-        state = jax.block_until_ready(first_state(variables))
+    optimizers = tuple(
+        optimizer or phase_optimizer(config, phase, batches_of(data, config))
+        for phase in valid.phases
+    )
+    evaluator = make_evaluator(valid.task, valid.sums, config.batch_size, mesh)
+    setup = Setup(config, workdir, valid, data, optimizers, evaluator, {})
+    begun = time.monotonic()
+    setup, state = begin(setup, custom)
     fit_seconds = time.monotonic() - begun
-    # And before the first host writes, the others have looked at what was there.
-    multihost_utils.sync_global_devices("the run directory is checked")
-    parameters = count(shapes["params"])
-    writer.begin(workdir, config, prepared, parameters, data.counts, custom_task=custom_task)
-    if measures:
-        baselines.measure(workdir, config, task, splits, run.fitted, sums, mesh)
+
+    said = (*data.notes, *notes(config, source, data))
     with Checkpoints(workdir, config) as checkpoints:
-        if state is None:
-            number = phase_of_step(phases, checkpoints.last_step or 0, run.batches)
-            shape = jax.eval_shape(functools.partial(create_state, number=number), shapes)
-            state = checkpoints.restore(None, abstract(shape, mesh))
-        with Records(workdir, config.name, int(state.step), run.steps) as records:
-            about = notes(config, prepared, data)
-            records.begin(data.counts, parameters, data.splits["train"].resident, about)
-            evaluate = make_evaluate(model_outputs(task), task, sums, config.batch_size, mesh)
-            state = _run_phases(run, optimizers, evaluate, state, checkpoints, records)
+        state = restore(setup, checkpoints) if state is None else state
+        with (
+            Records(workdir, config.name, int(state.step), setup.steps) as records,
+            stop_requests() as requested,
+        ):
+            records.begin(data, count(valid.shapes["params"]), said)
+            state = _train(setup, state, Effects(checkpoints, records, requested))
         best = checkpoints.best
-    results = _results(run, evaluate, state, best, fit_seconds)
+    results = _evaluate_at_the_end(setup, state, best, fit_seconds)
     writer.write_json(workdir / "results.json", results)
     return results
 
 
-def _run_phases(
-    run: Run,
-    optimizers: Sequence[optax.GradientTransformation],
-    evaluate: Evaluate,
-    state: TrainState,
-    checkpoints: Checkpoints,
-    records: Records,
-) -> TrainState:
+def _train(setup: Setup, state: TrainState, effects: Effects) -> TrainState:
     """Train from the state's step to the end, phase by phase."""
-    config, task, mesh, step = run.config, run.task, run.mesh, int(state.step)
-    if not run.steps:
-        checkpoints.save(0, state, evaluate(variables_of(state), run.data.splits["val"]))
-    with stop_requests() as requested:
-        for phase, optimizer in zip(run.phases, optimizers, strict=True):
-            if step >= phase.end * run.batches:
-                continue
-            trained, frozen = phase.split(state.params)
-            if phase.first and step == phase.first * run.batches:
-                init = jax.jit(optimizer.init, out_shardings=replicated(mesh))
-                state = state._replace(opt_state=init(trained))
-            records.phase(phase.first, phase.end, count(trained), count(frozen))
-            splits = run.data.splits
-            features = None if augments(config.data.augment) else task.features
-            if features is not None and features.module in frozen_modules(phase, state.params):
-                # Training goes on from the parameters, what is measured is their average.
-                of_split = {
-                    "train": {"params": state.params, "batch_stats": state.batch_stats},
-                    "val": variables_of(state),
-                }
-                splits = {
-                    name: with_features(splits[name], features, variables, config.batch_size, mesh)
-                    for name, variables in of_split.items()
-                }
-            train_step = make_train_step(task, optimizer, phase, config, mesh)
-            epochs = range(max(step // run.batches, phase.first), phase.end)
-            state, step = run_epochs(
-                run, splits, epochs, train_step, evaluate, state, requested, checkpoints, records
-            )
+    step = int(state.step)
+    if not setup.steps:
+        metrics = evaluate_split(
+            setup.evaluator, setup.data.splits["val"], variables_of(state)
+        ).metrics
+        effects.checkpoints.save(0, state, metrics)
+    for phase, optimizer in zip(setup.valid.phases, setup.optimizers, strict=True):
+        if step >= phase.end * setup.batches:
+            continue
+        trained, frozen = phase.split(state.params)
+        if phase.first and step == phase.first * setup.batches:
+            init = jax.jit(optimizer.init, out_shardings=replicated(setup.mesh))
+            state = state._replace(opt_state=init(trained))
+        effects.records.phase(phase.first, phase.end, count(trained), count(frozen))
+        state = _train_phase(setup, state, phase, optimizer, effects)
+        step = int(state.step)
     return state
 
 
-def _results(
-    run: Run,
-    evaluate: Evaluate,
+def _splits(setup: Setup, state: TrainState, phase: Phase) -> dict[str, Examples]:
+    """Return the splits, with frozen features where nothing in a phase changes them."""
+    features, splits = setup.valid.task.features, setup.data.splits
+    frozen = features and features.module in frozen_modules(phase, state.params)
+    if not frozen or augments(setup.config):
+        return splits
+    # Training continues from the parameters; what is measured is their average.
+    variables = {
+        "train": {"params": state.params, "batch_stats": state.batch_stats},
+        "val": variables_of(state),
+    }
+    return {s: with_features(setup.evaluator, splits[s], of) for s, of in variables.items()}
+
+
+def _train_phase(
+    setup: Setup,
     state: TrainState,
-    best: tuple[int, float] | None,
-    fit_seconds: float,
+    phase: Phase,
+    optimizer: optax.GradientTransformation,
+    effects: Effects,
+) -> TrainState:
+    """Train the epochs of a phase that are left; evaluate, log and save."""
+    config, valid, step = setup.config, setup.valid, int(state.step)
+    train_step = make_train_step(valid.task, optimizer, phase, config, setup.mesh)
+    inspect = jax.jit(valid.task.inspect) if valid.task.inspect else None
+    splits = _splits(setup, state, phase)
+    begun, first = time.monotonic(), step
+    for epoch in range(max(step // setup.batches, phase.first), phase.end):
+        state = _train_epoch(setup, splits["train"], train_step, state, effects)
+        step = int(state.step)
+        if step < (epoch + 1) * setup.batches:  # a stop was asked for within the epoch
+            effects.checkpoints.save(step, state)
+            raise _stopped(setup, effects)
+        trained = summarise(valid.task, state.sums, {})
+        seconds = time.monotonic() - begun
+        state = state._replace(sums=setup.evaluator.zeros())
+        planned = not (epoch + 1) % config.evaluate_every_epochs or step == setup.steps
+        record: dict[str, Any] = {}
+        if planned:
+            variables = variables_of(state)
+            record = {
+                "epoch": epoch + 1,
+                "step": step,
+                "seconds": round(seconds, 3),
+                "images_per_second": round(_images(setup, first, step) / seconds, 3),
+                "train": trained,
+                "val": evaluate_split(setup.evaluator, splits["val"], variables).metrics,
+                **({"model": scalars(inspect(variables, setup.fitted))} if inspect else {}),
+            }
+            effects.records.epoch(record, config.epochs)
+        stops = effects.requested(step) is not None
+        if planned or stops:
+            # A checkpoint that only the stop asked for is no candidate for the best: without the
+            # stop it would not exist.
+            effects.checkpoints.save(step, state, record.get("val"))
+        if stops and step < setup.steps:
+            raise _stopped(setup, effects)
+        if planned:
+            begun, first = time.monotonic(), step
+    return state
+
+
+def _train_epoch(
+    setup: Setup, train: Examples, train_step: TrainStep, state: TrainState, effects: Effects
+) -> TrainState:
+    """Do the steps of an epoch that are left; return early where a stop is asked for."""
+    step = int(state.step)
+    epoch, done = divmod(step, setup.batches)
+    order = shuffled(draw_key(state.key, ORDER, epoch), len(train.ids))
+    left = list(plan(order, setup.config.batch_size, setup.mesh, first=done))
+    losses: deque[tuple[int, np.ndarray, jax.Array]] = deque()
+
+    def check(in_flight: int) -> None:
+        while len(losses) > in_flight:
+            number, ids, loss = losses.popleft()
+            if not np.isfinite(value := float(loss)):
+                raise _not_finite(f"the loss is {value} at step {number}", ids, effects)
+
+    for (rows, valid), batch in zip(left, train.batches(iter(left)), strict=True):
+        state, loss = train_step(state, batch)
+        step += 1
+        losses.append((step, train.ids[rows[valid > 0]], loss))
+        check(LOSSES_IN_FLIGHT)
+        effects.records.step()
+        if effects.requested(step) is not None:
+            break
+    check(0)
+    # The loss of a step can be finite and the parameters after it not: that must not be saved.
+    if not is_finite(variables_of(state)):
+        what = f"the loss is finite at step {step}, but the parameters after it are not"
+        raise _not_finite(what, train.ids[rows[valid > 0]], effects)
+    return state
+
+
+def _images(setup: Setup, first: int, last: int) -> int:
+    """Return the images seen from one step to another; an epoch's last batch may be partial."""
+    n = setup.data.counts["train"]
+
+    def until(step: int) -> int:
+        epochs, steps = divmod(step, setup.batches)
+        return epochs * n + steps * setup.config.batch_size
+
+    return until(last) - until(first)
+
+
+def _not_finite(what: str, ids: np.ndarray, effects: Effects) -> UserError:
+    last = effects.checkpoints.last_step
+    saved = (
+        "nothing was saved before" if last is None else f"the last good checkpoint is step {last}"
+    )
+    return UserError(
+        f"{what}; {saved}. The batch held {', '.join(ids)}. "
+        "Look at these images, lower optimizer.learning_rate or set optimizer.clip_norm, and "
+        "begin in another --workdir."
+    )
+
+
+def _stopped(setup: Setup, effects: Effects) -> Interrupted:
+    step = effects.checkpoints.last_step or 0
+    return Interrupted(
+        f"stopped by signal; step {step} of {setup.steps} is saved in {setup.workdir}. "
+        "Give the same command to continue from there.",
+        effects.requested(step) or 0,
+    )
+
+
+def _evaluate_at_the_end(
+    setup: Setup, state: TrainState, best: tuple[int, float] | None, fit_seconds: float
 ) -> dict[str, Any]:
-    """Measure both splits and the baselines at the end, and keep the arrays for figures."""
-    config, task, data, mesh = run.config, run.task, run.data, run.mesh
-    variables, records = variables_of(state), read_epochs(run.workdir)
-    samples = keep_samples(task, variables, data.splits, data.labels, config.batch_size, mesh)
-    simple, before = baselines.read(run.workdir)
-    values, arrays = make_inspect(task)(variables, run.fitted)
-    if task.codec is not None:
-        samples |= survey(task.codec, variables, samples, jax.random.key(config.seed))
-    if before:
-        key = jax.random.key(config.seed)
-        after = {split: samples[f"{split}/code"] for split in data.splits}
-        samples |= embeddings(after, key)
-        earlier = embeddings({split: before[f"{split}/code"] for split in data.splits}, key)
-        samples |= {f"before/{name}": array for name, array in earlier.items()}
-    measured = {split: evaluate(variables, examples) for split, examples in data.splits.items()}
-    if task.score is not None:
-        originals = originals_of(task, variables, data.splits, config.batch_size, mesh)
-        scored = task.score(samples, originals, "val")
-        samples, values = samples | scored.arrays, values | scored.values
-        measured = {split: of | scored.splits.get(split, {}) for split, of in measured.items()}
-        for name, of_baseline in simple.items():
-            for split, of_split in scored.baselines.get(name, {}).items():
-                of_baseline[split] |= of_split
-    writer.write_arrays(run.workdir / "samples.npz", samples | arrays)
+    """Measure both splits, do the task's final evaluation, and keep the arrays for figures."""
+    config, task, evaluator, data = setup.config, setup.valid.task, setup.evaluator, setup.data
+    variables, epochs = variables_of(state), read_epochs(setup.workdir)
+    found = {s: evaluate_split(evaluator, x, variables, None, True) for s, x in data.splits.items()}
+    baselines, before = writer.read_baselines(setup.workdir)
+    final = task.finish(
+        Trained(
+            variables,
+            setup.fitted,
+            kept=lambda split: found[split].kept,
+            shown=found["val"].shown,
+            before=before,
+            originals=lambda split: originals_of(evaluator, data.splits[split], variables),
+            split="val",
+            key=jax.random.key(config.seed),
+            artifacts=True,
+        )
+    )
+    samples = found["val"].shown | dict(final.arrays)
+    for split, evaluation in found.items():
+        samples |= {f"{split}/ids": data.splits[split].ids, f"{split}/labels": data.labels[split]}
+        samples |= {f"{split}/{name}": array for name, array in evaluation.kept.items()}
+    writer.write_arrays(setup.workdir / "samples.npz", samples)
+    for name, of_baseline in final.baselines.items():
+        for split, values in of_baseline.items():
+            baselines[name][split] |= values
+    inspected = task.inspect and jax.jit(task.inspect)(variables, setup.fitted)
     return {
         "epoch": config.epochs,
-        "step": run.steps,
-        "seconds": round(sum(r["seconds"] for r in records) if records else fit_seconds, 3),
-        **measured,
-        **values,
-        **({"code": task.codec.numbers} if task.codec else {}),
+        "step": setup.steps,
+        "seconds": round(sum(r["seconds"] for r in epochs) if epochs else fit_seconds, 3),
+        **{s: of.metrics | final.splits.get(s, {}) for s, of in found.items()},
+        **({"model": scalars(inspected)} if inspected else {}),
+        **final.values,
         "best": best
-        and {"metric": config.best.metric, "epoch": best[0] // run.batches, "value": best[1]},
-        "baselines": simple,
+        and {"metric": config.best.metric, "epoch": best[0] // setup.batches, "value": best[1]},
+        "baselines": baselines,
     }
+
+
+def scalars(values: Any) -> dict[str, float]:
+    """Return what a task's `inspect` gives as Python numbers."""
+    return {name: float(value) for name, value in jax.device_get(values).items()}

@@ -47,7 +47,7 @@ class Phase(NamedTuple):
         return unflatten_dict(trained, sep="/"), unflatten_dict(frozen, sep="/")
 
 
-def merge(trained: Params, frozen: Params) -> Params:
+def join(trained: Params, frozen: Params) -> Params:
     """Put together what `Phase.split` divided."""
     return unflatten_dict(flatten_dict(trained) | flatten_dict(frozen))
 

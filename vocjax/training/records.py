@@ -11,8 +11,9 @@ from typing import Any, Self
 import jax
 from tqdm import tqdm
 
+from vocjax.data.dataset import Dataset
+from vocjax.files import write_text
 from vocjax.runs.reader import read_epochs
-from vocjax.runs.writer import write_text
 
 try:
     from tensorboardX import SummaryWriter
@@ -61,14 +62,12 @@ class Records:
         if self._bar is not None:
             self._bar.update()
 
-    def begin(
-        self, images: dict[str, int], parameters: int, resident: bool, notes: Sequence[str] = ()
-    ) -> None:
+    def begin(self, data: Dataset, parameters: int, notes: Sequence[str] = ()) -> None:
         """Say what the run works on, and further notes on it, a line each."""
         if not self._writes:
             return
-        counts = " and ".join(f"{n} {split}" for split, n in images.items())
-        where = "on the device" if resident else "streamed"
+        counts = " and ".join(f"{n} {split}" for split, n in data.counts.items())
+        where = "on the device" if data.splits["train"].resident else "streamed"
         at = f"from step {self._first_step} of {self._steps}" if self._steps else "no step to train"
         self._say(f"{counts} images {where}, {parameters:,} parameters, {at}")
 

@@ -1,155 +1,176 @@
-"""From a config to what the loop needs: splits on the devices and initial variables."""
+"""What a run begins with: its directory, its baselines, a fresh or a restored state."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from vocjax.data.pipeline import Examples, check_data, open_examples, plan
-from vocjax.data.splits import RULES, SPLITS, Selection, choose
+from vocjax.data.dataset import Dataset
+from vocjax.data.pipeline import Examples
+from vocjax.data.splits import choose
 from vocjax.data.voc import Prepared
-from vocjax.errors import UserError
 from vocjax.mesh import replicated
 from vocjax.pretrained.initialise import with_encoder_of
-from vocjax.reporting.table import METRICS
+from vocjax.pretrained.store import is_imported, read_imported
 from vocjax.runs import writer
-from vocjax.tasks.task import Batch, Task, Variables
-from vocjax.training.state import INIT, draw_key, zeros_like
-from vocjax.training.step import as_float, summarise
+from vocjax.runs.checkpoints import Checkpoints, abstract, has_checkpoint
+from vocjax.runs.reader import lookup, read_config, read_epochs, read_json
+from vocjax.tasks.task import Variables
+from vocjax.training.evaluation import (
+    Evaluator,
+    evaluate_baselines,
+    fit_baselines,
+    place,
+    whole_batches,
+    with_features,
+)
+from vocjax.training.phases import count, phase_of_step
+from vocjax.training.step import INIT, TrainState, draw_key, initial_state
+from vocjax.training.validate import Valid
 
 
-class Data(NamedTuple):
-    """The splits of a config's task, the labels [n, 20] of each, and how many images show several
+class Setup(NamedTuple):
+    """What stays the same from the first step of a run to its last."""
 
-    of the chosen classes.
-    """
-
-    splits: dict[str, Examples]
-    labels: dict[str, np.ndarray]
-    several: dict[str, int]
+    config: ConfigDict
+    workdir: Path
+    valid: Valid
+    data: Dataset
+    optimizers: tuple[optax.GradientTransformation, ...]  # of the phases
+    evaluator: Evaluator
+    fitted: dict[str, Any]  # what the baselines have learnt
 
     @property
-    def counts(self) -> dict[str, int]:
-        """Images in each split."""
-        return {split: len(examples.ids) for split, examples in self.splits.items()}
+    def mesh(self) -> Mesh:
+        """The devices."""
+        return self.evaluator.mesh
+
+    @property
+    def batches(self) -> int:
+        """Batches in an epoch; the last one may be partial."""
+        return batches_of(self.data, self.config)
+
+    @property
+    def steps(self) -> int:
+        """Steps in the whole run."""
+        return self.batches * self.config.epochs
 
 
-def open_data(
-    config: ConfigDict, prepared: Prepared, mesh: Mesh, splits: tuple[str, ...] = SPLITS
-) -> Data:
-    """Open splits of a prepared data set as `config.data` asks for them."""
-    data = config.data
-    chosen = {split: choose(prepared.index, data, split) for split in splits}
+def batches_of(data: Dataset, config: ConfigDict) -> int:
+    """Return the number of batches in an epoch; the last one may be partial."""
+    return -(-len(data.splits["train"].ids) // config.batch_size)
 
-    def examples(selection: Selection) -> Examples:
-        return open_examples(
-            prepared,
-            selection.rows,
-            mesh,
-            labels=selection.labels,
-            size=data.size,
-            channels=data.channels,
-            masks=data.masks if data.image_set == "Segmentation" else "",
-            storage=data.storage,
+
+def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
+    """Make the run directory, and measure the baselines once.
+
+    Returns:
+      The setup with what the baselines have learnt, and the state of a run that begins; None for
+      one that is continued.
+    """
+    config, workdir, valid, data, _, evaluator, _ = setup
+    # Before anything is written: what a run begins with may turn out not to exist.
+    state, splits, begins = None, data.splits, not has_checkpoint(workdir)
+    measures = not writer.has_baselines(workdir)
+    if begins or measures or valid.task.inspect:
+        variables = initial_variables(setup)
+        splits = {s: with_features(evaluator, x, variables) for s, x in splits.items()}
+        setup = setup._replace(fitted=fit_baselines(evaluator, splits["train"]))
+    if begins:
+        trained, _ = valid.phases[0].split(variables["params"])
+        make = jax.jit(
+            lambda variables, trained: initial_state(
+                config, variables, setup.optimizers[0].init(trained), valid.sums
+            ),
+            out_shardings=replicated(setup.mesh),
         )
+        state = jax.block_until_ready(make(variables, trained))
+    # The first host writes only after the others have looked at what was there.
+    multihost_utils.sync_global_devices("the run directory is checked")
+    facts = {
+        "dataset": data.facts,
+        "parameters": count(valid.shapes["params"]),
+        "images": data.counts,
+        "custom": custom,
+        "init_from": config.init_from and origin_facts(Path(config.init_from)),
+    }
+    writer.begin(workdir, config, facts)
+    if measures:
+        features = valid.task.features
+        before = {} if features is None else _flat(evaluator, splits, features.name)
+        writer.write_baselines(workdir, evaluate_baselines(evaluator, splits, setup.fitted), before)
+    return setup, state
 
-    return Data(
-        {split: examples(selection) for split, selection in chosen.items()},
-        {split: selection.labels for split, selection in chosen.items()},
-        {split: selection.several for split, selection in chosen.items()},
-    )
+
+def _flat(evaluator: Evaluator, splits: dict[str, Examples], name: str) -> dict[str, np.ndarray]:
+    """Return `SPLIT/NAME` [n, numbers] of an array that the batches hold."""
+    found = {}
+    for split, examples in splits.items():
+        batches = whole_batches(examples, evaluator.batch_size, evaluator.mesh)
+        parts = [np.asarray(batch[name]) for batch in batches]
+        found[f"{split}/{name}"] = np.concatenate([p.reshape(len(p), -1) for p in parts])
+    return found
 
 
-def notes(config: ConfigDict, prepared: Prepared, data: Data) -> list[str]:
-    """Return what a reader of the log should know of a run's beginning, in sentences."""
-    lines = []
-    if any(data.several.values()):
-        shown = " and ".join(f"{n} {split}" for split, n in data.several.items())
-        rule = RULES[config.data.several]
-        lines.append(f"{shown} images show several of the classes: {rule}")
+def initial_variables(setup: Setup) -> Variables:
+    """Return a fresh draw, with closed forms fitted, and the encoder of `init_from`."""
+    config, task, mesh = setup.config, setup.valid.task, setup.mesh
+    key = draw_key(jax.random.key(config.seed), INIT, 0)
+    batches = whole_batches(setup.data.splits["train"], config.batch_size, mesh)
+    variables = place(task.init(key, batches), mesh)
+    return with_encoder_of(variables, config, mesh) if config.init_from else variables
+
+
+def restore(setup: Setup, checkpoints: Checkpoints) -> TrainState:
+    """Load the last checkpoint, in the shapes of the phase that it belongs to."""
+    config, valid = setup.config, setup.valid
+    number = phase_of_step(valid.phases, checkpoints.last_step or 0, setup.batches)
+
+    def state(variables: Variables) -> TrainState:
+        trained, _ = valid.phases[number].split(variables["params"])
+        opt_state = setup.optimizers[number].init(trained)
+        return initial_state(config, variables, opt_state, valid.sums)
+
+    return checkpoints.restore(None, abstract(jax.eval_shape(state, valid.shapes), setup.mesh))
+
+
+def notes(config: ConfigDict, source: Prepared | Dataset, data: Dataset) -> list[str]:
+    """Return what a reader of the log should know about where a run begins, in sentences."""
     if not config.init_from:
-        return [*lines, "all parameters begin from a fresh draw"]
-    lines.append(f"the encoder begins from {config.init_from}")
-    if not (Path(config.init_from) / "config.json").is_file():  # gone since the run began
-        return lines
-    source = writer.read_config(Path(config.init_from)).data
-    if source.dataset == config.data.dataset:
-        seen = prepared.index.ids[choose(prepared.index, source, "train").rows]
-        known = int(np.isin(data.splits["val"].ids, seen).sum())
-        if known:
-            lines.append(f"{known} of the val images were training images there: val is no test")
+        return ["all parameters begin from a fresh draw"]
+    lines = [f"the encoder begins from {config.init_from}"]
+    if known := _seen_before(config, source, data.splits["val"].ids):
+        lines.append(f"{known} of the val images were training images there: val is no test")
     return lines
 
 
-def check_config(config: ConfigDict) -> None:
-    """Raise `UserError` for fields that no loop can run with, before any data is read."""
-    check_data(config.data)
-    for field, smallest in (("batch_size", 1), ("epochs", 0), ("evaluate_every_epochs", 1)):
-        if config[field] < smallest:
-            raise UserError(f"{field} is {config[field]}; it must be at least {smallest}.")
-    if not 0 <= config.seed < 2**32:
-        raise UserError(f"seed is {config.seed}; it must be at least 0 and less than 2**32.")
-    if config.best.mode not in ("min", "max"):
-        raise UserError(f"best.mode is {config.best.mode!r}; it is min or max.")
-    padding = config.data.augment.crop_padding
-    if padding and not 0 < padding < config.data.size:
-        raise UserError(
-            f"data.augment.crop_padding is {padding}; it must be at least 0 (off) and less than "
-            f"data.size, {config.data.size}."
-        )
-    if not 0 <= (decay := config.optimizer.average_decay) < 1:
-        raise UserError(f"optimizer.average_decay is {decay}; it must be in [0, 1), 0 for off.")
-    for name in ("zoom", "colour"):
-        if not 0 <= (value := config.data.augment[name]) < 1:
-            raise UserError(f"data.augment.{name} is {value}; it must be in [0, 1), 0 for off.")
+def _seen_before(config: ConfigDict, source: Prepared | Dataset, ids: np.ndarray) -> int:
+    """Return how many of the images were training images of the run that this one begins from."""
+    origin = Path(config.init_from)
+    if isinstance(source, Dataset) or not (origin / "config.json").is_file():
+        return 0
+    theirs = read_config(origin).data
+    if theirs.dataset != config.data.dataset:
+        return 0
+    seen = source.index.ids[choose(source.index, theirs, "train").rows]
+    return int(np.isin(ids, seen).sum())
 
 
-def check_best(config: ConfigDict, task: Task, sums: Any) -> None:
-    """Raise `UserError` unless the task measures `best.metric`; `sums` are its metrics' shapes."""
-    names = [*summarise(task, zeros_like(sums)), *(task.whole.names if task.whole else ())]
-    if config.best.metric not in names:
-        raise UserError(
-            f"best.metric is {config.best.metric!r}; this task measures {', '.join(names)}."
-        )
-    arrow = {"min": "↓", "max": "↑"}[config.best.mode]
-    _, better, _ = METRICS.get(config.best.metric, ("", arrow, ""))
-    if better != arrow and config.best.metric != "loss":  # a loss may be anybody's own
-        raise UserError(
-            f"best.mode is {config.best.mode!r}, and of {config.best.metric} "
-            f"{'more' if better == '↑' else 'less'} is better: set it to "
-            f"{'max' if better == '↑' else 'min'!r}."
-        )
-
-
-def initial_variables(config: ConfigDict, task: Task, train: Examples, mesh: Mesh) -> Variables:
-    """Return what a run begins with: a fresh draw, with another run's encoder or a closed form."""
-
-    @jax.jit(out_shardings=replicated(mesh))
-    def draw() -> Variables:
-        return task.init(draw_key(jax.random.key(config.seed), INIT, 0))
-
-    variables = draw()
-    if config.init_from:
-        variables = with_encoder_of(variables, config, mesh)
-    if task.fit is not None:
-        variables = place(task.fit(variables, whole_batches(train, config.batch_size, mesh)), mesh)
-    return variables
-
-
-def whole_batches(examples: Examples, batch_size: int, mesh: Mesh) -> Iterator[Batch]:
-    """Yield a split once, in order, without padding, whole on every host; images in [0, 1]."""
-    planned = list(plan(np.arange(len(examples.ids)), batch_size, mesh))
-    for (_, valid), batch in zip(planned, examples.batches(iter(planned)), strict=True):
-        gathered = multihost_utils.process_allgather(batch, tiled=True)
-        yield as_float({name: jnp.asarray(a[valid > 0]) for name, a in gathered.items()})
-
-
-def place(tree: Any, mesh: Mesh) -> Any:
-    """Put a pytree, alike on every host, onto every device."""
-    return jax.jit(lambda x: x, out_shardings=replicated(mesh))(jax.device_get(tree))
+def origin_facts(run: Path) -> dict[str, Any]:
+    """Return where a run begins: another run, and how far it came, or weights."""
+    if is_imported(run):
+        weights = read_imported(run)
+        return {"backbone": weights.backbone, "source": weights.source, "file": weights.file}
+    made = read_json(run / "run.json") or {}
+    epochs = read_epochs(run)
+    return {
+        "commit": made.get("commit"),
+        "seed": made.get("seed"),
+        "fingerprint": lookup(made, "dataset", "fingerprint"),
+        "step": epochs[-1]["step"] if epochs else 0,
+    }

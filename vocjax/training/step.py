@@ -1,7 +1,7 @@
-"""The jitted, donated train step and the evaluation step, built from a task's pure functions."""
+"""The train state and the jitted, donated train step, built from a task's pure functions."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +12,67 @@ from ml_collections import ConfigDict
 from vocjax.data.augment import augment
 from vocjax.mesh import replicated
 from vocjax.metrics import streaming
-from vocjax.tasks.task import Batch, Outputs, Task, Variables
-from vocjax.training.phases import Phase, frozen_modules, in_evaluation_mode
-from vocjax.training.phases import merge as merge_params
-from vocjax.training.state import AUGMENT, DROPOUT, TrainState, draw_key, moved_average
+from vocjax.tasks.task import Batch, Targets, Task, Variables
+from vocjax.training.phases import Phase, frozen_modules, in_evaluation_mode, join
 
-TrainStep = Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
+INIT, ORDER, AUGMENT, DROPOUT = range(4)  # what a run's one key is used for
+
+TrainStep = Callable[["TrainState", Batch], tuple["TrainState", jax.Array]]
+
+
+class TrainState(NamedTuple):
+    """Everything that a step needs and a checkpoint holds, an explicit pytree.
+
+    A model is measured, and loaded, with the moving average of its parameters where one is kept.
+    `sums` are the training metrics summed since the epoch began: with them in the checkpoint, an
+    epoch that was interrupted reports what the uninterrupted one reports.
+    """
+
+    params: Any
+    batch_stats: Any
+    opt_state: Any  # of the parameters that the phase trains
+    average: Any  # of the parameters over the steps, {} where none is kept
+    step: jax.Array
+    key: jax.Array
+    sums: Any
+
+
+def draw_key(key: jax.Array, purpose: int, index: jax.Array | int) -> jax.Array:
+    """Return the key of one draw: `index` is the epoch for ORDER, the step for the others."""
+    return jax.random.fold_in(jax.random.fold_in(key, purpose), index)
+
+
+def initial_state(
+    config: ConfigDict, variables: Variables, opt_state: optax.OptState, sums: Any
+) -> TrainState:
+    """Return the state before the first step; `sums` has the shapes of the metrics' sums."""
+    averages = config.optimizer.average_decay > 0
+    return TrainState(
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=opt_state,
+        # A copy: a buffer can be donated only once.
+        average=jax.tree.map(jnp.copy, variables["params"]) if averages else {},
+        step=jnp.zeros((), jnp.int32),
+        key=jax.random.key(config.seed),
+        sums=zeros_like(sums),
+    )
+
+
+def variables_of(state: TrainState) -> Variables:
+    """Return what a model's `apply` takes in evaluation."""
+    return {"params": state.average or state.params, "batch_stats": state.batch_stats}
+
+
+def zeros_like(tree: Any) -> Any:
+    """Return zeros in the shapes of a pytree of arrays or `jax.ShapeDtypeStruct`."""
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), tree)
+
+
+@jax.jit
+def is_finite(tree: Any) -> jax.Array:
+    """Return whether every number of a pytree of arrays is finite, [] bool."""
+    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()
 
 
 def as_float(batch: Batch) -> Batch:
@@ -25,28 +80,29 @@ def as_float(batch: Batch) -> Batch:
     return batch | {"image": batch["image"].astype(jnp.float32) / 255}
 
 
-def mean_loss(task: Task, outputs: Outputs, batch: Batch) -> streaming.Mean:
-    """Sum the loss over the examples that are no padding and that the task counts."""
-    counted = batch["valid"]
-    if task.counted is not None:
-        counted = counted * task.counted(batch)
-    return streaming.mean(task.loss(outputs, batch), counted)
+def augments(config: ConfigDict) -> bool:
+    """Return whether a config's `data.augment` changes images at all."""
+    return any(config.data.augment[name] for name in ("flip", "crop_padding", "zoom", "colour"))
 
 
-def all_sums(task: Task, outputs: Outputs, batch: Batch) -> dict[str, Any]:
-    """Sum the loss and the task's metrics over a batch."""
-    return {"loss": mean_loss(task, outputs, batch), "task": task.metrics(outputs, batch)}
+def augmented(key: jax.Array, batch: Batch, config: ConfigDict) -> Batch:
+    """Augment the images of a batch, float32 in [0, 1], and their masks, if they have them."""
+    fields = config.data.augment
+    image, mask = augment(
+        key,
+        batch["image"],
+        batch.get("mask", jnp.zeros(batch["image"].shape[:3], jnp.uint8)),
+        flips=fields.flip,
+        crop_padding=fields.crop_padding,
+        zoom_share=fields.zoom,
+        colour=fields.colour,
+    )
+    return batch | {"image": image} | ({"mask": mask} if "mask" in batch else {})
 
 
-def summarise(task: Task, sums: dict[str, Any]) -> dict[str, float]:
-    """Divide what `all_sums` summed: {"loss": value, metric: value, ...}."""
-    sums = jax.device_get(sums)
-    return {"loss": streaming.value(sums["loss"]), **task.summary(sums["task"])}
-
-
-def augments(augmentation: ConfigDict) -> bool:
-    """Tell whether a config's `data.augment` changes images at all."""
-    return any(augmentation[name] for name in ("flip", "crop_padding", "zoom", "colour"))
+def mean_loss(losses: jax.Array, targets: Targets) -> streaming.Mean:
+    """Sum the losses [batch] of the examples that have a weight."""
+    return streaming.mean(losses, targets["weight"])
 
 
 def make_train_step(
@@ -61,74 +117,52 @@ def make_train_step(
     Every draw folds the step into the state's key, so a step depends on nothing but its arguments.
     Data parallelism comes from the batch's sharding.
     """
-    augmentation, decay = config.data.augment, config.optimizer.average_decay
+    decay = config.optimizer.average_decay
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
         batch = as_float(batch)
-        if augments(augmentation):
-            image, mask = augment(
-                draw_key(state.key, AUGMENT, state.step),
-                batch["image"],
-                batch.get("mask", jnp.zeros(batch["image"].shape[:3], jnp.uint8)),
-                flips=augmentation.flip,
-                crop_padding=augmentation.crop_padding,
-                zoom_share=augmentation.zoom,
-                colour=augmentation.colour,
-            )
-            batch = batch | {"image": image} | ({"mask": mask} if "mask" in batch else {})
-
+        if augments(config):
+            batch = augmented(draw_key(state.key, AUGMENT, state.step), batch, config)
+        targets = task.targets(batch)
         trained, frozen = phase.split(state.params)
 
-        def objective(trained: Any) -> tuple[jax.Array, tuple[Outputs, Any]]:
-            params = merge_params(trained, frozen)
+        def objective(trained: Any) -> tuple[jax.Array, Any]:
+            params = join(trained, frozen)
             variables = {"params": params, "batch_stats": state.batch_stats}
             dropout_key = draw_key(state.key, DROPOUT, state.step)
             with in_evaluation_mode(frozen_modules(phase, params)):
                 outputs, batch_stats = task.apply(variables, batch, True, dropout_key)
-            sums = mean_loss(task, outputs, batch)
-            return sums.total / jnp.maximum(sums.count, 1), (outputs, batch_stats)
+            sums = mean_loss(task.loss(outputs, targets), targets)
+            return sums.total / jnp.maximum(sums.count, 1), (outputs, batch_stats, sums)
 
-        (loss, (outputs, batch_stats)), gradients = jax.value_and_grad(objective, has_aux=True)(
-            trained
-        )
+        gradient = jax.value_and_grad(objective, has_aux=True)
+        (loss, (outputs, batch_stats, sums)), gradients = gradient(trained)
         updates, opt_state = optimizer.update(gradients, state.opt_state, trained)
-        sums = streaming.merge(state.sums, all_sums(task, outputs, batch))
-        params = merge_params(optax.apply_updates(trained, updates), frozen)
+        params = join(optax.apply_updates(trained, updates), frozen)
         average = {}
         if decay:
             moving, still = phase.split(state.average)
-            moved = moved_average(moving, phase.split(params)[0], decay, state.step)
-            average = merge_params(moved, still)
-        after = TrainState(params, batch_stats, opt_state, average, state.step + 1, state.key, sums)
+            average = join(moved_average(moving, phase.split(params)[0], decay, state.step), still)
+        measured = {"loss": sums, "task": task.measure(outputs, targets).sums}
+        after = TrainState(
+            params,
+            batch_stats,
+            opt_state,
+            average,
+            state.step + 1,
+            state.key,
+            streaming.merge(state.sums, measured),
+        )
         return after, loss
 
     return jax.jit(step, donate_argnums=0, out_shardings=replicated(mesh))
 
 
-def make_eval_step(
-    outputs_of: Callable[[Any, Batch], Outputs], task: Task, mesh: Mesh
-) -> Callable[[Any, Any, Batch], tuple[Any, Outputs]]:
-    """Return `step(argument, sums, batch) -> (sums, collected)`, with sums merged over batches.
+def moved_average(average: Any, params: Any, decay: float, step: jax.Array) -> Any:
+    """Return the exponential moving average after a step, counted from 0.
 
-    What is collected are the batch's arrays for the metrics of the whole split, {} without such.
-
-    `outputs_of(argument, batch)` gives the outputs: a model's of its variables, or a baseline's of
-    its statistic.
+    The decay rises with the steps, (1 + step) / (10 + step), until it is `decay`: the draw that a
+    run begins with is forgotten at once.
     """
-
-    def step(argument: Any, sums: Any, batch: Batch) -> tuple[Any, Outputs]:
-        batch = as_float(batch)
-        outputs = outputs_of(argument, batch)
-        collected = task.whole.collect(outputs, batch) if task.whole else {}
-        return streaming.merge(sums, all_sums(task, outputs, batch)), collected
-
-    return jax.jit(step, donate_argnums=1, out_shardings=replicated(mesh))
-
-
-def model_outputs(task: Task) -> Callable[[Variables, Batch], Outputs]:
-    """Return `outputs(variables, batch)` of a task's model in evaluation mode."""
-
-    def outputs(variables: Variables, batch: Batch) -> Outputs:
-        return task.apply(variables, batch, False, jax.random.key(0))[0]  # nothing is drawn
-
-    return outputs
+    keep = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda a, p: keep * a + (1 - keep) * p, average, params)

@@ -1,4 +1,4 @@
-"""Weight files in and out, in the formats that others use; nothing that a file says is run."""
+"""Weight files, read and written in the formats of other programs; nothing in a file is run."""
 
 import zipfile
 from collections.abc import Callable, Mapping
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_choice
+from vocjax.files import replacing
 from vocjax.pretrained.formats import darknet, npz, safetensors, state_dict
 
 Reader = Callable[[Path], dict[str, np.ndarray]]
@@ -19,13 +20,13 @@ EXPECTED = (
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Read a weight file's arrays by their foreign names; its content says which format it has.
+    """Read a weight file's arrays by their foreign names; the content decides on the format.
 
-    Floating-point arrays of whatever precision come as float32, others as they are. Darknet's file
-    has no names: all of it is one array [numbers], `darknet.NUMBERS`, which `matching.match` cuts.
-    Names of Keras are "layer/weight", as in `keras_h5`.
+    Floating-point arrays of any precision become float32, other arrays stay as they are. A file of
+    Darknet's has no names: it becomes one array [numbers], `darknet.NUMBERS`, which
+    `matching.match` cuts. Keras's names are "layer/weight", as in `keras_h5`.
 
-    Sizes are checked against the file's own before anything is allocated.
+    Sizes are compared with the file's own size before anything is allocated.
 
     Raises:
       UserError: there is no such file, its format is none of these, or it is truncated, damaged
@@ -35,11 +36,11 @@ def read(path: Path) -> dict[str, np.ndarray]:
     try:
         arrays = reader(path)
         if darknet.NUMBERS in arrays and reader is not darknet.read:
-            raise ValueError(f"it has an array {darknet.NUMBERS!r}, as no network names one")
+            raise ValueError(f"it has an array {darknet.NUMBERS!r}, a name that no network has")
         return arrays
     except UserError:
         raise
-    except Exception as error:  # what damage raises inside of zipfile, HDF5 and NumPy has no list
+    except Exception as error:  # damage raises exceptions of zipfile, HDF5 and NumPy of any type
         reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise UserError(
             f"{path} can't be read as {format_}: {' '.join(reason.split())[:500]}. It is damaged, "
@@ -53,29 +54,21 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
     Raises `UserError` for another ending, for a file that exists, or where none can be written.
     """
-    if path.suffix not in WRITERS:
-        raise UserError(
-            f"{path} ends in {path.suffix!r}, and weights are written to "
-            f"{' or '.join(WRITERS)}; name the file so."
-        )
+    check_choice(f"the ending of {path}", path.suffix, WRITERS)
     if path.exists():
         raise UserError(f"{path} exists; remove it, or name another file.")
-    unfinished = path.with_name(path.name + ".part")
     try:
-        with unfinished.open("wb") as file:
+        with replacing(path) as part, part.open("wb") as file:
             WRITERS[path.suffix](file, arrays)
-        unfinished.replace(path)
     except OSError as error:
         raise UserError(
             f"{path} can't be written ({error.strerror}). Name a file in a folder that exists and "
             "has room."
         ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _format_of(path: Path) -> tuple[str, Reader]:
-    """Name the format of a file and the function that reads it."""
+    """Return the name of a file's format and the function that reads it."""
     try:
         with path.open("rb") as file:
             start = file.read(512)
@@ -83,7 +76,7 @@ def _format_of(path: Path) -> tuple[str, Reader]:
         raise UserError(
             f"{path} can't be opened ({error.strerror}). Expected {EXPECTED}: name such a file."
         ) from error
-    if start[8:9] == b"{":  # after a length, whose bytes can be the beginning of any other format
+    if start[8:9] == b"{":  # after a length, whose bytes can look like any other format
         return "safetensors", safetensors.read
     if start.startswith(b"PK\x03\x04"):
         return "a zip file of weights", _read_zip
@@ -103,7 +96,7 @@ def _format_of(path: Path) -> tuple[str, Reader]:
         return "Darknet's weights", darknet.read
     raise UserError(
         f"{path} begins with {start[:8]!r}, as no weight file does. Expected {EXPECTED}: name such "
-        "a file; a page that was saved instead of the file looks like this, too."
+        "a file. A web page that was saved instead of the file looks like this, too."
     )
 
 
@@ -116,5 +109,5 @@ def _read_zip(path: Path) -> dict[str, np.ndarray]:
         return npz.read(path)
     raise UserError(
         f"{path} is a zip file with {', '.join(map(repr, names[:3]))}, none of them weights. "
-        f"Expected {EXPECTED}. From a .keras file, unpack model.weights.h5 and take that."
+        f"Expected {EXPECTED}. From a .keras file, unpack model.weights.h5 and import that."
     )

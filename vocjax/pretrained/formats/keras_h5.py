@@ -1,11 +1,11 @@
 """Keras's HDF5 files: `.h5` of all versions, and Keras 3's `.weights.h5`.
 
-Arrays are named "layer/weight", the weight as Keras 2 does: "conv1/kernel", "bn/moving_variance".
+Arrays are named "layer/weight", with Keras 2's name of the weight: "bn/moving_variance".
 
-- Keras 1 said "conv1_W", "convolution2d_1_W" and, of the variance, "bn_running_std"; Keras 3
-  numbers a layer's weights in `.weights.h5`, and in `.h5` calls a depthwise kernel "kernel", too.
-- Layers without a name of their own, conv2d_5 and the like, have the number that they were made
-  under: here from 0 on, so that a model made later, or by another version, has the same names.
+- Keras 1 wrote "conv1_W", "convolution2d_1_W" and, for the variance, "bn_running_std". Keras 3
+  numbers a layer's weights in `.weights.h5`, and calls a depthwise kernel "kernel" in `.h5`.
+- Keras numbers the layers that have no name of their own, conv2d_5 for instance, through the whole
+  process. Here the numbers start from 0, so that models of any process and version agree.
 """
 
 import itertools
@@ -54,8 +54,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
         datasets = dict(found)
         if len(datasets) < len(found):
             raise ValueError(
-                "it has two weights of one name, as a model inside of a model has (save the "
-                "weights of that one alone)"
+                "it has two weights of the same name, as a model inside of a model has (save the "
+                "weights of the inner one alone)"
             )
         for name, dataset in datasets.items():
             check_numeric(name, dataset.dtype)
@@ -70,7 +70,7 @@ def _announced(dataset: h5py.Dataset) -> int:
 
 
 def _member(group: Any, path: str) -> Any:
-    """Return what lies at a path in the file itself: a link could lead to any file."""
+    """Return what is at a path in the file itself: a link could lead to any file."""
     for part in filter(None, path.split("/")):
         link = group.get(part, getlink=True)
         if not isinstance(link, h5py.HardLink):
@@ -81,7 +81,7 @@ def _member(group: Any, path: str) -> Any:
 
 
 def _dataset(group: h5py.Group, path: str) -> h5py.Dataset:
-    """Return the dataset at a path, whose numbers lie in the file itself."""
+    """Return the dataset at a path, whose numbers are in the file itself."""
     dataset = _member(group, path)
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise ValueError(f"{path!r} is no array in the file itself")
@@ -89,7 +89,7 @@ def _dataset(group: h5py.Group, path: str) -> h5py.Dataset:
 
 
 def _listed(group: h5py.Group) -> Iterator[tuple[str, Any]]:
-    """Yield (name, dataset) of a group that lists its layers, and in each of them the weights."""
+    """Yield (name, dataset) from a group that lists its layers, which list their weights."""
     for layer in _texts(group, "layer_names"):
         weights = _member(group, layer)
         for path in _texts(weights, "weight_names"):
@@ -110,18 +110,18 @@ def _texts(group: h5py.Group, name: str) -> list[str]:
 
 
 def _weight(path: str, shape: tuple[int, ...]) -> str:
-    """Name a weight as Keras 2 does: "bn/gamma:0" is "gamma", "conv1_W_1:0" is "kernel"."""
+    """Return Keras 2's name of a weight: "gamma" for "bn/gamma:0", "kernel" for "conv1_W_1:0"."""
     weight = path.split("/")[-1].split(":")[0]
     if match := re.fullmatch(rf".*_({'|'.join(KERAS_1)})(?:_\d+)?", weight):
         return KERAS_1[match[1]]
-    # No other layer of the networks here makes one channel of several.
+    # No other layer of the networks here makes one channel from several.
     if weight == "kernel" and len(shape) == 4 and shape[2] > shape[3] == 1:
         return "depthwise_kernel"
     return weight
 
 
 def _of_keras_3(layers: h5py.Group) -> Iterator[tuple[str, Any]]:
-    """Yield (name, dataset) of layers with numbered weights, which are named by their class."""
+    """Yield (name, dataset) from layers with numbered weights; the class of a layer names them."""
     for key in layers:
         layer = _member(layers, key)
         variables = _member(layer, "vars") if "vars" in set(layer) else None
@@ -143,7 +143,7 @@ def _of_keras_3(layers: h5py.Group) -> Iterator[tuple[str, Any]]:
 
 
 def _renumbered(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Number the layers without a name of their own from 0, which itself is not written."""
+    """Number the layers without a name of their own: conv2d, conv2d_1, conv2d_2, ..."""
     layers = {name.rpartition("/")[0] for name in arrays}
     made = {
         layer: (KERAS_1_LAYERS.get(m[1], m[1]), int(m[2] or 0))

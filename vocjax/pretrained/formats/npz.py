@@ -18,7 +18,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if len({entry.filename for entry in entries}) < len(entries):
-            raise ValueError("it holds two arrays of one name")
+            raise ValueError("it holds two arrays of the same name")
         check_announced((entry.file_size for entry in entries), path.stat().st_size)
         for entry in entries:
             with archive.open(entry) as file:
@@ -28,7 +28,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays by name."""
+    """Write arrays by name; `np.savez` has no place for an array that is called "file"."""
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
@@ -36,7 +36,7 @@ def write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _check_header(file: IO[bytes], entry: zipfile.ZipInfo) -> None:
-    """Raise ValueError unless an array is of numbers, and as large as its entry."""
+    """Raise ValueError unless the entry is an array of numbers, and as large as its header says."""
     version = npy.read_magic(file)
     if version not in HEADERS:
         raise ValueError(f"{entry.filename!r} has format {version}, expected 1.0 or 2.0")

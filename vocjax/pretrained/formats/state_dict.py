@@ -1,5 +1,6 @@
-"""State dicts of torch, in the zip format and in the one that was usual before torch 1.6.
+"""State dicts of torch: the zip format, and the one that torch wrote before version 1.6.
 
+torchvision still publishes files of the older format, `vgg16-397923af.pth` for instance.
 Formats: `torch/serialization.py`.
 """
 
@@ -13,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from vocjax.errors import UserError
-from vocjax.pretrained.formats import pickled
-from vocjax.pretrained.formats.numbers import decode, in_float32, itemsize, nbytes
-from vocjax.pretrained.formats.pickled import Storage, Tensor
+from vocjax.pretrained.formats import torch_pickle
+from vocjax.pretrained.formats.numbers import in_float32, nbytes
+from vocjax.pretrained.formats.torch_pickle import Storage, Tensor
 
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of one number
 BIG_ENDIAN = "its numbers are big-endian, expected little-endian"
@@ -35,39 +36,34 @@ def read(path: Path) -> dict[str, np.ndarray]:
         order = f"{folder}byteorder"
         if order in archive.namelist() and archive.read(order) != b"little":
             raise ValueError(BIG_ENDIAN)
-        tensors = _tensors(path, pickled.load(io.BytesIO(archive.read(name))))
-
-        def read_storage(storage: Storage) -> bytes:
-            return archive.read(f"{folder}data/{storage.key}")
-
-        return _arrays(tensors, read_storage, size)
+        tensors = _tensors(path, torch_pickle.load(io.BytesIO(archive.read(name))))
+        return _arrays(tensors, lambda key: archive.read(f"{folder}data/{key}"), size)
 
 
 def read_legacy(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays by name of a file in the older format; raises as `read` does."""
     size, data = path.stat().st_size, {}
     with path.open("rb") as file:
-        _, _, system, loaded, keys = (pickled.load(file) for _ in range(5))
+        _, _, system, loaded, keys = (torch_pickle.load(file) for _ in range(5))
         if system["little_endian"] is not True:
             raise ValueError(BIG_ENDIAN)
         tensors = _tensors(path, loaded)
-        storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
+        dtypes = {storage.key: storage.dtype for storage, *_ in tensors.values()}
         for key in keys:
             (count,) = struct.unpack("<q", file.read(8))
-            announced = nbytes((count,), storages[key].dtype)
+            announced = nbytes((count,), dtypes[key])
             if not 0 <= announced <= size - file.tell():
                 raise ValueError(f"storage {key!r} announces {announced} bytes, more than follow")
             data[key] = file.read(announced)
-    return _arrays(tensors, lambda storage: data[storage.key], size)
+    return _arrays(tensors, data.__getitem__, size)
 
 
 def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:
-    """Return the tensors of a state dict, with shapes and strides of counts."""
+    """Return the tensors of a state dict, whose shapes and strides are counts."""
     if not isinstance(loaded, dict) or not loaded:
         raise ValueError(f"it holds a {type(loaded).__name__}, expected a dict of tensors by name")
-    others = [name for name, value in loaded.items() if not isinstance(value, Tensor)]
-    for name in others:
-        inner = loaded[name]
+    others = {name: value for name, value in loaded.items() if not isinstance(value, Tensor)}
+    for name, inner in others.items():
         if isinstance(inner, dict) and any(isinstance(value, Tensor) for value in inner.values()):
             raise UserError(
                 f"{path} is a checkpoint of training, with tensors under {name!r}. Expected a "
@@ -75,7 +71,7 @@ def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:
                 f"torch.save(torch.load(old)[{name!r}], new)."
             )
     if others:
-        raise ValueError(f"{others[0]!r} is no tensor")
+        raise ValueError(f"{next(iter(others))!r} is no tensor")
     for name, (_, offset, shape, strides) in loaded.items():
         counts = (offset, *shape, *strides)
         if len(shape) != len(strides) or any(type(n) is not int or n < 0 for n in counts):
@@ -84,21 +80,21 @@ def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:
 
 
 def _arrays(
-    tensors: dict[str, Tensor], read_storage: Callable[[Storage], bytes], available: int
+    tensors: dict[str, Tensor], read_storage: Callable[[str], bytes], available: int
 ) -> dict[str, np.ndarray]:
-    """Return tensors as arrays, given a function that reads a storage's bytes."""
+    """Return tensors as arrays, given a function that returns a storage's bytes by its key."""
     announced = sum(nbytes(tensor.shape, tensor.storage.dtype) for tensor in tensors.values())
     if announced > available:
         raise ValueError(f"its tensors announce {announced} bytes, and the file has {available}")
     numbers: dict[Storage, np.ndarray] = {}
     for storage in {tensor.storage for tensor in tensors.values()}:
-        data = read_storage(storage)
-        if len(data) != storage.size * itemsize(storage.dtype):
+        data = read_storage(storage.key)
+        if len(data) != nbytes((storage.size,), storage.dtype):
             raise ValueError(
                 f"storage {storage.key!r} has {len(data)} bytes, expected {storage.size} numbers "
                 f"of {storage.dtype}"
             )
-        numbers[storage] = decode(data, storage.dtype)
+        numbers[storage] = np.frombuffer(data, storage.dtype)
     return {
         name: in_float32(_view(name, numbers[tensor.storage], tensor))
         for name, tensor in tensors.items()

@@ -6,26 +6,26 @@ import jax
 import jax.numpy as jnp
 
 from vocjax.metrics import streaming
-from vocjax.tasks.scoring import ALL_BACKGROUND, ALL_FOREGROUND, BEST_MASK, THRESHOLDS
-from vocjax.tasks.targets import Target, truth_of
+from vocjax.tasks.pixel_classes import PixelClasses, truth_of
+from vocjax.tasks.segmentation_eval import ALL_BACKGROUND, ALL_FOREGROUND, BEST_MASK, THRESHOLDS
 from vocjax.tasks.task import Baseline, Batch, Fit, Outputs
 
 SURE = 100.0  # sigmoid(100) is 1 in float32, sigmoid(-100) is 0
 
 
-def baselines(target: Target) -> Mapping[str, Baseline]:
+def baselines(classes: PixelClasses) -> Mapping[str, Baseline]:
     """Return what is constant: all foreground and the best mask (one foreground), all background.
 
     The best mask is what a model can score that has learnt where objects stand in a photograph and
     nothing of what they look like: the share of training images in which a pixel is object, cut
     where the mean hard Dice of the training images is best.
     """
-    trivial = {ALL_BACKGROUND: Baseline(_fit_pixel(target, 0), _constant)}
-    if target.kind == "foreground":
+    trivial = {ALL_BACKGROUND: Baseline(_fit_pixel(classes, 0), _constant)}
+    if classes.kind == "foreground":
         trivial = {
-            ALL_FOREGROUND: Baseline(_fit_pixel(target, 1), _constant),
+            ALL_FOREGROUND: Baseline(_fit_pixel(classes, 1), _constant),
             **trivial,
-            BEST_MASK: Baseline(_fit_mask(target), _constant),
+            BEST_MASK: Baseline(_fit_mask(classes), _constant),
         }
     return trivial
 
@@ -34,21 +34,21 @@ def _constant(logits: jax.Array, batch: Batch) -> Outputs:
     return {"logits": jnp.broadcast_to(logits, (*batch["mask"].shape, logits.shape[-1]))}
 
 
-def _fit_pixel(target: Target, index: int) -> Fit:
+def _fit_pixel(classes: PixelClasses, index: int) -> Fit:
     """Return a fit that learns nothing: logits [outputs] of one class.
 
     They are its result, and so no constant that XLA would spend seconds on folding.
     """
-    column = index if target.kind == "softmax" else index - 1
-    return lambda batches: jnp.where(jnp.arange(target.outputs) == column, SURE, -SURE)
+    column = index if classes.kind == "softmax" else index - 1
+    return lambda batches: jnp.where(jnp.arange(classes.outputs) == column, SURE, -SURE)
 
 
-def _fit_mask(target: Target) -> Fit:
+def _fit_mask(classes: PixelClasses) -> Fit:
     def fit(batches: Iterator[Batch]) -> jax.Array:
         # Masks are small, and the cut needs them once more after their mean is known.
         held = [(batch["mask"], batch["valid"]) for batch in batches]
         mask, valid = (jnp.concatenate(arrays) for arrays in zip(*held, strict=True))
-        index, _, weight = truth_of(target, mask, valid)
+        index, _, weight = truth_of(classes, mask, valid)
         shown, weight = (index > 0).astype(jnp.float32), weight[..., 0]
         share = (shown * weight).sum(axis=0) / jnp.maximum(weight.sum(axis=0), 1)
         dice = streaming.hard_dice_by_threshold(

@@ -1,7 +1,7 @@
-"""Task 3's last word on a run: scored at the images' own size, at a threshold chosen on train."""
+"""The final evaluation of task 3: at the images' own size, at a threshold chosen on train."""
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -9,8 +9,8 @@ import numpy as np
 
 from vocjax.data.pipeline import resize_mask
 from vocjax.metrics import confusion, segmentation
-from vocjax.tasks.targets import Target, decide, probability_of
-from vocjax.tasks.task import Original, Scored
+from vocjax.tasks.pixel_classes import PixelClasses, decide, probability_of
+from vocjax.tasks.task import Final, Trained
 
 # Of these the threshold is chosen.
 THRESHOLDS = np.arange(1, 100) / 100
@@ -45,48 +45,36 @@ class Values(NamedTuple):
 Ranked = dict[str, list[tuple[float, int, Seen]]]
 
 
-def score(
-    target: Target,
-    samples: Mapping[str, np.ndarray],
-    originals: Callable[[str], Iterator[Original]],
-    split: str = "val",
-) -> Scored:
-    """Score a split's images as VOC does: each prediction resized to the image's own mask.
+def finish(classes: PixelClasses, trained: Trained) -> Final:
+    """Score a split's images as VOC does: each prediction is resized to the image's own mask.
 
-    Probabilities are resized bilinearly, then decided. For sigmoids a threshold decides, the one
-    with the best hard Dice per image on the training split. An image that is all void is passed
-    over. Constant predictions are scored beside.
-
-    Args:
-      target: what pixels are told apart by.
-      samples: `SPLIT/hard_dice_by_threshold` [n, thresholds] of both splits.
-      originals: yields (outputs, example) of each image of a split; the example's `mask` has the
-        image's own size.
-      split: "val" or "train".
+    Probabilities are resized bilinearly, then decided. A threshold decides for sigmoids, the one
+    with the best hard Dice per image on the training split. An image that is all void is left out.
+    Constant predictions are scored in the same way.
     """
-    threshold, splits = _at_threshold(target, samples)
+    threshold, splits = _at_threshold(classes, trained)
     constant = {ALL_BACKGROUND: 0}
-    if target.kind == "foreground":
+    if classes.kind == "foreground":
         constant[ALL_FOREGROUND] = 1
     ours: list[Values] = []
     theirs: dict[str, list[Values]] = {name: [] for name in constant}
     ranked: Ranked = {"best": [], "worst": []}
-    for number, (outputs, example) in enumerate(originals(split)):
-        truth = target.indices[example["mask"]]
+    for number, (outputs, example) in enumerate(trained.originals(trained.split)):
+        truth = classes.indices[example["mask"]]
         if np.all(truth == segmentation.VOID):
             continue
-        probability = np.asarray(probability_of(target, jnp.asarray(outputs["logits"])))
+        probability = np.asarray(probability_of(classes, jnp.asarray(outputs["logits"])))
         scores = segmentation.resize_scores(probability, *truth.shape)
-        prediction = decide(target, scores, threshold or 0.0).astype(np.uint8)
-        ours.append(_values(prediction, truth, len(target.names)))
+        prediction = decide(classes, scores, threshold or 0.0).astype(np.uint8)
+        ours.append(_values(prediction, truth, len(classes.names)))
         for name, index in constant.items():
             everywhere = np.full_like(prediction, index)
-            theirs[name].append(_values(everywhere, truth, len(target.names)))
+            theirs[name].append(_values(everywhere, truth, len(classes.names)))
         size = example["image"].shape[0]
         small = resize_mask(truth, size), resize_mask(prediction, size)
         value = float(confusion.mean_iou(ours[-1].counts))
         _rank(ranked, Seen(value, number, example["image"], *small))
-    splits[split] |= measured(ours)
+    splits[trained.split] |= measured(ours)
     totals = np.sum([values.counts for values in ours], axis=0)
     arrays = {"full_size/confusion": totals, "thresholds": THRESHOLDS}
     for name, heap in ranked.items():
@@ -94,25 +82,28 @@ def score(
     values: dict[str, Any] = {
         "iou_by_class": {
             name: None if np.isnan(value) else float(value)
-            for name, value in zip(target.names, confusion.iou(totals), strict=True)
+            for name, value in zip(classes.names, confusion.iou(totals), strict=True)
         }
     }
     if threshold is not None:
         values["threshold"] = threshold
-    baselines = {name: {split: measured(of)} for name, of in theirs.items()}
-    return Scored(values, splits, baselines, arrays)
+    baselines = {name: {trained.split: measured(of)} for name, of in theirs.items()}
+    return Final(values, splits, baselines, arrays)
 
 
 def _at_threshold(
-    target: Target, samples: Mapping[str, np.ndarray]
+    classes: PixelClasses, trained: Trained
 ) -> tuple[float | None, dict[str, dict[str, float]]]:
-    """Choose the threshold on train; return it and both splits' hard Dice there.
+    """Choose the threshold on train; return it and the hard Dice of both splits there.
 
-    Of a softmax the likeliest class decides: there is none.
+    A softmax has none: the likeliest class decides.
     """
-    if target.kind == "softmax":
+    if classes.kind == "softmax":
         return None, {"train": {}, "val": {}}
-    curves = {s: samples[f"{s}/hard_dice_by_threshold"].mean(axis=0) for s in ("train", "val")}
+    curves = {
+        split: trained.kept(split)["hard_dice_by_threshold"].mean(axis=0)
+        for split in ("train", "val")
+    }
     chosen = int(np.argmax(curves["train"]))
     name = "hard_dice_per_image_at_threshold"
     return float(THRESHOLDS[chosen]), {s: {name: float(c[chosen])} for s, c in curves.items()}

@@ -7,9 +7,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from vocjax.tasks.probes import STRENGTHS, logistic_regression, ridge_probe
 
 from vocjax.tasks import probes
-from vocjax.tasks.probes import STRENGTHS, logistic_regression, ridge_probe
 
 IMAGES, NUMBERS = 60, 5
 FREQUENCY, COLOUR, CODES, RIDGE = (

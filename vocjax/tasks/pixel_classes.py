@@ -1,4 +1,4 @@
-"""What pixels are told apart by: from masks to targets, and from logits back to masks."""
+"""The classes of pixels: from masks to targets, and from logits back to masks."""
 
 from typing import NamedTuple, TypeVar
 
@@ -17,7 +17,7 @@ FOREGROUND = ("foreground",)
 Probability = TypeVar("Probability", jax.Array, np.ndarray)
 
 
-class Target(NamedTuple):
+class PixelClasses(NamedTuple):
     """How the pixels of a mask are told apart.
 
     - "foreground": all classes merged into one, by one logit;
@@ -58,24 +58,24 @@ class Target(NamedTuple):
         return table
 
 
-def make_target(config: ConfigDict) -> Target:
+def pixel_classes(config: ConfigDict) -> PixelClasses:
     """Return the target that `model.target` and `data.classes` (empty for all 20) describe."""
     kind = config.model.target
     if kind not in KINDS:
         raise UserError(f"model.target is {kind!r}; it is one of {', '.join(KINDS)}.")
     class_columns(config.data.classes)
     if kind == "foreground":
-        return Target(kind, FOREGROUND)
+        return PixelClasses(kind, FOREGROUND)
     if config.data.masks != "nearest":
         raise UserError(
             f"data.masks is {config.data.masks!r}, which merges all classes; with model.target "
             f"{kind!r} it must be 'nearest'."
         )
-    return Target(kind, tuple(config.data.classes) or CLASSES)
+    return PixelClasses(kind, tuple(config.data.classes) or CLASSES)
 
 
 def truth_of(
-    target: Target, mask: jax.Array, valid: jax.Array
+    classes: PixelClasses, mask: jax.Array, valid: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return what a mask asks for.
 
@@ -83,37 +83,37 @@ def truth_of(
     (index [batch, height, width] int32, 0 where void; target 0 / 1 float32 [batch, height, width,
     outputs]; weight [batch, height, width, 1] float32, 0 for void and padding).
     """
-    index = jnp.asarray(target.indices)[mask].astype(jnp.int32)
+    index = jnp.asarray(classes.indices)[mask].astype(jnp.int32)
     weight = (index != VOID) * valid[:, None, None]
     index = jnp.where(index == VOID, 0, index)
-    first = int(target.kind != "softmax")
-    columns = jnp.arange(first, first + target.outputs)
+    first = int(classes.kind != "softmax")
+    columns = jnp.arange(first, first + classes.outputs)
     wanted = (index[..., None] == columns).astype(jnp.float32)
     return index, wanted, weight[..., None].astype(jnp.float32)
 
 
-def probability_of(target: Target, logits: jax.Array) -> jax.Array:
+def probability_of(classes: PixelClasses, logits: jax.Array) -> jax.Array:
     """Return probabilities [..., outputs] float32 of logits alike."""
     logits = logits.astype(jnp.float32)
-    return jax.nn.softmax(logits) if target.kind == "softmax" else jax.nn.sigmoid(logits)
+    return jax.nn.softmax(logits) if classes.kind == "softmax" else jax.nn.sigmoid(logits)
 
 
-def foreground_of(target: Target, probability: Probability) -> Probability:
+def foreground_of(classes: PixelClasses, probability: Probability) -> Probability:
     """Return the probability [...] that a pixel is no background, of probabilities [..., outputs].
 
     Of several sigmoids it is the largest.
     """
-    if target.kind == "softmax":
+    if classes.kind == "softmax":
         return 1 - probability[..., 0]
     return probability.max(axis=-1)
 
 
-def decide(target: Target, probability: Probability, threshold: float) -> Probability:
+def decide(classes: PixelClasses, probability: Probability, threshold: float) -> Probability:
     """Return each pixel's index [...] of its probabilities [..., outputs].
 
     The likeliest, but for sigmoids: there it is background unless one exceeds `threshold`.
     """
     likeliest = probability.argmax(axis=-1)
-    if target.kind == "softmax":
+    if classes.kind == "softmax":
         return likeliest
     return (likeliest + 1) * (probability.max(axis=-1) > threshold)

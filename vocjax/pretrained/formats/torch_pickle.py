@@ -1,12 +1,14 @@
-"""The pickle of a state dict, interpreted by the few opcodes that it needs.
+"""The pickle in a state dict of torch, read by the few opcodes that state dicts use.
 
-No class or function that a pickle names is looked up, so none can be run: those that a state dict
-is made of are known by their names, and everything else is refused. Python's own `Unpickler`, even
-a restricted one, allocates what a pickle announces and sets attributes of what it makes.
+No class and no function that a pickle names is looked up, so none can be run: the ones that a state
+dict consists of are known by their names, and everything else is refused. Python's own `Unpickler`,
+even a restricted one, allocates what a pickle announces and sets attributes of what it makes.
 """
 
 import pickletools
 from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
 
 from vocjax.pretrained.formats.numbers import BFLOAT16
 
@@ -16,16 +18,16 @@ ORDERED_DICT = "collections OrderedDict"
 PARAMETER = "torch._utils _rebuild_parameter"
 TENSORS = ("torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v2")
 DTYPES = {
-    "torch DoubleStorage": "<f8",
-    "torch FloatStorage": "<f4",
-    "torch HalfStorage": "<f2",
+    "torch DoubleStorage": np.dtype("<f8"),
+    "torch FloatStorage": np.dtype("<f4"),
+    "torch HalfStorage": np.dtype("<f2"),
     "torch BFloat16Storage": BFLOAT16,
-    "torch LongStorage": "<i8",
-    "torch IntStorage": "<i4",
-    "torch ShortStorage": "<i2",
-    "torch CharStorage": "<i1",
-    "torch ByteStorage": "<u1",
-    "torch BoolStorage": "<b1",
+    "torch LongStorage": np.dtype("<i8"),
+    "torch IntStorage": np.dtype("<i4"),
+    "torch ShortStorage": np.dtype("<i2"),
+    "torch CharStorage": np.dtype("<i1"),
+    "torch ByteStorage": np.dtype("<u1"),
+    "torch BoolStorage": np.dtype("<b1"),
 }
 KNOWN = {ORDERED_DICT, PARAMETER, *TENSORS, *DTYPES}
 
@@ -34,6 +36,7 @@ LITERALS = (
     *("BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"),  # the latter of Python 2
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
 )
+# How many items of the stack an opcode takes; without an entry, all down to the last mark.
 TAKEN = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2}
 
 
@@ -44,9 +47,9 @@ class Global(NamedTuple):
 
 
 class Storage(NamedTuple):
-    """Numbers that lie elsewhere in the file."""
+    """Numbers in another part of the file."""
 
-    dtype: str  # of NumPy, or BFLOAT16
+    dtype: np.dtype
     key: str
     size: int
 
@@ -87,7 +90,7 @@ def load(file: BinaryIO) -> Any:
                 pass
             case name if name in LITERALS:
                 stack.append(argument)
-            case "NONE" | "NEWTRUE" | "NEWFALSE" as name:
+            case name if name in CONSTANTS:
                 stack.append(CONSTANTS[name])
             case "MARK":
                 marks.append(len(stack))
@@ -125,7 +128,7 @@ def load(file: BinaryIO) -> Any:
             case "STOP":
                 return stack.pop()
             case name:
-                raise ValueError(f"its pickle uses {name}, as no state dict does")
+                raise ValueError(f"its pickle uses {name}, which no state dict does")
     raise ValueError("its pickle has no end")
 
 
@@ -138,7 +141,7 @@ def _of_type(expected: type, value: Any) -> Any:
 
 
 def _update(target: Any, items: list[tuple[Any, Any]]) -> None:
-    # Of other keys, a tuple in a tuple in a tuple ... would be hashed beyond the C stack's end.
+    # Hashing a tuple in a tuple in a tuple ... would overflow the C stack.
     if any(type(key) not in (str, int) for key, _ in items):
         raise ValueError("its pickle has a dict whose keys are neither texts nor integers")
     _of_type(dict, target).update(items)
@@ -155,15 +158,15 @@ def _global(name: str) -> Global:
 
 def _storage(identity: Any) -> Storage:
     match identity:
-        # A sixth is None, or a part of the storage, which only the first versions of torch had.
+        # The sixth is None; in the first versions of torch it could be a part of the storage.
         case ("storage", Global(kind), str(key), str(), int(size), *rest):
             if kind in DTYPES and size >= 0 and rest in ([], [None]):
                 return Storage(DTYPES[kind], key, size)
-    raise ValueError("its pickle refers to something else than a storage of numbers")
+    raise ValueError("its pickle refers to something other than a storage of numbers")
 
 
 def _call(function: Any, arguments: Any) -> Any:
-    """Make what a known function makes of its arguments."""
+    """Return what a known function makes of its arguments."""
     name = function.name if isinstance(function, Global) else ""
     match arguments:
         case () if name == ORDERED_DICT:
@@ -178,4 +181,4 @@ def _call(function: Any, arguments: Any) -> Any:
             name in TENSORS
         ):
             return Tensor(storage, offset, shape, strides)
-    raise ValueError("its pickle calls a function with arguments that a state dict has not")
+    raise ValueError("its pickle calls a function with arguments that no state dict has")

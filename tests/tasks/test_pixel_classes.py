@@ -3,10 +3,10 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from vocjax.tasks.targets import decide, foreground_of, make_target, probability_of, truth_of
 
 from vocjax.data.devkit import CLASSES, VOID
 from vocjax.errors import UserError
-from vocjax.tasks.targets import decide, foreground_of, make_target, probability_of, truth_of
 
 STUDY = "segmentation_dice"
 PETS = ("cat", "dog")

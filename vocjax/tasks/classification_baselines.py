@@ -9,9 +9,8 @@ import numpy as np
 
 from vocjax.models import pca
 from vocjax.tasks.linear_codes import fit_pca
-from vocjax.tasks.task import Baseline, Batch, Outputs, summed
+from vocjax.tasks.task import Baseline, Batch, Outputs, Targets, summed
 
-Target = Callable[[Batch], tuple[jax.Array, jax.Array]]  # (truth, weight), [batch, classes] each
 COMPONENTS = 16
 SIDE = 64  # pixels of the images that PCA sees
 STRENGTHS = 10.0 ** np.arange(-3, 4)  # of the ridge, in units of the codes' mean squared norm
@@ -29,12 +28,16 @@ class Linear(NamedTuple):
 
 
 def baselines(
-    target: Target, exclusive: bool, codes: Callable[[Batch], jax.Array], *, joint: bool
+    targets: Callable[[Batch], Targets],
+    exclusive: bool,
+    codes: Callable[[Batch], jax.Array],
+    *,
+    joint: bool,
 ) -> Mapping[str, Baseline]:
     """Return the baselines of a classification by name.
 
     Args:
-      target: what gives truth (0 or 1) and weight (0 where difficult) of a batch.
+      targets: gives `present` (0 or 1) and `known` (0 where difficult) of a batch.
       exclusive: whether logits are of a softmax over the classes, or of a sigmoid each.
       codes: what gives the codes [batch, numbers] of a batch.
       joint: whether outputs need a reconstruction; the image's own mean colour stands in.
@@ -45,9 +48,9 @@ def baselines(
         return {"logits": logits} | ({"reconstruction": mean} if joint else {})
 
     def class_sums(batch: Batch) -> tuple[jax.Array, jax.Array]:
-        truth, weight = target(batch)
-        weight = weight * batch["valid"][:, None]
-        return (truth * weight).sum(axis=0), weight.sum(axis=0)
+        found = targets(batch)
+        weight = found["known"] * batch["valid"][:, None]
+        return (found["present"] * weight).sum(axis=0), weight.sum(axis=0)
 
     def frequency(statistic: Any, batch: Batch) -> Outputs:
         present, counted = statistic
@@ -59,7 +62,8 @@ def baselines(
     def gather(
         batches: Iterator[Batch], features: Callable[[Batch], jax.Array]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rows = [(features(batch), *target(batch)) for batch in batches]
+        held = [(features(batch), targets(batch)) for batch in batches]
+        rows = [(x, found["present"], found["known"]) for x, found in held]
         x, truth, weight = (
             np.concatenate(arrays).astype(np.float64) for arrays in zip(*rows, strict=True)
         )

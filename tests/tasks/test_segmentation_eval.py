@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score
+from vocjax.tasks.scoring import THRESHOLDS, score
+from vocjax.tasks.targets import Target
 
 from vocjax.data.devkit import VOID
 from vocjax.tasks import make_task
-from vocjax.tasks.scoring import THRESHOLDS, score
-from vocjax.tasks.targets import Target
 from vocjax.training.loop import train_and_evaluate
 
 FOREGROUND = Target("foreground", ("foreground",))

@@ -1,0 +1,111 @@
+"""The house in figures: `python tests/house.py` prints each, from the source or from one step."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "vocjax"
+
+
+def module_of(path: Path) -> str:
+    """Return the dotted name of a file of ours: "vocjax.data.voc"."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports() -> dict[str, set[str]]:
+    """Return what each module of ours imports of ours, also within functions."""
+    trees = {module_of(path): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
+    graph = {}
+    for module, tree in trees.items():
+        found = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= {name if name in trees else node.module for name in names}
+        graph[module] = (found & trees.keys()) - {module}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Return the groups of modules that import each other."""
+    reached: dict[str, set[str]] = {}
+    for module in graph:
+        seen: set[str] = set()
+        left = [module]
+        while left:
+            for other in graph[left.pop()] - seen:
+                seen.add(other)
+                left.append(other)
+        reached[module] = seen
+    groups = {frozenset(m for m in graph if m in reached[n] and n in reached[m]) for n in graph}
+    return [set(group) for group in groups if group]
+
+
+def parameters(room: str) -> dict[str, int]:
+    """Return how many parameters each function of a room has, `self` not counted."""
+    found = {}
+    for path in (PACKAGE / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                names = [a.arg for a in (*node.args.args, *node.args.kwonlyargs)]
+                found[f"{module_of(path)}.{node.name}"] = len([n for n in names if n != "self"])
+    return found
+
+
+def lines(folder: Path) -> int:
+    """Return the number of lines of all Python files."""
+    return sum(len(path.read_text().splitlines()) for path in folder.rglob("*.py"))
+
+
+def modules_of_a_config(config: str) -> list[str]:
+    """Return the modules of ours that a new process has loaded when it has read a config."""
+    script = (
+        "import sys, pathlib; from vocjax.config import load_config;"
+        f"load_config(pathlib.Path({config!r}));"
+        "print(*sorted(name for name in sys.modules if name.split('.')[0] == 'vocjax'))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return run.stdout.split()
+
+
+@contextmanager
+def visits(holds: Any) -> Iterator[list[str]]:
+    """Give the list of files of ours, in order, in which a function gets an argument of a kind.
+
+    `holds(value)` says whether an argument is of the kind; repeated visits follow each other once.
+    """
+    found: list[str] = []
+
+    def look(frame: FrameType, event: str, _: Any) -> None:
+        path = frame.f_code.co_filename
+        if event != "call" or not path.startswith(str(PACKAGE)):
+            return
+        count = frame.f_code.co_argcount + frame.f_code.co_kwonlyargcount
+        names = (*frame.f_code.co_varnames[:count], *frame.f_code.co_freevars)
+        if any(holds(frame.f_locals.get(name)) for name in names):
+            file = module_of(Path(path))
+            if not found or found[-1] != file:
+                found.append(file)
+
+    sys.setprofile(look)
+    try:
+        yield found
+    finally:
+        sys.setprofile(None)
+
+
+def is_batch(value: Any) -> bool:
+    """Return whether a value is an array of more than one dimension, or a dict of such arrays."""
+    values = value.values() if isinstance(value, dict) else [value]
+    return any(getattr(x, "ndim", 0) > 1 for x in values)

@@ -1,0 +1,109 @@
+"""The splits of a config's data, ready for batches; or those of your own arrays."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from vocjax.data.devkit import CLASSES
+from vocjax.data.pipeline import Examples, open_examples, resident
+from vocjax.data.splits import RULES, SPLITS, Selection, choose
+from vocjax.data.voc import Prepared
+
+
+class Dataset(NamedTuple):
+    """What a run trains on and is evaluated on.
+
+    - `splits`: `train` and `val`, each ready for batches;
+    - `labels`: of each split, [n, classes] int8, kept for pictures;
+    - `facts`: name, fingerprint, partial, source, for run.json;
+    - `notes`: what a reader of the log should know, in sentences.
+    """
+
+    splits: dict[str, Examples]
+    labels: dict[str, np.ndarray]
+    facts: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of images in each split."""
+        return {split: len(examples.ids) for split, examples in self.splits.items()}
+
+
+def facts_of(source: Prepared | Dataset) -> dict[str, Any]:
+    """Return what run.json says about a data set, opened or only prepared."""
+    if isinstance(source, Dataset):
+        return source.facts
+    return {
+        "name": source.name,
+        "fingerprint": source.fingerprint,
+        "partial": source.partial,
+        "source": source.source,
+    }
+
+
+def open_dataset(
+    config: ConfigDict, prepared: Prepared, mesh: Mesh, splits: tuple[str, ...] = SPLITS
+) -> Dataset:
+    """Open splits of a prepared data set as `config.data` asks for them."""
+    data = config.data
+    chosen = {split: choose(prepared.index, data, split) for split in splits}
+
+    def examples(selection: Selection) -> Examples:
+        return open_examples(
+            prepared,
+            selection.rows,
+            mesh,
+            labels=selection.labels,
+            size=data.size,
+            channels=data.channels,
+            masks=data.masks if data.image_set == "Segmentation" else "",
+            storage=data.storage,
+        )
+
+    notes = []
+    if any(selection.several for selection in chosen.values()):
+        shown = " and ".join(f"{of.several} {split}" for split, of in chosen.items())
+        notes.append(f"{shown} images show several of the classes: {RULES[data.several]}")
+    return Dataset(
+        {split: examples(selection) for split, selection in chosen.items()},
+        {split: selection.labels for split, selection in chosen.items()},
+        facts_of(prepared),
+        tuple(notes),
+    )
+
+
+def from_arrays(splits: Mapping[str, Mapping[str, np.ndarray]], mesh: Mesh) -> Dataset:
+    """Make a data set of your own arrays, which every device holds whole.
+
+    Args:
+      splits: `train` and `val`, each with `image` [n, height, width, channels] uint8 and, where a
+        task needs them, `labels` [n, 20] int8 (1 present, 0 difficult, -1 absent) and `mask`
+        [n, height, width] uint8; `ids` [n] names the images.
+      mesh: the devices, `mesh.make_mesh()`.
+
+    A batch iterator of your own is an `Examples` in the place of one that is made here.
+    """
+    digest, examples, labels = hashlib.sha256(), {}, {}
+    for split, arrays in splits.items():
+        n = len(arrays["image"])
+        ids = np.asarray(arrays.get("ids", [f"{split}_{i}" for i in range(n)]))
+        labels[split] = arrays.get("labels", np.full((n, len(CLASSES)), -1, np.int8))
+        held = {k: v for k, v in arrays.items() if k != "ids"} | {"labels": labels[split]}
+        for name in sorted(held):
+            digest.update(f"{split}/{name} {held[name].dtype} {held[name].shape}".encode())
+            digest.update(np.ascontiguousarray(held[name]).tobytes())
+        mask = held.get("mask")
+        mask_of = None if mask is None else mask.__getitem__
+        examples[split] = Examples(ids, True, resident(held, mesh), mask_of)
+    facts = {
+        "name": "arrays",
+        "fingerprint": digest.hexdigest(),
+        "partial": False,
+        "source": "arrays in Python",
+    }
+    return Dataset(examples, labels, facts)

@@ -1,0 +1,222 @@
+"""The losses that a config can name, with the fields of `config.loss` that each one reads.
+
+To add a loss, write a function and add one line to the table of its kind. A loss of one's own needs
+no line: a config names it as "module:function". The fields of a loss are its keyword-only
+parameters; a field that the config does not have keeps its default. What a table binds with
+`partial` is no field.
+"""
+
+import difflib
+import functools
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from vocjax.errors import UserError, check_choice, check_range
+from vocjax.imports import import_function
+from vocjax.losses import classes, images, overlap
+
+Loss = Callable[..., Array]
+
+# Of (logits, truth [B, H, W, K], weight [B, H, W, 1]). The parameter `exclusive`, where a loss has
+# it, gets whether the classes exclude each other (softmax) or not (sigmoids).
+PIXEL_LOSSES: dict[str, Loss] = {
+    "cross_entropy": classes.cross_entropy,
+    "focal": classes.focal,
+    "soft_dice": overlap.soft_dice,
+    "soft_jaccard": overlap.soft_jaccard,
+    "tversky": overlap.tversky,
+    "lovasz": overlap.lovasz,
+}
+# Of (prediction, target [B, H, W, C]).
+IMAGE_LOSSES: dict[str, Loss] = {
+    "mse": images.mse,
+    "mae": images.mae,
+    "ssim": images.dissimilarity,
+}
+# Of (logits, truth, weight [B, K]). The value, or the default, of `exclusive` decides whether the
+# classes exclude each other; without this parameter they do not.
+CLASS_LOSSES: dict[str, Loss] = {
+    "softmax_cross_entropy": partial(classes.cross_entropy, exclusive=True, reduction="image"),
+    "binary_cross_entropy": partial(classes.cross_entropy, exclusive=False, reduction="image"),
+    "focal": partial(classes.focal, exclusive=False, reduction="image"),
+}
+
+
+def make_pixel_loss(fields: Mapping[str, Any], exclusive: bool) -> Loss:
+    """Return the loss of pixels that `fields`, a config's `loss`, describes.
+
+    `fields["name"]` is a name of `PIXEL_LOSSES`, a function of the user's own, or a sum of these
+    with factors: "soft_dice + 0.5 my_losses:boundary".
+
+    Shapes: the loss takes logits and truth [B, H, W, K] and weight [B, H, W, 1]; it gives [B].
+
+    Raises:
+      UserError: an unknown name or field, or a value out of its range.
+    """
+    pixel = jnp.zeros((1, 1, 1, 2))
+    trial = pixel, pixel, pixel[..., :1]
+    return _weighted_sum(fields, PIXEL_LOSSES, trial, exclusive=exclusive)
+
+
+def make_image_loss(fields: Mapping[str, Any]) -> Loss:
+    """Return the loss of reconstructed images that `fields`, a config's `loss`, describes.
+
+    `fields["name"]` is as for `make_pixel_loss`, with the names of `IMAGE_LOSSES`.
+
+    Shapes: the loss takes prediction and target [B, H, W, C]; it gives [B].
+
+    Raises:
+      UserError: an unknown name or field, or a value out of its range.
+    """
+    image = jnp.zeros((1, images.SSIM_WINDOW, images.SSIM_WINDOW, 1))
+    return _weighted_sum(fields, IMAGE_LOSSES, (image, image))
+
+
+def make_class_loss(fields: Mapping[str, Any]) -> Loss:
+    """Return the loss of an image's classes that `fields`, a config's `loss`, describes.
+
+    `fields["name"]` is a name of `CLASS_LOSSES` or a function of the user's own. The truth is
+    smoothed by `label_smoothing`. `class_weights`, empty or a factor for each class, multiply what
+    present classes lose, as PyTorch's pos_weight and weight do: the mean over columns and images
+    does not divide by them.
+
+    Shapes: the loss takes logits, truth (0 or 1) and weight [B, K]; it gives [B].
+
+    Raises:
+      UserError: an unknown name or field, or a value out of its range.
+    """
+    others = {name: fields[name] for name in fields}
+    smoothing, factors = others.pop("label_smoothing", 0.0), others.pop("class_weights", ())
+    check_range("loss.label_smoothing", smoothing, 0, 1)
+    exclusive, row = is_exclusive(fields["name"]), jnp.zeros((1, 2))
+    (loss,) = _with_fields([fields["name"]], others, CLASS_LOSSES, (row, row, row))
+
+    def class_loss(logits: Array, truth: Array, weight: Array) -> Array:
+        soft = classes.smooth_labels(truth, weight, smoothing, exclusive)
+        if not factors:
+            return loss(logits, soft, weight)
+        scaled = classes.class_weights(truth, weight, jnp.asarray(factors), exclusive)
+        value = loss(logits, soft, scaled)
+        if exclusive:
+            return value
+        # A mean by weights would not let an image of a class that counts more count more.
+        return value * scaled.sum(axis=1) / jnp.maximum(weight.sum(axis=1), 1)
+
+    return class_loss
+
+
+def is_exclusive(name: str) -> bool:
+    """Return whether the loss of classes `name` takes them as exclusive (softmax)."""
+    parameter = inspect.signature(_find(name, CLASS_LOSSES)).parameters.get("exclusive")
+    return parameter is not None and parameter.default is True
+
+
+def _weighted_sum(
+    fields: Mapping[str, Any], table: Mapping[str, Loss], trial: tuple[Array, ...], **given: Any
+) -> Loss:
+    """Return the sum that `fields["name"]` describes, of arrays like those of `trial`."""
+    factors, names = zip(*_parse(fields["name"], table), strict=True)
+    terms = _with_fields(names, fields, table, trial, **given)
+    if factors == (1.0,):
+        return terms[0]
+
+    def loss(*arrays: Array) -> Array:
+        values = [factor * term(*arrays) for factor, term in zip(factors, terms, strict=True)]
+        return jnp.stack(values).sum(axis=0)
+
+    return loss
+
+
+def _parse(text: str, table: Mapping[str, Loss]) -> list[tuple[float, str]]:
+    """Split "soft_dice + 0.5 cross_entropy" into [(1.0, "soft_dice"), (0.5, "cross_entropy")]."""
+    terms = []
+    for part in text.split("+"):
+        *factors, name = part.split() or [""]
+        try:
+            (factor,) = map(float, factors or ["1"])
+        except ValueError:
+            factor = math.nan
+        if not (name in table or ":" in name) or not 0 < factor < math.inf:
+            first, second, *_ = table
+            raise UserError(
+                f"loss.name is {text!r}; it is one of {', '.join(table)}, a function of yours such "
+                "as 'my_losses:boundary', or a sum of them with positive factors, such as "
+                f"'{first} + 0.5 {second}'."
+            )
+        terms.append((factor, name))
+    return terms
+
+
+def _with_fields(
+    names: Sequence[str],
+    fields: Mapping[str, Any],
+    table: Mapping[str, Loss],
+    trial: tuple[Array, ...],
+    **given: Any,
+) -> list[Loss]:
+    """Return the named losses, each with the `fields` and what is `given` of its parameters.
+
+    Raises `UserError` for a field that no loss of the table and none of the named ones reads, and
+    for a value that a loss of the table refuses: each is traced once, on `trial`.
+    """
+    found = [_find(name, table) for name in names]
+    known = {"name"}.union(*(_parameters(loss) for loss in (*table.values(), *found))) - set(given)
+    for name in fields:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            raise UserError(
+                f"the config has loss.{name}, which no loss of this task reads; remove it. "
+                f"The losses read {', '.join(sorted(known))}."
+                + (f" Did you mean loss.{close[0]}?" if close else "")
+            )
+    values = {**fields, **given}
+    bound = []
+    for name, loss in zip(names, found, strict=True):
+        missing = [key for key, needed in _parameters(loss).items() if needed and key not in values]
+        if missing:
+            raise UserError(
+                f"the loss {name} needs loss.{missing[0]}; set it in the config's file, "
+                f"config.loss.{missing[0]} = ..., or give the parameter a default."
+            )
+        loss = partial(loss, **{key: values[key] for key in _parameters(loss) if key in values})
+        if name in table:
+            jax.eval_shape(loss, *trial)
+        bound.append(loss)
+    return bound
+
+
+def _find(name: str, table: Mapping[str, Loss]) -> Loss:
+    """Return the loss of the table, or the function of the user's own, that has this name."""
+    if ":" not in name:
+        check_choice("loss.name", name, table)
+        return table[name]
+    own = import_function("loss.name", name)
+
+    @functools.wraps(own)
+    def checked(*arrays: Array, **fields: Any) -> Array:
+        values = own(*arrays, **fields)
+        if values.shape != arrays[0].shape[:1]:
+            raise UserError(
+                f"the loss {name} gives an array {values.shape}; it must give one value for each "
+                f"example, {arrays[0].shape[:1]}."
+            )
+        return values
+
+    return checked
+
+
+def _parameters(loss: Loss) -> dict[str, bool]:
+    """Return the keyword-only parameters that a config can set, and whether it must."""
+    bound = loss.keywords if isinstance(loss, partial) else {}
+    return {
+        name: parameter.default is parameter.empty
+        for name, parameter in inspect.signature(loss).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in bound
+    }

@@ -1,0 +1,105 @@
+"""From a config to its network: a table for each task, or a function of the user's own."""
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from vocjax.errors import UserError, check_choice
+from vocjax.models import deeplab, fcn, linear, pca, transform, unet
+from vocjax.models.autoencoder import network as conv_autoencoder
+from vocjax.models.classifier import HEAD_FIELDS
+from vocjax.models.classifier import network as encoder_and_head
+from vocjax.models.encoders import ENCODER_FIELDS
+from vocjax.models.fields import check_fields
+from vocjax.models.segmenter import check_size, mirror
+
+# Makes a network of a config, with as many outputs (channels, classes or logits of a pixel).
+Build = Callable[[ConfigDict, int], nn.Module]
+
+
+class Entry(NamedTuple):
+    """A network: the function that makes it, and the fields that a config's `model` may have."""
+
+    build: Build
+    fields: tuple[str, ...]
+
+
+# A network is called with images [batch, height, width, channels] in [0, 1], `train` and `valid`.
+# It returns (reconstruction, code), and has methods `encode` and `decode`.
+RECONSTRUCTION = {
+    "pca": Entry(pca.network, ("components", "solver")),
+    "linear_autoencoder": Entry(linear.network, ("components", "tied")),
+    "autoencoder": Entry(conv_autoencoder, (*ENCODER_FIELDS, "decoder")),
+    "transform_autoencoder": Entry(transform.network, tuple(transform.FIELDS)),
+}
+# It returns (logits [batch, classes], code), and has the parts of `classifier.Classifier`.
+CLASSIFICATION = {
+    "classifier": Entry(encoder_and_head, (*ENCODER_FIELDS, *HEAD_FIELDS, "decoder")),
+}
+# It returns (logits [batch, height, width, outputs], code).
+SEGMENTATION = {
+    "mirror": Entry(mirror, (*ENCODER_FIELDS, "target", "decoder")),
+    "unet": Entry(unet.network, (*ENCODER_FIELDS, "target", "decoder")),
+    "fcn": Entry(fcn.network, (*ENCODER_FIELDS, "target", "skips")),
+    "deeplab": Entry(deeplab.network, (*ENCODER_FIELDS, "target", "features", "rates")),
+}
+
+
+def autoencoder(config: ConfigDict) -> nn.Module:
+    """Return the network of a reconstruction config; `UserError` for fields that don't fit."""
+    return _build(RECONSTRUCTION, config, config.data.channels)
+
+
+def classifier(config: ConfigDict) -> nn.Module:
+    """Return the network of a classification config; `UserError` for fields that don't fit."""
+    return _build(CLASSIFICATION, config, len(config.data.classes))
+
+
+def segmenter(config: ConfigDict, outputs: int) -> nn.Module:
+    """Return the network of a segmentation config, with `outputs` logits for each pixel.
+
+    Raises `UserError` for fields that don't fit.
+    """
+    network = _build(SEGMENTATION, config, outputs)
+    if config.model.name in SEGMENTATION:
+        check_size(network, config.data.size, config.data.size)
+    return network
+
+
+def _build(networks: Mapping[str, Entry], config: ConfigDict, outputs: int) -> nn.Module:
+    model = config.model
+    if ":" in model.name:
+        return own_network(model.name)(config, outputs)
+    check_choice("model.name", model.name, networks)
+    build, fields = networks[model.name]
+    check_fields(model, fields)
+    return build(config, outputs)
+
+
+def own_network(name: str) -> Build:
+    """Import the function that "module:function" names; `UserError` if there is none.
+
+    The module is looked for where Python looks, and in the current directory.
+    """
+    module_name, _, function_name = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise UserError(
+            f"model.name is {name!r}, and the module {module_name!r} can't be imported: {error}. "
+            "It must lie in the current directory or on PYTHONPATH."
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise UserError(
+            f"model.name is {name!r}, and {module.__file__} has no function {function_name!r}; it "
+            "must define one that takes (config, outputs) and returns a Flax module."
+        )
+    return function

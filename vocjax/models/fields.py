@@ -1,0 +1,63 @@
+"""What networks read from a config, and the checks of it."""
+
+import math
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from ml_collections import ConfigDict
+
+from vocjax.errors import UserError, check_choice
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def compute_dtype(config: ConfigDict) -> DTypeLike:
+    """Return the computation's dtype by `config.precision`; parameters stay float32."""
+    check_choice("precision", config.precision, DTYPES)
+    return DTYPES[config.precision]
+
+
+def image_shape(config: ConfigDict) -> tuple[int, int, int]:
+    """Return (height, width, channels) of the config's images."""
+    return config.data.size, config.data.size, config.data.channels
+
+
+def check_components(config: ConfigDict) -> int:
+    """Return `model.components`; `UserError` unless an image has as many numbers."""
+    components, numbers = config.model.components, math.prod(image_shape(config))
+    if not 1 <= components <= numbers:
+        raise UserError(
+            f"model.components is {components}; it must be at least 1 and at most {numbers}, the "
+            "numbers in an image."
+        )
+    return components
+
+
+def check_fields(model: ConfigDict, fields: Sequence[str]) -> None:
+    """Raise `UserError` unless a config's `model` has only `fields` and its name."""
+    known = {"name", *fields}
+    if unknown := sorted(set(model) - known):
+        raise UserError(
+            f"the config has {', '.join(f'model.{field}' for field in unknown)}, which "
+            f"{model.name} does not know; remove or rename: it takes {', '.join(sorted(known))}."
+        )
+
+
+def check_widths(field: str, widths: Sequence[int]) -> None:
+    """Raise `UserError` unless `widths` is one or more positive integers."""
+    fits = isinstance(widths, tuple) and widths and all(type(w) is int and w > 0 for w in widths)
+    if not fits:
+        raise UserError(f"{field} is {widths!r}; it is a tuple of positive integers, (256, 128).")
+
+
+def check_poolable(size: int, pools: int) -> None:
+    """Raise `UserError` with the nearest valid sizes unless `pools` halvings divide `size`."""
+    step = 2**pools
+    if size % step or size < step:
+        below = size // step * step
+        nearest = f"{below} or {below + step}" if below > 0 else f"{step}"
+        raise UserError(
+            f"data.size={size} can't be halved {pools} times; the nearest sizes that can are "
+            f"{nearest} (multiples of {step})."
+        )

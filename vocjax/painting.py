@@ -1,0 +1,100 @@
+"""Painting on arrays of pixels: arrays in, arrays or a picture out. Plots are in `reporting`."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+VOID = 255
+OUTLINE = (224, 224, 192)  # the cream in which VOC paints void pixels
+
+
+def as_bytes(images: np.ndarray) -> np.ndarray:
+    """Return images as uint8: floats in [0, 1] are scaled, values outside are clipped."""
+    if not np.issubdtype(images.dtype, np.floating):
+        return images
+    return np.rint(255 * np.clip(images, 0, 1)).astype(np.uint8)
+
+
+def grey(images: np.ndarray) -> np.ndarray:
+    """Return images without their colours: the mean of the channels, three times.
+
+    Shapes: uint8, or float in [0, 1], `[..., channels]`; the result is uint8 `[..., 3]`.
+    """
+    scale = 255 if np.issubdtype(images.dtype, np.floating) else 1
+    mean = scale * images.mean(axis=-1, keepdims=True, dtype=np.float64)
+    return np.repeat(np.rint(np.clip(mean, 0, 255)).astype(np.uint8), 3, axis=-1)
+
+
+def overlay(
+    image: np.ndarray, mask: np.ndarray, palette: np.ndarray, alpha: float = 0.5
+) -> np.ndarray:
+    """Paint a mask of class indices over an image.
+
+    Args:
+        image: uint8 `[..., height, width, 3]`.
+        mask: integer `[..., height, width]`. Index 0 leaves the image as it is; 255 (void) is
+            painted opaque in VOC's outline colour.
+        palette: uint8 `[classes, 3]`, the colour of each index.
+        alpha: share of the class colour in the mixture, in [0, 1].
+
+    Returns:
+        uint8 `[..., height, width, 3]`, a new array.
+
+    Raises:
+        IndexError: the mask holds an index, other than 255, that the palette has no colour for.
+    """
+    void = mask == VOID
+    colours = palette[np.where(void, 0, mask)]
+    mixture = np.rint((1 - alpha) * image + alpha * colours).astype(np.uint8)
+    painted = np.where((mask == 0)[..., None], image, mixture)
+    return np.where(void[..., None], np.array(OUTLINE, np.uint8), painted)
+
+
+def heat_map(image: np.ndarray, values: np.ndarray, alpha: float = 0.6) -> np.ndarray:
+    """Tint an image red where values are positive and blue where they are negative.
+
+    Args:
+        image: uint8 `[..., height, width, 3]`.
+        values: float `[..., h, w]`, resized to the image bilinearly; after that the largest
+            magnitude of all has the full tint.
+        alpha: share of the colour in the full tint, in [0, 1].
+
+    Returns:
+        uint8 `[..., height, width, 3]`, a new array.
+    """
+    height, width = image.shape[-3:-1]
+    maps = [Image.fromarray(v) for v in values.reshape(-1, *values.shape[-2:]).astype(np.float32)]
+    resized = [np.asarray(m.resize((width, height), Image.Resampling.BILINEAR)) for m in maps]
+    fine = np.stack(resized).reshape(image.shape[:-1])
+    share = (alpha * np.abs(fine) / (np.abs(fine).max() or 1))[..., None]
+    colour = np.where(fine[..., None] > 0, (214, 40, 40), (40, 80, 214))
+    return np.rint((1 - share) * image + share * colour).astype(np.uint8)
+
+
+def with_legend(picture: Image.Image, colours: Mapping[str, tuple[int, int, int]]) -> Image.Image:
+    """Return an RGB picture with a legend below it; the picture itself if there are no colours.
+
+    A name that does not fit into the line begins a new line; the picture is widened for a name
+    that is longer than a line.
+    """
+    if not colours:
+        return picture
+    line = 18  # pixels
+    font = ImageFont.load_default(size=12)
+    places, x, y, widest = [], 0, 0, picture.width
+    for name in colours:
+        width = math.ceil(font.getlength(name)) + 2 * line
+        if x and x + width > picture.width:
+            x, y = 0, y + line
+        places.append((x, y + picture.height))
+        x += width
+        widest = max(widest, x)
+    whole = Image.new("RGB", (widest, picture.height + y + line), "white")
+    whole.paste(picture)
+    pen = ImageDraw.Draw(whole)
+    for (name, colour), (x, y) in zip(colours.items(), places, strict=True):
+        pen.rectangle((x + 3, y + 3, x + line - 4, y + line - 4), fill=colour)
+        pen.text((x + line + 1, y + 2), name, fill="black", font=font)
+    return whole

@@ -1,0 +1,98 @@
+"""All checks of a config, in one place, before any data is read or anything is written."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from vocjax.data.devkit import CLASSES
+from vocjax.data.pipeline import check_data
+from vocjax.errors import UserError, check_choice, check_range
+from vocjax.metrics.names import METRIC_NAMES
+from vocjax.tasks import make_task
+from vocjax.tasks.task import Measures, Task, Variables
+from vocjax.training.evaluation import measured_shapes, summarise
+from vocjax.training.phases import Phase, make_phases, phase_optimizer
+from vocjax.training.step import zeros_like
+
+MANY = 10**6  # batches of an epoch, while the number of images is not known
+
+
+class Valid(NamedTuple):
+    """What a config that can be run describes: the task, its variables' shapes, its phases.
+
+    `measures` has the shapes of what is measured of a batch.
+    """
+
+    task: Task
+    shapes: Variables
+    measures: Measures
+    phases: tuple[Phase, ...]
+
+    @property
+    def sums(self) -> Any:
+        """The shapes of what the metrics sum."""
+        return self.measures.sums
+
+
+def validate(config: ConfigDict, task: Task | None = None) -> Valid:
+    """Check a whole config; raise `UserError` for the first mistake.
+
+    Args:
+      config: completed by `pretrained.resolve.complete`, where it begins from weights.
+      task: your own, in the place of the config's.
+    """
+    _check_fields(config)
+    check_data(config.data)
+    task = task or make_task(config)
+    shapes = jax.eval_shape(task.init, jax.random.key(0))
+    phases = make_phases(config, shapes["params"])
+    for phase in phases:
+        phase_optimizer(config, phase, batches=MANY)
+    measures = measured_shapes(task, shapes, batch_shapes(config))
+    _check_best(config, task, measures)
+    return Valid(task, shapes, measures, phases)
+
+
+def _check_fields(config: ConfigDict) -> None:
+    check_range("batch_size", config.batch_size, 1)
+    check_range("epochs", config.epochs, 0)
+    check_range("evaluate_every_epochs", config.evaluate_every_epochs, 1)
+    check_range("seed", config.seed, 0, 2**32)
+    check_choice("best.mode", config.best.mode, ("min", "max"))
+    check_range("optimizer.average_decay", config.optimizer.average_decay, 0, 1)
+    augment = config.data.augment
+    check_range("data.augment.crop_padding", augment.crop_padding, 0, config.data.size)
+    for name in ("zoom", "colour"):
+        check_range(f"data.augment.{name}", augment[name], 0, 1)
+
+
+def batch_shapes(config: ConfigDict) -> Any:
+    """Return the shapes of a batch as `data.pipeline` makes them."""
+    n, data = config.batch_size, config.data
+    batch = {
+        "image": jax.ShapeDtypeStruct((n, data.size, data.size, data.channels), np.uint8),
+        "labels": jax.ShapeDtypeStruct((n, len(CLASSES)), np.int8),
+        "valid": jax.ShapeDtypeStruct((n,), np.float32),
+    }
+    if data.image_set == "Segmentation":
+        batch["mask"] = jax.ShapeDtypeStruct((n, data.size, data.size), np.uint8)
+    return batch
+
+
+def _check_best(config: ConfigDict, task: Task, measures: Measures) -> None:
+    """Raise `UserError` unless the task measures `best.metric`, and `best.mode` is its better end.
+
+    Of whole-split metrics the names are those of no examples at all.
+    """
+    rows = {name: np.zeros((0, *x.shape[1:]), x.dtype) for name, x in measures.rows.items()}
+    names = summarise(task, zeros_like(measures.sums), rows)
+    check_choice("best.metric", config.best.metric, names)
+    arrow = {"min": "↓", "max": "↑"}[config.best.mode]
+    _, better, _ = METRIC_NAMES.get(config.best.metric, ("", arrow, ""))
+    if better != arrow and config.best.metric != "loss":  # a loss may be anybody's own
+        raise UserError(
+            f"best.mode is {config.best.mode!r}, and {'more' if better == '↑' else 'less'} of "
+            f"{config.best.metric} is better: set it to {'max' if better == '↑' else 'min'!r}."
+        )
