@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from PIL import Image
 
-from vocjax.data.splits import IMAGE_SETS, LEGACY, OFFICIAL, RULES, class_columns
+from vocjax.data.splits import IMAGE_SETS, LEGACY, MULTI_LABEL_RULES, OFFICIAL, class_columns
 from vocjax.data.voc import DATASETS, Prepared
 from vocjax.errors import UserError, check_choice, check_range
 from vocjax.mesh import local_rows, replicated, rows_per_batch, split_by_example
@@ -90,7 +90,7 @@ def check_data(data: ConfigDict) -> None:
         "image_set": IMAGE_SETS,
         "masks": MASKS,
         "channels": (3, 1),
-        "several": RULES,
+        "several": MULTI_LABEL_RULES,
         "split": (OFFICIAL, LEGACY),
         "storage": STORAGES,
     }
