@@ -9,9 +9,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vocjax.data.devkit import CLASSES
+from vocjax.data.index import Prepared
 from vocjax.data.pipeline import Examples, open_examples, resident
 from vocjax.data.splits import MULTI_LABEL_RULES, SPLITS, Selection, choose
-from vocjax.data.voc import Prepared
 
 
 class Dataset(NamedTuple):

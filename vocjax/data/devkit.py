@@ -21,6 +21,8 @@ CLASSES = (
     "tvmonitor",
 )  # fmt: skip
 VOID = 255
+YEARS = {f"voc{year}": year for year in range(2007, 2013)}
+DATASETS = ("toy", "custom", *YEARS)  # custom: the user's own images, in the layout of a devkit
 SPLITS = ("train", "val")
 PRESENT, DIFFICULT, ABSENT = 1, 0, -1
 

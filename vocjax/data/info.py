@@ -6,9 +6,16 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from vocjax.data.devkit import CLASSES, DIFFICULT, OFFICIAL_COUNTS, PALETTE, PRESENT, SPLITS
-from vocjax.data.index import Index, counts
-from vocjax.data.voc import YEARS, Prepared
+from vocjax.data.devkit import (
+    CLASSES,
+    DIFFICULT,
+    OFFICIAL_COUNTS,
+    PALETTE,
+    PRESENT,
+    SPLITS,
+    YEARS,
+)
+from vocjax.data.index import Index, Prepared, counts
 from vocjax.errors import UserError
 from vocjax.painting import overlay
 

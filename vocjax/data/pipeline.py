@@ -19,8 +19,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from PIL import Image
 
+from vocjax.data.devkit import DATASETS
+from vocjax.data.index import Prepared
 from vocjax.data.splits import IMAGE_SETS, LEGACY, MULTI_LABEL_RULES, OFFICIAL, class_columns
-from vocjax.data.voc import DATASETS, Prepared
 from vocjax.errors import UserError, check_choice, check_range
 from vocjax.mesh import local_rows, replicated, rows_per_batch, split_by_example
 
