@@ -6,15 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from vocjax.data.devkit import (
-    CLASSES,
-    DIFFICULT,
-    OFFICIAL_COUNTS,
-    PALETTE,
-    PRESENT,
-    SPLITS,
-    YEARS,
-)
+from vocjax.data.devkit import CLASSES, DIFFICULT, OFFICIAL_COUNTS, PALETTE, PRESENT, SPLITS
 from vocjax.data.index import Index, Prepared, counts
 from vocjax.errors import UserError
 from vocjax.painting import overlay
@@ -81,7 +73,7 @@ def _range(lengths: np.ndarray) -> str:
 
 def _split_lines(prepared: Prepared) -> list[str]:
     here = counts(prepared.index)
-    official = OFFICIAL_COUNTS.get(YEARS.get(prepared.name, 0))
+    official = OFFICIAL_COUNTS.get(prepared.name)
     lines = [f"{'images':14}{'train':>8}{'val':>8}"]
     for number, name in enumerate(("Main", "Segmentation")):
         line = f"{name:14}" + "".join(f"{count:>8}" for count in here[number])

@@ -257,7 +257,7 @@ def _source(
 def _is_partial(dataset: str, source: str, index: Index) -> bool:
     if dataset not in YEARS or source.startswith("archive"):  # its md5 was the official one
         return False
-    return counts(index) != OFFICIAL_COUNTS.get(YEARS[dataset])
+    return counts(index) != OFFICIAL_COUNTS.get(dataset)
 
 
 def _check_same(existing: Prepared, fingerprint: str, source: str) -> None:
