@@ -20,10 +20,10 @@ from ml_collections import ConfigDict
 from vocjax.config import load_config
 from vocjax.data import toy, voc
 from vocjax.data.dataset import open_dataset
-from vocjax.data.pipeline import Batch, Examples, plan
+from vocjax.data.pipeline import Examples, plan
 from vocjax.mesh import make_mesh
 from vocjax.tasks import make_task
-from vocjax.tasks.task import Final, Task, Variables
+from vocjax.tasks.task import Batch, Final, Task, Variables
 from vocjax.training.evaluation import Evaluator, make_evaluator
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.phases import phase_optimizer

@@ -70,17 +70,36 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_downloads_and_says_so(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture):
-    path = download.fetch(server.archive("/good"), tmp_path / "downloads")
-    assert path == tmp_path / "downloads/voc.tar"
+@pytest.mark.parametrize(
+    ("part", "paths", "requests"),
+    [
+        (None, ["/good"], [("/good", None)]),
+        (None, ["/cut", "/good"], [("/cut", None), ("/good", "bytes=150000-")]),
+        (None, ["/wrong", "/good"], [("/wrong", None), ("/good", None)]),
+        (CONTENT[:1000], ["/plain"], [("/plain", "bytes=1000-")]),  # a server that cannot resume
+        (CONTENT, ["/good"], [("/good", "bytes=300000-")]),
+        (b"<html>login first</html>", ["/good"], [("/good", "bytes=24-"), ("/good", None)]),
+    ],
+)
+def test_a_part_is_continued_if_it_is_good(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture, part, paths, requests
+):
+    downloads = tmp_path / "downloads"
+    if part is not None:
+        downloads.mkdir()
+        (downloads / "voc.tar.part").write_bytes(part)
+    path = download.fetch(server.archive(*paths), downloads)
+    assert path == downloads / "voc.tar"
     assert path.read_bytes() == CONTENT
-    assert names(path.parent) == ["voc.tar"]
+    assert names(downloads) == ["voc.tar"]
+    assert server.requests == requests
     output = capsys.readouterr()
-    assert f"downloading http://127.0.0.1:{server.server_port}/good" in output.err
     assert output.out == ""
+    if part != CONTENT:
+        assert f"downloading http://127.0.0.1:{server.server_port}{paths[-1]}" in output.err
 
 
-def test_takes_the_file_that_is_there(server: Server, tmp_path: Path):
+def test_the_file_that_is_there_is_taken(server: Server, tmp_path: Path):
     (tmp_path / "voc.tar").write_bytes(CONTENT)
     assert download.fetch(server.archive("/good"), tmp_path).read_bytes() == CONTENT
     assert server.requests == []
@@ -90,63 +109,33 @@ def test_takes_the_file_that_is_there(server: Server, tmp_path: Path):
     assert (tmp_path / "voc.tar").exists()  # it is the user's own
 
 
-def test_goes_on_where_it_was_interrupted(server: Server, tmp_path: Path):
-    with pytest.raises(UserError, match="ended after 150000 of 300000 bytes"):
-        download.fetch(server.archive("/cut"), tmp_path)
-    assert names(tmp_path) == ["voc.tar.part"]
-    assert download.fetch(server.archive("/good"), tmp_path).read_bytes() == CONTENT
-    assert server.requests == [("/cut", None), ("/good", "bytes=150000-")]
-    assert names(tmp_path) == ["voc.tar"]
-
-
-def test_next_address_goes_on_where_the_last_one_broke(server: Server, tmp_path: Path):
-    assert download.fetch(server.archive("/cut", "/good"), tmp_path).read_bytes() == CONTENT
-    assert server.requests == [("/cut", None), ("/good", "bytes=150000-")]
-
-
-def test_starts_anew_where_the_server_cannot_resume(server: Server, tmp_path: Path):
-    (tmp_path / "voc.tar.part").write_bytes(CONTENT[:1000])
-    assert download.fetch(server.archive("/plain"), tmp_path).read_bytes() == CONTENT
-
-
-def test_whole_part_file_needs_nothing_more(server: Server, tmp_path: Path):
-    (tmp_path / "voc.tar.part").write_bytes(CONTENT)
-    assert download.fetch(server.archive("/good"), tmp_path).read_bytes() == CONTENT
-    assert server.requests == [("/good", f"bytes={len(CONTENT)}-")]
-
-
-def test_part_file_with_other_bytes_is_dropped(server: Server, tmp_path: Path):
-    (tmp_path / "voc.tar.part").write_bytes(b"<html>login first</html>")
-    assert download.fetch(server.archive("/good"), tmp_path).read_bytes() == CONTENT
-    assert server.requests == [("/good", "bytes=24-"), ("/good", None)]
-
-
-def test_wrong_checksum_is_never_kept(server: Server, tmp_path: Path):
+def test_a_failure_keeps_what_is_good_alone(server: Server, tmp_path: Path):
     with pytest.raises(UserError, match=f"has the md5 .*, not {MD5}"):
         download.fetch(server.archive("/wrong"), tmp_path)
     assert names(tmp_path) == []
-    assert download.fetch(server.archive("/wrong", "/good"), tmp_path).read_bytes() == CONTENT
+    with pytest.raises(UserError, match="ended after 150000 of 300000 bytes"):
+        download.fetch(server.archive("/cut"), tmp_path)
+    assert names(tmp_path) == ["voc.tar.part"]
 
 
 def test_dead_addresses_are_passed_over_and_listed(server: Server, tmp_path: Path):
-    with socket.socket() as refusing:  # bound, and listening to nobody
+    with socket.socket() as refusing:  # bound, but it does not listen
         refusing.bind(("127.0.0.1", 0))
-        check_dead_address(f"http://127.0.0.1:{refusing.getsockname()[1]}/x", server, tmp_path)
-
-
-def check_dead_address(dead: str, server: Server, tmp_path: Path):
-    archive = server.archive("/missing", "/good")
-    first = archive._replace(addresses=(dead, *archive.addresses))
-    assert download.fetch(first, tmp_path / "a").read_bytes() == CONTENT
-    none = archive._replace(addresses=(dead, *archive.addresses[:1]))
-    with pytest.raises(UserError) as error:
-        download.fetch(none, tmp_path / "b")
-    told = str(error.value)
-    assert f"{dead}: <urlopen error" in told
-    assert "/missing: HTTP Error 404" in told
-    assert str(tmp_path / "b/voc.tar") in told
-    assert "--archive" in told
-    assert "--devkit" in told
+        dead = f"http://127.0.0.1:{refusing.getsockname()[1]}/x"
+        archive = server.archive("/missing", "/good")
+        first = archive._replace(addresses=(dead, *archive.addresses))
+        assert download.fetch(first, tmp_path / "a").read_bytes() == CONTENT
+        none = archive._replace(addresses=(dead, *archive.addresses[:1]))
+        with pytest.raises(UserError) as error:
+            download.fetch(none, tmp_path / "b")
+    for part in (
+        f"{dead}: <urlopen error",
+        "/missing: HTTP Error 404",
+        str(tmp_path / "b/voc.tar"),
+        "--archive",
+        "--devkit",
+    ):
+        assert part in str(error.value)
 
 
 def test_every_year_has_an_official_archive():

@@ -150,7 +150,7 @@ def test_a_devkit_is_partial_unless_it_has_the_official_counts(
     prepared_year: voc.Prepared, good_year: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     assert prepared_year.partial
-    monkeypatch.setitem(OFFICIAL_COUNTS, 2009, Counts((2, 1), (2, 1)))
+    monkeypatch.setitem(OFFICIAL_COUNTS, "voc2009", Counts((2, 1), (2, 1)))
     assert not voc.prepare("voc2009", tmp_path, devkit=good_year).partial
 
 

@@ -9,9 +9,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vocjax.data.devkit import CLASSES
+from vocjax.data.index import Prepared
 from vocjax.data.pipeline import Examples, open_examples, resident
-from vocjax.data.splits import RULES, SPLITS, Selection, choose
-from vocjax.data.voc import Prepared
+from vocjax.data.splits import MULTI_LABEL_RULES, SPLITS, Selection, choose
 
 
 class Dataset(NamedTuple):
@@ -68,7 +68,8 @@ def open_dataset(
     notes = []
     if any(selection.several for selection in chosen.values()):
         shown = " and ".join(f"{of.several} {split}" for split, of in chosen.items())
-        notes.append(f"{shown} images show several of the classes: {RULES[data.several]}")
+        rule = MULTI_LABEL_RULES[data.several]
+        notes.append(f"{shown} images show several of the classes: {rule}")
     return Dataset(
         {split: examples(selection) for split, selection in chosen.items()},
         {split: selection.labels for split, selection in chosen.items()},

@@ -21,6 +21,8 @@ CLASSES = (
     "tvmonitor",
 )  # fmt: skip
 VOID = 255
+YEARS = {f"voc{year}": year for year in range(2007, 2013)}
+DATASETS = ("toy", "custom", *YEARS)  # custom: the user's own images, in the layout of a devkit
 SPLITS = ("train", "val")
 PRESENT, DIFFICULT, ABSENT = 1, 0, -1
 
@@ -45,11 +47,11 @@ class Counts(NamedTuple):
 
 # Without 2008: the organisers' pages disagree about it (4,332 and 4,340 images in Main).
 OFFICIAL_COUNTS = {
-    2007: Counts((2501, 2510), (209, 213)),
-    2009: Counts((3473, 3581), (749, 750)),
-    2010: Counts((4998, 5105), (964, 964)),
-    2011: Counts((5717, 5823), (1112, 1111)),
-    2012: Counts((5717, 5823), (1464, 1449)),
+    "voc2007": Counts((2501, 2510), (209, 213)),
+    "voc2009": Counts((3473, 3581), (749, 750)),
+    "voc2010": Counts((4998, 5105), (964, 964)),
+    "voc2011": Counts((5717, 5823), (1112, 1111)),
+    "voc2012": Counts((5717, 5823), (1464, 1449)),
 }
 
 

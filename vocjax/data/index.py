@@ -1,7 +1,8 @@
-"""The index of a data set: what is known about each image without reading it."""
+"""What is known about a data set and each of its images without reading pixels."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,23 @@ class Index(NamedTuple):
     labels: np.ndarray  # int8 [N, 20]: 1 present, 0 difficult, -1 absent
     main: np.ndarray  # str [N]: "none", "train" or "val"
     segmentation: np.ndarray  # str [N], likewise; images of "none" have no mask
+
+
+class Prepared(NamedTuple):
+    """A data set on disk, as `voc.prepare` and `voc.load` return it.
+
+    `examples[i]` is a dict of `image` uint8 [H, W, 3], `mask` uint8 [H, W, 1] (255 throughout where
+    the image has none), `labels` int8 [20], `image_id` bytes, and `main` and `segmentation`, which
+    are numbers into `voc.MEMBERSHIP`.
+    """
+
+    name: str
+    directory: Path
+    index: Index  # type: ignore[assignment]  # hides tuple.index, which is of no use here
+    fingerprint: str  # sha256 of ids, labels, membership, image and mask files
+    partial: bool  # not known to be a whole year
+    source: str
+    examples: Sequence[dict[str, Any]]
 
 
 def examine(records: Sequence[Record], advance: Callable[[], object]) -> tuple[Index, str]:

@@ -7,8 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vocjax.data.devkit import CLASSES, DIFFICULT, OFFICIAL_COUNTS, PALETTE, PRESENT, SPLITS
-from vocjax.data.index import Index, counts
-from vocjax.data.voc import YEARS, Prepared
+from vocjax.data.index import Index, Prepared, counts
 from vocjax.errors import UserError
 from vocjax.painting import overlay
 
@@ -52,7 +51,7 @@ def contact_sheet(prepared: Prepared, file: Path) -> None:
     columns = max(1, min(COLUMNS, len(shown)))
     height = max(1, math.ceil(len(shown) / columns))
     figure = Figure(figsize=(3.2 * columns, 1.6 * height), layout="constrained", dpi=120)
-    for place, column in enumerate(shown, 1):
+    for place, column in enumerate(shown.tolist(), 1):
         row = _example(prepared.index, column)
         axes = figure.add_subplot(height, columns, place)
         axes.imshow(_panel(prepared, row))
@@ -74,7 +73,7 @@ def _range(lengths: np.ndarray) -> str:
 
 def _split_lines(prepared: Prepared) -> list[str]:
     here = counts(prepared.index)
-    official = OFFICIAL_COUNTS.get(YEARS.get(prepared.name, 0))
+    official = OFFICIAL_COUNTS.get(prepared.name)
     lines = [f"{'images':14}{'train':>8}{'val':>8}"]
     for number, name in enumerate(("Main", "Segmentation")):
         line = f"{name:14}" + "".join(f"{count:>8}" for count in here[number])

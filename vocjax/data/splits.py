@@ -15,7 +15,7 @@ from vocjax.errors import UserError, check_choice
 IMAGE_SETS = ("Main", "Segmentation")
 OFFICIAL, LEGACY = "official", "legacy_917_139"
 # The multi-label rule: what becomes of images that show more than one of the chosen classes.
-RULES = {
+MULTI_LABEL_RULES = {
     "keep": "each is used once, with all its labels",
     "drop": "they are left out",
     "repeat": "each is used once for each of its classes, with the label of that class alone",
@@ -71,7 +71,7 @@ def choose(index: Index, data: ConfigDict, split: str) -> Selection:
     training. The shuffle depends on `data.split_seed`; of other numbers, the same share moves.
     Then crops of one photograph, or copies that the rule "repeat" makes, can be in both splits.
 
-    `data.several` is the multi-label rule, a key of `RULES`.
+    `data.several` is the multi-label rule, a key of `MULTI_LABEL_RULES`.
 
     Raises:
       UserError: the split is neither train nor val, or no image is left.

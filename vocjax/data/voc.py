@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -22,39 +22,22 @@ from tqdm import tqdm
 from vocjax.data import download, toy
 from vocjax.data.devkit import (
     CLASSES,
+    DATASETS,
     OFFICIAL_COUNTS,
     VOID,
+    YEARS,
     Record,
     decode_mask,
     read,
     year_directory,
 )
-from vocjax.data.index import Index, counts, examine, from_json, to_json
+from vocjax.data.index import Index, Prepared, counts, examine, from_json, to_json
 from vocjax.errors import UserError, check_choice
 
-YEARS = {f"voc{year}": year for year in range(2007, 2013)}
-DATASETS = ("toy", "custom", *YEARS)  # custom: the user's own images, in the layout of a devkit
 TOY_SEED = 0
 SPLIT = "trainval"
 MEMBERSHIP = ("none", "train", "val")
 SHARD = 1000  # images a file: 100 MB of VOC, which TFDS holds in memory while it writes them
-
-
-class Prepared(NamedTuple):
-    """A data set on disk.
-
-    `examples[i]` is a dict of `image` uint8 [H, W, 3], `mask` uint8 [H, W, 1] (255 throughout where
-    the image has none), `labels` int8 [20], `image_id` bytes, and `main` and `segmentation`, which
-    are numbers into `MEMBERSHIP`.
-    """
-
-    name: str
-    directory: Path
-    index: Index  # type: ignore[assignment]  # hides tuple.index, which is of no use here
-    fingerprint: str  # sha256 of ids, labels, membership, image and mask files
-    partial: bool  # not known to be a whole year
-    source: str
-    examples: Sequence[dict[str, Any]]
 
 
 class _Info(tfds.core.DatasetInfo):
@@ -274,7 +257,7 @@ def _source(
 def _is_partial(dataset: str, source: str, index: Index) -> bool:
     if dataset not in YEARS or source.startswith("archive"):  # its md5 was the official one
         return False
-    return counts(index) != OFFICIAL_COUNTS.get(YEARS[dataset])
+    return counts(index) != OFFICIAL_COUNTS.get(dataset)
 
 
 def _check_same(existing: Prepared, fingerprint: str, source: str) -> None:
