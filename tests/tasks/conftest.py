@@ -45,6 +45,6 @@ def baseline_measured():
         baseline = task.baselines[name]
         fitted = baseline.fit(iter(train))
         sums = [task.metrics(baseline.outputs(fitted, batch), batch) for batch in test]
-        return task.summary(jax.device_get(functools.reduce(streaming.merge, sums)))
+        return task.summary(jax.device_get(functools.reduce(streaming.add, sums)))
 
     return measure

@@ -92,7 +92,7 @@ def make_train_step(
             trained
         )
         updates, opt_state = optimizer.update(gradients, state.opt_state, trained)
-        sums = streaming.merge(state.sums, all_sums(task, outputs, batch))
+        sums = streaming.add(state.sums, all_sums(task, outputs, batch))
         params = merge_params(optax.apply_updates(trained, updates), frozen)
         average = {}
         if decay:
@@ -120,7 +120,7 @@ def make_eval_step(
         batch = as_float(batch)
         outputs = outputs_of(argument, batch)
         collected = task.whole.collect(outputs, batch) if task.whole else {}
-        return streaming.merge(sums, all_sums(task, outputs, batch)), collected
+        return streaming.add(sums, all_sums(task, outputs, batch)), collected
 
     return jax.jit(step, donate_argnums=1, out_shardings=replicated(mesh))
 
