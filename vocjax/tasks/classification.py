@@ -15,7 +15,7 @@ from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
 from vocjax.losses.weights import softmax_columns
 from vocjax.metrics import streaming
-from vocjax.metrics.classification import METRICS, classification_metrics
+from vocjax.metrics.classification import CLASSIFICATION_METRICS, classification_metrics
 from vocjax.models.autoencoder import Encoder
 from vocjax.models.classifier import POOLINGS, Classifier, Head, pooled
 from vocjax.models.layers import (
@@ -128,7 +128,7 @@ def make_task(config: ConfigDict) -> Task:
         whole=Whole(
             collect,
             lambda arrays: classification_metrics(**arrays, exclusive=exclusive),
-            METRICS,
+            CLASSIFICATION_METRICS,
         ),
         features=Features(
             "encoder", lambda variables, batch: {"code": encode(model, variables, batch)}
