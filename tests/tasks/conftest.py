@@ -64,6 +64,6 @@ def baseline_measured(measures):
         baseline = task.baselines[name]
         fitted = baseline.fit(iter(train))
         sums = [measures(task, baseline.outputs(fitted, batch), batch).sums for batch in test]
-        return task.summary(jax.device_get(functools.reduce(streaming.merge, sums)), {})
+        return task.summary(jax.device_get(functools.reduce(streaming.add, sums)), {})
 
     return measure
