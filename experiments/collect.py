@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from vocjax.errors import UserError
-from vocjax.reporting.paired import differences
+from vocjax.files import write_text
+from vocjax.reporting.differences import differences
 from vocjax.runs.reader import by_data, read_runs
-from vocjax.runs.writer import write_text
 
 
 def collect(directory: Path) -> str:

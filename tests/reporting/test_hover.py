@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 import pytest
+from example_runs import Page
 from PIL import Image
-from written import Page
 
 from vocjax.reporting.figures import COLOURS
 from vocjax.reporting.hover import Scatter, to_html
@@ -96,25 +96,16 @@ def test_a_point_shows_its_own_image_of_the_sheet(n, channels):
         assert np.abs(shown - scatter.thumbnails[i]).max() <= 3, name  # what JPEG loses
 
 
-def test_points_in_one_place_are_drawn_in_the_middle():
+def test_points_in_one_place_are_drawn_in_the_middle_and_the_legend_names_groups_and_splits():
     html = to_html(scatter_of(3, views={"plane": np.ones((3, 2))}))
     assert places(html, scatter_of(3).ids).tolist() == [[50, 50]] * 3
-
-
-def test_the_legend_names_groups_and_splits():
-    assert Page(to_html(scatter_of(4))).text == "planecatdogtrainval"
+    assert Page(html).text == "planecatdogtrainval"
 
 
 def test_ids_and_names_are_text_and_nothing_else():
     hostile = "\"><script>alert(1)</script>&'</i>"
-    html = to_html(
-        scatter_of(
-            2,
-            views={hostile: np.eye(2)},
-            names=[hostile, "dog"],
-            ids=np.array([hostile, "an id"]),
-        )
-    )
+    ids = np.array([hostile, "an id"])
+    html = to_html(scatter_of(2, views={hostile: np.eye(2)}, names=[hostile, "dog"], ids=ids))
     assert "<script" not in html
     page = Page(html)  # elements are still properly nested
     assert page.values("i", "data-id") == [hostile, "an id"]

@@ -1,7 +1,7 @@
 """The report's tables: which runs, baselines and values stand where."""
 
 import pytest
-from written import DASH, TIMES, report, write_run
+from example_runs import DASH, TIMES, report, write_run
 
 from vocjax.runs import reader
 

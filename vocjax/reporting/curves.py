@@ -25,11 +25,41 @@ class Curve(NamedTuple):
 
 
 @matplotlib.rc_context(draw.STYLE)
-def probability_panels(probability: np.ndarray, groups: np.ndarray, names: Sequence[str]) -> Figure:
-    """`draw.probability_bars` for many classes: a panel for each, however few its images.
+def probability_bars(probability: np.ndarray, groups: np.ndarray, names: Sequence[str]) -> Figure:
+    """The predicted probability of each image's true class: a bar for each image, sorted, by class.
 
-    Shapes: `probability` [N] in [0, 1], of the true class; `groups` int [N], indices into `names`.
+    There is a line at .5, and below each class how many of its bars exceed it.
+
+    Args:
+        probability: float `[N]` in [0, 1], of the image's true class.
+        groups: int `[N]`, the true class: indices into `names`.
+        names: those of the classes; a class without images is left out.
     """
+    figure = Figure(figsize=(draw.WIDTH, 2.9))
+    axis = figure.add_subplot()
+    width = 0.85 if len(probability) <= 100 else 1.0
+    gap = max(1.0, len(probability) / 50)
+    start, ticks, labels = 0.0, [], []
+    for index, name in enumerate(names):
+        bars = -np.sort(-probability[groups == index])
+        if not len(bars):
+            continue
+        x = start + np.arange(len(bars))
+        axis.bar(x, bars, width=width, color=draw.COLOURS[index % len(draw.COLOURS)], linewidth=0)
+        ticks.append(start + (len(bars) - 1) / 2)
+        labels.append(f"{name}\n{np.sum(bars > 0.5)} of {len(bars)} > .5")
+        start += len(bars) + gap
+    axis.axhline(0.5, color=draw.INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    axis.set(ylim=(0, 1), ylabel="probability of the true class")
+    axis.set_xlim(-1, start - gap)
+    axis.set_xticks(ticks, labels, rotation=90 if len(ticks) > 6 else 0)
+    axis.tick_params(axis="x", length=0)
+    return figure
+
+
+@matplotlib.rc_context(draw.STYLE)
+def probability_panels(probability: np.ndarray, groups: np.ndarray, names: Sequence[str]) -> Figure:
+    """`probability_bars` for many classes: a panel for each, however few its images."""
     shown = [index for index in range(len(names)) if (groups == index).any()]
     rows = math.ceil(len(shown) / 4)
     figure = Figure(figsize=(draw.WIDTH, 1.25 * rows))

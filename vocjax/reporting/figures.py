@@ -1,7 +1,7 @@
-"""Plots: arrays in, a matplotlib `Figure` out.
+"""Plots of any task, and the style of all: arrays in, a matplotlib `Figure` out.
 
-Nothing here reads a file, keeps state or knows a task. pyplot stays out: its list of open figures
-is global state, while a `Figure` made directly is freed with its last reference.
+pyplot is not imported: its list of open figures is global state, while a `Figure` that is made
+directly is freed with its last reference.
 """
 
 import io
@@ -11,7 +11,6 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
@@ -21,8 +20,8 @@ from vocjax import painting
 WIDTH = 6.0  # inches: text set for this width is still readable when a phone shrinks the figure
 DPI = 160  # sharp on dense screens, and light enough for a page of figures
 
-# Okabe and Ito, "Color Universal Design" (2008), without yellow and black: told apart by
-# colour-blind readers too, and visible on white. Past the last colour the marker's shape changes.
+# Okabe and Ito, "Color Universal Design" (2008), without yellow and black: colour-blind readers can
+# distinguish them, too, and they are visible on white. For more curves the marker's shape changes.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SHAPES = "o^sD"
 INK, QUIET = "#222222", "#777777"
@@ -59,7 +58,7 @@ STYLE: Any = {
 def image_rows(
     rows: Mapping[str, np.ndarray], captions: Mapping[str, Sequence[str]] | None = None
 ) -> Figure:
-    """Labelled rows of images, column by column the same example.
+    """Labelled rows of images; a column is one example.
 
     Args:
         rows: label -> images `[N, height, width, 3 or 1]`, float in [0, 1] (values outside are
@@ -73,9 +72,8 @@ def image_rows(
     columns = {len(images) for images in rows.values()}
     if len(columns) != 1 or any({len(texts)} != columns for texts in captions.values()):
         raise ValueError(
-            f"rows of {[len(images) for images in rows.values()]} images with "
-            f"{[len(texts) for texts in captions.values()]} captions: every row needs as many "
-            "images as there are columns, and as many captions if it has any"
+            f"rows of {[*map(len, rows.values())]} images, {[*map(len, captions.values())]} "
+            "captions: expected as many images in every row, and as many captions"
         )
     (n,) = columns
     cell = min(1.1, WIDTH / n)
@@ -111,82 +109,24 @@ def _strip(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @matplotlib.rc_context(STYLE)
-def probability_bars(probability: np.ndarray, groups: np.ndarray, names: Sequence[str]) -> Figure:
-    """The predicted probability of each image's true class: one bar an image, sorted, by class.
-
-    A line stands at .5, and below each class how many of its bars rise above it.
-
-    Args:
-        probability: float `[N]` in [0, 1], of the image's true class.
-        groups: int `[N]`, the true class: indices into `names`.
-        names: what the classes are called; a class without images is left out.
-    """
-    figure = Figure(figsize=(WIDTH, 2.9))
-    axis = figure.add_subplot()
-    width = 0.85 if len(probability) <= 100 else 1.0
-    gap = max(1.0, len(probability) / 50)
-    start, ticks, labels = 0.0, [], []
-    for index, name in enumerate(names):
-        bars = -np.sort(-probability[groups == index])
-        if not len(bars):
-            continue
-        x = start + np.arange(len(bars))
-        axis.bar(x, bars, width=width, color=COLOURS[index % len(COLOURS)], linewidth=0)
-        ticks.append(start + (len(bars) - 1) / 2)
-        labels.append(f"{name}\n{np.sum(bars > 0.5)} of {len(bars)} > .5")
-        start += len(bars) + gap
-    axis.axhline(0.5, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-    axis.set(ylim=(0, 1), ylabel="probability of the true class")
-    axis.set_xlim(-1, start - gap)
-    axis.set_xticks(ticks, labels, rotation=90 if len(ticks) > 6 else 0)
-    axis.tick_params(axis="x", length=0)
-    return figure
-
-
-@matplotlib.rc_context(STYLE)
-def learning_curves(
+def learning_curve(
     records: Sequence[Mapping[str, Any]],
-    metrics: Sequence[str],
+    metric: str,
     best_epoch: int | None = None,
     levels: Mapping[str, float] | None = None,
 ) -> Figure:
-    """Training and validation values by epoch: a panel for each metric, in rows of two.
+    """Training and validation values of a metric by epoch.
 
     Args:
         records: `{"epoch": int, "train": {metric: value}, "val": {metric: value}}` for each epoch,
-            and "model" for what the parameters themselves tell. Where a value is missing or not
+            and "model" for a metric of the parameters themselves. Where a value is missing or not
             finite the curve has no point.
-        metrics: the names of the values to draw.
-        best_epoch: marked by a line across every panel and a ring on the validation curve.
+        metric: the name of the values to draw.
+        best_epoch: marked by a vertical line, and by a ring on the validation curve.
         levels: split -> a value to compare with, dotted.
     """
-    columns = min(2, len(metrics))
-    rows = math.ceil(len(metrics) / columns)
-    figure = Figure(figsize=(3.4 * columns, 2.7 * rows))
-    for index, metric in enumerate(metrics):
-        _curves(
-            figure.add_subplot(rows, columns, index + 1), records, metric, best_epoch, levels or {}
-        )
-    # Below the axes: inside there is no corner that a curve may not pass through.
-    legend = {line.get_label(): line for axis in figure.axes for line in axis.get_lines()}
-    handles = [
-        legend[name]
-        for name in ("train", "val", "model", f"best, epoch {best_epoch}")
-        if name in legend
-    ]
-    figure.legend(
-        handles=handles, loc="outside lower left", ncols=3, handlelength=1.2, columnspacing=1.2
-    )
-    return figure
-
-
-def _curves(
-    axis: Axes,
-    records: Sequence[Mapping[str, Any]],
-    metric: str,
-    best_epoch: int | None,
-    levels: Mapping[str, float],
-) -> None:
+    figure = Figure(figsize=(3.4, 2.7))
+    axis = figure.add_subplot()
     if best_epoch is not None:
         axis.axvline(best_epoch, color=QUIET, linewidth=0.9, linestyle=(0, (1, 2)))
     for split, colour in zip(("train", "val", "model"), COLOURS, strict=False):
@@ -197,7 +137,7 @@ def _curves(
         }
         if not curve:
             continue
-        if split in levels:
+        if levels and split in levels:
             axis.axhline(levels[split], color=colour, linewidth=1, linestyle=":")
         # A single epoch draws no line: the dots keep it visible.
         marker = "o" if len(curve) <= 15 else ""
@@ -209,6 +149,9 @@ def _curves(
     axis.set(xlabel="epoch", title=metric.replace("_", " "))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     axis.grid(axis="y")
+    # Below the axes: inside there is no corner that a curve may not pass through.
+    figure.legend(loc="outside lower left", ncols=3, handlelength=1.2, columnspacing=1.2)
+    return figure
 
 
 @matplotlib.rc_context(STYLE)  # again: ticks are made when they are drawn

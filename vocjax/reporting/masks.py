@@ -38,12 +38,12 @@ BELOW: dict[str, Any] = {
 
 
 class Dice(NamedTuple):
-    """A run's Dice on validation: a value for each seed, and what the study has, if it has it."""
+    """A run's Dice on validation, a value for each seed; name and soft Dice of the study's run."""
 
     name: str
     soft: Sequence[float]
     hard: Sequence[float]
-    study: float | None
+    study: tuple[str, float] | None
 
 
 def errors(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
@@ -223,7 +223,7 @@ def _panel(axis: Axes, runs: Sequence[Dice]) -> None:
         _spread(axis, run.soft, row - 0.14, draw.COLOURS[0], "o", "soft")
         _spread(axis, run.hard, row + 0.14, draw.COLOURS[1], "s", "hard, of decisions")
         if run.study is not None:
-            axis.plot([run.study], [row - 0.14], color=draw.INK, **study)
+            axis.plot([run.study[1]], [row - 0.14], color=draw.INK, **study)
     names = [textwrap.fill(run.name, 22) for run in runs]
     axis.set_yticks(range(len(runs)), names, fontsize=9)
     axis.set_ylim(len(runs) - 0.5, -0.5)

@@ -105,11 +105,8 @@ def make_task(config: ConfigDict) -> Task:
         return pooled(known["code"], config.model.pooling)
 
     def keep(outputs: Outputs, batch: Batch) -> tuple[Outputs, Outputs]:
-        every = {
-            "probability": probability(outputs, target(batch)[1]),
-            "code": codes(outputs),
-            "thumbnail": thumbnails(batch["image"]),
-        }
+        every = collect(outputs, batch)
+        every |= {"code": codes(outputs), "thumbnail": thumbnails(batch["image"])}
         some = {"image": batch["image"], "evidence": outputs["evidence"]}
         if "reconstruction" in outputs:
             some["reconstruction"] = outputs["reconstruction"]

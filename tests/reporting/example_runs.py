@@ -1,12 +1,14 @@
-"""Run directories of a few kilobytes, and a page read back."""
+"""Small runs, in memory and as directories, and a page read back."""
 
 import json
 from html.parser import HTMLParser
+from pathlib import Path
 
+import pytest
 from matplotlib.figure import Figure
 
-from vocjax.reporting.page import write_report
-from vocjax.runs.reader import TASKS
+from vocjax.reporting import page
+from vocjax.runs.reader import Run
 
 METRIC_VALUES = {
     "reconstruction": {"loss": 0.0312, "mse": 0.0312, "mae": 0.1313, "psnr": 15.123},
@@ -15,6 +17,65 @@ METRIC_VALUES = {
 }
 DASH, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 VOID_ELEMENTS = {"meta", "link", "img", "br"}
+
+
+def run_of(task, name="run", results=None, samples=None, images=100, **fields):
+    """A run in memory; `fields` of the config: `seed`, or "data.masks" by its full name."""
+    config = {"task": task, "name": name, "seed": 0}
+    for field, value in fields.items():
+        *group, key = field.split(".")
+        (config.setdefault(group[0], {}) if group else config)[key] = value
+    return Run(Path(name), config, {"images": {"train": images}}, [], results, samples or {})
+
+
+def write_run(directory, task="reconstruction", epochs=0, finished=True, **changes):
+    """Write a run directory; `changes` go into run.json, its config and its results."""
+    directory.mkdir(parents=True)
+    values = METRIC_VALUES[task]
+    config = {
+        "task": task,
+        "name": directory.name,
+        "model": {"name": "autoencoder", "encoder": [8, 4], "target": "foreground"},
+        "data": {"dataset": "toy", "size": 64, "channels": 3, "classes": ["cat", "dog"]},
+        "loss": {"name": "mse"},
+        "optimizer": {"name": "rmsprop"},
+        "epochs": epochs,
+        "seed": 7,
+    }
+    provenance = {
+        "command": f"vocjax train --workdir runs/{directory.name}",
+        "seed": 7,
+        "commit": "0123abc",
+        "dirty": False,
+        "versions": {"jax": "1.2.3"},
+        "python": "3.11.9",
+        "device": {"platform": "cpu", "kind": "cpu", "count": 2},
+        "dataset": {
+            "name": "toy",
+            "fingerprint": "f00dcafe99",
+            "partial": False,
+            "source": "drawn",
+        },
+        "started": "2026-01-01T00:00:00+00:00",
+        "parameters": 798163,
+        "images": {"train": 517, "val": 539},
+    }
+    final = {
+        "epoch": epochs,
+        "step": 17 * epochs,
+        "seconds": 73.25,
+        "train": values,
+        "val": values,
+        "best": {"metric": "loss", "epoch": epochs, "value": 0.5} if epochs else None,
+        "baselines": {},
+    }
+    (directory / "config.json").write_text(json.dumps(config | changes.get("config", {})))
+    (directory / "run.json").write_text(json.dumps(provenance | changes.get("run", {})))
+    lines = [{"epoch": epoch, "train": values, "val": values} for epoch in range(1, epochs + 1)]
+    (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if finished:
+        (directory / "results.json").write_text(json.dumps(final | changes.get("results", {})))
+    return directory
 
 
 class Page(HTMLParser):
@@ -56,63 +117,16 @@ class Page(HTMLParser):
         return self.rows[self.rows.index(row) + 1]
 
 
-def count_images(samples, config):
-    """A task's figures: one, whose title tells of the samples."""
-    return {f"figure of {len(samples['image'])} images": Figure((1, 1))}
-
-
-def write_run(directory, task="reconstruction", epochs=0, finished=True, **changes):
-    """Write a run directory; `changes` go into run.json, its config and its results."""
-    directory.mkdir(parents=True)
-    values = METRIC_VALUES[task]
-    config = {
-        "task": task,
-        "name": directory.name,
-        "model": {"name": "autoencoder", "encoder": [8, 4]},
-        "data": {"dataset": "toy", "size": 64, "channels": 3, "classes": ["cat", "dog"]},
-        "optimizer": {"name": "rmsprop"},
-        "epochs": epochs,
-        "seed": 7,
-    }
-    provenance = {
-        "command": f"vocjax train --workdir runs/{directory.name}",
-        "seed": 7,
-        "commit": "0123abc",
-        "dirty": False,
-        "versions": {"jax": "1.2.3"},
-        "python": "3.11.9",
-        "device": {"platform": "cpu", "kind": "cpu", "count": 2},
-        "dataset": {
-            "name": "toy",
-            "fingerprint": "f00dcafe99",
-            "partial": False,
-            "source": "drawn",
-        },
-        "started": "2026-01-01T00:00:00+00:00",
-        "parameters": 798163,
-        "images": {"train": 517, "val": 539},
-    }
-    final = {
-        "epoch": epochs,
-        "step": 17 * epochs,
-        "seconds": 73.25,
-        "train": values,
-        "val": values,
-        "best": {"metric": "loss", "epoch": epochs, "value": 0.5} if epochs else None,
-        "baselines": {},
-    }
-    (directory / "config.json").write_text(json.dumps(config | changes.get("config", {})))
-    (directory / "run.json").write_text(json.dumps(provenance | changes.get("run", {})))
-    lines = [{"epoch": epoch, "train": values, "val": values} for epoch in range(1, epochs + 1)]
-    (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    if finished:
-        (directory / "results.json").write_text(json.dumps(final | changes.get("results", {})))
-    return directory
+def count_images(run):
+    """A task's figures: one, whose title has the number of images."""
+    return {f"figure of {len(run.samples['image'])} images": Figure((1, 1))}
 
 
 def report(*directories, draw=count_images, without_pictures=()):
     """The page of run directories, drawn by one function whatever their task is."""
     output = directories[0].parent / "report.html"
-    figures_of = dict.fromkeys(TASKS, draw)
-    write_report(directories, output, without_pictures=without_pictures, figures_of=figures_of)
+    sections = {task: of._replace(figures=draw) for task, of in page.SECTIONS.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "SECTIONS", sections)
+        page.write_report(directories, output, without_pictures=without_pictures)
     return Page(output.read_text(encoding="utf-8"))
