@@ -76,27 +76,20 @@ class TestElements:
         assert drawn({}) == {}
 
     def test_bars_are_the_probability_of_the_true_class_sorted_within_it(self, of_four):
-        (axis,) = named(of_four, "Probability").axes
-        bars = [[bar.get_height() for bar in c] for c in axis.containers]
+        figure = named(of_four, "Probability")
+        bars = [axis.patches[0].get_data().values.tolist() for axis in figure.axes]
         assert bars == [pytest.approx([0.8]), pytest.approx([0.7, 0.2])]
-        left = [bar.get_x() for container in axis.containers for bar in container]
-        assert left == sorted(left)
-        assert ticks(axis, "x") == ["aeroplane\n1 of 1 > .5", "dog\n1 of 2 > .5"]
-        assert [list(line.get_ydata()) for line in axis.get_lines()] == [[0.5, 0.5]]
+        assert titles(figure) == ["aeroplane\n1 of 1 > .5", "dog\n1 of 2 > .5"]
+        lines = [line for axis in figure.axes for line in axis.get_lines()]
+        assert [list(line.get_ydata()) for line in lines] == [[0.5, 0.5]] * 2
 
-    def test_of_many_classes_each_has_a_panel(self, of_nine):
+    def test_of_many_classes_each_that_has_images_has_a_panel(self, of_nine):
         figure, target = named(of_nine, "Probability"), many(9, 90)["val/target"]
         panels = [title.split("\n") for title in titles(figure)][:9]
         assert [name for name, _ in panels] == list(CLASSES[:9])
         first = target.argmax(axis=1)[target.any(axis=1)]
         assert [int(text.split()[2]) for _, text in panels] == np.bincount(first).tolist()
-
-    def test_a_class_of_few_images_has_a_panel_where_its_name_would_not_fit(self):
-        states = np.full((50, 3), -1)
-        states[np.arange(50), [0] * 40 + [1] * 6 + [2] * 4] = 1
-        elements = classification.Elements(np.full((50, 3), 0.3), states > 0, states != 0)
-        figure = named(classification._true_class(elements, CLASSES[:3]), "Probability")
-        assert len(figure.axes) == 4  # one is hidden
+        assert [axis.get_visible() for axis in figure.axes] == [True] * 9 + [False] * 3
 
     def test_the_confusion_matrix_counts_and_shades_by_row(self, of_four):
         axis = named(of_four, "Confusion").axes[0]
@@ -295,40 +288,35 @@ class TestComparison:
         finished("Best", 0.97),
     )
 
-    def axis(self, *more):
-        ((self.title, figure),) = classification.comparison([*self.runs, *more]).items()
-        return figure.axes[0]
+    def drawn(self, *more):
+        """The caption and {name: accuracies} of each label in the legend, "" for the spans."""
+        ((title, figure),) = classification.comparison([*self.runs, *more]).items()
+        (axis,) = figure.axes
+        marks = {}
+        for line in axis.get_lines():
+            name = ticks(axis)[int(line.get_ydata()[0])]
+            label = line.get_label().removeprefix("_child").lstrip("0123456789")
+            marks.setdefault(label, {})[name] = pytest.approx(list(line.get_xdata()))
+        return title, marks
 
-    def marks(self, axis, marker):
-        """{name: accuracies} of one kind of mark."""
-        names = ticks(axis)
-        return {
-            names[int(line.get_ydata()[0])]: list(line.get_xdata())
-            for line in axis.get_lines()
-            if line.get_marker() == marker
-        }
-
-    def test_a_dot_a_seed_and_a_line_at_their_mean_best_above(self):
-        axis = self.axis()
-        dots = {"Frozen": [0.8], "Ours": [0.85, 0.95], "Best": [0.97]}
-        assert self.marks(axis, "o") == dots
-        assert list(self.marks(axis, "o")) == list(dots)
-        means = {name: [pytest.approx(np.mean(values))] for name, values in dots.items()}
-        assert self.marks(axis, "|") == means
+    def test_a_dot_at_the_mean_of_the_seeds_and_a_line_over_their_span_best_above(self):
+        _, marks = self.drawn()
+        assert list(marks["accuracy"]) == ["Best", "Ours", "Frozen"]
+        assert marks["accuracy"] == {"Best": [0.97], "Ours": [0.9], "Frozen": [0.8]}
+        assert marks[""]["Ours"] == [0.85, 0.95]
 
     def test_a_run_that_repeats_one_of_the_studys_has_a_cross_at_its_figure(self):
         fields = FROM_256 | {"optimizer.name": "rmsprop"}
-        found = self.marks(self.axis(finished("Other", 0.9, **fields)), "x")
-        assert found == {"Ours": [0.871], "Other": [0.939]}
-        assert "crosses" in self.title
+        title, marks = self.drawn(finished("Other", 0.9, **fields))
+        assert marks["study, accuracy"] == {"Ours": [0.871], "Other": [0.939]}
+        assert "crosses" in title
 
     def test_the_majority_class_is_a_dotted_line(self):
-        assert not [li for li in self.axis().get_lines() if li.get_linestyle() == ":"]
-        assert "dotted" not in self.title
-        axis = self.axis(finished("Scratch", 0.84, majority=0.618))
-        (line,) = (line for line in axis.get_lines() if line.get_linestyle() == ":")
-        assert list(line.get_xdata()) == [0.618, 0.618]
-        assert "dotted" in self.title
+        title, marks = self.drawn()
+        assert "majority class" not in marks and "dotted" not in title
+        title, marks = self.drawn(finished("Scratch", 0.84, majority=0.618))
+        assert list(marks["majority class"].values()) == [[0.618, 0.618]]
+        assert "dotted" in title
 
     def test_fewer_than_three_names_and_unfinished_runs_are_no_comparison(self):
         few = [*self.runs[:3], run_of("classification", "begun"), finished("without", None)]

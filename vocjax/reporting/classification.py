@@ -1,7 +1,7 @@
 """What the report shows of task 2: decisions, their confidence, and the evidence for them."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -40,7 +40,7 @@ def figures(run: Run) -> Drawn:
         return _codes(samples, classes)
     elements = Elements(*(samples[name].astype(np.float64) for name in names))
     exclusive = run.field("loss.name") == "softmax_cross_entropy"
-    # With two sigmoids the likeliest class is meant, as with two exclusive classes.
+    # The likeliest of two sigmoids is the decision, as with two exclusive classes.
     choice = exclusive or len(classes) == 2
     return (
         _true_class(elements, classes)
@@ -57,12 +57,7 @@ def figures(run: Run) -> Drawn:
 def _true_class(elements: Elements, classes: Sequence[str]) -> Drawn:
     shown = np.flatnonzero(elements.target.any(axis=1))
     groups = elements.target[shown].argmax(axis=1)
-    # The name of a class is below the middle of its bars, and needs a quarter of the width.
-    counts = np.bincount(groups)
-    counts = counts[counts > 0]
-    room = (counts[1:] + counts[:-1]) / 2 > 0.24 * len(shown)
-    bars = curves.probability_bars if room.all() else curves.probability_panels
-    figure = bars(elements.probability[shown, groups], groups, classes)
+    figure = curves.probability_bars(elements.probability[shown, groups], groups, classes)
     return {"Probability of the true class, validation": figure}
 
 
@@ -86,12 +81,16 @@ def _curves(elements: Elements, classes: Sequence[str]) -> Drawn:
             by_rate[name] = Curve(x, y, float(np.trapezoid(y, x)))
     result: Drawn = {}
     if by_rate:
-        result["ROC curves, validation: each class against the rest"] = curves.roc_curves(by_rate)
+        figure = curves.class_curves(by_rate, "AUC", "false positive rate", "true positive rate")
+        chance: Any = {"color": draw.QUIET, "linewidth": 0.9, "linestyle": ":", "zorder": 0}
+        figure.axes[0].plot([0, 1], [0, 1], **chance)
+        result["ROC curves, validation: each class against the rest"] = figure
     if by_recall:
-        result[
+        title = (
             "Precision and recall, validation: each class against the rest. AP is VOC's of 2007 to "
             "2009, by 11 points"
-        ] = curves.precision_recall_curves(by_recall)
+        )
+        result[title] = curves.class_curves(by_recall, "AP", "recall", "precision", "steps-post")
     return result
 
 
@@ -146,7 +145,7 @@ def _mistakes(samples: Samples, elements: Elements, classes: Sequence[str], choi
 
 
 def _in_rows(thumbnails: np.ndarray, texts: Sequence[str]) -> Figure:
-    """Images with their texts, `IN_A_ROW`; the last row is filled up with white."""
+    """Images with their texts, `IN_A_ROW` in each row; the last row is filled up with white."""
     width = min(IN_A_ROW, len(texts))
     missing = -len(texts) % width
     blank = np.full((missing, *thumbnails.shape[1:]), 255, np.uint8)
@@ -187,29 +186,32 @@ def _short(probability: float) -> str:
 
 
 def comparison(runs: Sequence[Run]) -> dict[str, Figure]:
-    """Draw the validation accuracy of runs on the same data, by their names.
+    """Draw the validation accuracy of runs on the same data by their names, the best above.
 
     A run that repeats one of the study's has a cross at the study's figure. Nothing for fewer than
     three names.
     """
     accuracy: dict[str, list[float]] = {}
-    crosses = {}
+    study: dict[str, float] = {}
     for run in runs:
         value = lookup(run.results, "val", "elementwise_accuracy")
         if value is not None:
             accuracy.setdefault(run.name, []).append(value)
             if row := repeated(run):
-                crosses[run.name] = float(row["val"]["elementwise_accuracy"])
+                study[run.name] = float(row["val"]["elementwise_accuracy"])
     if len(accuracy) < 3:
         return {}
     trivial = (lookup(run.baseline(MAJORITY), "val", "elementwise_accuracy") for run in runs)
     # A split that is drawn anew for each seed has its own majority for each seed.
     majority = [value for value in trivial if value is not None]
-    title = "Validation accuracy: a dot for each seed, a line at their mean"
-    title += "; crosses are the study's figures, on its own data" if crosses else ""
+    title = "Validation accuracy: dots are means of the seeds, lines their span"
+    title += "; crosses are the study's figures, on its own data" if study else ""
     title += "; dotted: always the majority class" if majority else ""
-    level = float(np.mean(majority)) if majority else None
-    drawn = {title: curves.accuracy_dots(accuracy, crosses, level)}
+    best_first = sorted(accuracy, key=lambda name: -np.mean(accuracy[name]))
+    rows = [draw.Row(name, {"accuracy": accuracy[name]}, study.get(name)) for name in best_first]
+    levels = {"": float(np.mean(majority))} if majority else {}
+    axis = "element-wise accuracy, validation"
+    drawn = {title: draw.dots({"": rows}, axis, levels, "majority class")}
     if found := differences.differences(runs):
         drawn[
             "Paired differences of validation accuracy: the same images, the same seeds; 95 % "

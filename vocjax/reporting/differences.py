@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -85,7 +84,7 @@ def shares_right(run: Run) -> np.ndarray:
         return right.sum(axis=1) / (included > 0).sum(axis=1)
 
 
-@matplotlib.rc_context(draw.STYLE)
+@draw.styled
 def forest(found: Mapping[Pair, Difference]) -> Figure:
     """Draw each difference in points of accuracy, with its interval."""
     figure = Figure(figsize=(draw.WIDTH, 0.8 + 0.6 * len(found)))

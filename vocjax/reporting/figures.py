@@ -6,8 +6,9 @@ directly is freed with its last reference.
 
 import io
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -38,7 +39,6 @@ STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "axes.grid": False,
     "xtick.color": QUIET,
     "ytick.color": QUIET,
     "xtick.labelcolor": INK,
@@ -48,13 +48,15 @@ STYLE: Any = {
     "legend.fontsize": 10,
     "legend.frameon": False,
     "grid.color": "#e4e4e4",
-    "figure.facecolor": "white",
     "figure.constrained_layout.use": True,
-    "text.parse_math": False,  # names come from people, and may hold a dollar sign
+    "text.parse_math": False,  # names come from people, and can hold a dollar sign
 }
+# Of a legend below the axes.
+BELOW: Any = {"loc": "outside lower left", "handlelength": 1.2, "columnspacing": 1.2}
+styled = matplotlib.rc_context(STYLE)  # decorates every function that makes or draws a figure
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def image_rows(
     rows: Mapping[str, np.ndarray], captions: Mapping[str, Sequence[str]] | None = None
 ) -> Figure:
@@ -108,7 +110,7 @@ def _strip(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return strip.reshape(height, -1, 3)[:, :-gap], centres
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def learning_curve(
     records: Sequence[Mapping[str, Any]],
     metric: str,
@@ -150,11 +152,63 @@ def learning_curve(
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     axis.grid(axis="y")
     # Below the axes: inside there is no corner that a curve may not pass through.
-    figure.legend(loc="outside lower left", ncols=3, handlelength=1.2, columnspacing=1.2)
+    figure.legend(ncols=3, **BELOW)
     return figure
 
 
-@matplotlib.rc_context(STYLE)  # again: ticks are made when they are drawn
+class Row(NamedTuple):
+    """A run's values on validation: label -> a value for each seed; the study's for the first."""
+
+    name: str
+    values: Mapping[str, Sequence[float]]
+    study: float | None
+
+
+@styled
+def dots(
+    panels: Mapping[str, Sequence[Row]], xlabel: str, levels: Mapping[str, float], level: str
+) -> Figure:
+    """Values of runs by name: dots at the mean of the seeds, lines from the least to the greatest.
+
+    Args:
+        panels: title -> its rows, from above; all have the same labels.
+        xlabel: what the values are.
+        levels: title -> a value to compare with, dotted.
+        level: its name in the legend.
+    """
+    counts = [len(rows) for rows in panels.values()]
+    of_row = max(0.2 + 0.11 * len(row.values) for rows in panels.values() for row in rows)
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.36 * len(panels) + of_row * sum(counts)))
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=counts)[:, 0]
+    for axis, (title, rows) in zip(axes, panels.items(), strict=True):
+        for y, row in enumerate(rows):
+            for i, (label, values) in enumerate(row.values.items()):
+                place, style = y + 0.28 * i - 0.14 * (len(row.values) - 1), {"color": COLOURS[i]}
+                if values:
+                    axis.plot([min(values), max(values)], [place, place], linewidth=1.6, **style)
+                    mean = float(np.mean(values))
+                    axis.plot([mean], [place], "os"[i], ms=5.5, ls="none", label=label, **style)
+                if i == 0 and row.study is not None:
+                    cross: Any = {"marker": "x", "ms": 7, "mew": 1.5, "ls": "none", "color": INK}
+                    axis.plot([row.study], [place], label=f"study, {label}", **cross)
+        axis.set_yticks(range(len(rows)), [textwrap.fill(r.name, 22) for r in rows], fontsize=9)
+        axis.set(title=title, ylim=(len(rows) - 0.5, -0.5))
+        axis.tick_params(axis="y", length=0)
+        axis.grid()
+        if title in levels:
+            axis.axvline(levels[title], color=QUIET, lw=1, ls=":", label=level)
+    axes[-1].set_xlabel(xlabel)
+    # One of each kind of mark, whichever panels and rows have it.
+    marks = {
+        label: handle
+        for axis in axes
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles=list(marks.values()), ncols=2, **BELOW)
+    return figure
+
+
+@styled  # again: ticks are made when they are drawn
 def encode_webp(figure: Figure) -> bytes:
     """WebP of a figure at `DPI` dots an inch: the same figure gives the same bytes.
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
@@ -78,7 +77,7 @@ def _as_pictures(components: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return (0.5 + components / np.where(largest, 2 * largest, 1)).reshape(-1, *shape)
 
 
-@matplotlib.rc_context(draw.STYLE)
+@draw.styled
 def _matrix(cosines: np.ndarray) -> Figure:
     figure = Figure(figsize=(4, 3.4))
     axis = figure.add_subplot()
@@ -88,7 +87,7 @@ def _matrix(cosines: np.ndarray) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(draw.STYLE)
+@draw.styled
 def _explained(ratio: np.ndarray) -> Figure:
     figure = Figure(figsize=(4.4, 2.7))
     axis = figure.add_subplot()
@@ -174,7 +173,7 @@ def _kinds(runs: Sequence[Run]) -> dict[str, list[list[Run]]]:
     return labelled
 
 
-@matplotlib.rc_context(draw.STYLE)
+@draw.styled
 def _trade_off(curves: Curves) -> Figure:
     figure = Figure(figsize=(draw.WIDTH, 4.2))
     axis = figure.add_subplot()
@@ -201,5 +200,5 @@ def _trade_off(curves: Curves) -> Figure:
     axis.yaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter("{x:g}")
     axis.grid(axis="y")
-    figure.legend(loc="outside lower left", ncols=3)
+    figure.legend(ncols=3, **draw.BELOW)
     return figure

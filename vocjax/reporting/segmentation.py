@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from vocjax import painting
 from vocjax.data.devkit import CLASSES, PALETTE, VOID
 from vocjax.metrics import confusion
+from vocjax.reporting import figures as draw
 from vocjax.reporting import masks
 from vocjax.reporting.hover import Drawn
 from vocjax.reporting.study import STUDY, repeated
@@ -147,44 +148,46 @@ def comparison(runs: Sequence[Run]) -> dict[str, Figure]:
     fewer than three runs that differ in more than their seed.
     """
     order = [row["name"] for row in STUDY["segmentation"]["rows"]]
-    panels: dict[str, list[masks.Dice]] = {title: [] for title in PROTOCOLS.values()}
+    # With the name of the study's run that each row repeats, "" for none.
+    panels: dict[str, list[tuple[str, draw.Row]]] = {title: [] for title in PROTOCOLS.values()}
     trivial: dict[str, float] = {}
     for seeds in replicates(runs):
         title = PROTOCOLS[seeds[0].field("data.masks") or "nearest"]
-        soft, *decided = (_values(seeds, "val", name) for name in (SOFT, *HARD))
+        soft, at_threshold, hard = (_values(seeds, "val", name) for name in (SOFT, *HARD))
         if soft:
-            row = repeated(seeds[0])
-            hard = decided[0] or decided[1]
-            study = (row["name"], float(row["val"][SOFT])) if row else None
-            panels[title].append(masks.Dice(seeds[0].name, soft, hard, study))
+            values = {"soft": soft, "hard, of decisions": at_threshold or hard}
+            study = repeated(seeds[0])
+            row = draw.Row(seeds[0].name, values, float(study["val"][SOFT]) if study else None)
+            panels[title].append((study["name"] if study else "", row))
         for value in _values(seeds, "baselines", ALL_FOREGROUND, "val", SOFT):
             trivial.setdefault(title, value)
     if sum(map(len, panels.values())) < 3:
         return {}
     for members in panels.values():
-        members.sort(key=lambda run: order.index(run.study[0]) if run.study else len(order))
+        members.sort(key=lambda member: [*order, ""].index(member[0]))
+    rows = {title: [row for _, row in members] for title, members in panels.items() if members}
     title = (
         "Dice per image on validation. Soft Dice also punishes probabilities that are neither 0 "
         "nor 1: the better loss is the one whose decisions, at the threshold chosen on train, have "
         "the higher hard Dice. Dots are means of the seeds, lines their span"
     )
-    if any(run.study for members in panels.values() for run in members):
+    if any(name for members in panels.values() for name, _ in members):
         title += "; crosses are the study's soft Dice, on its own data by the legacy protocol"
-    title += _verdict(panels)
-    return {title: masks.dice_dots({t: runs for t, runs in panels.items() if runs}, trivial)}
+    title += _verdict({protocol: dict(members) for protocol, members in panels.items()})
+    return {title: draw.dots(rows, "Dice per image, validation", trivial, ALL_FOREGROUND)}
 
 
-def _verdict(panels: Mapping[str, Sequence[masks.Dice]]) -> str:
+def _verdict(panels: Mapping[str, Mapping[str, draw.Row]]) -> str:
     """What the loss alone changes: run 4 against run 2, which differ in nothing else."""
     found = []
-    for title, members in panels.items():
-        repeats = {run.study[0]: run for run in members if run.study}
+    for title, repeats in panels.items():
         if {"run 2", "run 4"} <= repeats.keys():
-            entropy, dice = repeats["run 2"], repeats["run 4"]
-            soft = np.mean(dice.soft) - np.mean(entropy.soft)
-            hard = np.mean(dice.hard) - np.mean(entropy.hard)
-            survives = "survives" if round(min(soft, hard), 3) > 0 else "does not survive"
-            differences = f"{soft:+.3f} soft, {hard:+.3f} hard"
+            entropy, dice = (repeats[name].values.values() for name in ("run 2", "run 4"))
+            gains = [
+                np.mean(ours) - np.mean(theirs) for ours, theirs in zip(dice, entropy, strict=True)
+            ]
+            survives = "survives" if round(min(gains), 3) > 0 else "does not survive"
+            differences = f"{gains[0]:+.3f} soft, {gains[1]:+.3f} hard"
             protocol = title.split(":")[0]
             found.append(f"{protocol}: {differences}: the study's conclusion {survives}")
     return ". Run 4, soft Dice, against run 2, cross-entropy. " + "; ".join(found) if found else ""
