@@ -42,16 +42,23 @@ def figures(run: Run) -> Drawn:
     exclusive = run.field("loss.name") == "softmax_cross_entropy"
     # The likeliest of two sigmoids is the decision, as with two exclusive classes.
     choice = exclusive or len(classes) == 2
-    return (
-        _true_class(elements, classes)
-        | (_confusion(elements, classes) if choice else {})
-        | _curves(elements, classes)
+    drawn = _true_class(elements, classes)
+    if choice:
+        title = (
+            "Confusion matrix, validation: numbers of images, the share of the row as colour"
+        )
+        drawn[title] = curves.confusion_matrix(classification.confusion(*elements), classes)
+    drawn |= (
+        _curves(elements, classes)
         | _calibration(elements, exclusive)
         | _codes(samples, classes)
         | _mistakes(samples, elements, classes, choice)
         | _evidence(samples, classes)
-        | _reconstructions(samples)
     )
+    if "reconstruction" in samples:  # a joint network has a decoder, too
+        rows = {"validation image": samples["image"], "reconstruction": samples["reconstruction"]}
+        drawn["Reconstructions"] = draw.image_rows(rows)
+    return drawn
 
 
 def _true_class(elements: Elements, classes: Sequence[str]) -> Drawn:
@@ -59,14 +66,6 @@ def _true_class(elements: Elements, classes: Sequence[str]) -> Drawn:
     groups = elements.target[shown].argmax(axis=1)
     figure = curves.probability_bars(elements.probability[shown, groups], groups, classes)
     return {"Probability of the true class, validation": figure}
-
-
-def _confusion(elements: Elements, classes: Sequence[str]) -> Drawn:
-    return {
-        "Confusion matrix, validation: numbers of images; the colour is the share of the row": (
-            curves.confusion_matrix(classification.confusion(*elements), classes)
-        )
-    }
 
 
 def _curves(elements: Elements, classes: Sequence[str]) -> Drawn:
@@ -171,14 +170,6 @@ def _evidence(samples: Samples, classes: Sequence[str]) -> Drawn:
     heat = painting.heat_map(painting.grey(image), evidence)
     rows = {"validation image": image, "evidence": heat}
     return {title: draw.image_rows(rows, {"evidence": captions})}
-
-
-def _reconstructions(samples: Samples) -> Drawn:
-    """What the decoder of a joint network makes of the code."""
-    if "reconstruction" not in samples:
-        return {}
-    rows = {"validation image": samples["image"], "reconstruction": samples["reconstruction"]}
-    return {"Reconstructions": draw.image_rows(rows)}
 
 
 def _short(probability: float) -> str:

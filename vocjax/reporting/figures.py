@@ -66,18 +66,9 @@ def image_rows(
         rows: label -> images `[N, height, width, 3 or 1]`, float in [0, 1] (values outside are
             clipped) or uint8. Every row has the same N; heights and widths may differ between rows.
         captions: label -> N short texts, of the same number of lines, set below that row's images.
-
-    Raises:
-        ValueError: no rows, rows of different N, or a row with other than N captions.
     """
     captions = captions or {}
-    columns = {len(images) for images in rows.values()}
-    if len(columns) != 1 or any({len(texts)} != columns for texts in captions.values()):
-        raise ValueError(
-            f"rows of {[*map(len, rows.values())]} images, {[*map(len, captions.values())]} "
-            "captions: expected as many images in every row, and as many captions"
-        )
-    (n,) = columns
+    (n,) = {len(images) for images in rows.values()}
     cell = min(1.1, WIDTH / n)
     lines = {label: texts[0].count("\n") + 1 for label, texts in captions.items()}
     heights = [cell * images.shape[1] / images.shape[2] for images in rows.values()]

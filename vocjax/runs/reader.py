@@ -16,7 +16,8 @@ import statistics
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,29 +118,21 @@ def read_runs(directories: Sequence[Path]) -> list[Run]:
         )
     runs: dict[Path, Run] = {}
     for directory in directories:
-        found = [read_run(path) for path in _run_directories(directory)]
-        found.sort(key=lambda run: (str(lookup(run.provenance, "started") or ""), run.directory))
-        for run in found:
+        inside = directory.glob("*/config.json")
+        paths = [directory] if (directory / "config.json").is_file() else [p.parent for p in inside]
+        if not paths:
+            found = "is a file" if directory.is_file() else "does not exist"
+            if directory.is_dir():
+                found = "is no run: no config.json lies in it or in a folder directly in it"
+            raise UserError(
+                f"{directory} {found}. Expected the directory of a run, or a folder of such "
+                "directories: give the --workdir of a `vocjax train`."
+            )
+        read = [read_run(path) for path in paths]
+        read.sort(key=lambda run: (str(lookup(run.provenance, "started") or ""), run.directory))
+        for run in read:
             runs.setdefault(run.directory.resolve(), run)
     return list(runs.values())
-
-
-def _run_directories(directory: Path) -> list[Path]:
-    if (directory / "config.json").is_file():
-        return [directory]
-    if not directory.is_dir():
-        what = "is a file" if directory.exists() else "does not exist"
-        raise UserError(
-            f"{directory} {what}. Expected the directory of a run, or a folder of such "
-            "directories: give the --workdir of a `vocjax train`."
-        )
-    found = [path.parent for path in directory.glob("*/config.json")]
-    if not found:
-        raise UserError(
-            f"{directory} is no run: it holds no config.json, and no folder directly in it holds "
-            "one. Give the --workdir of a `vocjax train`, or a folder of such directories."
-        )
-    return found
 
 
 def read_run(directory: Path) -> Run:
@@ -160,57 +153,53 @@ def read_run(directory: Path) -> Run:
     )
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Raise `UserError` where the block finds that a file of a run is broken."""
+    try:
+        yield
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"{path} can't be read: {error}. Expected the file as `vocjax train` writes it: "
+            "restore it, or train again in another directory."
+        ) from error
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """Read a JSON object of a run, `None` where the file is absent; `UserError` if it is broken."""
     if not path.exists():
         return None
-    try:
+    with _reading(path):
         tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _broken(path, error) from error
-    if not isinstance(tree, dict):
-        raise _broken(path, f"it holds a {type(tree).__name__}, not an object")
+        if not isinstance(tree, dict):
+            raise ValueError(f"it holds a {type(tree).__name__}, not an object")
     return tree
 
 
 def read_epochs(directory: Path) -> list[dict[str, Any]]:
     """Read the metrics.jsonl of a run; half a last line is passed over: the run was killed."""
     path = directory / "metrics.jsonl"
-    if not path.exists():
-        return []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise _broken(path, error) from error
     epochs: dict[int, dict[str, Any]] = {}
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise _broken(path, f"line {number}: {error}") from error
-        # A resumed run can have written an epoch twice: the later line is the valid one.
-        if lookup(record, "epoch") is not None:
-            epochs[record["epoch"]] = record
+    with _reading(path):
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        for number, line in enumerate(lines, start=1):
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                if number == len(lines):
+                    break
+                raise ValueError(f"line {number}: {error}") from error
+            # A resumed run can have written an epoch twice: the later line is the valid one.
+            if lookup(record, "epoch") is not None:
+                epochs[record["epoch"]] = record
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
 def _read_samples(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
-    try:
-        with np.load(path) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise _broken(path, error) from error
-
-
-def _broken(path: Path, reason: object) -> UserError:
-    return UserError(
-        f"{path} can't be read: {reason}. Expected the file as `vocjax train` writes it: restore "
-        "it, or train again in another directory."
-    )
+    with _reading(path), np.load(path) as arrays:
+        return dict(arrays)
 
 
 def lookup(tree: Any, *path: str) -> Any:
