@@ -4,9 +4,11 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from vocjax.data.devkit import CLASSES
 from vocjax.reporting import page
 from vocjax.runs.reader import Run
 
@@ -26,6 +28,21 @@ def run_of(task, name="run", results=None, samples=None, images=100, **fields):
         *group, key = field.split(".")
         (config.setdefault(group[0], {}) if group else config)[key] = value
     return Run(Path(name), config, {"images": {"train": images}}, [], results, samples or {})
+
+
+def codes_of(stage="", shift=0):
+    """What a run keeps of 5 + 4 images that show a dog, and of the codes of all but the last."""
+    samples = {}
+    for split, n in (("train", 5), ("val", 4)):
+        samples |= {
+            f"{split}/labels": np.where(np.array(CLASSES) == "dog", 1, -1) * np.ones((n, 1)),
+            f"{split}/ids": np.array([f"{split}{i}" for i in range(n)]),
+            f"{split}/thumbnail": np.full((n, 4, 4, 3), np.arange(n)[:, None, None, None], "u1"),
+            f"{stage}{split}/embedded": np.arange(n - 1),
+            f"{stage}{split}/principal": np.full((n - 1, 2), shift),
+            f"{stage}{split}/tsne": np.full((n - 1, 2), 10 + shift),
+        }
+    return samples
 
 
 def write_run(directory, task="reconstruction", epochs=0, finished=True, **changes):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from example_runs import run_of
+from example_runs import codes_of, run_of
 from figure_texts import assert_readable, legend, named, ticks, titles
 
 from vocjax import painting
@@ -14,7 +14,6 @@ from vocjax.metrics.classification import (
     reliability,
 )
 from vocjax.reporting import classification
-from vocjax.reporting.hover import Scatter
 
 PAIR = ("aeroplane", "dog")
 SOFTMAX, SIGMOIDS = "softmax_cross_entropy", "binary_cross_entropy"
@@ -212,44 +211,17 @@ def test_images_have_their_evidence_class_and_probability_and_a_decoders_images(
     assert titles(figures["Reconstructions"]) == ["validation image", "reconstruction"]
 
 
-class TestCodes:
-    def samples(self):
-        samples = {}
-        for split, n in (("train", 5), ("val", 4)):
-            samples |= {
-                f"{split}/labels": np.where(np.array(CLASSES) == "dog", 1, -1) * np.ones((n, 1)),
-                f"{split}/ids": np.array([f"{split}{i}" for i in range(n)]),
-                f"{split}/thumbnail": np.zeros((n, 4, 4, 3), np.uint8),
-            }
-            for shift, stage in enumerate(("", "before/")):
-                samples |= {
-                    f"{stage}{split}/embedded": np.arange(n - 1),
-                    f"{stage}{split}/principal": np.full((n - 1, 2), shift),
-                    f"{stage}{split}/tsne": np.full((n - 1, 2), 10 + shift),
-                }
-        return samples
-
-    def test_codes_before_and_after_are_two_scatters_of_the_same_images(self):
-        figures = drawn(self.samples())
-        before, after = (named(figures, f"Codes {stage}") for stage in ("before", "after"))
-        ids = [f"train{i}" for i in range(4)] + [f"val{i}" for i in range(3)]
-        for shift, scatter in enumerate((after, before)):
-            assert isinstance(scatter, Scatter)
-            principal, tsne = scatter.views.values()
-            assert np.unique(principal).tolist() == [shift]
-            assert np.unique(tsne).tolist() == [10 + shift]
-            assert [*scatter.ids] == ids
-            assert scatter.held_out.tolist() == [False] * 4 + [True] * 3
-            assert [scatter.names[group] for group in scatter.groups] == ["dog"] * 7
-
-    def test_a_frozen_encoder_has_one_scatter_and_one_without_a_past_those_after_training(self):
-        samples = self.samples()
-        for split in ("train", "val"):
-            samples[f"before/{split}/principal"] = samples[f"{split}/principal"]
-        title = "Codes {} training; the pointer shows the image of a point"
-        assert list(drawn(samples)) == [title.format("before and after")]
-        without = {k: v for k, v in samples.items() if not k.startswith("before/")}
-        assert list(drawn(without)) == [title.format("after")]
+def test_codes_before_and_after_training_and_those_of_a_frozen_encoder_once():
+    title = "Codes {} training; the pointer shows the image of a point"
+    before, after = codes_of("before/", shift=1), codes_of()
+    figures = drawn(before | after)
+    assert list(figures) == [title.format("before"), title.format("after")]
+    for shift, scatter in enumerate(reversed(figures.values())):
+        principal, tsne = scatter.views.values()
+        assert np.unique(principal).tolist() == [shift]
+        assert np.unique(tsne).tolist() == [10 + shift]
+    assert list(drawn(codes_of("before/") | after)) == [title.format("before and after")]
+    assert list(drawn(after)) == [title.format("after")]
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from example_runs import run_of
+from example_runs import codes_of, run_of
 from figure_texts import named, titles
 from matplotlib.colors import to_hex
 
-from vocjax.data.devkit import CLASSES
 from vocjax.reporting import figures as draw
 from vocjax.reporting import reconstruction
 
@@ -19,21 +18,11 @@ def pictures(*shape):
 
 
 def kept_samples():
-    """What a run with a code of three numbers keeps: 10 images to train on, 8 to validate."""
-    samples = {"image": pictures(3), "reconstruction": pictures(3)}
-    for split, n in (("train", 10), ("val", 8)):
-        labels = np.full((n, 20), -1)
-        labels[np.arange(n), [CLASSES.index(("aeroplane", "dog")[i % 2]) for i in range(n)]] = 1
-        samples |= {
-            f"{split}/ids": np.array([f"{split}{i}" for i in range(n)]),
-            f"{split}/labels": labels,
-            f"{split}/thumbnail": (255 * pictures(n)).astype(np.uint8),
-            f"{split}/embedded": np.arange(n),
-            f"{split}/principal": RNG.normal(size=(n, 2)),
-            f"{split}/tsne": RNG.normal(size=(n, 2)),
-        }
-    return samples | {
-        "latent/neighbours": np.array([[3, 1, 2], [0, 4, 5], [9, 8, 7]]),
+    """What a run with a code of three numbers keeps."""
+    return codes_of() | {
+        "image": pictures(3),
+        "reconstruction": pictures(3),
+        "latent/neighbours": np.array([[3, 1, 2], [0, 4, 2], [4, 3, 0]]),
         "latent/interpolation": pictures(4, 8),
         "latent/plane": pictures(7, 7),
         "latent/walk": pictures(3, 7),
@@ -56,11 +45,12 @@ def drawn():
 
 class TestFigures:
     def test_a_run_with_a_code_shows_reconstructions_and_its_latent_space(self, drawn):
-        reconstructions, _, nearest, interpolations, plane, walk, sample = drawn.values()
+        reconstructions, scatter, nearest, interpolations, plane, walk, sample = drawn.values()
+        assert [*scatter.views] == ["first two principal directions", "t-SNE"]
         assert titles(reconstructions) == ["validation image", "reconstruction"]
         expected = ["validation image", *(f"{n} in train" for n in ("nearest", "second", "third"))]
         assert titles(nearest) == expected
-        first = draw.image_rows({"": KEPT["train/thumbnail"][[3, 0, 9]]})
+        first = draw.image_rows({"": KEPT["train/thumbnail"][[3, 0, 4]]})
         shown, expected = (
             np.asarray(figure.axes[row].get_images()[0].get_array())
             for figure, row in ((nearest, 1), (first, 0))
@@ -70,16 +60,6 @@ class TestFigures:
         assert titles(plane)[2:5] == [f"second direction {i}" for i in ("+1", "0", "-1")]
         assert titles(walk) == [f"direction {i}" for i in (1, 2, 3)]
         assert len(titles(sample)) == 3  # of 24, 8 in a row
-
-    def test_points_of_the_scatter_are_the_images_of_both_splits(self, drawn):
-        scatter, samples = named(drawn, "Codes in the plane"), KEPT
-        assert list(scatter.views) == ["first two principal directions", "t-SNE"]
-        assert [*scatter.ids] == [*samples["train/ids"], *samples["val/ids"]]
-        assert scatter.held_out.tolist() == [False] * 10 + [True] * 8
-        assert scatter.names == ("aeroplane", "dog")
-        assert scatter.groups.tolist() == [0, 1] * 9
-        thumbnails = [samples["train/thumbnail"], samples["val/thumbnail"]]
-        np.testing.assert_array_equal(scatter.thumbnails, np.concatenate(thumbnails))
 
     def test_the_linear_autoencoders_components_are_below_pcas(self):
         components = RNG.normal(size=(3, SIDE * SIDE * 3))
