@@ -268,6 +268,7 @@ def test_keep_gives_probabilities(task, measures):
     outputs, batch = outputs_and_batch()
     _, _, every, some = measures(task, outputs, batch)
     np.testing.assert_allclose(every["probability"], 1 / (1 + np.exp(-np.array(LOGITS))), rtol=1e-6)
+    assert {"target", "weight"} <= every.keys()  # the report draws no image without them
     np.testing.assert_array_equal(some["image"], batch["image"])
     np.testing.assert_array_equal(some["evidence"], outputs["evidence"])
     assert every["code"].shape == (len(LOGITS), 4)
