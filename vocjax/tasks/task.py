@@ -15,6 +15,7 @@ from PIL import Image
 
 from vocjax.errors import UserError
 from vocjax.metrics import streaming
+from vocjax.models import draw
 
 Variables = dict[str, Any]  # Flax's {"params": ..., "batch_stats": ...}
 Outputs = dict[str, jax.Array]
@@ -163,10 +164,10 @@ def image_shape(config: ConfigDict) -> tuple[int, int, int]:
 
 def initializer(model: nn.Module, config: ConfigDict) -> Callable[[jax.Array], Variables]:
     """Return `init(key)` for a model that takes images."""
-    shape = (1, *image_shape(config))
+    images = np.zeros((1, *image_shape(config)), np.float32)
 
     def init(key: jax.Array) -> Variables:
-        variables = model.init(key, jnp.zeros(shape))
+        variables = draw.variables(model, key, images)
         return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
     return init

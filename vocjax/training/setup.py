@@ -128,12 +128,8 @@ def check_best(config: ConfigDict, task: Task, sums: Any) -> None:
 
 def initial_variables(config: ConfigDict, task: Task, train: Examples, mesh: Mesh) -> Variables:
     """Return what a run begins with: a fresh draw, with another run's encoder or a closed form."""
-
-    @jax.jit(out_shardings=replicated(mesh))
-    def draw() -> Variables:
-        return task.init(draw_key(jax.random.key(config.seed), INIT, 0))
-
-    variables = draw()
+    key = draw_key(jax.random.key(config.seed), INIT, 0)
+    variables = place(task.init(key), mesh)
     if config.init_from:
         variables = with_encoder_of(variables, config, mesh)
     if task.fit is not None:
@@ -151,4 +147,9 @@ def whole_batches(examples: Examples, batch_size: int, mesh: Mesh) -> Iterator[B
 
 def place(tree: Any, mesh: Mesh) -> Any:
     """Put a pytree, alike on every host, onto every device."""
-    return jax.jit(lambda x: x, out_shardings=replicated(mesh))(jax.device_get(tree))
+
+    def whole(array: np.ndarray) -> jax.Array:
+        sharding = replicated(mesh)  # without a program, which would be compiled
+        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+    return jax.tree.map(whole, jax.device_get(tree))
