@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from vocjax.metrics import streaming
+from vocjax.models import draw
 from vocjax.models.fields import image_shape
 
 Variables = dict[str, Any]  # Flax's {"params": ..., "batch_stats": ...}
@@ -148,14 +149,13 @@ def summed(statistic: Callable[[Batch], Any]) -> Fit:
 
 def initializer(model: nn.Module, config: ConfigDict) -> Callable[..., Variables]:
     """Return `init(key, batches=None)` of a model that takes images and has no closed form."""
-    images = jnp.zeros((1, *image_shape(config)))
+    images = np.zeros((1, *image_shape(config)), np.float32)
 
-    @jax.jit
-    def init(key: jax.Array) -> Variables:
-        variables = model.init(key, images)
+    def init(key: jax.Array, batches: Iterator[Batch] | None = None) -> Variables:
+        variables = draw.variables(model, key, images)
         return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
-    return lambda key, batches=None: init(key)
+    return init
 
 
 def applier(

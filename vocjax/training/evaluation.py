@@ -218,7 +218,12 @@ def whole_batches(examples: Examples, batch_size: int, mesh: Mesh) -> Iterator[B
 
 def place(tree: Any, mesh: Mesh) -> Any:
     """Put a pytree, alike on every host, onto every device."""
-    return jax.jit(lambda x: x, out_shardings=replicated(mesh))(jax.device_get(tree))
+
+    def whole(array: np.ndarray) -> jax.Array:
+        sharding = replicated(mesh)  # without a program, which would be compiled
+        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+    return jax.tree.map(whole, jax.device_get(tree))
 
 
 def _concatenated(batches: list[tuple[Outputs, int]]) -> dict[str, np.ndarray]:
