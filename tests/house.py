@@ -66,17 +66,21 @@ def lines(folder: Path) -> int:
     return sum(len(path.read_text().splitlines()) for path in folder.rglob("*.py"))
 
 
-def modules_of_a_config(config: str) -> list[str]:
-    """Return the modules of ours that a new process has loaded when it has read a config."""
-    script = (
-        "import sys, pathlib; from vocjax.config import load_config;"
-        f"load_config(pathlib.Path({config!r}));"
-        "print(*sorted(name for name in sys.modules if name.split('.')[0] == 'vocjax'))"
-    )
+def loaded_by(statement: str) -> list[str]:
+    """Return the names of the modules that a new process has loaded after a statement."""
+    script = f"import sys\n{statement}\nprint(*sorted(sys.modules))"
     run = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     return run.stdout.split()
+
+
+def modules_of_a_config(config: str) -> list[str]:
+    """Return the modules of ours that are loaded when a config is read."""
+    names = loaded_by(
+        f"import pathlib, vocjax.config\nvocjax.config.load_config(pathlib.Path({config!r}))"
+    )
+    return [name for name in names if name.split(".")[0] == "vocjax"]
 
 
 @contextmanager
