@@ -1,6 +1,8 @@
 # make install: a virtual environment with the tested versions.
 # make study: that, and the whole study on the embedded data set.
-# make test: format, lint, types and tests. make test-slow: the tests that take longer.
+# make format: format the code and apply the fixes of the linter.
+# make lint: check format, lint and types. make test: that, and the tests.
+# make test-slow: the tests that take longer.
 # make test-peers: parity with PyTorch's packages, gigabytes, in a virtual environment of its own.
 # Another Python: make test PYTHON=python3.12 VENV=.venv312
 
@@ -8,17 +10,23 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install study test test-slow test-peers clean
+.PHONY: install study format lint test test-slow test-peers clean
 
 install: $(VENV)/.installed
 
 study: $(VENV)/.installed
 	$(BIN)/python experiments/study.py --workdir runs/study
 
-test: $(VENV)/.installed-test
+format: $(VENV)/.installed-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+test: lint
 	$(BIN)/python -m pytest
 
 test-slow: $(VENV)/.installed-test

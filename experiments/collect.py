@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vocjax.errors import UserError
 from vocjax.files import write_text
-from vocjax.reporting.paired import differences
+from vocjax.reporting.differences import differences
 from vocjax.runs.reader import by_data, read_runs
 
 

@@ -189,7 +189,7 @@ def test_what_cannot_be_explored(finished_run, capsys, tmp_path):
             ([classifier], "is a run of classification, which has no decoder; give one of"),
             ([unfinished], "unfinished is not finished; go on with its `vocjax train`"),
             ([pca, "--port", port], f"can't listen on port {port} of 127.0.0.1: it is in use"),
-            ([pca, "--port", 70000], "the port is 70000; it must be between 0"),
+            ([pca, "--port", 70000], "the port is 70000; it must be at least 0 and less"),
             ([pca, "--host", "nowhere.invalid"], "the host 'nowhere.invalid' has no address"),
         ):
             code, out, err = run(capsys, "explore", "--workdir", *arguments)

@@ -260,11 +260,11 @@ def _report(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _explore(options: argparse.Namespace, _: Sequence[str]) -> int:
-    from vocjax.explorer.explore import serve
+    from vocjax.explorer.explore import make_server, serve
     from vocjax.runs.restore import latent_space_of
 
     config, space = latent_space_of(options.workdir)
-    serve(
+    server = make_server(
         space,
         size=config.data.size,
         channels=config.data.channels,
@@ -272,4 +272,5 @@ def _explore(options: argparse.Namespace, _: Sequence[str]) -> int:
         host=options.host,
         port=options.port,
     )
+    serve(server)
     return 0

@@ -1,7 +1,8 @@
-"""The latent space: what can be done with the codes of images, as pure functions of arrays.
+"""The latent space of an autoencoder: pure functions of the codes of images.
 
-A code is a point [numbers]. `axes` is the PCA of the training codes: along it a code has
-coordinates in standard deviations, of which 0 is the mean code and most lie within -3 and 3.
+A code is a point [numbers]. The PCA of the training codes gives the principal directions, `axes`.
+Coordinates along them are in standard deviations: 0 is the mean code, and most coordinates are
+between -3 and 3.
 """
 
 import math
@@ -15,10 +16,10 @@ import numpy as np
 from vocjax.models import pca
 from vocjax.models.pca import PCAState
 
-# Directions with less than this share of the first one's variance are rounding errors: units that
-# never fire, or more numbers than images.
+# A direction with a smaller share of the first one's variance is a rounding error: some units never
+# fire, or a code has more numbers than there are images.
 SMALLEST_VARIANCE = 1e-6
-EMBEDDED = 2000  # codes that t-SNE embeds: it takes minutes for many more
+EMBEDDED = 2000  # codes that t-SNE embeds; many more take minutes
 NEIGHBOURS = 5
 DECODED_AT_ONCE = 32
 DEVIATIONS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
@@ -39,10 +40,10 @@ class Codec(NamedTuple):
 
 
 class LatentSpace(NamedTuple):
-    """A trained autoencoder's two halves and the directions in which its codes vary.
+    """Encoder and decoder of a trained autoencoder, and the PCA of its training codes, `axes`.
 
-    `encode` maps images [n, height, width, channels] in [0, 1] to codes [n, numbers], `decode`
-    codes back to images; `axes` is the PCA of the training codes.
+    `encode` maps images [n, height, width, channels] in [0, 1] to codes [n, numbers], `decode` maps
+    codes to images.
     """
 
     encode: Callable[[jax.Array], jax.Array]
@@ -61,7 +62,7 @@ def latent_space(codec: Codec, variables: Variables, codes: np.ndarray) -> Laten
 
 
 def principal_axes(codes: jax.Array) -> PCAState:
-    """Fit the PCA of codes [n, numbers]; directions without variance are left out."""
+    """Fit the PCA of codes [n, numbers], without the directions in which they do not vary."""
     n, numbers = codes.shape
     axes = pca.fit(jnp.asarray(codes), min(n - 1, numbers))
     kept = max(1, int((axes.variance > SMALLEST_VARIANCE * axes.variance[0]).sum()))
@@ -86,7 +87,7 @@ def interpolate(start: jax.Array, end: jax.Array, steps: int) -> jax.Array:
 def walk(axes: PCAState, direction: int, deviations: jax.Array) -> jax.Array:
     """Return codes [n, numbers] along one principal direction through the mean code.
 
-    `deviations` [n] says how far, in standard deviations.
+    `deviations` [n] are the distances from it in standard deviations.
     """
     points = jnp.zeros((len(deviations), len(axes.variance)))
     return from_coordinates(axes, points.at[:, direction].set(deviations))
@@ -95,7 +96,8 @@ def walk(axes: PCAState, direction: int, deviations: jax.Array) -> jax.Array:
 def plane(axes: PCAState, deviations: jax.Array) -> jax.Array:
     """Return a grid of codes [n, n, numbers] in the plane of the first two directions.
 
-    Rows go down along the second direction, columns along the first; both at `deviations` [n].
+    The first coordinate grows with the column, the second one from the last row to the first. Both
+    take the values `deviations` [n].
     """
     n = len(deviations)
     points = jnp.zeros((n, n, len(axes.variance)))
@@ -109,19 +111,19 @@ def sample(key: jax.Array, axes: PCAState, n: int) -> jax.Array:
 
 
 def neighbours(queries: np.ndarray, codes: np.ndarray, count: int) -> np.ndarray:
-    """Return for each query code [m, numbers] the rows [m, count] of the nearest `codes`."""
+    """Return the rows [m, count] of the `codes` that are nearest to each query [m, numbers]."""
     distances = ((queries[:, None] - codes[None]) ** 2).sum(axis=-1)
     return np.argsort(distances, axis=1, kind="stable")[:, :count]
 
 
 def tsne(codes: np.ndarray, seed: int) -> np.ndarray:
-    """Embed codes [n, numbers] in the plane, [n, 2] (van der Maaten and Hinton 2008)."""
-    from sklearn.manifold import TSNE  # here, as importing it takes a second
+    """Embed codes [n, numbers] in the plane [n, 2] by t-SNE (van der Maaten and Hinton 2008)."""
+    from sklearn.manifold import TSNE  # here, because the import takes a second
     from threadpoolctl import threadpool_limits
 
     embedding = TSNE(perplexity=min(30.0, (len(codes) - 1) / 3), random_state=seed)
-    # The threads wait for each other a thousand times, spinning: where another process has one of
-    # the cores, two of them take many times as long as one.
+    # Threads wait for each other in a busy loop: two of them take many times as long as one where
+    # another process occupies a core.
     with threadpool_limits(1, user_api="openmp"):
         return np.asarray(embedding.fit_transform(codes))
 
@@ -133,16 +135,15 @@ def survey(
 
     Args:
       codec: encoder and decoder.
-      variables: the trained model's.
+      variables: those of the trained model.
       samples: `train/code`, `val/code` [n, numbers] and some validation images, `image`.
-      key: for the samples, and the seed of t-SNE.
+      key: for the drawn codes and the seed of t-SNE.
 
     Returns:
-      Images [..., height, width, channels]: `latent/interpolation` between pairs of the images
-      given, `latent/walk` along the first directions, `latent/plane` in that of the first two,
-      `latent/sample` from the fitted Gaussian. `latent/neighbours`, rows of `train/code` for each
-      of the images. `SPLIT/embedded`, the rows that t-SNE embedded, and `SPLIT/tsne` and
-      `SPLIT/principal` [n, 2], where they lie.
+      Decoded images [..., height, width, channels] in [0, 1], float16: `latent/interpolation`
+      between pairs of the given images, `latent/walk` along the first directions, `latent/plane`
+      of the first two, `latent/sample` from the fitted Gaussian. `latent/neighbours`
+      [images, count], the rows of `train/code` nearest to each image. The result of `embeddings`.
     """
     codes = {split: samples[f"{split}/code"] for split in ("train", "val")}
     space = latent_space(codec, variables, codes["train"])
@@ -163,7 +164,7 @@ def survey(
 
 
 def _decoded(space: LatentSpace, points: Mapping[str, jax.Array]) -> dict[str, np.ndarray]:
-    """Decode arrays of codes [..., numbers] in batches of one size, so that one is compiled."""
+    """Decode arrays of codes [..., numbers] in batches of one size, so that it compiles once."""
     codes = np.concatenate([np.asarray(p).reshape(-1, p.shape[-1]) for p in points.values()])
     padded = np.pad(codes, ((0, -len(codes) % DECODED_AT_ONCE), (0, 0)))
     batches = padded.reshape(-1, DECODED_AT_ONCE, codes.shape[1])
@@ -179,15 +180,11 @@ def _decoded(space: LatentSpace, points: Mapping[str, jax.Array]) -> dict[str, n
 
 
 def embeddings(codes: Mapping[str, np.ndarray], key: jax.Array) -> dict[str, np.ndarray]:
-    """Embed codes in the plane, by their principal axes and by t-SNE.
+    """Embed the codes of "train" and "val", {split: [n, numbers]}, in the plane.
 
-    Args:
-      codes: split -> [n, numbers]; the axes are those of "train".
-      key: the seed of t-SNE.
-
-    Returns:
-      `SPLIT/embedded`, rows of the codes, and for these `SPLIT/principal` and `SPLIT/tsne` [n, 2];
-      nothing for codes that vary in less than two directions.
+    Returns the rows that are embedded, `SPLIT/embedded`, and their positions [rows, 2] by t-SNE,
+    `SPLIT/tsne`, and along the first two principal directions of "train", `SPLIT/principal`; or
+    nothing if these codes vary in one direction only. `key` seeds t-SNE.
     """
     axes = principal_axes(jnp.asarray(codes["train"]))
     total = sum(map(len, codes.values()))

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from experiments.ladder_photographs import QUESTIONS
 from experiments.tables.backbones import backbones_table, read_backbones
-from experiments.tables.classification import classification_table, paired_table
-from experiments.tables.kept import RESULTS, read_kept, read_paired
+from experiments.tables.classification import classification_table, differences_table
+from experiments.tables.kept import RESULTS, has, read_differences, read_kept
 from experiments.tables.representation import (
     family_table,
     ladder_table,
@@ -27,7 +27,6 @@ from experiments.tables.representation import (
 from experiments.tables.segmentation import class_table, segmentation_table, target_of
 from experiments.tables.transfer import imagenet_table, read_imagenet, transfer_table
 from vocjax.reporting.figures import encode_webp
-from vocjax.reporting.page import read_study
 from vocjax.reporting.reconstruction import comparison
 
 DOCUMENTS = (RESULTS.parents[1] / "README.md", RESULTS.parent / "README.md")
@@ -43,7 +42,9 @@ def tables() -> dict[str, str]:
             found["variants, toy"] = family_table(runs)
     for data, runs in read_kept("classification").items():
         found[f"classification, {data}"] = classification_table(runs)
-        found[f"paired differences, {data}"] = paired_table(read_paired("classification", data))
+        found[f"paired differences, {data}"] = differences_table(
+            read_differences("classification", data)
+        )
     for data, runs in read_kept("segmentation").items():
         found[f"foreground, {data}"] = segmentation_table(runs)
         if any(target_of(run) == "softmax" for run in runs):
@@ -52,8 +53,8 @@ def tables() -> dict[str, str]:
         for data, runs in read_kept(f"ladder_{task}").items():
             found[f"ladder of {task}, {data}"] = ladder_table(runs)
     for data, runs in read_kept("ladder_photographs").items():
-        for question in QUESTIONS:
-            asked = [run for run in runs if run.name.startswith(question)]
+        for question, changes in QUESTIONS.items():
+            asked = [run for run in runs if has(run, changes)]
             found[f"ladder of {question}, {data}"] = ladder_table(asked)
     for data, runs in read_kept("transfer").items():
         scratch = {
@@ -84,7 +85,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.trade_off is not None:
         *_, runs = read_kept("representation").values()
-        (figure,) = comparison(runs, read_study()["reconstruction"]["rows"]).values()
+        (figure,) = comparison(runs).values()
         options.trade_off.write_bytes(encode_webp(figure))
         return 0
     found, texts = tables(), {path: path.read_text() for path in DOCUMENTS}

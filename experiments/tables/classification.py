@@ -3,7 +3,7 @@
 from typing import Any
 
 from experiments.tables.kept import SPLITS, markdown, number
-from vocjax.reporting.page import read_study
+from vocjax.reporting.study import repeated
 from vocjax.runs.reader import Run, over_seeds, replicates
 
 
@@ -12,10 +12,6 @@ def classification_table(runs: list[Run]) -> str:
 
     Accuracy is element-wise, as the study's; the baselines' is that of the first seed.
     """
-    study = {
-        f"Legacy, {row['name']}, {row['setting'].split(',')[0]}": row["val"]
-        for row in read_study()["classification"]["rows"]
-    }
     simple = {
         "majority": "majority class (frequency)",
         "mean colour": "logistic regression on mean colour",
@@ -28,9 +24,9 @@ def classification_table(runs: list[Run]) -> str:
     header += ["their best log-loss", "their best mean AP"]
     rows = [header]
     for seeds in replicates([run for run in runs if run.task == "classification"]):
-        first, values = seeds[0].results or {}, over_seeds(seeds)["val"]
-        simpler = [first["baselines"][name]["val"] for name in simple.values()]
-        images, theirs = seeds[0].provenance["images"], study.get(seeds[0].name)
+        simpler = [seeds[0].baseline(name)["val"] for name in simple.values()]
+        images, values = seeds[0].provenance["images"], over_seeds(seeds)["val"]
+        theirs = (repeated(seeds[0]) or {}).get("val")
         rows.append(
             [
                 seeds[0].name,
@@ -46,10 +42,10 @@ def classification_table(runs: list[Run]) -> str:
     return markdown(rows)
 
 
-def paired_table(paired: dict[str, list[dict[str, Any]]]) -> str:
+def differences_table(differences: dict[str, list[dict[str, Any]]]) -> str:
     """Return a Markdown table of paired differences of accuracy, in points, with intervals."""
     rows = [["", "seeds", "difference", "95 % interval"]]
-    for found in paired.values():
+    for found in differences.values():
         for pair in found:
             low, high = (f"{100 * pair[end]:+.1f}" for end in ("low", "high"))
             names = " against ".join(pair["names"])

@@ -1,6 +1,8 @@
 """What the kept files hold, and how its numbers are written."""
 
+import ast
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,21 @@ def read_kept(study: str) -> dict[str, list[Run]]:
     }
 
 
-def read_paired(study: str, data: str) -> dict[str, list[dict[str, Any]]]:
+def has(run: Run, changes: Sequence[str]) -> bool:
+    """Return whether a config has the values of an experiment's changes ("model.residual=1")."""
+    return all(run.field(name) == _value(text) for name, text in (c.split("=", 1) for c in changes))
+
+
+def _value(text: str) -> Any:
+    """Return the value of a change as config.json has it: a tuple is a list there."""
+    try:
+        value = ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
+    return list(value) if isinstance(value, tuple) else value
+
+
+def read_differences(study: str, data: str) -> dict[str, list[dict[str, Any]]]:
     """Return the paired differences that a kept file of a study holds, by what runs saw."""
     path = RESULTS / f"{study}_{data.replace(' ', '_')}.json"
     return next((x["paired"] for x in json.loads(path.read_text()) if "paired" in x), {})

@@ -1,7 +1,8 @@
 """Tables of the study as a whole, of task 1, and of what brought how much."""
 
-from experiments.tables.kept import SPLITS, markdown, number, pair
-from vocjax.reporting.page import read_study
+from experiments.representation import FAMILY, WIDTHS
+from experiments.tables.kept import SPLITS, has, markdown, number, pair
+from vocjax.reporting.study import repeated
 from vocjax.runs.reader import Run, over_seeds, replicates
 
 HEADLINES = {
@@ -12,7 +13,6 @@ HEADLINES = {
         "iou_of_set": "IoU over the set",
     },
 }
-FAMILY = "Slim AE 256, "
 
 
 def study_table(kept: dict[str, list[Run]]) -> str:
@@ -21,12 +21,12 @@ def study_table(kept: dict[str, list[Run]]) -> str:
     Cells are `train / val (the trivial baseline's val)`.
     """
     rows = [["run", "metric", *kept]]
-    names = dict.fromkeys(run.name for runs in kept.values() for run in runs)
-    for name in names:
-        of_name = [next((r for r in runs if r.name == name), None) for runs in kept.values()]
-        task = next(run.task for run in of_name if run)
-        for metric, shown in HEADLINES[task].items():
-            rows.append([name, shown, *(_cell(run, metric) if run else "" for run in of_name)])
+    by_data = [{(r.task, r.field("model.name")): r for r in runs} for runs in kept.values()]
+    names = {kind: run.name for runs in reversed(by_data) for kind, run in runs.items()}
+    for kind in dict.fromkeys(kind for runs in by_data for kind in runs):
+        for metric, shown in HEADLINES[kind[0]].items():
+            cells = (_cell(runs[kind], metric) if kind in runs else "" for runs in by_data)
+            rows.append([names[kind], shown, *cells])
     return markdown(rows)
 
 
@@ -43,22 +43,20 @@ def representation_table(runs: list[Run]) -> str:
     Errors are MSE, but for the last columns: the largest angle to PCA's subspace, and the MAE on
     validation images, ours and the study's. Of several seeds, mean ± standard deviation.
     """
-    study = {row["name"]: row for row in read_study()["reconstruction"]["rows"]}
     header = ["run", "numbers", "seeds", "study", "ours", "PCA", "DCT", "mean image", "angle"]
     rows = [[*header, "MAE", "study's"]]
-    for seeds in replicates([run for run in runs if not run.name.startswith(FAMILY)]):
-        first, ours = seeds[0].results or {}, over_seeds(seeds)
-        simpler = {name.split(",")[0]: values for name, values in first["baselines"].items()}
+    for seeds in replicates([run for run in runs if not has(run, WIDTHS)]):
+        run, first, ours = seeds[0], seeds[0].results or {}, over_seeds(seeds)
         angle = first.get("model", {}).get("largest_angle")
-        theirs = study.get(seeds[0].name)
+        theirs = repeated(run)
         rows.append(
             [
-                seeds[0].name,
+                run.name,
                 str(first.get("code", "")),
                 str(len(seeds)),
                 pair(theirs),
                 pair(ours),
-                *(pair(simpler.get(name)) for name in ("PCA", "DCT", "mean image")),
+                *(pair(run.baseline(name)) for name in ("PCA", "DCT", "mean image")),
                 "" if angle is None else f"{angle:.2f}°",
                 number(ours["val"]["mae"]),
                 number(theirs["val"]["mae"]) if theirs else "",
@@ -71,9 +69,10 @@ def family_table(runs: list[Run]) -> str:
     """Return a Markdown table of the variants of the slim AE 256: MSE and SSIM, `train / val`."""
     rows = [["variant", "MSE", "SSIM"]]
     for run in runs:
-        if run.name.startswith(FAMILY):
-            cells = [pair(run.results, metric) for metric in ("mse", "ssim")]
-            rows.append([run.name.removeprefix(FAMILY), *cells])
+        if has(run, WIDTHS):
+            # "plain" has no changes: every variant is plain but for its own.
+            name = next(n for n, changes in reversed(FAMILY.items()) if has(run, changes))
+            rows.append([name, *(pair(run.results, metric) for metric in ("mse", "ssim"))])
     return markdown(rows)
 
 

@@ -1,9 +1,7 @@
 """Tables of task 3."""
 
-from typing import Any
-
 from experiments.tables.kept import known, markdown
-from vocjax.reporting.page import read_study
+from vocjax.reporting.study import STUDY, repeated
 from vocjax.runs.reader import Run, over_seeds, replicates
 
 CHOSEN = "hard_dice_per_image_at_threshold"
@@ -15,7 +13,6 @@ def segmentation_table(runs: list[Run]) -> str:
     The study, its protocol, the honest one; soft and hard Dice per image (hard at the threshold
     chosen on train), and what is scored against the original masks. Then constant predictions.
     """
-    study = {row["name"].capitalize(): row["val"] for row in read_study()["segmentation"]["rows"]}
     columns = {
         "legacy": {"soft_dice_per_image": "soft Dice", "soft_iou_per_image": "IoU", CHOSEN: "hard"},
         "honest": {"soft_dice_per_image": "soft Dice", "soft_iou_per_image": "IoU", CHOSEN: "hard"},
@@ -27,28 +24,31 @@ def segmentation_table(runs: list[Run]) -> str:
     }
     header = [f"{name}: {shown}" for name, of in columns.items() for shown in of.values()]
     rows = [["run", "seeds", "study: soft Dice, IoU", *header]]
-    found: dict[str, dict[str, list[Run]]] = {}
+    # A run of the study's, or a model of ours, under both protocols.
+    found: dict[tuple[int, str], dict[str, list[Run]]] = {}
+    order = STUDY["segmentation"]["rows"]
     for seeds in replicates([run for run in runs if target_of(run) == "foreground"]):
-        protocol = "legacy" if seeds[0].config["data"]["masks"] == "legacy" else "honest"
-        found.setdefault(seeds[0].name, {})[protocol] = seeds
-    study_first = sorted(found.items(), key=lambda item: (not item[0].startswith("Run "), item[0]))
-    for name, by_protocol in study_first:
+        row = repeated(seeds[0])
+        kind = order.index(row) if row else len(order), seeds[0].field("model.name")
+        protocol = "legacy" if seeds[0].field("data.masks") == "legacy" else "honest"
+        found.setdefault(kind, {})[protocol] = seeds
+    for (place, _), by_protocol in sorted(found.items()):
         values = {protocol: over_seeds(seeds)["val"] for protocol, seeds in by_protocol.items()}
         values["full size"] = values.get("honest", {})
         rows.append(
             [
-                name,
+                next(iter(by_protocol.values()))[0].name,
                 str(max(map(len, by_protocol.values()))),
-                _slides(study.get(name.split(",")[0])),
+                _slides(order[place]["val"]) if place < len(order) else "",
                 *(known(values.get(p, {}), metric) for p, of in columns.items() for metric in of),
             ]
         )
-    simple = {p: seeds[0].results or {} for p, seeds in next(iter(found.values())).items()}
-    simple["full size"] = simple.get("honest", {})
+    simple = {protocol: seeds[0] for protocol, seeds in next(iter(found.values())).items()}
+    simple["full size"] = simple["honest"]
     for name in ("all foreground", "all background", "one mask for all"):
         cells = [
             known(
-                simple.get(p, {}).get("baselines", {}).get(name, {}).get("val", {}),
+                simple[p].baseline(name).get("val", {}),
                 # There is nothing to choose: what is constant here is 0 or 1.
                 "hard_dice_per_image" if metric == CHOSEN else metric,
             )
@@ -75,7 +75,7 @@ def class_table(runs: list[Run]) -> str:
         classes = str(len(first["iou_by_class"])) + (f" ({len(absent)} absent)" if absent else "")
         cells = [known(values, metric) for metric in metrics]
         rows.append([seeds[0].name, classes, str(len(seeds)), *cells])
-        background = first["baselines"]["all background"]["val"]
+        background = seeds[0].baseline("all background")["val"]
         trivial[classes] = [known(background, metric) for metric in metrics]
     rows += [["all background", classes, "", *cells] for classes, cells in trivial.items()]
     return markdown(rows)
@@ -83,10 +83,8 @@ def class_table(runs: list[Run]) -> str:
 
 def target_of(run: Run) -> str:
     """Return what a run tells pixels apart by; empty for another task's."""
-    return run.config["model"].get("target", "")
+    return run.field("model.target") or ""
 
 
-def _slides(values: dict[str, Any] | None) -> str:
-    if values is None:
-        return ""
+def _slides(values: dict[str, str]) -> str:
     return f"{values['soft_dice_per_image']}, {values['soft_iou_per_image']}"

@@ -14,7 +14,7 @@ def transfer_table(runs: list[Run], scratch: list[Run]) -> str:
       runs: of experiments/transfer.py.
       scratch: of experiments/classification.py; our residual network of each question is taken.
     """
-    ours = [run for run in scratch if run.name.startswith("Residual network")]
+    ours = [run for run in scratch if run.field("model.residual")]
     header = ["run", "pixels", "train / val", "epochs", "seconds"]
     metrics = {
         "elementwise_accuracy": "accuracy",

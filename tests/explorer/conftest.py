@@ -1,32 +1,12 @@
 """An explorer of a small linear autoencoder, listening on a free port."""
 
 import contextlib
-import threading
-import time
 
-import numpy as np
 import pytest
-from small_space import SIZE, make_space, smooth_images
+from client import answering
+from small_space import SIZE, make_space
 
 from vocjax.explorer.explore import make_server
-
-
-@contextlib.contextmanager
-def answering(server):
-    """Let a server answer in a thread; afterwards nothing is left of it."""
-    before = set(threading.enumerate())
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-    deadline = time.monotonic() + 5
-    while left := {t for t in threading.enumerate() if "request" in t.name} - before:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -45,17 +25,3 @@ def space():
 def server(space):
     with answering(make_server(space, size=SIZE, channels=3, title="a run <of> mine")) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def photo():
-    """uint8 [40, 30, 3]."""
-    return np.uint8(255 * smooth_images(1, 40, 3, seed=5)[0])[:, :30]
-
-
-@pytest.fixture
-def quiet(capfd):
-    """No request may print anything."""
-    yield
-    captured = capfd.readouterr()
-    assert captured.out + captured.err == ""

@@ -6,7 +6,8 @@ import numpy as np
 from vocjax.latent import LatentSpace, principal_axes
 from vocjax.models import pca
 
-SIZE, NUMBERS, IMAGES = 16, 20, 17
+SIZE, NUMBERS = 16, 20
+DIRECTIONS = 16  # 17 codes span them, so that other codes have a residual
 
 
 def smooth_images(n, size, channels, seed=0):
@@ -21,19 +22,15 @@ def smooth_images(n, size, channels, seed=0):
     return (0.5 + 0.12 * images + 0.02 * rng.normal(size=images.shape)).clip(0, 1).astype("float32")
 
 
-def make_space(size=SIZE, channels=3):
-    """The latent space of a PCA with 20 components, explored from the codes of 17 images.
-
-    17 codes span 16 directions, so other codes have a residual.
-    """
-    images = jnp.asarray(smooth_images(40, size, channels))
+def make_space():
+    """The latent space of a PCA with `NUMBERS` components and `DIRECTIONS` directions."""
+    images = jnp.asarray(smooth_images(40, SIZE, 3))
     model = pca.fit(images.reshape(len(images), -1), NUMBERS)
-    shape = (-1, size, size, channels)
 
     def encode(images):
-        return pca.encode(model, images.reshape(images.shape[0], -1))
+        return pca.encode(model, images.reshape(len(images), -1))
 
     def decode(codes):
-        return pca.decode(model, codes).reshape(shape)
+        return pca.decode(model, codes).reshape(-1, SIZE, SIZE, 3)
 
-    return LatentSpace(encode, decode, principal_axes(encode(images[:IMAGES])))
+    return LatentSpace(encode, decode, principal_axes(encode(images[: DIRECTIONS + 1])))

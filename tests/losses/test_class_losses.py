@@ -18,7 +18,7 @@ from vocjax import losses
 from vocjax.errors import UserError
 
 HUGE = np.finfo(np.float32).max / 4
-SIZES = np.float32([1e-3, 1, 10, 17, 30, 88, 95, 104, 1e4, HUGE])
+SIZES = np.array([1e-3, 1, 10, 17, 30, 88, 95, 104, 1e4, HUGE], np.float32)
 FACTORS = np.array([3.0, 1.0, 0.25, 1.5], np.float32)
 PIXELS = (3, 4, 5, 4)
 

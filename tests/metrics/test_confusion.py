@@ -31,7 +31,7 @@ READINGS = (
 
 # Jitted, as the training step has them.
 count = jax.jit(streaming.confusion, static_argnames="classes")
-merge = jax.jit(streaming.merge)
+add = jax.jit(streaming.add)
 hard_dice_per_image = jax.jit(streaming.hard_dice_per_image)
 
 
@@ -103,7 +103,7 @@ def test_counts_are_the_same_however_the_set_is_cut(batch_size, backwards):
         prediction, truth, weight = (x[start : start + batch_size] for x in images)
         padding = [(0, batch_size - len(weight)), (0, 0), (0, 0)]
         rows = [np.pad(x, padding, constant_values=1) for x in (prediction, truth)]
-        merged = merge(merged, count(*rows, np.pad(weight, padding), CLASSES))
+        merged = add(merged, count(*rows, np.pad(weight, padding), CLASSES))
     np.testing.assert_array_equal(merged, whole)
     for read in READINGS:
         np.testing.assert_array_equal(read(merged), read(whole))
@@ -115,14 +115,14 @@ def test_two_halves_merge_to_the_whole_and_do_not_average():
         count(jnp.asarray([1]), jnp.asarray([1]), jnp.ones(1), 2),
         count(jnp.asarray([1, 0, 0]), jnp.asarray([1, 1, 1]), jnp.ones(3), 2),
     ]
-    np.testing.assert_array_equal(confusion.iou(merge(*halves)), [0.0, 0.5])
+    np.testing.assert_array_equal(confusion.iou(add(*halves)), [0.0, 0.5])
     assert np.mean([confusion.iou(half)[1] for half in halves]) == pytest.approx(2 / 3)
 
 
 def test_counts_beyond_the_integers_of_float32_stay_exact():
     million = jnp.asarray([[1_000_000_007, 1], [3, 1_000_000_009]], jnp.int32)
     one = jnp.asarray([[1, 0], [0, 1]], jnp.int32)
-    merged = merge(million, one)
+    merged = add(million, one)
     np.testing.assert_array_equal(merged, [[1_000_000_008, 1], [3, 1_000_000_010]])
     # In float64, and the sum of all no longer fits into int32 once two such are added.
     twice = np.asarray(merged, np.int64) * 2

@@ -16,7 +16,7 @@ IMAGES = (7, 6, 5)
 
 # Jitted, as the training step has them, and under their own names.
 mean = jax.jit(streaming.mean)
-merge = jax.jit(streaming.merge)
+add = jax.jit(streaming.add)
 psnr = jax.jit(streaming.psnr)
 ssim = jax.jit(streaming.ssim)
 elementwise_accuracy = jax.jit(streaming.elementwise_accuracy)
@@ -87,11 +87,11 @@ def test_a_mean_of_a_hundred_thousand_keeps_its_digits(draw, off):
 
     @jax.jit
     def summed(batches):
-        def add(sums, batch):
-            return merge(sums, mean(batch, jnp.ones(32))), None
+        def step(sums, batch):
+            return add(sums, mean(batch, jnp.ones(32))), None
 
         nothing = Mean(jnp.zeros(()), jnp.zeros((), jnp.int32))
-        return jax.lax.scan(add, nothing, batches)[0]
+        return jax.lax.scan(step, nothing, batches)[0]
 
     ours = streaming.value(summed(values.reshape(-1, 32)))
     assert ours == pytest.approx(values.mean(dtype=np.float64), rel=off)
@@ -125,7 +125,7 @@ def test_merged_batches_equal_the_whole(batch_size):
             fill = np.full((padding, *shape[1:]), rubbish, batch[i].dtype)
             batch[i] = np.concatenate([batch[i], fill])
         part = sums(*batch, valid)
-        merged = part if merged is None else merge(merged, part)
+        merged = part if merged is None else add(merged, part)
     for name in ("dice", "mse"):
         assert merged[name].count == whole[name].count == 40
         assert streaming.value(merged[name]) == pytest.approx(
@@ -135,7 +135,7 @@ def test_merged_batches_equal_the_whole(batch_size):
 
 def test_merge_adds_leaf_by_leaf():
     a = {"x": Mean(jnp.asarray(1.0), jnp.asarray(2)), "y": jnp.asarray([[1, 2], [3, 4]])}
-    merged = merge(a, a)
+    merged = add(a, a)
     assert streaming.value(merged["x"]) == 0.5
     assert int(merged["x"].count) == 4
     np.testing.assert_array_equal(merged["y"], [[2, 4], [6, 8]])

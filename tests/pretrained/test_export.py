@@ -18,7 +18,7 @@ from vocjax.pretrained.formats import read, write
 from vocjax.pretrained.matching import flatten
 from vocjax.pretrained.store import import_weights
 from vocjax.runs.checkpoints import Checkpoints
-from vocjax.runs.restore import Trained
+from vocjax.runs.restore import Restored
 from vocjax.tasks import make_task
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -62,7 +62,7 @@ def run_of(tmp_path, monkeypatch):
         (tmp_path / "run/config.json").write_text(to_json(config))
         paths = {("encoder", "backbone", *path.split("/")): arrays[path] for path in arrays}
         params = unflatten_dict(paths | {("dense", "kernel"): np.ones((2, 2), np.float32)})
-        trained = Trained(config, None, {"params": params, "batch_stats": {}}, 1)
+        trained = Restored(config, None, {"params": params, "batch_stats": {}}, 1)
         monkeypatch.setattr(export, "load_run", lambda workdir, mesh: trained)
         return tmp_path / "run"
 

@@ -1,15 +1,25 @@
 """Run directories read back, whole, half-written and broken."""
 
+import json
+from pathlib import Path
+
 import pytest
-from written import write_run
 
 from vocjax.errors import UserError
 from vocjax.runs import reader
+from vocjax.runs.reader import Run
+
+
+def write_run(directory, task="reconstruction", started="2026-01-01"):
+    directory.mkdir()
+    (directory / "config.json").write_text(json.dumps({"task": task}))
+    (directory / "run.json").write_text(json.dumps({"started": started}))
+    return directory
 
 
 def test_a_folder_of_runs_is_read_by_start_and_no_run_twice(tmp_path):
     for name, started in (("a", "2026-01-03"), ("b", "2026-01-01"), ("c", "2026-01-02")):
-        write_run(tmp_path / name, run={"started": started})
+        write_run(tmp_path / name, started=started)
     (tmp_path / "notes").mkdir()
     found = reader.read_runs([tmp_path / "c", tmp_path])
     assert [run.name for run in found] == ["c", "b", "a"]
@@ -33,15 +43,12 @@ def test_what_is_no_run_is_named(tmp_path, kind):
         reader.read_runs([write_run(tmp_path / "run"), path])
 
 
-def test_no_directory_at_all_is_refused():
+def test_no_directory_and_an_unknown_task_are_refused(tmp_path):
     with pytest.raises(UserError, match="No run directory given"):
         reader.read_runs([])
-
-
-def test_another_task_is_refused(tmp_path):
-    directory = write_run(tmp_path / "run", config={"task": "detection"})
-    with pytest.raises(UserError, match="task is 'detection', expected one of reconstruction"):
-        reader.read_runs([directory])
+    directory = write_run(tmp_path / "run", task="detection")
+    with pytest.raises(UserError, match=r"config\.json is 'detection'; it is one of"):
+        reader.read_run(directory)
 
 
 @pytest.mark.parametrize(
@@ -58,4 +65,35 @@ def test_a_broken_file_is_named(tmp_path, name, content):
     directory = write_run(tmp_path / "run")
     (directory / name).write_text(content)
     with pytest.raises(UserError, match=f"{directory / name} can't be read"):
-        reader.read_runs([directory])
+        reader.read_run(directory)
+
+
+def run(number, seed=0, mse=0.0, **config):
+    results = {split: {"mse": mse} for split in ("train", "val")}
+    return Run(Path(str(number)), {"seed": seed, "data": {}, **config}, {}, [], results, {})
+
+
+def test_replicates_differ_in_seeds_and_in_the_run_that_they_begin_from():
+    runs = [
+        run(0),
+        run(1, seed=1, data={"split_seed": 1}, init_from="runs/x"),
+        run(2, seed=2, batch_size=8),
+        run(3, seed=1),  # this seed again
+    ]
+    groups = [[str(r.directory) for r in group] for group in reader.replicates(runs)]
+    assert groups == [["0", "1"], ["2"], ["3"]]
+
+
+def test_several_seeds_have_a_mean_and_a_deviation_and_one_its_values():
+    # 0.1, 0.2 and 0.6: mean 0.3, squared deviations 0.04, 0.01 and 0.09, divided by 2
+    value = reader.over_seeds([run(0, mse=0.1), run(1, mse=0.2), run(2, mse=0.6)])["val"]["mse"]
+    assert value == pytest.approx((0.3, 0.07**0.5))
+    assert reader.over_seeds([run(0, mse=0.1)])["train"] == {"mse": 0.1}
+
+
+def test_a_baseline_is_found_without_its_size():
+    values = {"val": {"mse": 0.5}}
+    found = run(0)
+    found.results["baselines"] = {"mean image": {}, "PCA, at most 3 components": values}
+    assert found.baseline("PCA") == values
+    assert found.baseline("DCT") == {}

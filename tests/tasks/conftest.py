@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from vocjax.metrics import streaming
+from vocjax.training.step import mean_loss
 
 
 @pytest.fixture
@@ -28,23 +29,41 @@ def padded():
 
 
 @pytest.fixture
-def measured():
-    """`measured(task, outputs, batch)`: the task's metrics of one batch, by name."""
-
-    def measure(task, outputs, batch):
-        return task.summary(jax.device_get(task.metrics(outputs, batch)))
-
-    return measure
+def loss_of():
+    """`loss_of(task, outputs, batch)`: the losses [batch] of hand-made outputs."""
+    return lambda task, outputs, batch: task.loss(outputs, task.targets(batch))
 
 
 @pytest.fixture
-def baseline_measured():
+def mean_loss_of(loss_of):
+    """`mean_loss_of(task, outputs, batch)`: their mean over the examples that have a weight."""
+    return lambda task, outputs, batch: streaming.value(
+        mean_loss(loss_of(task, outputs, batch), task.targets(batch))
+    )
+
+
+@pytest.fixture
+def measures():
+    """`measures(task, outputs, batch)`: sums, rows, kept and shown of one batch."""
+    return lambda task, outputs, batch: task.measure(outputs, task.targets(batch))
+
+
+@pytest.fixture
+def measured(measures):
+    """`measured(task, outputs, batch)`: the task's metrics of one batch, by name."""
+    return lambda task, outputs, batch: task.summary(
+        jax.device_get(measures(task, outputs, batch).sums), {}
+    )
+
+
+@pytest.fixture
+def baseline_measured(measures):
     """`baseline_measured(task, name, train, test)`: its metrics after a fit to batches."""
 
     def measure(task, name, train, test):
         baseline = task.baselines[name]
         fitted = baseline.fit(iter(train))
-        sums = [task.metrics(baseline.outputs(fitted, batch), batch) for batch in test]
-        return task.summary(jax.device_get(functools.reduce(streaming.merge, sums)))
+        sums = [measures(task, baseline.outputs(fitted, batch), batch).sums for batch in test]
+        return task.summary(jax.device_get(functools.reduce(streaming.add, sums)), {})
 
     return measure

@@ -10,10 +10,8 @@ import pytest
 from vocjax.data.splits import class_columns
 from vocjax.errors import UserError
 from vocjax.losses.table import CLASS_LOSSES
-from vocjax.metrics import streaming
 from vocjax.tasks import make_task
-from vocjax.tasks.classification import EXCLUSIVE, describe
-from vocjax.training.step import mean_loss
+from vocjax.tasks.classification import describe
 
 STUDY, NAMES = "classifier_256", ("aeroplane", "dog")
 COLUMNS = list(class_columns(NAMES))
@@ -53,10 +51,10 @@ def task(tiny_config):
     return make_task(tiny_config(STUDY))
 
 
-def test_loss_and_metrics_equal_numpys(task, measured):
+def test_loss_and_metrics_equal_numpys(task, measured, loss_of):
     outputs, batch = outputs_and_batch()
     expected = log_losses(1 / (1 + np.exp(-np.array(LOGITS))), STATES)
-    loss = task.loss(outputs, batch)
+    loss = loss_of(task, outputs, batch)
     assert loss.dtype == jnp.float32
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     assert measured(task, outputs, batch) == pytest.approx(
@@ -72,18 +70,20 @@ def test_loss_and_metrics_equal_numpys(task, measured):
     )
 
 
-def test_difficult_labels_change_nothing(task, measured):
+def test_difficult_labels_change_nothing(task, measured, loss_of):
     outputs, batch = outputs_and_batch()
     difficult = np.asarray(STATES) == 0
     others = outputs | {"logits": jnp.where(difficult, -outputs["logits"], outputs["logits"])}
-    np.testing.assert_array_equal(task.loss(others, batch), task.loss(outputs, batch))
+    np.testing.assert_array_equal(loss_of(task, others, batch), loss_of(task, outputs, batch))
     assert measured(task, others, batch) == measured(task, outputs, batch)
 
 
-def test_padding_changes_nothing(task, measured, padded):
+def test_padding_changes_nothing(task, measured, padded, loss_of):
     outputs, batch = outputs_and_batch()
     wider = padded(outputs, batch)
-    np.testing.assert_array_equal(task.loss(*wider)[: len(STATES)], task.loss(outputs, batch))
+    np.testing.assert_array_equal(
+        loss_of(task, *wider)[: len(STATES)], loss_of(task, outputs, batch)
+    )
     assert measured(task, *wider) == pytest.approx(measured(task, outputs, batch), rel=1e-6)
 
 
@@ -151,35 +151,39 @@ def mean_of_counted(values, weight=COUNTED):
     return (values * weight).sum(axis=1) / weight.sum(axis=1)
 
 
-def loss_of(tiny_config, **fields):
+def class_loss(tiny_config, **fields):
     config = tiny_config(STUDY, **{f"loss.{name}": value for name, value in fields.items()})
-    return make_task(config).loss(*outputs_and_batch())
+    task, (outputs, batch) = make_task(config), outputs_and_batch()
+    return task.loss(outputs, task.targets(batch))
 
 
-def test_softmax_targets_and_probabilities(tiny_config, measured):
-    task = make_task(tiny_config(STUDY, **{"loss.name": EXCLUSIVE}))
+def test_softmax_targets_and_probabilities(tiny_config, measured, loss_of, mean_loss_of, measures):
+    task = make_task(tiny_config(STUDY, **{"loss.name": "softmax_cross_entropy"}))
     outputs, batch = outputs_and_batch()
     p = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(task.keep(outputs, batch)[0]["probability"], p, rtol=1e-5)
+    np.testing.assert_allclose(measures(task, outputs, batch).kept["probability"], p, rtol=1e-5)
     expected = -(shares() * np.log(softmax_of_counted())).sum(axis=1)
     assert expected[3] == expected[4] == 0  # only the present class is left to choose
-    np.testing.assert_allclose(task.loss(outputs, batch), expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(loss_of(task, outputs, batch), expected, rtol=1e-5, atol=1e-7)
     values = measured(task, outputs, batch)
     # And so those two are nothing to be measured by.
     assert values["log_loss"] == pytest.approx(expected[:3].mean(), rel=1e-5)
     assert values["argmax_accuracy"] == pytest.approx(2 / 3)
-    loss = streaming.value(mean_loss(task, outputs, batch))
+    loss = mean_loss_of(task, outputs, batch)
     assert loss == pytest.approx(expected[:3].mean(), rel=1e-5)
     # The gradient of an image with one class is p - y.
-    gradient = jax.grad(lambda x: task.loss(outputs | {"logits": x}, batch).sum())(
+    gradient = jax.grad(lambda x: loss_of(task, outputs | {"logits": x}, batch).sum())(
         outputs["logits"]
     )
     np.testing.assert_allclose(gradient[:2], (p - TRUTH)[:2], atol=1e-6)
 
 
-def test_metrics_agree_where_a_class_is_difficult(tiny_config, measured):
+def test_metrics_agree_where_a_class_is_difficult(tiny_config, measured, measures):
     """An excluded class has no part in the softmax, whatever its logit is."""
-    classes = {"data.classes": ("aeroplane", "bicycle", "dog"), "loss.name": EXCLUSIVE}
+    classes = {
+        "data.classes": ("aeroplane", "bicycle", "dog"),
+        "loss.name": "softmax_cross_entropy",
+    }
     task = make_task(tiny_config(STUDY, **classes))
     labels = np.full((2, 20), -1)
     labels[:, [0, 1, 11]] = [(1, -1, 0), (-1, 1, -1)]
@@ -193,9 +197,9 @@ def test_metrics_agree_where_a_class_is_difficult(tiny_config, measured):
     values = measured(task, outputs, batch)
     for name in ("argmax_accuracy", "elementwise_accuracy", "exact_match"):
         assert values[name] == 1, name
-    arrays = {k: np.asarray(v) for k, v in task.whole.collect(outputs, batch).items()}
+    arrays = {k: np.asarray(v) for k, v in measures(task, outputs, batch).rows.items()}
     np.testing.assert_allclose(arrays["probability"].sum(axis=1), 1, rtol=1e-6)
-    whole = task.whole.summary(arrays)
+    whole = task.summary(jax.device_get(measures(task, outputs, batch).sums), arrays)
     assert whole["balanced_accuracy"] == whole["map_every_point"] == 1
     first, second = 1 / (1 + np.exp(-2)), np.exp(2) / (1 + np.exp(2) + np.exp(-1))
     assert whole["ece"] == pytest.approx(1 - (first + second) / 2, rel=1e-5)
@@ -205,19 +209,19 @@ def test_focal_loss(tiny_config):
     p_t = np.where(TRUTH > 0, SIGMOID, 1 - SIGMOID)
     for gamma in (0.5, 2.0):
         expected = mean_of_counted(-((1 - p_t) ** gamma) * np.log(p_t))
-        loss = loss_of(tiny_config, name="focal", gamma=gamma)
+        loss = class_loss(tiny_config, name="focal", gamma=gamma)
         np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
 def test_label_smoothing(tiny_config):
     soft = 0.8 * TRUTH + 0.2 / 2
     expected = mean_of_counted(-soft * np.log(SIGMOID) - (1 - soft) * np.log(1 - SIGMOID))
-    loss = loss_of(tiny_config, name="binary_cross_entropy", label_smoothing=0.2)
+    loss = class_loss(tiny_config, name="binary_cross_entropy", label_smoothing=0.2)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     counted = COUNTED.sum(axis=1, keepdims=True)
     soft = (0.8 * shares() + 0.2 / counted) * COUNTED
     expected = -(soft * np.log(softmax_of_counted())).sum(axis=1)
-    loss = loss_of(tiny_config, name=EXCLUSIVE, label_smoothing=0.2)
+    loss = class_loss(tiny_config, name="softmax_cross_entropy", label_smoothing=0.2)
     np.testing.assert_allclose(loss, expected, rtol=1e-5, atol=1e-7)
 
 
@@ -225,12 +229,12 @@ def test_class_weights(tiny_config):
     factors = np.array([3.0, 0.5])
     weight = COUNTED * np.where(TRUTH > 0, factors, 1)
     entropy = -TRUTH * np.log(SIGMOID) - (1 - TRUTH) * np.log(1 - SIGMOID)
-    loss = loss_of(tiny_config, name="binary_cross_entropy", class_weights=(3.0, 0.5))
+    loss = class_loss(tiny_config, name="binary_cross_entropy", class_weights=(3.0, 0.5))
     # As PyTorch's pos_weight: the mean is over columns, whatever they weigh.
     expected = (weight * entropy).sum(axis=1) / np.maximum(COUNTED.sum(axis=1), 1)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     expected = -(shares() * np.log(softmax_of_counted())).sum(axis=1) * (shares() @ factors)
-    loss = loss_of(tiny_config, name=EXCLUSIVE, class_weights=(3.0, 0.5))
+    loss = class_loss(tiny_config, name="softmax_cross_entropy", class_weights=(3.0, 0.5))
     np.testing.assert_allclose(loss, expected, rtol=1e-5, atol=1e-7)
 
 
@@ -242,37 +246,40 @@ def test_the_log_loss_is_not_the_loss_that_trains(tiny_config, measured):
         assert measured(make_task(config), *outputs_and_batch()) == plain
 
 
-def test_a_joint_networks_loss_adds_its_weighted_squared_error(tiny_config, measured):
+def test_a_joint_networks_loss_adds_its_weighted_squared_error(
+    tiny_config, measured, loss_of, measures
+):
     joint, plain = make_task(tiny_config(JOINT)), make_task(tiny_config(STUDY))
     outputs, batch = outputs_and_batch()
     drawn = np.random.default_rng(0).random(batch["image"].shape, np.float32)
     outputs = outputs | {"reconstruction": jnp.asarray(drawn)}
     error = (drawn**2).mean(axis=(1, 2, 3))  # the images are black
     expected = (
-        np.asarray(plain.loss(outputs, batch)) + tiny_config(JOINT).loss.reconstruction * error
+        np.asarray(loss_of(plain, outputs, batch)) + tiny_config(JOINT).loss.reconstruction * error
     )
-    np.testing.assert_allclose(joint.loss(outputs, batch), expected, rtol=1e-5)
+    np.testing.assert_allclose(loss_of(joint, outputs, batch), expected, rtol=1e-5)
     values = measured(joint, outputs, batch)
     assert values["mse"] == pytest.approx(error.mean(), rel=1e-5)
     assert values["log_loss"] == measured(plain, outputs, batch)["log_loss"]
-    np.testing.assert_array_equal(joint.keep(outputs, batch)[1]["reconstruction"], drawn)
+    np.testing.assert_array_equal(measures(joint, outputs, batch).shown["reconstruction"], drawn)
 
 
-def test_keep_gives_probabilities(task):
+def test_keep_gives_probabilities(task, measures):
     outputs, batch = outputs_and_batch()
-    every, some = task.keep(outputs, batch)
+    _, _, every, some = measures(task, outputs, batch)
     np.testing.assert_allclose(every["probability"], 1 / (1 + np.exp(-np.array(LOGITS))), rtol=1e-6)
+    assert {"target", "weight"} <= every.keys()  # the report draws no image without them
     np.testing.assert_array_equal(some["image"], batch["image"])
     np.testing.assert_array_equal(some["evidence"], outputs["evidence"])
     assert every["code"].shape == (len(LOGITS), 4)
     assert every["thumbnail"].dtype == jnp.uint8
 
 
-def test_describe_gives_the_probabilities_that_a_run_keeps(tiny_config):
+def test_describe_gives_the_probabilities_that_a_run_keeps(tiny_config, measures):
     outputs, batch = outputs_and_batch()
     for name in CLASS_LOSSES:
         config = tiny_config(STUDY, **{"loss.name": name})
-        kept, _ = make_task(config).keep(outputs, batch)
+        kept = measures(make_task(config), outputs, batch).kept
         for i, p in enumerate(np.asarray(kept["probability"])):
             one = {key: np.asarray(value[i]) for key, value in outputs.items()}
             photo = np.zeros((4, 4, 3), np.uint8)

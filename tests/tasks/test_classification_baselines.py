@@ -7,9 +7,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from vocjax.tasks.probes import STRENGTHS, logistic_regression, ridge_probe
 
-from vocjax.tasks import probes
+from vocjax.tasks import classification_baselines
+from vocjax.tasks.classification_baselines import STRENGTHS, logistic_regression, ridge_probe
 
 IMAGES, NUMBERS = 60, 5
 FREQUENCY, COLOUR, CODES, RIDGE = (
@@ -161,7 +161,7 @@ def test_ridge_equals_scikit_learns_at_the_strength_of_the_smallest_error(number
     def keep(kernel, offset, left_out, *_):
         scores.update(kernel=kernel, offset=offset, left_out=left_out)
 
-    monkeypatch.setattr(probes, "_as_logits", keep)
+    monkeypatch.setattr(classification_baselines, "_as_logits", keep)
     ridge_probe(x, truth, ones(truth), exclusive=True)
     errors = [
         ((left_out_scores(x, truth, strength) - truth) ** 2).sum() for strength in strengths(x)
@@ -229,6 +229,10 @@ def target(batch):
     return truth, jnp.ones(truth.shape).at[:, 0].set(batch["counted"])
 
 
+def targets(batch):
+    return dict(zip(("present", "known"), target(batch), strict=True))
+
+
 @pytest.fixture
 def batches():
     """Three batches of images whose first channel, and whose code, tell their class."""
@@ -259,12 +263,12 @@ def codes(batch):
 
 
 def outputs_of(name, batches, *, exclusive, joint=False):
-    baseline = probes.baselines(target, exclusive, codes, joint=joint)[name]
+    baseline = classification_baselines.baselines(targets, exclusive, codes, joint=joint)[name]
     return baseline.outputs(baseline.fit(iter(batches)), whole(batches))
 
 
 def test_names_begin_with_the_most_trivial_one():
-    assert list(probes.baselines(target, True, codes, joint=False)) == [
+    assert list(classification_baselines.baselines(targets, True, codes, joint=False)) == [
         FREQUENCY,
         COLOUR,
         CODES,
@@ -288,7 +292,9 @@ def test_padding_counts_nothing_in_the_frequency(batches):
     wider = {name: jnp.concatenate([array, array[:7]]) for name, array in batches[0].items()}
     wider["valid"] = wider["valid"].at[20:].set(0)
     fits = [
-        probes.baselines(target, True, codes, joint=False)[FREQUENCY].fit(iter([batch]))
+        classification_baselines.baselines(targets, True, codes, joint=False)[FREQUENCY].fit(
+            iter([batch])
+        )
         for batch in (batches[0], wider)
     ]
     for ours, theirs in zip(*fits, strict=True):
@@ -346,7 +352,7 @@ def test_a_joint_models_baselines_reconstruct_the_mean_colour(batches, name):
 
 def test_pca_codes_of_large_images_are_those_of_small_ones():
     large = jax.random.uniform(jax.random.key(0), (2, 96, 96, 3))
-    small = probes.small(large)
-    assert small.shape == (2, probes.SIDE, probes.SIDE, 3)
+    small = classification_baselines.small(large)
+    assert small.shape == (2, classification_baselines.SIDE, classification_baselines.SIDE, 3)
     np.testing.assert_allclose(small.mean((1, 2)), large.mean((1, 2)), atol=2e-3)
-    assert probes.small(small) is small
+    assert classification_baselines.small(small) is small

@@ -11,10 +11,8 @@ from vocjax.data.splits import class_columns
 from vocjax.mesh import make_mesh
 from vocjax.metrics.classification import classification_metrics
 from vocjax.tasks import make_task
-from vocjax.tasks.classification import EXCLUSIVE, describe
-from vocjax.training.evaluation import make_evaluate, sums_shape
-from vocjax.training.setup import whole_batches
-from vocjax.training.step import model_outputs
+from vocjax.tasks.classification import describe
+from vocjax.training.evaluation import evaluate_split, make_evaluator, whole_batches
 
 STUDY, JOINT, NAMES = "classifier_256", "classifier_joint", ("aeroplane", "dog")
 COLUMNS = list(class_columns(NAMES))
@@ -27,7 +25,7 @@ def applied(tiny_config):
     def apply(name=STUDY, code=None, train=False, **overrides):
         config = tiny_config(name, **overrides)
         task = make_task(config)
-        variables = jax.jit(task.init)(jax.random.key(0))
+        variables = task.init(jax.random.key(0))
         images = np.random.default_rng(0).random((6, 16, 16, 3), np.float32)
         labels = jnp.ones((6, 20), jnp.int8)
         batch = {"image": jnp.asarray(images), "labels": labels, "valid": jnp.ones(6)}
@@ -40,10 +38,8 @@ def applied(tiny_config):
 
 @pytest.mark.parametrize("name", [STUDY, JOINT])
 def test_a_code_in_the_batch_stands_in_for_the_encoder(applied, name):
-    task, variables, batch, outputs = applied(name)
-    computed = jax.jit(task.features.compute)(variables, batch)
-    assert list(computed) == ["code"]
-    np.testing.assert_allclose(computed["code"], outputs["code"], rtol=1e-5, atol=1e-6)
+    task, _variables, _batch, outputs = applied(name)
+    assert task.features == ("encoder", "code")
     flipped = outputs["code"][::-1]
     known = applied(name, code=flipped)[-1]
     np.testing.assert_array_equal(known["code"], flipped)
@@ -80,43 +76,42 @@ def test_evidence_is_for_evaluation_alone(applied):
     assert np.abs(hidden["evidence"]).max() > 0
 
 
-def test_bfloat16_gives_numbers_that_numpy_can_keep(applied):
+def test_bfloat16_gives_numbers_that_numpy_can_keep(applied, measures):
     task, _, batch, outputs = applied(precision="bfloat16")
     assert outputs["code"].dtype == jnp.bfloat16
-    every, some = task.keep(outputs, batch)
+    _, _, every, some = measures(task, outputs, batch)
     kept = {name: x.dtype for name, x in (every | some).items() if name != "thumbnail"}
     assert set(kept.values()) == {jnp.dtype("float32")}
 
 
-@pytest.mark.parametrize("name", [EXCLUSIVE, "binary_cross_entropy"])
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "binary_cross_entropy"])
 def test_metrics_of_a_split_do_not_depend_on_the_batches(tiny_config, begun, name):
     config = tiny_config("classifier_frozen", **{"loss.name": name})
-    task, _, _, state, train, batch = begun(config)
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    sums = sums_shape(task, variables, batch)
-    measured, arrays = [], []
+    start, measured, arrays = begun(config), [], []
+
+    def summary(sums, rows):
+        arrays.append(rows)
+        return start.task.summary(sums, rows)
+
+    variables = {"params": start.state.params, "batch_stats": start.state.batch_stats}
+    task = start.task._replace(summary=summary)
     for batch_size in (3, 8):
-        whole = task.whole._replace(summary=lambda a: arrays.append(a) or task.whole.summary(a))
-        counted = task._replace(whole=whole)
-        measure = make_evaluate(model_outputs(task), counted, sums, batch_size, make_mesh())
-        measured.append(measure(variables, train))
+        evaluator = make_evaluator(task, start.valid.sums, batch_size, make_mesh())
+        measured.append(evaluate_split(evaluator, start.train, variables).metrics)
     assert measured[0] == pytest.approx(measured[1], rel=1e-5)
-    alone = classification_metrics(**arrays[0], exclusive=name == EXCLUSIVE)
+    exclusive = name == "softmax_cross_entropy"
+    alone = classification_metrics(**arrays[0], exclusive=exclusive)
     assert measured[0].items() >= alone.items()
-    (every,) = whole_batches(train, 10, make_mesh())
+    (every,) = whole_batches(start.train, 10, make_mesh())
     states = np.asarray(every["labels"])[:, COLUMNS]
     np.testing.assert_array_equal(arrays[0]["target"], states == 1)
     np.testing.assert_array_equal(arrays[0]["weight"], states != 0)
-    outputs = jax.jit(model_outputs(task))(variables, every)
-    p = (
-        jax.nn.softmax(outputs["logits"])
-        if name == EXCLUSIVE
-        else jax.nn.sigmoid(outputs["logits"])
-    )
+    logits = task.apply(variables, every, False, jax.random.key(0))[0]["logits"]
+    p = jax.nn.softmax(logits) if exclusive else jax.nn.sigmoid(logits)
     np.testing.assert_allclose(arrays[0]["probability"], p, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", [EXCLUSIVE, "binary_cross_entropy"])
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "binary_cross_entropy"])
 def test_describe_names_the_classes(name):
     evidence = np.float32([[0, 2], [-2, 0]])
     outputs = {"logits": np.array([2.0, -800.0], np.float32), "evidence": evidence}  # no overflow
@@ -125,7 +120,7 @@ def test_describe_names_the_classes(name):
     image = np.zeros((4, 4, 3), np.float32)
     numbers, pictures = describe(outputs, image, photo, config, {})
     picture = np.asarray(pictures[""])
-    sure = 1.0 if name == EXCLUSIVE else 1 / (1 + np.exp(-2))
+    sure = 1.0 if name == "softmax_cross_entropy" else 1 / (1 + np.exp(-2))
     assert numbers == pytest.approx({"aeroplane": sure, "dog": 0})
     assert (picture.shape, picture.dtype) == (photo.shape, np.uint8)
     red, _, blue = np.moveaxis(picture.astype(int), -1, 0)

@@ -70,7 +70,7 @@ def test_it_stands_still_below_each_decoder(tiny_config, config):
     config = with_model(tiny_config, config, **{"backbone.name": "resnet18"})
     config.model.update({"decoder": (4,) * 4} if config.model.name == "unet" else {})
     task, batch = make_task(config), {"image": jnp.ones((2, 96, 96, 3)), "valid": jnp.ones(2)}
-    variables = jax.jit(task.init)(jax.random.key(0))
+    variables = task.init(jax.random.key(0))
     with in_evaluation_mode(frozenset({"encoder", "encoder/backbone"})):
         _, after = jax.jit(lambda v, b: task.apply(v, b, True, jax.random.key(0)))(variables, batch)
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), variables["batch_stats"], after)

@@ -3,10 +3,16 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from vocjax.tasks.targets import decide, foreground_of, make_target, probability_of, truth_of
 
 from vocjax.data.devkit import CLASSES, VOID
 from vocjax.errors import UserError
+from vocjax.tasks.pixel_classes import (
+    decide,
+    foreground_of,
+    pixel_classes,
+    probability_of,
+    truth_of,
+)
 
 STUDY = "segmentation_dice"
 PETS = ("cat", "dog")
@@ -16,7 +22,7 @@ KINDS = ("foreground", "sigmoid", "softmax")
 @pytest.fixture
 def target_of(tiny_config):
     def make(kind, classes=PETS):
-        return make_target(tiny_config(STUDY, **{"model.target": kind, "data.classes": classes}))
+        return pixel_classes(tiny_config(STUDY, **{"model.target": kind, "data.classes": classes}))
 
     return make
 

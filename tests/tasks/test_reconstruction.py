@@ -41,11 +41,11 @@ def scikit_images(outputs, batch):
 
 
 @pytest.mark.parametrize("name", ["mse", "mae", "ssim"])
-def test_losses_equal_scikit_images(tiny_config, name):
+def test_losses_equal_scikit_images(tiny_config, name, loss_of):
     task = make_task(tiny_config(STUDY, **{"loss.name": name}))
     outputs, batch = draw(5)
     expected = scikit_images(outputs, batch)[name]
-    loss = task.loss(outputs, batch)
+    loss = loss_of(task, outputs, batch)
     assert (loss.shape, loss.dtype) == ((5,), jnp.float32)
     np.testing.assert_allclose(loss, 1 - expected if name == "ssim" else expected, rtol=1e-5)
 
@@ -55,7 +55,7 @@ def test_errors_of_images_and_of_the_set_equal_scikit_images(tiny_config, measur
     # One image is nearly right, so that the two ways to average decibels differ.
     near = batch["image"].at[1:].set(outputs["image"][1:]).at[0].add(0.01)
     outputs, expected = outputs | {"image": near}, scikit_images({"image": near}, batch)
-    values = errors(outputs, batch)
+    values = errors(outputs, batch["image"])
     assert values.keys() == expected.keys()
     for name, each in expected.items():
         np.testing.assert_allclose(values[name], each, rtol=1e-4, err_msg=name)
@@ -79,10 +79,12 @@ def test_an_exact_reconstruction_has_an_infinite_psnr(tiny_config, measured):
     assert (values["mse"], values["psnr_of_set"], values["ssim"]) == (0, np.inf, 1)
 
 
-def test_padding_changes_nothing(tiny_config, measured, padded):
+def test_padding_changes_nothing(tiny_config, measured, padded, loss_of):
     task = make_task(tiny_config(STUDY))
     outputs, batch = draw(5, size=4)
-    np.testing.assert_array_equal(task.loss(*padded(outputs, batch))[:5], task.loss(outputs, batch))
+    np.testing.assert_array_equal(
+        loss_of(task, *padded(outputs, batch))[:5], loss_of(task, outputs, batch)
+    )
     for outputs, batch in (draw(5, size=4), draw(5, size=12)):  # without and with SSIM
         wider = padded(outputs, batch)
         assert measured(task, *wider) == pytest.approx(measured(task, outputs, batch), rel=1e-6)
@@ -117,11 +119,11 @@ def test_a_config_asks_for_noise(tiny_config):
     assert np.abs(image(noisy, True) - image(plain, True)).max() > 1e-3
 
 
-def test_keep_flattens_codes_and_clips_pictures(tiny_config):
+def test_keep_flattens_codes_and_clips_pictures(tiny_config, measures):
     task = make_task(tiny_config(STUDY))
     outputs, batch = draw(3)
     far = outputs | {"image": 3 * outputs["image"] - 1}
-    every, some = task.keep(far, batch)
+    _, _, every, some = measures(task, far, batch)
     np.testing.assert_array_equal(every["code"], outputs["code"].reshape(3, -1))
     assert every["code"].dtype == jnp.float32
     np.testing.assert_allclose(every["mse"], losses.mse(far["image"], batch["image"]))
@@ -129,15 +131,15 @@ def test_keep_flattens_codes_and_clips_pictures(tiny_config):
     assert (some["reconstruction"].min(), some["reconstruction"].max()) == (0, 1)
 
 
-def test_thumbnails_are_the_images_small(tiny_config):
+def test_thumbnails_are_the_images_small(tiny_config, measures):
     """40 pixels at most; a smaller image as it is."""
     task, (outputs, batch) = make_task(tiny_config(STUDY)), draw(2)
-    same = task.keep(outputs, batch)[0]["thumbnail"]
+    same = measures(task, outputs, batch).kept["thumbnail"]
     np.testing.assert_array_equal(same, np.rint(255 * batch["image"]))
     assert same.dtype == jnp.uint8
     left, right = np.split(np.full((2, 80, 80, 3), 0.2, np.float32), 2, axis=2)
     large = {"image": jnp.concatenate([left, right + 0.6], axis=2), "valid": jnp.ones(2)}
-    thumbnails = task.keep(outputs | {"image": large["image"]}, large)[0]["thumbnail"]
+    thumbnails = measures(task, outputs | {"image": large["image"]}, large).kept["thumbnail"]
     assert thumbnails.shape == (2, 40, 40, 3)
     assert np.all(thumbnails[:, :, :16] == 51)
     assert np.all(thumbnails[:, :, 24:] == 204)
@@ -159,8 +161,8 @@ def test_describe_puts_input_and_reconstruction_side_by_side(channels):
 def test_a_loss_is_swapped_by_replacing_it(tiny_config, tmp_path):
     config = tiny_config("linear_autoencoder", epochs=1)
 
-    def doubled(outputs, batch):
-        return 2 * losses.mse(outputs["image"], batch["image"])
+    def doubled(outputs, targets):
+        return 2 * losses.mse(outputs["image"], targets["image"])
 
     results = train_and_evaluate(config, tmp_path, make_task(config)._replace(loss=doubled))
     for split in ("train", "val"):

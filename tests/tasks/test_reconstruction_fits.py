@@ -11,8 +11,10 @@ from vocjax import losses
 from vocjax.data import voc
 from vocjax.data.pipeline import resize_image
 from vocjax.data.splits import select
-from vocjax.models import dct, linear, pca
+from vocjax.models import build, dct, linear, pca
 from vocjax.tasks import make_task
+from vocjax.tasks.linear_codes import COMPONENTS
+from vocjax.tasks.reconstruction import codec_of
 
 STUDY = "autoencoder_256"
 MODELS = ("pca", "linear_autoencoder", STUDY, "transform_autoencoder")
@@ -101,9 +103,7 @@ def test_a_run_measures_the_mean_of_its_training_images(tiny_config, finished_ru
 
 def fitted_variables(task, batches):
     """Variables as a run begins, moved a little, so that every array takes part."""
-    variables = task.init(jax.random.key(0))
-    if task.fit is not None:
-        variables = task.fit(variables, iter(batches))
+    variables = task.init(jax.random.key(0), iter(batches))
     rng = np.random.default_rng(0)
     moved = jax.tree.map(
         lambda x: x + 0.01 * rng.standard_normal(x.shape).astype(np.float32), variables["params"]
@@ -114,7 +114,8 @@ def fitted_variables(task, batches):
 @pytest.mark.parametrize("name", MODELS)
 def test_encode_and_decode_are_the_models_own_halves(tiny_config, batches, name):
     task, (train, images) = make_task(tiny_config(name)), batches
-    variables, codec = fitted_variables(task, train), task.codec
+    config = tiny_config(name)
+    variables, codec = fitted_variables(task, train), codec_of(build.autoencoder(config), config)
     batch = {"image": jnp.asarray(images), "valid": jnp.ones(len(images))}
     outputs, _ = jax.jit(lambda b: task.apply(variables, b, False, jax.random.key(0)))(batch)
     codes = jax.jit(codec.encode)(variables, batch["image"])
@@ -131,7 +132,7 @@ def test_pcas_solvers_agree_where_every_component_is_kept(tiny_config, batches, 
     train, images = batches
     config = tiny_config("pca", **{"model.solver": solver, "model.components": 9})
     task, points = make_task(config), points_of(images)
-    variables = task.fit(task.init(jax.random.key(0)), iter(train))
+    variables = task.init(jax.random.key(0), iter(train))
     state, expected = pca.PCAState(**variables["params"]), pca.fit(points, 9)
     np.testing.assert_allclose(state.variance, expected.variance, rtol=1e-3)
     decoded = pca.decode(state, pca.encode(state, points))
@@ -140,10 +141,9 @@ def test_pcas_solvers_agree_where_every_component_is_kept(tiny_config, batches, 
 
 def test_fits_of_what_is_then_trained(tiny_config, batches):
     train, images = batches
-    assert make_task(tiny_config(STUDY)).fit is None
     task = make_task(tiny_config("linear_autoencoder"))
     drawn = task.init(jax.random.key(0))
-    centred = task.fit(drawn, iter(train))
+    centred = task.init(jax.random.key(0), iter(train))
     assert jax.tree.structure(centred) == jax.tree.structure(drawn)
     mean = centred["params"].pop("mean")
     np.testing.assert_allclose(mean, images.mean(axis=0).ravel(), atol=1e-6)
@@ -151,7 +151,7 @@ def test_fits_of_what_is_then_trained(tiny_config, batches):
     jax.tree.map(np.testing.assert_array_equal, centred, drawn)
     task = make_task(tiny_config("transform_autoencoder"))
     drawn = task.init(jax.random.key(0))
-    fitted = task.fit(drawn, iter(train))
+    fitted = task.init(jax.random.key(0), iter(train))
     jax.tree.map(np.testing.assert_array_equal, fitted["params"], drawn["params"])
     state = dct.fit(jnp.asarray(images), 12)
     np.testing.assert_array_equal(fitted["batch_stats"]["selected"], state.selected)
@@ -160,8 +160,8 @@ def test_fits_of_what_is_then_trained(tiny_config, batches):
 
 def test_pca_tells_the_variance_that_it_explains(tiny_config, batches):
     task, (train, images) = make_task(tiny_config("pca", **{"model.components": 9})), batches
-    variables = task.fit(task.init(jax.random.key(0)), iter(train))
-    values, arrays = task.inspect(variables, {})
+    variables = task.init(jax.random.key(0), iter(train))
+    values, arrays = task.inspect(variables, {}), COMPONENTS["pca"](variables, {})
     assert values.keys() == {"explained_variance"}
     assert float(values["explained_variance"]) == pytest.approx(1, rel=1e-4)
     state = pca.fit(points_of(images), 9)
@@ -181,7 +181,9 @@ def test_a_linear_autoencoder_is_compared_with_pca(tiny_config, batches):
     rows = jnp.stack([first + second, 2 * first - second, tilted])
     variables = task.init(jax.random.key(0))
     params = variables["params"] | {"components": rows}
-    values, arrays = task.inspect(variables | {"params": params}, fitted)
+    variables = variables | {"params": params}
+    values = task.inspect(variables, fitted)
+    arrays = COMPONENTS["linear_autoencoder"](variables, fitted)
     assert values.keys() == {"largest_angle", "largest_cosine"}
     assert float(values["largest_angle"]) == pytest.approx(30, abs=0.01)
     assert float(values["largest_cosine"]) == pytest.approx(1 / np.sqrt(2 * 5), rel=1e-3)
@@ -198,14 +200,15 @@ def test_only_linear_models_are_inspected(tiny_config):
 
 @pytest.mark.parametrize("name", ["pca", "linear_autoencoder", STUDY])
 def test_what_a_run_tells_and_keeps(tiny_config, finished_run, name):
-    workdir, task = finished_run(name), make_task(tiny_config(name))
+    workdir, config = finished_run(name), tiny_config(name)
+    numbers = codec_of(build.autoencoder(config), config).numbers
     results = json.loads((workdir / "results.json").read_text())
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     told = {
         "pca": {"explained_variance"},
         "linear_autoencoder": {"largest_angle", "largest_cosine"},
     }.get(name, set())
-    assert results["code"] == task.codec.numbers
+    assert results["code"] == numbers
     assert set(results.get("model", {})) == told
     for record in map(json.loads, lines):
         assert set(record.get("model", {})) == told
@@ -215,7 +218,7 @@ def test_what_a_run_tells_and_keeps(tiny_config, finished_run, name):
     with np.load(workdir / "samples.npz") as file:
         samples = dict(file)
     for split, n in (("train", 10), ("val", 8)):
-        assert samples[f"{split}/code"].shape == (n, task.codec.numbers)
+        assert samples[f"{split}/code"].shape == (n, numbers)
         assert samples[f"{split}/thumbnail"].shape == (n, 16, 16, 3)
         for error in ("mse", "mae", "psnr", "ssim"):
             assert samples[f"{split}/{error}"].shape == (n,)

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from vocjax.tasks.scoring import THRESHOLDS
 
 from vocjax.data import voc
 from vocjax.data.devkit import VOID
@@ -18,7 +17,7 @@ from vocjax.errors import UserError
 from vocjax.metrics import streaming
 from vocjax.tasks import make_task
 from vocjax.tasks.segmentation import describe
-from vocjax.training.step import mean_loss
+from vocjax.tasks.segmentation_eval import THRESHOLDS
 
 STUDY = "segmentation_dice"
 LOSSES = {
@@ -73,7 +72,7 @@ def task_with(tiny_config):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_loss_equals_numpys(task_with, name):
+def test_loss_equals_numpys(task_with, name, loss_of):
     outputs, batch = draw()
     pixels = list(counted_pixels(outputs, batch))
     every_p, every_t = (np.concatenate(part) for part in zip(*pixels, strict=True))
@@ -82,7 +81,7 @@ def test_loss_equals_numpys(task_with, name):
         "dice of the batch": [1 - dice(every_p, every_t)] * len(pixels),
         "dice of each image, smoothed": [1 - dice(p, t, 1.0) for p, t in pixels],
     }[name]
-    loss = task_with(name).loss(outputs, batch)
+    loss = loss_of(task_with(name), outputs, batch)
     assert loss.dtype == jnp.float32
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
@@ -128,36 +127,38 @@ def test_metrics_of_classes_equal_numpys(tiny_config, measured):
     assert values["iou_of_set"] == pytest.approx(both.sum() / either.sum())
 
 
-def test_metrics_are_the_same_whatever_the_batch_size(task):
+def test_metrics_are_the_same_whatever_the_batch_size(task, measures, measured):
     outputs, batch = draw(n=6)
-    whole = task.summary(jax.device_get(task.metrics(outputs, batch)))
+    whole = measured(task, outputs, batch)
     for size in (1, 4):
         parts = [
-            task.metrics(*jax.tree.map(operator.itemgetter(slice(i, i + size)), (outputs, batch)))
+            measures(
+                task, *jax.tree.map(operator.itemgetter(slice(i, i + size)), (outputs, batch))
+            ).sums
             for i in range(0, 6, size)
         ]
-        total = functools.reduce(streaming.merge, parts)
-        assert task.summary(jax.device_get(total)) == pytest.approx(whole, rel=1e-6)
+        total = functools.reduce(streaming.add, parts)
+        assert task.summary(jax.device_get(total), {}) == pytest.approx(whole, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("there", [100.0, -100.0, np.nan])
-def test_void_pixels_change_nothing(task_with, measured, name, there):
+def test_void_pixels_change_nothing(task_with, measured, name, there, loss_of):
     task, (outputs, batch) = task_with(name), draw()
     void = (batch["mask"] == VOID)[..., None]
     others = outputs | {"logits": jnp.where(void, there, outputs["logits"])}
-    np.testing.assert_array_equal(task.loss(others, batch), task.loss(outputs, batch))
+    np.testing.assert_array_equal(loss_of(task, others, batch), loss_of(task, outputs, batch))
     assert measured(task, others, batch) == measured(task, outputs, batch)
-    gradient = jax.grad(lambda x: task.loss({"logits": x}, batch).sum())(others["logits"])
+    gradient = jax.grad(lambda x: loss_of(task, {"logits": x}, batch).sum())(others["logits"])
     assert np.all(np.isfinite(gradient))
     assert np.all(np.asarray(gradient)[np.asarray(void)] == 0)
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_padding_changes_nothing(task_with, measured, padded, name):
+def test_padding_changes_nothing(task_with, measured, padded, name, loss_of):
     task, (outputs, batch) = task_with(name), draw()
     wider = padded(outputs, batch)
-    np.testing.assert_allclose(task.loss(*wider)[:4], task.loss(outputs, batch), rtol=1e-6)
+    np.testing.assert_allclose(loss_of(task, *wider)[:4], loss_of(task, outputs, batch), rtol=1e-6)
     assert measured(task, *wider) == pytest.approx(measured(task, outputs, batch), rel=1e-6)
 
 
@@ -232,9 +233,9 @@ def test_of_classes_the_baseline_is_background(tiny_config, baseline_measured, k
     assert values["mean_iou"] == pytest.approx((truth == 0).mean() / 3, rel=1e-6)
 
 
-def test_keep_gives_dice_of_every_image(task, measured):
+def test_keep_gives_dice_of_every_image(task, measured, measures):
     outputs, batch = draw()
-    every, some = task.keep(outputs, batch)
+    _, _, every, some = measures(task, outputs, batch)
     expected = measured(task, outputs, batch)
     soft = np.mean(every["soft_dice_per_image"])
     assert soft == pytest.approx(expected["soft_dice_per_image"], rel=1e-6)
@@ -246,7 +247,7 @@ def test_keep_gives_dice_of_every_image(task, measured):
 
 
 @pytest.mark.parametrize("reduction", ["image", "batch"])
-def test_an_image_that_is_all_void_changes_nothing(tiny_config, measured, reduction):
+def test_an_image_that_is_all_void_changes_nothing(tiny_config, measured, reduction, mean_loss_of):
     task = make_task(tiny_config(STUDY, **{"loss.reduction": reduction}))
     outputs, batch = draw(n=3)
     mask = np.array(batch["mask"])
@@ -257,8 +258,8 @@ def test_an_image_that_is_all_void_changes_nothing(tiny_config, measured, reduct
     expected = measured(task, few, alone)
     for name, value in measured(task, outputs, void).items():
         assert value == pytest.approx(expected[name], rel=1e-5), name
-    loss = streaming.value(mean_loss(task, outputs, void))
-    assert loss == pytest.approx(streaming.value(mean_loss(task, few, alone)))
+    loss = mean_loss_of(task, outputs, void)
+    assert loss == pytest.approx(mean_loss_of(task, few, alone))
 
 
 def test_describe_paints_the_photo_at_its_own_size(tiny_config):

@@ -5,15 +5,16 @@ import json
 import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score
-from vocjax.tasks.scoring import THRESHOLDS, score
-from vocjax.tasks.targets import Target
 
 from vocjax.data.devkit import VOID
 from vocjax.tasks import make_task
+from vocjax.tasks.pixel_classes import PixelClasses
+from vocjax.tasks.segmentation_eval import THRESHOLDS, finish
+from vocjax.tasks.task import Trained
 from vocjax.training.loop import train_and_evaluate
 
-FOREGROUND = Target("foreground", ("foreground",))
-PETS = Target("softmax", ("cat", "dog"))
+FOREGROUND = PixelClasses("foreground", ("foreground",))
+PETS = PixelClasses("softmax", ("cat", "dog"))
 CAT, DOG = 8, 12
 
 
@@ -23,8 +24,13 @@ def logit(probability):
 
 def curves(best):
     """Hard Dice of three images at each threshold, with its maximum at one of them."""
-    peak = 1 - abs(THRESHOLDS - best)
-    return {f"{split}/hard_dice_by_threshold": np.stack([peak] * 3) for split in ("train", "val")}
+    return {"hard_dice_by_threshold": np.stack([1 - abs(THRESHOLDS - best)] * 3)}
+
+
+def score(classes, kept, originals, split="val"):
+    return finish(
+        classes, Trained({}, {}, lambda _: kept, {}, {}, originals, split, None, artifacts=True)
+    )
 
 
 def test_a_threshold_of_train_decides_and_void_is_left_out():

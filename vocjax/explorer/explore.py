@@ -1,52 +1,43 @@
-"""The explorer: a latent space behind a page on this machine."""
+"""The explorer: a page on which sliders move a code through a latent space.
+
+A point of the page is a code in two parts: its coordinates along the principal directions, and the
+residual, which is the part of the code outside of them. The directions span at most the codes of
+the training images, so the code of another image has a residual, and its reconstruction needs it.
+"""
 
 import base64
-import hashlib
+import io
 import json
-import re
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 
+from vocjax import losses
+from vocjax.data.photo import read_photo
+from vocjax.data.pipeline import resize_image
 from vocjax.errors import UserError
-from vocjax.explorer.codec import Codec, make_codec
-from vocjax.explorer.server import Route, Server
-from vocjax.latent import LatentSpace
+from vocjax.explorer.server import REQUEST_BYTES, Route, Server
+from vocjax.latent import LatentSpace, coordinates, from_coordinates
 
-JSON_BYTES = 64 * 2**10  # at least
-BYTES_OF_NUMBER = 32  # of one number as a page writes it, with room to spare
-IMAGE_BYTES = 10 * 10**6
 LARGEST_NUMBER = 1e6  # in standard deviations or units of the code; images stay far below
 
 
-def serve(
-    space: LatentSpace, *, size: int, channels: int, title: str, host: str, port: int
-) -> None:
-    """Serve the page until Ctrl-C or SIGTERM, and print its address once it is ready.
-
-    Args:
-      space: what is explored.
-      size: pixels of the squared images.
-      channels: 3 for RGB, 1 for grey.
-      title: the page's heading, a run's name for example.
-      host: address to listen on; 127.0.0.1 keeps the page to this machine.
-      port: port to listen on; 0 picks a free one.
-
-    Raises:
-      UserError: nothing can listen there, or the model's numbers aren't finite.
-    """
+def serve(server: Server) -> None:
+    """Print the server's address, and answer until Ctrl-C or SIGTERM."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with make_server(
-            space, size=size, channels=channels, title=title, host=host, port=port
-        ) as server:
+        with server:
             if not server.is_local:
                 print(
-                    f"vocjax explore: warning: {host} isn't only this machine; whoever reaches "
-                    f"port {server.server_port} can use the model.",
+                    f"vocjax explore: warning: {server.host} isn't only this machine; whoever "
+                    f"reaches port {server.server_port} can use the model.",
                     file=sys.stderr,
                 )
             print(f"explore at {server.url} (Ctrl-C ends it)", flush=True)
@@ -54,6 +45,8 @@ def serve(
     except KeyboardInterrupt:
         pass
     finally:
+        # For good: the interpreter crashes if it ends while a thread computes inside of JAX.
+        server.computing.acquire()
         signal.signal(signal.SIGTERM, before)
 
 
@@ -66,43 +59,104 @@ def make_server(
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> Server:
-    """Compile the space's functions and listen; arguments and errors are those of `serve`."""
-    page = resources.files("vocjax.explorer").joinpath("page.html").read_text(encoding="utf-8")
-    routes = make_routes(make_codec(space, size, channels), title, page)
-    return Server(host, port, routes, {"Content-Security-Policy": content_policy(page)})
+    """Compile encoder and decoder of a space, and listen.
 
+    Args:
+      space: the latent space to explore.
+      size: height and width of its images in pixels.
+      channels: 3 for RGB, 1 for grey.
+      title: the page's heading, a run's name for example.
+      host: address to listen on; only this machine reaches the page at 127.0.0.1.
+      port: port to listen on; 0 picks a free one.
 
-def make_routes(codec: Codec, title: str, page: str) -> Mapping[str, Route]:
-    """Return what the paths answer.
-
-    - GET / is the page;
-    - GET /space: {"title", "share" [directions], "numbers" in a code, "image_bytes" at most};
-    - POST /decode {"coordinates": [directions], "residual": [numbers]}: a PNG;
-    - POST /encode, the bytes of an image file: an `Encoded`.
+    Raises:
+      UserError: nothing can listen there, or the model's numbers aren't finite.
     """
+    return Server(host, port, make_routes(space, size, channels, title))
+
+
+def make_routes(space: LatentSpace, size: int, channels: int, title: str) -> dict[str, Route]:
+    """Return the answers of the explorer.
+
+    - GET / and the files that it names: the page;
+    - GET /space: {"title", "share" [directions] of the codes' variance, "numbers" in a code,
+      "image_bytes" at most};
+    - POST /decode {"coordinates": [directions], "residual": [numbers]}: a PNG;
+    - POST /encode, the bytes of an image file: see `make_encoder`.
+    """
+    variance, numbers = np.asarray(space.axes.variance), len(space.axes.mean)
+    if not variance.sum() > 0:
+        raise UserError(
+            "the codes of all training images are the same, so there is no direction to explore; "
+            "take another run, with a lower optimizer.learning_rate for instance."
+        )
+    encode, decode = make_encoder(space, size, channels), make_decoder(space)
+    encode(_png(np.full((size, size, 3), 128, np.uint8)))  # compiles, so that nobody waits later
+    decode(np.zeros(len(variance), np.float32), np.zeros(numbers, np.float32))
+    counts = {"coordinates": len(variance), "residual": numbers}
     description = {
         "title": title,
-        "share": codec.share,
-        "numbers": codec.numbers,
-        "image_bytes": IMAGE_BYTES,
+        "share": (variance / variance.sum()).tolist(),
+        "numbers": numbers,
+        "image_bytes": REQUEST_BYTES,
     }
-    counts = {"coordinates": len(codec.share), "residual": codec.numbers}
-
-    def decode(body: bytes) -> bytes:
-        point = parse_point(body, counts)
-        return codec.decode(point["coordinates"], point["residual"])
-
-    def encode(body: bytes) -> bytes:
-        return _json(codec.encode(body))
-
-    json_bytes = max(JSON_BYTES, BYTES_OF_NUMBER * sum(counts.values()))
-    octets = "application/octet-stream"  # a type that no other page may send without asking first
     return {
-        "/": Route("GET", "text/html; charset=utf-8", lambda _: page.encode()),
-        "/space": Route("GET", "application/json", lambda _: _json(description)),
-        "/decode": Route("POST", "image/png", decode, "application/json", json_bytes),
-        "/encode": Route("POST", "application/json", encode, octets, IMAGE_BYTES),
+        "GET /": _file("page.html", "text/html"),
+        "GET /page.css": _file("page.css", "text/css"),
+        "GET /page.js": _file("page.js", "text/javascript"),
+        "GET /space": Route("application/json", lambda _: _json(description)),
+        "POST /decode": Route("image/png", lambda body: decode(**parse_point(body, counts))),
+        "POST /encode": Route("application/json", lambda body: _json(encode(body))),
     }
+
+
+def make_decoder(space: LatentSpace) -> Callable[..., bytes]:
+    """Return `decode(coordinates, residual)`: float32 [directions] and [numbers] to a PNG."""
+
+    @jax.jit
+    def draw(point: jax.Array, residual: jax.Array) -> jax.Array:
+        image = space.decode(from_coordinates(space.axes, point[None]) + residual[None])[0]
+        return jnp.round(255 * image.clip(0, 1)).astype(jnp.uint8)
+
+    def decode(coordinates: np.ndarray, residual: np.ndarray) -> bytes:
+        return _png(np.asarray(draw(coordinates, residual)))
+
+    return decode
+
+
+def make_encoder(space: LatentSpace, size: int, channels: int) -> Callable[[bytes], dict[str, Any]]:
+    """Return `encode(file)`: the bytes of an image file to its point, ready for JSON.
+
+    The point has `coordinates` [directions] in standard deviations and `residual` [numbers], with
+    six significant digits; `mse`, the error of the reconstruction for values in [0, 1]; `input`,
+    the image [size, size, channels] that the model saw, a PNG in base64. `encode` raises
+    `UserError` for a file that can't be read, and where the model's numbers aren't finite.
+    """
+
+    @jax.jit
+    def locate(pixels: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        images = pixels[None].astype(jnp.float32) / 255
+        code = space.encode(images)
+        point = coordinates(space.axes, code)
+        mse = losses.mse(space.decode(code), images)
+        return point[0], (code - from_coordinates(space.axes, point))[0], mse[0]
+
+    def encode(file: bytes) -> dict[str, Any]:
+        pixels = resize_image(read_photo(io.BytesIO(file)), size, channels)
+        point, residual, mse = jax.device_get(locate(pixels))
+        if not all(np.isfinite(values).all() for values in (point, residual, mse)):
+            raise UserError(
+                "the model's numbers for this image aren't finite; its training may have diverged, "
+                "or its codes are all the same: explore another run or checkpoint."
+            )
+        return {
+            "coordinates": _rounded(point),
+            "residual": _rounded(residual),
+            "mse": float(mse),
+            "input": base64.b64encode(_png(pixels)).decode("ascii"),
+        }
+
+    return encode
 
 
 def parse_point(body: bytes, counts: Mapping[str, int]) -> dict[str, np.ndarray]:
@@ -126,21 +180,21 @@ def parse_point(body: bytes, counts: Mapping[str, int]) -> dict[str, np.ndarray]
     return {name: np.array(point[name], np.float32) for name in counts}
 
 
-def content_policy(page: str) -> str:
-    """Return the Content-Security-Policy that lets a page's own script and style run, only."""
-    hashes = {
-        tag: " ".join(
-            f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-            for text in re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-        )
-        for tag in ("script", "style")
-    }
-    return (
-        f"default-src 'none'; script-src {hashes['script']}; style-src {hashes['style']}; "
-        "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
-    )
+def _file(name: str, kind: str) -> Route:
+    content = resources.files("vocjax.explorer").joinpath(name).read_bytes()
+    return Route(f"{kind}; charset=utf-8", lambda _: content)
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    grey = pixels.shape[-1] == 1
+    Image.fromarray(pixels[..., 0] if grey else pixels).save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def _json(value: object) -> bytes:
     return json.dumps(value, allow_nan=False).encode()
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.6g}") for value in values.tolist()]

@@ -76,8 +76,9 @@ def focal(
     check_range("loss.gamma", gamma, 0)
     check_same_shape(logits, target)
     wide = broadcast(weight, logits)
-    logits, target = included(logits, wide), included(target, wide)
+    logits = included(logits, wide)
     if not exclusive:
+        target = included(target, wide)
         # 1 - p_t, without the cancellation of that difference.
         wrong = target * jax.nn.sigmoid(-logits) + (1 - target) * jax.nn.sigmoid(logits)
         entropy = optax.sigmoid_binary_cross_entropy(logits, target)

@@ -177,7 +177,7 @@ def _with_fields(
                 + (f" Did you mean loss.{close[0]}?" if close else "")
             )
     values = {**fields, **given}
-    bound = []
+    bound: list[Loss] = []
     for name, loss in zip(names, found, strict=True):
         missing = [key for key, needed in _parameters(loss).items() if needed and key not in values]
         if missing:
@@ -185,10 +185,10 @@ def _with_fields(
                 f"the loss {name} needs loss.{missing[0]}; set it in the config's file, "
                 f"config.loss.{missing[0]} = ..., or give the parameter a default."
             )
-        loss = partial(loss, **{key: values[key] for key in _parameters(loss) if key in values})
+        read = {key: values[key] for key in _parameters(loss) if key in values}
+        bound.append(partial(loss, **read))
         if name in table:
-            jax.eval_shape(loss, *trial)
-        bound.append(loss)
+            jax.eval_shape(bound[-1], *trial)
     return bound
 
 

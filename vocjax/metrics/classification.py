@@ -18,7 +18,14 @@ DRAWN_AT_ONCE = 1_000_000  # numbers of a bootstrap that are held in memory
 
 Rule = Literal["11 points", "every point"]
 # What `classification_metrics` gives.
-METRICS = ("balanced_accuracy", "f1", "roc_auc", "map_11_points", "map_every_point", "ece")
+CLASSIFICATION_METRICS = (
+    "balanced_accuracy",
+    "f1",
+    "roc_auc",
+    "map_11_points",
+    "map_every_point",
+    "ece",
+)
 RULES: tuple[Rule, ...] = ("11 points", "every point")
 
 

@@ -1,7 +1,7 @@
 """Metrics: values per example, and sums that merge over batches by addition.
 
 A metric of a data set is the mean of its examples' values. A step computes the values, [B] float32,
-and hands `mean` the ones that are valid; what it gets merges by `merge` and is read by `value`.
+and hands `mean` the ones that are valid; what it gives is added by `add` and read by `value`.
 A confusion matrix is such a sum too, which `metrics.confusion` reads. Everything but `value` is
 pure and can be jitted.
 
@@ -49,8 +49,8 @@ def mean(values: Array, valid: Array) -> Mean:
     return Mean(total, jnp.sum(counted, dtype=jnp.int32))
 
 
-def merge(a: Sums, b: Sums) -> Sums:
-    """Merge the sums of two batches: any pytree of `Mean`s and confusion matrices."""
+def add(a: Sums, b: Sums) -> Sums:
+    """Add the sums of two batches: any pytree of `Mean`s and confusion matrices."""
     return jax.tree.map(jnp.add, a, b)
 
 

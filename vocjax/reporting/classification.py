@@ -1,78 +1,72 @@
-"""What the report shows of task 2: decisions, how sure they are, and what they rest on."""
+"""What the report shows of task 2: decisions, their confidence, and the evidence for them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from vocjax import losses, painting
-from vocjax.data.splits import class_columns
+from vocjax import painting
 from vocjax.metrics import classification
-from vocjax.reporting import curves, paired
+from vocjax.reporting import curves, differences
 from vocjax.reporting import figures as draw
 from vocjax.reporting.curves import Curve
-from vocjax.reporting.hover import Scatter, scatter
+from vocjax.reporting.hover import Drawn, scatter
+from vocjax.reporting.study import repeated
 from vocjax.runs.reader import Run, lookup
-from vocjax.tasks.classification import present_and_known
 
 Samples = Mapping[str, np.ndarray]
-Drawn = dict[str, Figure | Scatter]
-Elements = tuple[np.ndarray, np.ndarray, np.ndarray]  # probability, target, weight: [n, K]
 
-MAJORITY = "majority class (frequency)"
+MAJORITY = "majority class (frequency)"  # the name of that baseline
 MISTAKES, IN_A_ROW = 16, 4
 
 
-def figures(samples: Samples, config: Mapping[str, Any]) -> Drawn:
-    """Draw what a run of this task kept of its validation images; an older run lacks some of it."""
-    classes = tuple(config["data"]["classes"])
-    if "val/probability" not in samples:
+class Elements(NamedTuple):
+    """Of each image and class: its probability, whether it is present, whether it is included.
+
+    Shapes: [n, K], float64 in [0, 1], and 0 or 1.
+    """
+
+    probability: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+
+
+def figures(run: Run) -> Drawn:
+    """Draw what a classifier kept of its validation images."""
+    samples, classes = run.samples, run.config["data"]["classes"]
+    names = [f"val/{name}" for name in Elements._fields]
+    if not samples.keys() >= set(names):
         return _codes(samples, classes)
-    exclusive = losses.is_exclusive(config["loss"]["name"])
-    states = samples["val/labels"][:, list(class_columns(classes))]
-    probability = samples["val/probability"].astype(np.float64)
-    present, known = present_and_known(states, exclusive)
-    elements = probability, present.astype(int), known.astype(int)
-    # Two sigmoids are decided between as two exclusive classes are.
+    elements = Elements(*(samples[name].astype(np.float64) for name in names))
+    exclusive = run.field("loss.name") == "softmax_cross_entropy"
+    # The likeliest of two sigmoids is the decision, as with two exclusive classes.
     choice = exclusive or len(classes) == 2
-    return (
-        _true_class(elements, classes)
-        | (_confusion(elements, classes) if choice else {})
-        | _curves(elements, classes)
+    drawn = _true_class(elements, classes)
+    if choice:
+        title = "Confusion matrix, validation: numbers of images, the share of the row as colour"
+        drawn[title] = curves.confusion_matrix(classification.confusion(*elements), classes)
+    drawn |= (
+        _curves(elements, classes)
         | _calibration(elements, exclusive)
         | _codes(samples, classes)
         | _mistakes(samples, elements, classes, choice)
-        | _evidence(samples, probability, classes)
-        | _reconstructions(samples)
+        | _evidence(samples, classes)
     )
+    if "reconstruction" in samples:  # a joint network has a decoder, too
+        rows = {"validation image": samples["image"], "reconstruction": samples["reconstruction"]}
+        drawn["Reconstructions"] = draw.image_rows(rows)
+    return drawn
 
 
-def _true_class(elements: Elements, classes: tuple[str, ...]) -> Drawn:
-    probability, target, _ = elements
-    shown = np.flatnonzero(target.any(axis=1))
-    groups = target[shown].argmax(axis=1)
-    # The name of a class stands below the middle of its bars, and needs a quarter of the width.
-    counts = np.bincount(groups)
-    counts = counts[counts > 0]
-    room = (counts[1:] + counts[:-1]) / 2 > 0.24 * len(shown)
-    bars = draw.probability_bars if room.all() else curves.probability_panels
-    return {
-        "Probability of the true class, validation": bars(
-            probability[shown, groups], groups, classes
-        )
-    }
+def _true_class(elements: Elements, classes: Sequence[str]) -> Drawn:
+    shown = np.flatnonzero(elements.target.any(axis=1))
+    groups = elements.target[shown].argmax(axis=1)
+    figure = curves.probability_bars(elements.probability[shown, groups], groups, classes)
+    return {"Probability of the true class, validation": figure}
 
 
-def _confusion(elements: Elements, classes: tuple[str, ...]) -> Drawn:
-    return {
-        "Confusion matrix, validation: numbers of images; the colour is the share of the row": (
-            curves.confusion_matrix(classification.confusion(*elements), classes)
-        )
-    }
-
-
-def _curves(elements: Elements, classes: tuple[str, ...]) -> Drawn:
+def _curves(elements: Elements, classes: Sequence[str]) -> Drawn:
     by_rate, by_recall = {}, {}
     for name, p, present, weight in zip(classes, *(a.T for a in elements), strict=True):
         score, truth = p[weight > 0], present[weight > 0]
@@ -84,12 +78,16 @@ def _curves(elements: Elements, classes: tuple[str, ...]) -> Drawn:
             by_rate[name] = Curve(x, y, float(np.trapezoid(y, x)))
     result: Drawn = {}
     if by_rate:
-        result["ROC curves, validation: each class against the rest"] = curves.roc_curves(by_rate)
+        figure = curves.class_curves(by_rate, "AUC", "false positive rate", "true positive rate")
+        chance: Any = {"color": draw.QUIET, "linewidth": 0.9, "linestyle": ":", "zorder": 0}
+        figure.axes[0].plot([0, 1], [0, 1], **chance)
+        result["ROC curves, validation: each class against the rest"] = figure
     if by_recall:
-        result[
+        title = (
             "Precision and recall, validation: each class against the rest. AP is VOC's of 2007 to "
             "2009, by 11 points"
-        ] = curves.precision_recall_curves(by_recall)
+        )
+        result[title] = curves.class_curves(by_recall, "AP", "recall", "precision", "steps-post")
     return result
 
 
@@ -105,38 +103,25 @@ def _calibration(elements: Elements, exclusive: bool) -> Drawn:
     return {title: curves.reliability_diagram(confidence, right)}
 
 
-def _codes(samples: Samples, classes: tuple[str, ...]) -> Drawn:
-    result: Drawn = {}
+def _codes(samples: Samples, classes: Sequence[str]) -> Drawn:
     stages = {"before": "before/", "after": ""}
-    ends = [samples.get(f"{prefix}train/principal") for prefix in stages.values()]
-    if ends[0] is not None and ends[1] is not None and np.array_equal(ends[0], ends[1]):
+    before, after = (samples.get(f"{prefix}train/principal") for prefix in stages.values())
+    if before is not None and after is not None and np.array_equal(before, after):
         stages = {"before and after": ""}  # the encoder was frozen
-    for stage, prefix in stages.items():
-        names = {
-            f"{split}/{name}": f"{where}{split}/{name}"
-            for split in ("train", "val")
-            for where, kept in (
-                ("", ("labels", "ids", "thumbnail")),
-                (prefix, ("embedded", "principal", "tsne")),
-            )
-            for name in kept
-        }
-        if samples.keys() >= set(names.values()):
-            result[f"Codes {stage} training; the pointer shows the image of a point"] = scatter(
-                {k: samples[name] for k, name in names.items()}, classes
-            )
-    return result
+    return {
+        f"Codes {stage} training; the pointer shows the image of a point": drawn
+        for stage, prefix in stages.items()
+        if (drawn := scatter(samples, classes, prefix)) is not None
+    }
 
 
-def _mistakes(
-    samples: Samples, elements: Elements, classes: tuple[str, ...], choice: bool
-) -> Drawn:
-    """The images whose wrong class got the most, or whose worst column errs the most."""
+def _mistakes(samples: Samples, elements: Elements, classes: Sequence[str], choice: bool) -> Drawn:
+    """The images whose wrong class has the highest probability, or whose worst column errs most."""
     if "val/thumbnail" not in samples:
         return {}
     probability, target, weight = elements
     if choice:
-        # Of each image the likeliest class alone, and no image without a class to be right about.
+        # Only the likeliest class of an image, and no image without an included class.
         scores = np.where(weight > 0, probability, -np.inf)
         likeliest = np.eye(len(classes), dtype=bool)[scores.argmax(axis=1)]
         wrong = likeliest & (target == 0) & target.any(axis=1, keepdims=True)
@@ -152,90 +137,73 @@ def _mistakes(
         present = [name for name, there in zip(classes, target[image], strict=True) if there]
         truth = "there" if target[image, column] else (present or ["none of them"])[0]
         texts.append(f"{classes[column]} {_short(probability[image, column])},\nis {truth}")
-    return {"The most confident mistakes, validation": _in_rows(samples, images, texts)}
-
-
-def _in_rows(samples: Samples, images: np.ndarray, texts: Sequence[str]) -> Figure:
-    width = min(IN_A_ROW, len(images))
-    missing = -len(images) % width
     thumbnails = samples["val/thumbnail"][images]
+    return {"The most confident mistakes, validation": _in_rows(thumbnails, texts)}
+
+
+def _in_rows(thumbnails: np.ndarray, texts: Sequence[str]) -> Figure:
+    """Images with their texts, `IN_A_ROW` in each row; the last row is filled up with white."""
+    width = min(IN_A_ROW, len(texts))
+    missing = -len(texts) % width
     blank = np.full((missing, *thumbnails.shape[1:]), 255, np.uint8)
     thumbnails = np.concatenate([thumbnails, blank])
     texts = [*texts, *["\n"] * missing]
-    starts = range(0, len(texts), width)
-    labels = [" " * i for i in range(len(starts))]
+    labels = {" " * i: slice(i, i + width) for i in range(0, len(texts), width)}
     return draw.image_rows(
-        {k: thumbnails[i : i + width] for k, i in zip(labels, starts, strict=True)},
-        {k: texts[i : i + width] for k, i in zip(labels, starts, strict=True)},
+        {label: thumbnails[part] for label, part in labels.items()},
+        {label: texts[part] for label, part in labels.items()},
     )
 
 
-def _evidence(samples: Samples, probability: np.ndarray, classes: tuple[str, ...]) -> Drawn:
+def _evidence(samples: Samples, classes: Sequence[str]) -> Drawn:
     if not samples.keys() >= {"image", "evidence", "shown"}:
         return {}
     image, evidence = samples["image"], samples["evidence"]
-    shown = probability[samples["shown"]]
-    captions = [
-        f"{classes[column]}\n{_short(row[column])}"
-        for row, column in zip(shown, shown.argmax(axis=1), strict=True)
-    ]
+    shown = samples["val/probability"][samples["shown"]]
+    captions = [f"{classes[row.argmax()]}\n{_short(row.max())}" for row in shown]
     title = (
         "What each place adds to the logit of the likeliest class, red, or takes from it, blue; "
         f"at most {np.abs(evidence).max():.2g}"
     )
-    rows = {
-        "validation image": image,
-        "evidence": painting.heat_map(painting.grey(image), evidence),
-    }
+    heat = painting.heat_map(painting.grey(image), evidence)
+    rows = {"validation image": image, "evidence": heat}
     return {title: draw.image_rows(rows, {"evidence": captions})}
-
-
-def _reconstructions(samples: Samples) -> Drawn:
-    """What the decoder of a joint network makes of the code."""
-    if "reconstruction" not in samples:
-        return {}
-    names = {"validation image": "image", "reconstruction": "reconstruction"}
-    return {"Reconstructions": draw.image_rows({row: samples[name] for row, name in names.items()})}
 
 
 def _short(probability: float) -> str:
     return f"{probability:.2f}".removeprefix("0")
 
 
-def comparison(runs: Sequence[Run], study: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
-    """Draw the validation accuracy of runs on the same data, by their names.
+def comparison(runs: Sequence[Run]) -> dict[str, Figure]:
+    """Draw the validation accuracy of runs on the same data by their names, the best above.
 
-    A run that repeats one of the study's ("Legacy, from AE 256, sgd") stands beside its figure.
-    Nothing for fewer than three names.
+    A run that repeats one of the study's has a cross at the study's figure. Nothing for fewer than
+    three names.
     """
     accuracy: dict[str, list[float]] = {}
+    study: dict[str, float] = {}
     for run in runs:
         value = lookup(run.results, "val", "elementwise_accuracy")
         if value is not None:
             accuracy.setdefault(run.name, []).append(value)
+            if row := repeated(run):
+                study[run.name] = float(row["val"]["elementwise_accuracy"])
     if len(accuracy) < 3:
         return {}
-    trivial = (
-        lookup(run.results, "baselines", MAJORITY, "val", "elementwise_accuracy") for run in runs
-    )
-    # A split drawn anew for each seed has a majority for each seed.
+    trivial = (lookup(run.baseline(MAJORITY), "val", "elementwise_accuracy") for run in runs)
+    # A split that is drawn anew for each seed has its own majority for each seed.
     majority = [value for value in trivial if value is not None]
-    reported = {
-        f"Legacy, {row['name']}, {row['setting'].split(',')[0]}": row["val"] for row in study
-    }
-    crosses = {
-        name: float(values["elementwise_accuracy"])
-        for name, values in reported.items()
-        if name in accuracy
-    }
-    title = "Validation accuracy: a dot for each seed, a line at their mean"
-    title += "; crosses are the study's figures, on its own data" if crosses else ""
+    title = "Validation accuracy: dots are means of the seeds, lines their span"
+    title += "; crosses are the study's figures, on its own data" if study else ""
     title += "; dotted: always the majority class" if majority else ""
-    level = float(np.mean(majority)) if majority else None
-    drawn = {title: curves.accuracy_dots(accuracy, crosses, level)}
-    if found := paired.differences(runs):
+    best_first = sorted(accuracy, key=lambda name: -np.mean(accuracy[name]))
+    rows = [draw.Row(name, {"accuracy": accuracy[name]}, study.get(name)) for name in best_first]
+    levels = {"": float(np.mean(majority))} if majority else {}
+    axis = "element-wise accuracy, validation"
+    drawn = {title: draw.dots({"": rows}, axis, levels, "majority class")}
+    if found := differences.differences(runs):
         drawn[
             "Paired differences of validation accuracy: the same images, the same seeds; 95 % "
             "intervals by a bootstrap over photographs. Blue ones leave out 0"
-        ] = paired.forest(found)
+        ] = differences.forest(found)
     return drawn

@@ -1,10 +1,9 @@
-"""What task 2's pictures look like: arrays in, a matplotlib `Figure` out."""
+"""Plots of task 2: arrays in, a matplotlib `Figure` out."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -12,28 +11,34 @@ from matplotlib.ticker import MaxNLocator
 from vocjax.metrics.classification import reliability
 from vocjax.reporting import figures as draw
 
-NAMED = 6  # more classes than this don't fit beside each other, or have a colour each
+NAMED = 6  # for more classes there is no room, and there are no colours
 PALE = "#b9c4cc"
 
 
 class Curve(NamedTuple):
-    """A class's curve in the unit square, x and y [t], and the one number that sums it up."""
+    """A class's curve in the unit square, x and y [t], and the one number that summarises it."""
 
     x: np.ndarray
     y: np.ndarray
     value: float
 
 
-@matplotlib.rc_context(draw.STYLE)
-def probability_panels(probability: np.ndarray, groups: np.ndarray, names: Sequence[str]) -> Figure:
-    """`draw.probability_bars` for many classes: a panel for each, however few its images.
+@draw.styled
+def probability_bars(probability: np.ndarray, groups: np.ndarray, names: Sequence[str]) -> Figure:
+    """The predicted probability of each image's true class: bars, sorted, in a panel a class.
 
-    Shapes: `probability` [N] in [0, 1], of the true class; `groups` int [N], indices into `names`.
+    There is a line at .5, and above each panel how many bars exceed it.
+
+    Args:
+        probability: float `[N]` in [0, 1], of the image's true class.
+        groups: int `[N]`, the true class: indices into `names`.
+        names: those of the classes; a class without images is left out.
     """
     shown = [index for index in range(len(names)) if (groups == index).any()]
-    rows = math.ceil(len(shown) / 4)
-    figure = Figure(figsize=(draw.WIDTH, 1.25 * rows))
-    axes = figure.subplots(rows, 4, squeeze=False, sharey=True)
+    across = min(4, len(shown))
+    rows = math.ceil(len(shown) / across)
+    figure = Figure(figsize=(draw.WIDTH, max(2.5, 1.25 * rows)))
+    axes = figure.subplots(rows, across, squeeze=False, sharey=True)
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
     for axis, index in zip(axes.flat, shown, strict=False):
@@ -45,7 +50,7 @@ def probability_panels(probability: np.ndarray, groups: np.ndarray, names: Seque
     return figure
 
 
-@matplotlib.rc_context(draw.STYLE)
+@draw.styled
 def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
     """A confusion matrix: numbers are images, the colour is the share of the row.
 
@@ -73,25 +78,11 @@ def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
     return figure
 
 
-def roc_curves(curves: Mapping[str, Curve]) -> Figure:
-    """ROC curves of classes, and the diagonal of chance."""
-    figure = _of_classes(curves, "AUC", "default")
-    axis = figure.axes[0]
-    axis.plot([0, 1], [0, 1], color=draw.QUIET, linewidth=0.9, linestyle=":", zorder=0)
-    axis.set(xlabel="false positive rate", ylabel="true positive rate")
-    return figure
-
-
-def precision_recall_curves(curves: Mapping[str, Curve]) -> Figure:
-    """Precision against recall of classes; each curve begins at recall 1."""
-    figure = _of_classes(curves, "AP", "steps-post")
-    figure.axes[0].set(xlabel="recall", ylabel="precision")
-    return figure
-
-
-@matplotlib.rc_context(draw.STYLE)
-def _of_classes(curves: Mapping[str, Curve], measure: str, drawstyle: Any) -> Figure:
-    """A line a class, named with its value; of many classes the best and the worst are named."""
+@draw.styled
+def class_curves(
+    curves: Mapping[str, Curve], measure: str, xlabel: str, ylabel: str, drawstyle: Any = "default"
+) -> Figure:
+    """A line for each class, with its value; of many classes the best and the worst are named."""
     many = len(curves) > NAMED
     ranked = sorted(curves, key=lambda name: -curves[name].value)
     named = [ranked[0], ranked[-1]] if many else list(curves)
@@ -107,13 +98,13 @@ def _of_classes(curves: Mapping[str, Curve], measure: str, drawstyle: Any) -> Fi
         mean = np.mean([curve.value for curve in curves.values()])
         label = f"mean of {len(curves)}, {measure} {mean:.3f}"
         axis.plot([], [], color=PALE, linewidth=0.8, label=label)
-    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", xlabel=xlabel, ylabel=ylabel)
     axis.grid()
-    figure.legend(loc="outside lower left", ncols=2, handlelength=1.2, columnspacing=1.2)
+    figure.legend(ncols=2, **draw.BELOW)
     return figure
 
 
-@matplotlib.rc_context(draw.STYLE)
+@draw.styled
 def reliability_diagram(confidence: np.ndarray, right: np.ndarray) -> Figure:
     """Share right against confidence in bins of equal width, above a histogram of confidences.
 
@@ -129,35 +120,8 @@ def reliability_diagram(confidence: np.ndarray, right: np.ndarray) -> Figure:
     above.grid()
     counts, edges = np.histogram(confidence, bins=15, range=(0, 1))
     below.stairs(counts, edges, fill=True, color=draw.COLOURS[0], alpha=0.6)
-    # A decision between two is never less sure than one half.
+    # The confidence of a decision between two is never below one half.
     below.set_xlim(0.48 if confidence.min() >= 0.5 else 0, 1.01)
     below.set(xlabel="confidence", ylabel="decisions")
     below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
-    return figure
-
-
-@matplotlib.rc_context(draw.STYLE)
-def accuracy_dots(
-    accuracy: Mapping[str, Sequence[float]], study: Mapping[str, float], majority: float | None
-) -> Figure:
-    """Accuracies by name, best above: a dot a seed, their mean as a line, the study's as a cross.
-
-    A dotted line stands at what deciding for the majority reaches, where that is known.
-    """
-    means = {name: float(np.mean(values)) for name, values in accuracy.items()}
-    names = sorted(means, key=lambda name: means[name])
-    figure = Figure(figsize=(draw.WIDTH, 1.125 + 0.3125 * len(names)))
-    axis = figure.add_subplot()
-    for height, name in enumerate(names):
-        seeds = accuracy[name]
-        axis.plot(seeds, [height] * len(seeds), "o", color=draw.COLOURS[0], alpha=0.35, mew=0)
-        axis.plot([means[name]], [height], "|", color=draw.COLOURS[0], ms=14, mew=2)
-        if name in study:
-            axis.plot([study[name]], [height], "x", color=draw.COLOURS[1], ms=7, mew=1.5)
-    if majority is not None:
-        axis.axvline(majority, color=draw.QUIET, linewidth=1, linestyle=":")
-    axis.set_yticks(range(len(names)), names)
-    axis.set(xlabel="element-wise accuracy, validation", ylim=(-0.6, len(names) - 0.4))
-    axis.tick_params(axis="y", length=0)
-    axis.grid()
     return figure

@@ -1,17 +1,17 @@
-"""Plots: arrays in, a matplotlib `Figure` out.
+"""Plots of any task, and the style of all: arrays in, a matplotlib `Figure` out.
 
-Nothing here reads a file, keeps state or knows a task. pyplot stays out: its list of open figures
-is global state, while a `Figure` made directly is freed with its last reference.
+pyplot is not imported: its list of open figures is global state, while a `Figure` that is made
+directly is freed with its last reference.
 """
 
 import io
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
@@ -21,8 +21,8 @@ from vocjax import painting
 WIDTH = 6.0  # inches: text set for this width is still readable when a phone shrinks the figure
 DPI = 160  # sharp on dense screens, and light enough for a page of figures
 
-# Okabe and Ito, "Color Universal Design" (2008), without yellow and black: told apart by
-# colour-blind readers too, and visible on white. Past the last colour the marker's shape changes.
+# Okabe and Ito, "Color Universal Design" (2008), without yellow and black: colour-blind readers can
+# distinguish them, too, and they are visible on white. For more curves the marker's shape changes.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SHAPES = "o^sD"
 INK, QUIET = "#222222", "#777777"
@@ -39,7 +39,6 @@ STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "axes.grid": False,
     "xtick.color": QUIET,
     "ytick.color": QUIET,
     "xtick.labelcolor": INK,
@@ -49,35 +48,27 @@ STYLE: Any = {
     "legend.fontsize": 10,
     "legend.frameon": False,
     "grid.color": "#e4e4e4",
-    "figure.facecolor": "white",
     "figure.constrained_layout.use": True,
-    "text.parse_math": False,  # names come from people, and may hold a dollar sign
+    "text.parse_math": False,  # names come from people, and can hold a dollar sign
 }
+# Of a legend below the axes.
+BELOW: Any = {"loc": "outside lower left", "handlelength": 1.2, "columnspacing": 1.2}
+styled = matplotlib.rc_context(STYLE)  # decorates every function that makes or draws a figure
 
 
-@matplotlib.rc_context(STYLE)
+@styled
 def image_rows(
     rows: Mapping[str, np.ndarray], captions: Mapping[str, Sequence[str]] | None = None
 ) -> Figure:
-    """Labelled rows of images, column by column the same example.
+    """Labelled rows of images; a column is one example.
 
     Args:
         rows: label -> images `[N, height, width, 3 or 1]`, float in [0, 1] (values outside are
             clipped) or uint8. Every row has the same N; heights and widths may differ between rows.
         captions: label -> N short texts, of the same number of lines, set below that row's images.
-
-    Raises:
-        ValueError: no rows, rows of different N, or a row with other than N captions.
     """
     captions = captions or {}
-    columns = {len(images) for images in rows.values()}
-    if len(columns) != 1 or any({len(texts)} != columns for texts in captions.values()):
-        raise ValueError(
-            f"rows of {[len(images) for images in rows.values()]} images with "
-            f"{[len(texts) for texts in captions.values()]} captions: every row needs as many "
-            "images as there are columns, and as many captions if it has any"
-        )
-    (n,) = columns
+    (n,) = {len(images) for images in rows.values()}
     cell = min(1.1, WIDTH / n)
     lines = {label: texts[0].count("\n") + 1 for label, texts in captions.items()}
     heights = [cell * images.shape[1] / images.shape[2] for images in rows.values()]
@@ -110,83 +101,25 @@ def _strip(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return strip.reshape(height, -1, 3)[:, :-gap], centres
 
 
-@matplotlib.rc_context(STYLE)
-def probability_bars(probability: np.ndarray, groups: np.ndarray, names: Sequence[str]) -> Figure:
-    """The predicted probability of each image's true class: one bar an image, sorted, by class.
-
-    A line stands at .5, and below each class how many of its bars rise above it.
-
-    Args:
-        probability: float `[N]` in [0, 1], of the image's true class.
-        groups: int `[N]`, the true class: indices into `names`.
-        names: what the classes are called; a class without images is left out.
-    """
-    figure = Figure(figsize=(WIDTH, 2.9))
-    axis = figure.add_subplot()
-    width = 0.85 if len(probability) <= 100 else 1.0
-    gap = max(1.0, len(probability) / 50)
-    start, ticks, labels = 0.0, [], []
-    for index, name in enumerate(names):
-        bars = -np.sort(-probability[groups == index])
-        if not len(bars):
-            continue
-        x = start + np.arange(len(bars))
-        axis.bar(x, bars, width=width, color=COLOURS[index % len(COLOURS)], linewidth=0)
-        ticks.append(start + (len(bars) - 1) / 2)
-        labels.append(f"{name}\n{np.sum(bars > 0.5)} of {len(bars)} > .5")
-        start += len(bars) + gap
-    axis.axhline(0.5, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-    axis.set(ylim=(0, 1), ylabel="probability of the true class")
-    axis.set_xlim(-1, start - gap)
-    axis.set_xticks(ticks, labels, rotation=90 if len(ticks) > 6 else 0)
-    axis.tick_params(axis="x", length=0)
-    return figure
-
-
-@matplotlib.rc_context(STYLE)
-def learning_curves(
+@styled
+def learning_curve(
     records: Sequence[Mapping[str, Any]],
-    metrics: Sequence[str],
+    metric: str,
     best_epoch: int | None = None,
     levels: Mapping[str, float] | None = None,
 ) -> Figure:
-    """Training and validation values by epoch: a panel for each metric, in rows of two.
+    """Training and validation values of a metric by epoch.
 
     Args:
         records: `{"epoch": int, "train": {metric: value}, "val": {metric: value}}` for each epoch,
-            and "model" for what the parameters themselves tell. Where a value is missing or not
+            and "model" for a metric of the parameters themselves. Where a value is missing or not
             finite the curve has no point.
-        metrics: the names of the values to draw.
-        best_epoch: marked by a line across every panel and a ring on the validation curve.
+        metric: the name of the values to draw.
+        best_epoch: marked by a vertical line, and by a ring on the validation curve.
         levels: split -> a value to compare with, dotted.
     """
-    columns = min(2, len(metrics))
-    rows = math.ceil(len(metrics) / columns)
-    figure = Figure(figsize=(3.4 * columns, 2.7 * rows))
-    for index, metric in enumerate(metrics):
-        _curves(
-            figure.add_subplot(rows, columns, index + 1), records, metric, best_epoch, levels or {}
-        )
-    # Below the axes: inside there is no corner that a curve may not pass through.
-    legend = {line.get_label(): line for axis in figure.axes for line in axis.get_lines()}
-    handles = [
-        legend[name]
-        for name in ("train", "val", "model", f"best, epoch {best_epoch}")
-        if name in legend
-    ]
-    figure.legend(
-        handles=handles, loc="outside lower left", ncols=3, handlelength=1.2, columnspacing=1.2
-    )
-    return figure
-
-
-def _curves(
-    axis: Axes,
-    records: Sequence[Mapping[str, Any]],
-    metric: str,
-    best_epoch: int | None,
-    levels: Mapping[str, float],
-) -> None:
+    figure = Figure(figsize=(3.4, 2.7))
+    axis = figure.add_subplot()
     if best_epoch is not None:
         axis.axvline(best_epoch, color=QUIET, linewidth=0.9, linestyle=(0, (1, 2)))
     for split, colour in zip(("train", "val", "model"), COLOURS, strict=False):
@@ -197,7 +130,7 @@ def _curves(
         }
         if not curve:
             continue
-        if split in levels:
+        if levels and split in levels:
             axis.axhline(levels[split], color=colour, linewidth=1, linestyle=":")
         # A single epoch draws no line: the dots keep it visible.
         marker = "o" if len(curve) <= 15 else ""
@@ -209,9 +142,64 @@ def _curves(
     axis.set(xlabel="epoch", title=metric.replace("_", " "))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     axis.grid(axis="y")
+    # Below the axes: inside there is no corner that a curve may not pass through.
+    figure.legend(ncols=3, **BELOW)
+    return figure
 
 
-@matplotlib.rc_context(STYLE)  # again: ticks are made when they are drawn
+class Row(NamedTuple):
+    """A run's values on validation: label -> a value for each seed; the study's for the first."""
+
+    name: str
+    values: Mapping[str, Sequence[float]]
+    study: float | None
+
+
+@styled
+def dots(
+    panels: Mapping[str, Sequence[Row]], xlabel: str, levels: Mapping[str, float], level: str
+) -> Figure:
+    """Values of runs by name: dots at the mean of the seeds, lines from the least to the greatest.
+
+    Args:
+        panels: title -> its rows, from above; all have the same labels.
+        xlabel: what the values are.
+        levels: title -> a value to compare with, dotted.
+        level: its name in the legend.
+    """
+    counts = [len(rows) for rows in panels.values()]
+    of_row = max(0.2 + 0.11 * len(row.values) for rows in panels.values() for row in rows)
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.36 * len(panels) + of_row * sum(counts)))
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=counts)[:, 0]
+    for axis, (title, rows) in zip(axes, panels.items(), strict=True):
+        for y, row in enumerate(rows):
+            for i, (label, values) in enumerate(row.values.items()):
+                place, style = y + 0.28 * i - 0.14 * (len(row.values) - 1), {"color": COLOURS[i]}
+                if values:
+                    axis.plot([min(values), max(values)], [place, place], linewidth=1.6, **style)
+                    mean = float(np.mean(values))
+                    axis.plot([mean], [place], "os"[i], ms=5.5, ls="none", label=label, **style)
+                if i == 0 and row.study is not None:
+                    cross: Any = {"marker": "x", "ms": 7, "mew": 1.5, "ls": "none", "color": INK}
+                    axis.plot([row.study], [place], label=f"study, {label}", **cross)
+        axis.set_yticks(range(len(rows)), [textwrap.fill(r.name, 22) for r in rows], fontsize=9)
+        axis.set(title=title, ylim=(len(rows) - 0.5, -0.5))
+        axis.tick_params(axis="y", length=0)
+        axis.grid()
+        if title in levels:
+            axis.axvline(levels[title], color=QUIET, lw=1, ls=":", label=level)
+    axes[-1].set_xlabel(xlabel)
+    # One of each kind of mark, whichever panels and rows have it.
+    marks = {
+        label: handle
+        for axis in axes
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles=list(marks.values()), ncols=2, **BELOW)
+    return figure
+
+
+@styled  # again: ticks are made when they are drawn
 def encode_webp(figure: Figure) -> bytes:
     """WebP of a figure at `DPI` dots an inch: the same figure gives the same bytes.
 

@@ -1,6 +1,6 @@
-"""A scatter plot of images in HTML: a point an image, its thumbnail where the pointer rests.
+"""A scatter plot of images in HTML: a point for each image, and its thumbnail under the pointer.
 
-No script: every point is an element, and one sheet of thumbnails is shared by all of them.
+There is no script: every point is an element, and all share one sheet of thumbnails.
 """
 
 import base64
@@ -11,13 +11,15 @@ from html import escape
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
-from vocjax.data.splits import class_columns, group_by_class
+from vocjax.data.devkit import CLASSES, PRESENT
 from vocjax.reporting.figures import COLOURS
 
 COLUMNS = 32  # thumbnails in a row of the sheet
 JPEG_QUALITY = 80
+SPLITS = ("train", "val")
 
 
 class Scatter(NamedTuple):
@@ -35,36 +37,47 @@ class Scatter(NamedTuple):
     ids: np.ndarray
 
 
-def scatter(samples: Mapping[str, np.ndarray], classes: tuple[str, ...]) -> Scatter:
+Drawn = dict[str, Figure | Scatter]  # by caption
+
+
+def scatter(
+    samples: Mapping[str, np.ndarray], classes: Sequence[str], stage: str = ""
+) -> Scatter | None:
     """Return the scatter of a run's codes, as `latent.embeddings` placed them in the plane.
 
-    `samples` has `SPLIT/embedded`, `principal`, `tsne`, `labels`, `thumbnail` and `ids`; a point's
-    group is the first of `classes` that its image shows.
+    Args:
+        samples: of each split `ids`, `labels`, `thumbnail`, and of the codes `embedded` (which
+            images have a place), `principal` and `tsne`; `None` is returned where one is missing.
+        classes: a point's group is the first of them that its image shows.
+        stage: a prefix of the names of the codes, "before/" for the codes before training.
     """
-
-    def both(name: str) -> np.ndarray:
-        return np.concatenate(
-            [samples[f"{split}/{name}"][samples[f"{split}/embedded"]] for split in ("train", "val")]
-        )
-
-    planar = {
-        title: np.concatenate([samples[f"{split}/{name}"] for split in ("train", "val")])
-        for title, name in (("first two principal directions", "principal"), ("t-SNE", "tsne"))
-    }
-    counts = [len(samples[f"{split}/embedded"]) for split in ("train", "val")]
+    views = {"first two principal directions": "principal", "t-SNE": "tsne"}
+    images, codes = ("labels", "ids", "thumbnail"), ("embedded", *views.values())
+    names = [f"{split}/{name}" for split in SPLITS for name in images]
+    names += [f"{stage}{split}/{name}" for split in SPLITS for name in codes]
+    if not samples.keys() >= set(names):
+        return None
+    places = [samples[f"{stage}{split}/embedded"] for split in SPLITS]
+    labels, ids, thumbnails = (
+        np.concatenate([samples[f"{s}/{name}"][p] for s, p in zip(SPLITS, places, strict=True)])
+        for name in images
+    )
+    present = labels[:, [CLASSES.index(name) for name in classes]] == PRESENT
     return Scatter(
-        planar,
-        group_by_class(both("labels"), class_columns(classes)),
-        classes or ("image",),
-        np.repeat([False, True], counts),
-        both("thumbnail"),
-        both("ids"),
+        {
+            title: np.concatenate([samples[f"{stage}{split}/{name}"] for split in SPLITS])
+            for title, name in views.items()
+        },
+        present.argmax(axis=1) if classes else np.zeros(len(labels), int),
+        tuple(classes) or ("image",),
+        np.repeat([False, True], [len(place) for place in places]),
+        thumbnails,
+        ids,
     )
 
 
 def to_html(scatter: Scatter) -> str:
-    """The views of a scatter side by side, with one legend. The page's style draws them."""
-    side = COLUMNS
+    """Return the views of a scatter side by side, with one legend. The page's style draws them."""
     legend = "".join(
         f'<li><i style="--c:{_colour(i)}"></i>{escape(str(name))}</li>'
         for i, name in enumerate(scatter.names)
@@ -74,23 +87,22 @@ def to_html(scatter: Scatter) -> str:
         f"{_points(scatter, points)}</div></div>"
         for title, points in scatter.views.items()
     )
-    rows = math.ceil(len(scatter.ids) / side)
     return (
-        f'<div class="hover" style="--sheet:url({_sheet(scatter.thumbnails)});'
-        f'--columns:{side};--rows:{rows}"><div class="panels">{views}</div><ul>{legend}'
-        '<li><i style="--c:#777"></i>train</li><li><i class="v" style="--c:#777"></i>val</li>'
-        "</ul></div>"
+        f'<div class="hover" style="--sheet:url({_sheet(scatter.thumbnails)});--columns:{COLUMNS};'
+        f'--rows:{math.ceil(len(scatter.ids) / COLUMNS)}"><div class="panels">{views}</div>'
+        f'<ul>{legend}<li><i style="--c:#777"></i>train</li>'
+        '<li><i class="v" style="--c:#777"></i>val</li></ul></div>'
     )
 
 
 def _colour(group: int) -> str:
-    # Past the sixth, hues at the golden angle: 20 classes can't all be told apart, but most can.
+    # After the sixth, hues at the golden angle: most of 20 classes can be told apart, if not all.
     return COLOURS[group] if group < len(COLOURS) else f"hsl({137.5 * group % 360:.0f} 60% 45%)"
 
 
 def _points(scatter: Scatter, points: np.ndarray) -> str:
     low, high = points.min(axis=0), points.max(axis=0)
-    # Distances are what such a picture is read for, so both axes have one scale.
+    # The picture shows distances, so both axes have one scale.
     extent = max(float((high - low).max()), 1e-12)
     places = 4 + 92 * (0.5 + (points - (low + high) / 2) / extent)
     return "".join(
@@ -104,10 +116,11 @@ def _points(scatter: Scatter, points: np.ndarray) -> str:
 
 
 def _sheet(thumbnails: np.ndarray) -> str:
-    n, height, width, channels = thumbnails.shape
+    """The thumbnails in rows of `COLUMNS`, as the URL of a JPEG."""
+    n, height, width, _ = thumbnails.shape
     rows = math.ceil(n / COLUMNS)
     sheet = np.zeros((rows * COLUMNS, height, width, 3), np.uint8)
-    sheet[:n] = np.broadcast_to(thumbnails, (n, height, width, 3)) if channels == 1 else thumbnails
+    sheet[:n] = thumbnails
     sheet = sheet.reshape(rows, COLUMNS, height, width, 3).transpose(0, 2, 1, 3, 4)
     buffer = io.BytesIO()
     picture = Image.fromarray(np.ascontiguousarray(sheet).reshape(rows * height, -1, 3))

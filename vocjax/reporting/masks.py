@@ -1,10 +1,8 @@
-"""What task 3's pictures look like: arrays in, a matplotlib `Figure` out."""
+"""Plots of task 3: arrays in, a matplotlib `Figure` out."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -26,44 +24,27 @@ WRONG = {
 NOT_WRONG = (0.0, 0.0, 0.0)  # `painting.overlay` leaves those pixels as they are
 WRONG_PALETTE = np.rint(255 * np.array([NOT_WRONG, *map(to_rgb, WRONG.values())])).astype(np.uint8)
 
-Key = Mapping[str, Any]  # what a legend names -> its colour
-
-BELOW: dict[str, Any] = {
-    "loc": "outside lower left",
-    "handlelength": 1.6,
-    "handletextpad": 0.5,
-    "columnspacing": 1.2,
-    "labelspacing": 0.3,
-}
-
-
-class Dice(NamedTuple):
-    """A run's Dice on validation: a value for each seed, and what the study has, if it has it."""
-
-    name: str
-    soft: Sequence[float]
-    hard: Sequence[float]
-    study: float | None
+Key = Mapping[str, Any]  # a legend: name -> colour
 
 
 def errors(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Tell what is wrong with each pixel: 0 nothing, 1 missed, 2 falsely found, 3 another class.
+    """Return the error of each pixel: 0 none, 1 missed, 2 falsely found, 3 another class.
 
     Shapes: `truth` and `prediction` [...], class indices, 0 the background, void 255 in the truth.
-    The result is uint8 [...], void where the truth is.
+    The result is uint8 [...], void where the truth is void.
     """
     wrong = np.where(prediction == 0, 1, np.where(truth == 0, 2, 3))
     return np.where(truth == VOID, VOID, np.where(truth == prediction, 0, wrong)).astype(np.uint8)
 
 
-@matplotlib.rc_context(draw.STYLE)
+@draw.styled
 def sheet(columns: Mapping[str, np.ndarray], keys: Sequence[Key], rows: Sequence[str]) -> Figure:
-    """Images side by side, an example a row, with legends below.
+    """Images in columns, one row for each example, with legends below.
 
     Args:
         columns: heading -> images uint8 [n, side, side, 3], of the same examples.
-        keys: the legends, one below the other: name -> colour.
-        rows: what stands before each row; empty for nothing.
+        keys: the legends, each below the one before: name -> colour.
+        rows: the labels of the rows, or none.
     """
     images = np.stack(list(columns.values()), axis=1)
     n, across, side = images.shape[:3]
@@ -79,7 +60,7 @@ def sheet(columns: Mapping[str, np.ndarray], keys: Sequence[Key], rows: Sequence
     figure = Figure(figsize=(width + beside, CELL * n + 0.55 + LINE * lines))
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.04)
     axis = figure.add_subplot()
-    # Images of more pixels than the page has dots for are smoothed; the pixels of small ones stay.
+    # Images with more pixels than the page has dots are smoothed; small ones keep their pixels.
     fine = side > CELL * draw.DPI
     axis.imshow(paper, interpolation="antialiased" if fine else "nearest")
     axis.spines[:].set_visible(False)
@@ -88,12 +69,12 @@ def sheet(columns: Mapping[str, np.ndarray], keys: Sequence[Key], rows: Sequence
     axis.set_yticks(pitch * np.arange(n) + side / 2 if rows else [], rows)
     axis.tick_params(length=0, labeltop=True, labelbottom=False)
     if patches:
-        figure.legend(handles=patches, ncols=in_a_line, **BELOW | {"handlelength": 1.0})
+        figure.legend(handles=patches, ncols=in_a_line, **draw.BELOW)
     return figure
 
 
 def _in_lines(keys: Sequence[Key], in_a_line: int) -> list[Patch]:
-    """Patches in the order that a legend of so many columns takes: each key begins a line."""
+    """Patches in the order of a legend with so many columns: each key begins a line."""
     cells = []
     for key in keys:
         cells += [Patch(fc=c, ec=draw.QUIET, lw=0.5, label=name) for name, c in key.items()]
@@ -102,9 +83,9 @@ def _in_lines(keys: Sequence[Key], in_a_line: int) -> list[Patch]:
     return [cells[i] for column in range(in_a_line) for i in range(column, len(cells), in_a_line)]
 
 
-@matplotlib.rc_context(draw.STYLE)
+@draw.styled
 def iou_bars(iou: Mapping[str, float], mean: float) -> Figure:
-    """Bars of intersection over union by class, the best above, and a line at their mean."""
+    """Bars of intersection over union by class, the best is above, and a line at their mean."""
     names = sorted(iou, key=lambda name: iou[name])
     values = [iou[name] for name in names]
     figure, axis = _with_rows(names, [f"{value:.3f}".removeprefix("0") for value in values])
@@ -115,12 +96,12 @@ def iou_bars(iou: Mapping[str, float], mean: float) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(draw.STYLE)
+@draw.styled
 def destinations(counts: np.ndarray, names: Sequence[str]) -> Figure:
-    """What the pixels of each class are taken for: a confusion matrix as a bar a class.
+    """What the pixels of each class are predicted as: a confusion matrix as a bar for each class.
 
-    Shares that are right, missed, falsely found and taken for another class; behind each bar the
-    object that the class is most often mistaken for. The class with the most right stands above.
+    The bar has the shares that are right, missed, falsely found and of another class; at its right
+    is the object that the class is most often mistaken for. Classes are sorted, the best is above.
 
     Shapes: `counts` int [K, K], rows truth, columns prediction, 0 the background.
     """
@@ -148,12 +129,12 @@ def destinations(counts: np.ndarray, names: Sequence[str]) -> Figure:
         left += widths[order]
     axis.set(xlabel="share of the class's pixels", xlim=(0, 1))
     figure.set_figheight(figure.get_figheight() + 0.4)
-    figure.legend(ncols=4, **BELOW | {"handlelength": 1.0})
+    figure.legend(ncols=4, **draw.BELOW)
     return figure
 
 
 def _with_rows(names: Sequence[str], texts: Sequence[str]) -> tuple[Figure, Axes]:
-    """An axis with a name before each row, from below, and a text behind it."""
+    """An axis with a name at the left of each row, from below, and a text at its right."""
     figure = Figure(figsize=(draw.WIDTH, 0.8 + 0.25 * len(names)))
     axis = figure.add_subplot()
     axis.set_yticks(range(len(names)), names)
@@ -165,7 +146,7 @@ def _with_rows(names: Sequence[str], texts: Sequence[str]) -> tuple[Figure, Axes
     return figure, axis
 
 
-@matplotlib.rc_context(draw.STYLE)
+@draw.styled
 def dice_by_threshold(
     thresholds: np.ndarray, train: np.ndarray, val: np.ndarray, chosen: int
 ) -> Figure:
@@ -184,57 +165,5 @@ def dice_by_threshold(
     axis.set(xlabel="threshold", ylabel="hard Dice per image", xlim=(0, 1))
     axis.grid(axis="y")
     order = axis.get_legend_handles_labels()[0]
-    figure.legend(handles=[*order[2:], *order[:2]], ncols=4, **BELOW)
+    figure.legend(handles=[*order[2:], *order[:2]], ncols=4, **draw.BELOW)
     return figure
-
-
-@matplotlib.rc_context(draw.STYLE)
-def dice_dots(panels: Mapping[str, Sequence[Dice]], trivial: Mapping[str, float]) -> Figure:
-    """Dice of runs by name, a panel a protocol: soft, hard below it, and the study's.
-
-    Dots are the means of seeds, lines reach from the least to the greatest.
-
-    Args:
-        panels: title -> the runs below it, from above.
-        trivial: title -> what calling every pixel foreground scores, where that is known.
-    """
-    counts = [len(runs) for runs in panels.values()]
-    figure = Figure(figsize=(draw.WIDTH, 0.9 + 0.36 * len(panels) + 0.42 * sum(counts)))
-    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=counts)[:, 0]
-    for axis, (title, runs) in zip(axes, panels.items(), strict=True):
-        _panel(axis, runs)
-        axis.set_title(title)
-        if title in trivial:
-            axis.axvline(trivial[title], color=draw.QUIET, lw=1, ls=":", label="all foreground")
-    axes[-1].set_xlabel("Dice per image, validation")
-    # Of each kind of mark one, whichever panels and runs have it.
-    marks = {
-        label: handle
-        for axis in axes
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles=list(marks.values()), ncols=2, **BELOW)
-    return figure
-
-
-def _panel(axis: Axes, runs: Sequence[Dice]) -> None:
-    study: Any = {"ls": "none", "marker": "x", "ms": 7, "mew": 1.5, "label": "study, soft"}
-    for row, run in enumerate(runs):
-        _spread(axis, run.soft, row - 0.14, draw.COLOURS[0], "o", "soft")
-        _spread(axis, run.hard, row + 0.14, draw.COLOURS[1], "s", "hard, of decisions")
-        if run.study is not None:
-            axis.plot([run.study], [row - 0.14], color=draw.INK, **study)
-    names = [textwrap.fill(run.name, 22) for run in runs]
-    axis.set_yticks(range(len(runs)), names, fontsize=9)
-    axis.set_ylim(len(runs) - 0.5, -0.5)
-    axis.tick_params(axis="y", length=0)
-    axis.grid()
-
-
-def _spread(
-    axis: Axes, values: Sequence[float], height: float, colour: str, marker: str, label: str
-) -> None:
-    if values:
-        axis.plot([min(values), max(values)], [height, height], color=colour, linewidth=1.6)
-        mean = float(np.mean(values))
-        axis.plot([mean], [height], marker, color=colour, ms=5.5, ls="none", label=label)

@@ -1,65 +1,74 @@
 """What the report shows of task 1: reconstructions, components, the latent space, the trade-off."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from vocjax.reporting import figures as draw
-from vocjax.reporting.hover import Scatter, scatter
-from vocjax.runs.reader import Run, lookup, replicates
+from vocjax.reporting.hover import Drawn, scatter
+from vocjax.reporting.study import STUDY
+from vocjax.runs.reader import Run, lookup, replicates, without
 
 Samples = Mapping[str, np.ndarray]
+Curves = dict[str, dict[int, tuple[float, float]]]  # label -> code size -> MSE on train and val
+
 DEVIATIONS = "-3, -2, -1, 0, 1, 2 and 3 standard deviations"
+ORDINALS = ("nearest", "second", "third", "fourth", "fifth")
+# Fields of a config that decide how many numbers a code has.
+SIZE = ("model.components", "model.encoder", "model.decoder")
+LABELS = {
+    "autoencoder": "AE",
+    "linear_autoencoder": "Linear autoencoder",
+    "pca": "PCA",
+    "transform_autoencoder": "Transform autoencoder",
+}
 
 
-def figures(samples: Samples, config: Mapping[str, Any]) -> dict[str, Figure | Scatter]:
-    """Draw what a run of this task kept."""
-    switches = ""
-    if config.get("model", {}).get("upsample") == "unpool":
-        switches = (
-            "; with the encoder's switches beside the code, which the pictures from codes below "
-            "are drawn without"
+def figures(run: Run) -> Drawn:
+    """Draw what an autoencoder kept of its validation images and of its codes."""
+    samples = run.samples
+    title = "Reconstructions"
+    if run.field("model.upsample") == "unpool":
+        title += (
+            "; the decoder has the encoder's switches, too; the pictures from codes below are "
+            "drawn without them"
         )
-    result: dict[str, Figure | Scatter] = {
-        f"Reconstructions{switches}": draw.image_rows(
-            {"validation image": samples["image"], "reconstruction": samples["reconstruction"]}
-        )
+    rows = {"validation image": samples["image"], "reconstruction": samples["reconstruction"]}
+    return {
+        title: draw.image_rows(rows),
+        **_of_components(samples),
+        **_of_latent_space(samples, run.field("data.classes") or ()),
     }
-    return result | _of_components(samples) | _of_latent_space(samples, config)
 
 
-def _of_components(samples: Samples) -> dict[str, Figure | Scatter]:
+def _of_components(samples: Samples) -> Drawn:
     shape = samples["image"].shape[1:]
     rows = {
         name: _as_pictures(samples[f"model/{name}"], shape)
         for name in ("PCA", "autoencoder", "autoencoder, rotated")
         if f"model/{name}" in samples
     }
-    result: dict[str, Figure | Scatter] = {}
     if "model/cosines" in samples:
         cosines = samples["model/cosines"]
         largest = np.abs(cosines - np.diag(np.diag(cosines))).max()
-        result[
-            "Components side by side. The largest angle between PCA's subspace and the linear "
-            f"autoencoder's is {samples['model/angles'].max():.2g} degrees; what its components "
-            "lack of PCA's order, a rotation within the subspace brings"
-        ] = draw.image_rows(rows)
-        result[
+        return {
+            "Components of PCA and of the linear autoencoder. The largest angle between their "
+            f"subspaces is {samples['model/angles'].max():.2g} degrees; a rotation within the "
+            "subspace gives the autoencoder's components the order of PCA's": draw.image_rows(rows),
             "Cosines between the linear autoencoder's components, which PCA has at 0: the largest "
-            f"is {largest:.2g}"
-        ] = _matrix(cosines)
-    elif rows:
-        result["The first components"] = draw.image_rows({"component": rows["PCA"]})
-        result["Share of the training images' variance that the first components explain"] = (
+            f"is {largest:.2g}": _matrix(cosines),
+        }
+    if not rows:
+        return {}
+    return {
+        "The first components": draw.image_rows({"component": rows["PCA"]}),
+        "Share of the training images' variance that the first components explain": (
             _explained(samples["model/explained_variance_ratio"])
-        )
-    return result
+        ),
+    }
 
 
 def _as_pictures(components: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -68,7 +77,7 @@ def _as_pictures(components: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return (0.5 + components / np.where(largest, 2 * largest, 1)).reshape(-1, *shape)
 
 
-@matplotlib.rc_context(draw.STYLE)
+@draw.styled
 def _matrix(cosines: np.ndarray) -> Figure:
     figure = Figure(figsize=(4, 3.4))
     axis = figure.add_subplot()
@@ -78,7 +87,7 @@ def _matrix(cosines: np.ndarray) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(draw.STYLE)
+@draw.styled
 def _explained(ratio: np.ndarray) -> Figure:
     figure = Figure(figsize=(4.4, 2.7))
     axis = figure.add_subplot()
@@ -88,88 +97,84 @@ def _explained(ratio: np.ndarray) -> Figure:
     return figure
 
 
-def _of_latent_space(samples: Samples, config: Mapping[str, Any]) -> dict[str, Figure | Scatter]:
-    result: dict[str, Figure | Scatter] = {}
-    if "train/tsne" in samples:
-        result["Codes in the plane; the pointer shows the image of a point"] = scatter(
-            samples, tuple(config["data"]["classes"])
-        )
+def _of_latent_space(samples: Samples, classes: Sequence[str]) -> Drawn:
+    drawn: Drawn = {}
+    if (codes := scatter(samples, classes)) is not None:
+        drawn["Codes in the plane; the pointer shows the image of a point"] = codes
     if "latent/neighbours" in samples:
-        nearest = samples["train/thumbnail"][samples["latent/neighbours"]]
-        ordinals = ("nearest", "second", "third", "fourth", "fifth")
-        columns = zip(ordinals, nearest.swapaxes(0, 1), strict=False)  # of fewer than five, fewer
-        rows = {f"{name} in train": images for name, images in columns}
-        result["Nearest training images by the distance of codes"] = draw.image_rows(
-            {"validation image": samples["image"]} | rows
-        )
-    if "latent/interpolation" in samples:
-        result["From one validation image to another, along a straight line in the code"] = (
-            draw.image_rows(
-                {f"pair {i}": row for i, row in enumerate(samples["latent/interpolation"], 1)}
-            )
-        )
-    if "latent/plane" in samples:
-        result[f"The plane of the codes' first two principal directions, {DEVIATIONS}"] = (
-            draw.image_rows(
-                {
-                    f"second direction {3 - i:+d}".replace("+0", "0"): row
-                    for i, row in enumerate(samples["latent/plane"])
-                }
-            )
-        )
-    if "latent/walk" in samples:
-        result[f"Along the codes' principal directions, {DEVIATIONS}"] = draw.image_rows(
-            {f"direction {i}": row for i, row in enumerate(samples["latent/walk"], 1)}
-        )
+        nearest = samples["train/thumbnail"][samples["latent/neighbours"]].swapaxes(0, 1)
+        rows = {"validation image": samples["image"]}
+        rows |= {f"{name} in train": n for name, n in zip(ORDINALS, nearest, strict=False)}
+        title = "Nearest training images by the distance of codes"
+        drawn[title] = draw.image_rows(rows)
+
+    def add(name: str, title: str, label: Callable[[int], str]) -> None:
+        if f"latent/{name}" in samples:
+            rows = {label(i): row for i, row in enumerate(samples[f"latent/{name}"], 1)}
+            drawn[title] = draw.image_rows(rows)
+
+    title = "From one validation image to another, along a straight line in the code"
+    add("interpolation", title, "pair {}".format)
+    title = f"The plane of the codes' first two principal directions, {DEVIATIONS}"
+    add("plane", title, lambda i: f"second direction {4 - i:+d}".replace("+0", "0"))
+    add("walk", f"Along the codes' principal directions, {DEVIATIONS}", "direction {}".format)
     if "latent/sample" in samples:
-        sample = samples["latent/sample"]
-        rows = {" " * i: sample[8 * i : 8 * i + 8] for i in range(len(sample) // 8)}
-        result["Drawn from a Gaussian with the mean and covariance of the training codes"] = (
-            draw.image_rows(rows)
-        )
-    return result
+        images = samples["latent/sample"]
+        rows = {" " * i: row for i, row in enumerate(images.reshape(-1, 8, *images.shape[1:]))}
+        title = "Drawn from a Gaussian with the mean and covariance of the training codes"
+        drawn[title] = draw.image_rows(rows)
+    return drawn
 
 
-def comparison(runs: Sequence[Run], study: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
+def comparison(runs: Sequence[Run]) -> dict[str, Figure]:
     """Draw reconstruction error against code size, over runs on the same data.
 
-    A curve for each kind of model: runs whose names differ in one number alone ("AE 16", "AE 256").
-    Seeds are averaged; a name with a comma is a variant, which is left to the table. PCA is there
-    up to the components that the training images have. Nothing for fewer than three code sizes.
+    A curve joins runs whose configs differ in the code's size alone (`SIZE`), the mean of their
+    seeds. Of a model without such a curve there is its first run; other runs are left to the table.
+    PCA and DCT are drawn as the runs' baselines, too, PCA up to the components that the training
+    images have. Nothing for fewer than three code sizes.
     """
-    curves: dict[str, dict[int, tuple[float, float]]] = {}
-    for seeds in replicates([run for run in runs if lookup(run.results, "code")]):
-        results, name = seeds[0].results or {}, seeds[0].name
-        if "," in name:
-            continue
-        mean = {
-            split: {"mse": float(np.mean([lookup(r.results, split, "mse") for r in seeds]))}
-            for split in ("train", "val")
-        }
-        kind, size = re.sub(r"\s*\d+", "", name, count=1).strip(), results["code"]
-        kind = name if size in curves.get(kind, {}) else kind
-        entries = {kind: mean}
-        for baseline, values in results["baselines"].items():
-            most = (lookup(seeds[0].provenance, "images", "train") or 0) - 1
-            if baseline.startswith("DCT") or (baseline.startswith("PCA") and size <= most):
-                entries.setdefault(baseline.split(",")[0], values)
-        for curve, values in entries.items():
-            errors = lookup(values, "train", "mse"), lookup(values, "val", "mse")
-            curves.setdefault(curve, {})[size] = errors
+    curves: Curves = {}
+    for label, kind in _kinds(runs).items():
+        for seeds in kind:
+            run, size = seeds[0], (seeds[0].results or {})["code"]
+            most = (lookup(run.provenance, "images", "train") or 0) - 1
+            found = {"DCT": run.baseline("DCT"), "PCA": run.baseline("PCA") if size <= most else {}}
+            found[label] = {
+                split: {"mse": float(np.mean([lookup(s.results, split, "mse") for s in seeds]))}
+                for split in ("train", "val")
+            }
+            for name, splits in found.items():
+                if splits:
+                    errors = splits["train"]["mse"], splits["val"]["mse"]
+                    curves.setdefault(name, {})[size] = errors
     if len({size for sizes in curves.values() for size in sizes}) < 3:
         return {}
     title = (
         "Reconstruction error against the numbers in the code, all on these data: dashed on "
         "training, solid on validation images. Crosses are the study's two points, on its own data"
     )
-    return {title: _trade_off(curves, study)}
+    return {title: _trade_off(curves)}
 
 
-@matplotlib.rc_context(draw.STYLE)
-def _trade_off(
-    curves: Mapping[str, Mapping[int, tuple[float, float]]],
-    study: Sequence[Mapping[str, Any]],
-) -> Figure:
+def _kinds(runs: Sequence[Run]) -> dict[str, list[list[Run]]]:
+    """The replicates of each curve, by its label."""
+    by_model: dict[str, dict[str, list[list[Run]]]] = {}
+    for seeds in replicates([run for run in runs if lookup(run.results, "code")]):
+        config = without(seeds[0].config, "name", "seed", "data.split_seed", *SIZE)
+        kinds = by_model.setdefault(seeds[0].field("model.name"), {})
+        kinds.setdefault(config, []).append(seeds)
+    labelled = {}
+    for model, kinds in by_model.items():
+        groups = [kind for kind in kinds.values() if len(kind) > 1] or [*kinds.values()][:1]
+        for i, kind in enumerate(groups):
+            # Further curves of a model are labelled by the name of their first run.
+            labelled[kind[0][0].name if i else LABELS.get(model, model)] = kind
+    return labelled
+
+
+@draw.styled
+def _trade_off(curves: Curves) -> Figure:
     figure = Figure(figsize=(draw.WIDTH, 4.2))
     axis = figure.add_subplot()
     for index, (name, sizes) in enumerate(sorted(curves.items())):
@@ -179,10 +184,14 @@ def _trade_off(
         train, val = np.array([sizes[size] for size in x]).T
         axis.plot(x, train, color=colour, linestyle="--", linewidth=1, marker=shape, markersize=2)
         axis.plot(x, val, color=colour, marker=shape, markersize=4, label=name)
-    for row in study:
-        _mark_study(axis, row)
+    for row in STUDY["reconstruction"]["rows"]:
+        size, errors = row["code"], [float(row[split]["mse"]) for split in ("train", "val")]
+        for error, marker_size in zip(errors, (5, 8), strict=True):
+            axis.plot([size], [error], "x", color=draw.INK, markersize=marker_size)
+        beside: Any = {"xytext": (-6, 5), "textcoords": "offset points", "ha": "right"}
+        axis.annotate(f"study, {row['name']}", (size, errors[1]), fontsize=8, **beside)
     axis.set(xlabel="numbers in the code", ylabel="MSE", xscale="log", yscale="log")
-    # PCA with a component for every training image has no training error to speak of.
+    # PCA with a component for every training image has nearly no training error.
     axis.set_ylim(bottom=0.2 * min(e[1] for sizes in curves.values() for e in sizes.values()))
     axis.xaxis.set_major_locator(FixedLocator([16, 64, 256, 1024]))
     axis.xaxis.set_minor_locator(NullLocator())
@@ -191,19 +200,5 @@ def _trade_off(
     axis.yaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter("{x:g}")
     axis.grid(axis="y")
-    figure.legend(loc="outside lower left", ncols=3)
+    figure.legend(ncols=3, **draw.BELOW)
     return figure
-
-
-def _mark_study(axis: Axes, row: Mapping[str, Any]) -> None:
-    for split, size in (("train", 5), ("val", 8)):
-        error = float(row[split]["mse"])
-        axis.plot([row["code"]], [error], "x", color=draw.INK, markersize=size)
-    axis.annotate(
-        f"study, {row['name']}",
-        (row["code"], float(row["val"]["mse"])),
-        xytext=(-6, 5),
-        textcoords="offset points",
-        ha="right",
-        fontsize=8,
-    )

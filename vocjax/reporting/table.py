@@ -6,28 +6,35 @@ from pathlib import Path
 from typing import Any
 
 from vocjax.metrics.names import METRIC_NAMES
-from vocjax.runs.reader import Run, Spread, by_data, joined, lookup, over_seeds, replicates
+from vocjax.reporting.study import STUDY
+from vocjax.runs.reader import (
+    Run,
+    Spread,
+    by_data,
+    counted,
+    joined,
+    lookup,
+    over_seeds,
+    replicates,
+)
 
 SPLITS = ("train", "val")
 MISSING = "\N{EN DASH}"
 
 
 def results_table(
-    runs: Sequence[Run],
-    with_baselines: Sequence[Run],
-    study: Sequence[Mapping[str, Any]],
-    anchors: Mapping[Path, str],
+    runs: Sequence[Run], with_baselines: Sequence[Run], anchors: Mapping[Path, str]
 ) -> str:
-    """The table of some runs as HTML: runs and baselines by kind of data, then the study's rows.
+    """Return the table of a task's runs as HTML: by data runs and baselines, then the study's rows.
 
     Runs that differ in their seed alone share a row: mean and standard deviation.
 
     Args:
-        runs: what the rows tell of.
+        runs: at least one, all of one task.
         with_baselines: those of them whose baselines have rows, too.
-        study: the study's rows for the task.
-        anchors: where on the page a run's provenance stands, by directory.
+        anchors: directory -> the id of the run's provenance on the page.
     """
+    study = STUDY[runs[0].task]["rows"]
     metrics = in_order(
         name
         for splits in [*(run.results or {} for run in runs), *study]
@@ -54,7 +61,7 @@ def results_table(
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """The metrics of these names, each once: known ones in the table's order, then the others."""
+    """Return each metric once: known ones in the order of `METRIC_NAMES`, then the others."""
     present = dict.fromkeys(names)
     known = [name for name in METRIC_NAMES if name in present]
     return known + [name for name in present if name not in METRIC_NAMES]
@@ -67,23 +74,35 @@ def _group(title: str, metrics: Sequence[str]) -> str:
 
 def _run_row(seeds: Sequence[Run], metrics: Sequence[str], anchors: Mapping[Path, str]) -> str:
     run, finished = seeds[0], [seed for seed in seeds if seed.results is not None]
-    name = f'<a href="#{anchors[run.directory]}">{escape(run.name)}</a>'
-    if not finished:
-        lines = [f'<td class="split" colspan="{len(metrics) + 1}">{escape(run.outcome)}</td>']
-    elif len(seeds) == 1:
-        lines = _cells(finished[0].results or {}, metrics)
-    else:
+    if finished:
         lines = _cells(over_seeds(finished), metrics)
-    more = f" and {len(seeds) - 1} more" if len(seeds) > 1 else ""
-    more += ", mean ± standard deviation" if len(finished) > 1 else ""
-    unfinished = (
-        f"; {len(seeds) - len(finished)} unfinished" if 0 < len(finished) < len(seeds) else ""
+    else:
+        lines = [f'<td class="split" colspan="{len(metrics) + 1}">{escape(run.outcome)}</td>']
+    setting = _setting(run)
+    setting += f" and {len(seeds) - 1} more" if len(seeds) > 1 else ""
+    setting += ", mean ± standard deviation" if len(finished) > 1 else ""
+    if 0 < len(finished) < len(seeds):
+        setting += f"; {len(seeds) - len(finished)} unfinished"
+    return _row(
+        f'<a href="#{anchors[run.directory]}">{escape(run.name)}</a>', escape(setting), lines
     )
-    return _row(name, escape(run.setting + more + unfinished), lines)
+
+
+def _setting(run: Run) -> str:
+    """What distinguishes the run: model, optimizer, epochs, masks, seed and directory."""
+    epochs, seed = (run.config.get(key) for key in ("epochs", "seed"))
+    # A model that is fitted in closed form has an optimizer in its config, but no epochs.
+    fitted = run.results is not None and not run.epochs
+    steps = (
+        "closed form" if fitted else joined(run.field("optimizer.name"), counted(epochs, "epoch"))
+    )
+    masks = "legacy masks" if run.field("data.masks") == "legacy" else ""
+    seeded = f"seed {seed}" if seed is not None else ""
+    return joined(run.field("model.name"), steps, masks, seeded, f"in {run.directory.name}")
 
 
 def _baseline_rows(runs: Sequence[Run], metrics: Sequence[str]) -> list[str]:
-    """The trivial baselines: once where the runs agree, by run where they don't."""
+    """The rows of baselines: one where the runs agree, one for each run where they don't."""
     found: dict[str, dict[tuple[str, ...], list[str]]] = {}
     # Runs on the same data share every value but the loss, which each defines for itself.
     shared = ["" if name == "loss" else name for name in metrics]
@@ -123,4 +142,4 @@ def _value(value: Any, metric: str) -> str:
         return f"{_value(value.mean, metric)} ± {_value(value.deviation, metric)}"
     if isinstance(value, int | float):
         return format(value, METRIC_NAMES[metric][2] if metric in METRIC_NAMES else ".4g")
-    return escape(str(value))  # the study's, with the digits that it printed
+    return escape(str(value))  # the study's, with the digits of its slides

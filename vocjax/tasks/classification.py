@@ -113,7 +113,8 @@ def measure(
         "exact_match": streaming.exact_match(probability, present, known),
     }
     sums = {name: streaming.mean(value, targets["weight"]) for name, value in values.items()}
-    kept = {"probability": probability, "thumbnail": thumbnails(targets["image"])}
+    rows = {"probability": probability, "target": present, "weight": known}
+    kept = rows | {"thumbnail": thumbnails(targets["image"])}
     shown = {"image": targets["image"]}
     if "reconstruction" in outputs:
         error = losses.mse(outputs["reconstruction"], targets["image"])
@@ -123,7 +124,6 @@ def measure(
         kept["code"] = codes(outputs)
     if "evidence" in outputs:
         shown["evidence"] = outputs["evidence"]
-    rows = {"probability": probability, "target": present, "weight": known}
     return Measures(sums, rows, kept, shown)
 
 

@@ -143,7 +143,7 @@ class Task(NamedTuple):
 
 def summed(statistic: Callable[[Batch], Any]) -> Fit:
     """Return a fit that adds `statistic(batch)`, a pytree of sums, over the batches."""
-    return lambda batches: functools.reduce(streaming.merge, map(jax.jit(statistic), batches))
+    return lambda batches: functools.reduce(streaming.add, map(jax.jit(statistic), batches))
 
 
 def initializer(model: nn.Module, config: ConfigDict) -> Callable[..., Variables]:

@@ -61,7 +61,7 @@ def make_evaluator(task: Task, sums: Any, batch_size: int, mesh: Mesh) -> Evalua
 
     def measure(sums: Any, outputs: Outputs, batch: Batch) -> Measures:
         measures = _measure(task, outputs, batch)
-        return measures._replace(sums=streaming.merge(sums, measures.sums))
+        return measures._replace(sums=streaming.add(sums, measures.sums))
 
     return Evaluator(
         task,

@@ -151,7 +151,7 @@ def make_train_step(
             average,
             state.step + 1,
             state.key,
-            streaming.merge(state.sums, measured),
+            streaming.add(state.sums, measured),
         )
         return after, loss
 

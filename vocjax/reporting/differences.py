@@ -1,19 +1,16 @@
-"""Which of two classifiers is the better one: paired differences of accuracy, with intervals."""
+"""Which of two classifiers is better: paired differences of accuracy, with intervals."""
 
-import re
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from vocjax import losses
-from vocjax.data.splits import class_columns, photographs
+from vocjax.data.splits import photographs
 from vocjax.metrics.classification import Interval, paired_bootstrap
 from vocjax.reporting import figures as draw
-from vocjax.runs.reader import Run, counted
-from vocjax.tasks.classification import present_and_known
+from vocjax.runs.reader import Run, counted, without
 
 Pair = tuple[str, str]
 
@@ -28,26 +25,38 @@ class Difference(NamedTuple):
 def differences(runs: Sequence[Run]) -> dict[Pair, Difference]:
     """Return how much the first of each pair of names is better than the second.
 
-    The pairs: names that differ in AE 256 and AE 2048 alone, and every name with the first one.
-    The value is element-wise accuracy on validation, of the same images under the same seeds; its
-    95 % interval a bootstrap over photographs (crops of one stand or fall together), which holds
-    for these seeds. Runs that kept no probabilities are passed over.
+    The pairs: names whose configs differ in the encoder alone, the deeper one first, as its code is
+    smaller; and every name with the first one. The value is element-wise accuracy on validation, of
+    the same images under the same seeds; its 95 % interval is a bootstrap over photographs (crops
+    of one are drawn together), which holds for these seeds. Runs without probabilities are left
+    out.
     """
     by_name: dict[str, list[Run]] = {}
     for run in runs:
         if "val/probability" in run.samples and run.results is not None:
             by_name.setdefault(run.name, []).append(run)
     names = list(by_name)
-    sizes = [(n, n.replace("AE 256", "AE 2048")) for n in names if re.search(r"\bAE 256\b", n)]
-    pairs = [pair for pair in sizes if pair[1] in by_name]
+    kinds = {name: _but_for_encoder(members[0]) for name, members in by_name.items()}
+    depths = {name: len(run[0].field("model.encoder") or ()) for name, run in by_name.items()}
+    pairs = [
+        (a, b) if depths[a] > depths[b] else (b, a)
+        for a, b in combinations(names, 2)
+        if kinds[a] == kinds[b]
+    ]
     compared = {frozenset(pair) for pair in pairs}
     pairs += [(name, names[0]) for name in names[1:] if {name, names[0]} not in compared]
     found = {(a, b): difference(by_name[a], by_name[b]) for a, b in pairs}
     return {pair: value for pair, value in found.items() if value is not None}
 
 
+def _but_for_encoder(run: Run) -> tuple[str, bool]:
+    """A run's config without its encoder and seeds, and whether it begins from another run."""
+    shared = without(run.config, "name", "seed", "data.split_seed", "init_from", "model.encoder")
+    return shared, bool(run.config.get("init_from"))
+
+
 def difference(first: Sequence[Run], second: Sequence[Run]) -> Difference | None:
-    """Return the difference of two names' runs, None if no two have seed and images in common."""
+    """Return the difference of two names' runs, `None` if no seed and images are common to both."""
     values = []
     for a in first:
         for b in second:
@@ -63,19 +72,19 @@ def difference(first: Sequence[Run], second: Sequence[Run]) -> Difference | None
 
 
 def shares_right(run: Run) -> np.ndarray:
-    """Return for each validation image the share of its counted classes that are right, [n].
+    """Return the share of each validation image's included classes that are right, float [n].
 
-    NaN where none counts.
+    NaN for an image of which no class is included.
     """
-    columns = list(class_columns(run.config["data"]["classes"]))
-    states = run.samples["val/labels"][:, columns]
-    present, known = present_and_known(states, losses.is_exclusive(run.config["loss"]["name"]))
-    right = (run.samples["val/probability"] > 0.5) == present
-    shares = (right & known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    return np.where(known.any(axis=1), shares, np.nan)
+    probability, target, included = (
+        run.samples[f"val/{name}"] for name in ("probability", "target", "weight")
+    )
+    right = ((probability > 0.5) == (target > 0)) & (included > 0)
+    with np.errstate(invalid="ignore"):
+        return right.sum(axis=1) / (included > 0).sum(axis=1)
 
 
-@matplotlib.rc_context(draw.STYLE)
+@draw.styled
 def forest(found: Mapping[Pair, Difference]) -> Figure:
     """Draw each difference in points of accuracy, with its interval."""
     figure = Figure(figsize=(draw.WIDTH, 0.8 + 0.6 * len(found)))

@@ -1,0 +1,180 @@
+"""What the report draws of task 1: the samples of a run, and runs together."""
+
+import numpy as np
+import pytest
+from example_runs import codes_of, run_of
+from figure_texts import named, titles
+from matplotlib.colors import to_hex
+
+from vocjax.reporting import figures as draw
+from vocjax.reporting import reconstruction
+
+RNG = np.random.default_rng(0)
+SIDE = 4
+
+
+def pictures(*shape):
+    return RNG.random((*shape, SIDE, SIDE, 3)).astype(np.float16)
+
+
+def kept_samples():
+    """What a run with a code of three numbers keeps."""
+    return codes_of() | {
+        "image": pictures(3),
+        "reconstruction": pictures(3),
+        "latent/neighbours": np.array([[3, 1, 2], [0, 4, 2], [4, 3, 0]]),
+        "latent/interpolation": pictures(4, 8),
+        "latent/plane": pictures(7, 7),
+        "latent/walk": pictures(3, 7),
+        "latent/sample": pictures(24),
+    }
+
+
+def figures_of(samples, **fields):
+    fields = {"data.classes": ["aeroplane", "dog"]} | fields
+    return reconstruction.figures(run_of("reconstruction", samples=samples, **fields))
+
+
+KEPT = kept_samples()
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return figures_of(KEPT)
+
+
+class TestFigures:
+    def test_a_run_with_a_code_shows_reconstructions_and_its_latent_space(self, drawn):
+        reconstructions, scatter, nearest, interpolations, plane, walk, sample = drawn.values()
+        assert [*scatter.views] == ["first two principal directions", "t-SNE"]
+        assert titles(reconstructions) == ["validation image", "reconstruction"]
+        expected = ["validation image", *(f"{n} in train" for n in ("nearest", "second", "third"))]
+        assert titles(nearest) == expected
+        first = draw.image_rows({"": KEPT["train/thumbnail"][[3, 0, 4]]})
+        shown, expected = (
+            np.asarray(figure.axes[row].get_images()[0].get_array())
+            for figure, row in ((nearest, 1), (first, 0))
+        )
+        np.testing.assert_array_equal(shown, expected)
+        assert titles(interpolations) == [f"pair {i}" for i in (1, 2, 3, 4)]
+        assert titles(plane)[2:5] == [f"second direction {i}" for i in ("+1", "0", "-1")]
+        assert titles(walk) == [f"direction {i}" for i in (1, 2, 3)]
+        assert len(titles(sample)) == 3  # of 24, 8 in a row
+
+    def test_the_linear_autoencoders_components_are_below_pcas(self):
+        components = RNG.normal(size=(3, SIDE * SIDE * 3))
+        names = ["PCA", "autoencoder", "autoencoder, rotated"]
+        samples = {f"model/{name}": components for name in names}
+        samples |= {"model/cosines": np.array([[1, 0.5], [0.5, 1]]), "model/angles": np.ones(1)}
+        drawn = figures_of(KEPT | samples)
+        assert titles(named(drawn, "Components")) == names
+        matrix = named(drawn, "Cosines").axes[0].get_images()[0].get_array()
+        np.testing.assert_array_equal(matrix, samples["model/cosines"])
+
+    def test_pcas_components_and_what_they_explain(self):
+        """Without a survey of the codes: a run whose codes have one number."""
+        ratio = np.array([0.5, 0.25, 0.125])
+        components = RNG.normal(size=(3, SIDE * SIDE * 3))
+        samples = {name: KEPT[name] for name in ("image", "reconstruction")}
+        samples |= {"model/PCA": components, "model/explained_variance_ratio": ratio}
+        drawn = figures_of(samples)
+        assert [title.split()[0] for title in drawn] == ["Reconstructions", "The", "Share"]
+        (line,) = named(drawn, "Share").axes[0].get_lines()
+        assert list(line.get_xdata()) == [1, 2, 3]
+        np.testing.assert_allclose(line.get_ydata(), np.cumsum(ratio))
+
+    def test_components_are_grey_where_they_are_zero_and_span_the_range(self):
+        picture = reconstruction._as_pictures(np.array([[-2.0, 0, 1, 2], [0, 0, 0, 0]]), (2, 2, 1))
+        assert picture[0].ravel().tolist() == [0, 0.5, 0.75, 1]
+        assert picture[1].ravel().tolist() == [0.5] * 4
+
+
+def finished(code, train, val, baselines=(), images=100, **fields):
+    results = {
+        "code": code,
+        "train": {"mse": train},
+        "val": {"mse": val},
+        "baselines": {name: {"train": {"mse": t}, "val": {"mse": v}} for name, t, v in baselines},
+    }
+    fields = {"model.name": "autoencoder", "model.encoder": [code], "name": f"Run {code}"} | fields
+    return run_of("reconstruction", results=results, images=images, **fields)
+
+
+def curves(figure):
+    """{name in the legend: {split: [(code, error), ...]}}"""
+    found = {}
+    for line in figure.axes[0].get_lines():
+        if line.get_linestyle() in ("-", "--"):
+            split = {"-": "val", "--": "train"}[line.get_linestyle()]
+            points = list(zip(line.get_xdata(), line.get_ydata(), strict=True))
+            found.setdefault(to_hex(line.get_color()), {})[split] = points
+    (legend,) = figure.legends
+    pairs = zip(legend.get_texts(), legend.get_lines(), strict=True)
+    return {text.get_text(): found[to_hex(line.get_color())] for text, line in pairs}
+
+
+class TestComparison:
+    sizes = (finished(16, 0.5, 0.6), finished(64, 0.2, 0.3), finished(256, 0.1, 0.2))
+
+    def drawn(self, *more):
+        (figure,) = reconstruction.comparison([*self.sizes, *more]).values()
+        return figure
+
+    def test_runs_that_differ_in_their_size_are_one_curve_in_order(self):
+        shuffled = [self.sizes[i] for i in (2, 0, 1)]
+        (figure,) = reconstruction.comparison(shuffled).values()
+        assert curves(figure) == {
+            "AE": {
+                "train": [(16, 0.5), (64, 0.2), (256, 0.1)],
+                "val": [(16, 0.6), (64, 0.3), (256, 0.2)],
+            }
+        }
+
+    def test_seeds_are_averaged(self):
+        found = curves(self.drawn(finished(64, 0.4, 0.7, seed=1)))
+        assert found["AE"]["train"][1] == (64, pytest.approx(0.3))
+        assert found["AE"]["val"][1] == (64, pytest.approx(0.5))
+
+    def test_baselines_of_a_size_are_curves_and_the_mean_image_is_none(self):
+        simple = [
+            ("PCA, at most 64 components", 0.05, 0.15),
+            ("DCT, 64 coefficients", 0.07, 0.17),
+            ("mean image", 0.9, 0.9),
+        ]
+        linear = {"model.name": "linear_autoencoder", "baselines": simple}
+        found = curves(self.drawn(finished(64, 0.2, 0.4, **linear)))
+        assert found.keys() == {"AE", "Linear autoencoder", "PCA", "DCT"}
+        assert found["PCA"] == {"train": [(64, 0.05)], "val": [(64, 0.15)]}
+        # 64 images have no more than 63 components.
+        assert "PCA" not in curves(self.drawn(finished(64, 0.2, 0.4, images=64, **linear)))
+
+    def test_a_variant_of_one_size_is_left_to_the_table_and_one_of_several_is_a_curve(self):
+        strided = {"model.downsample": "stride"}
+        variant = finished(64, 0.9, 0.9, **strided)
+        assert curves(self.drawn(variant)) == curves(self.drawn())
+        found = curves(self.drawn(variant, finished(16, 0.8, 0.8, name="Strided", **strided)))
+        assert found.keys() == {"AE", "Run 64"}
+        assert found["Run 64"]["val"] == [(16, 0.8), (64, 0.9)]
+
+    def test_the_studys_points_are_marked_at_their_code_and_errors(self):
+        axis = self.drawn().axes[0]
+        crosses = [
+            (*line.get_xdata(), *line.get_ydata())
+            for line in axis.get_lines()
+            if line.get_marker() == "x"
+        ]
+        assert crosses == [(2048, 0.025), (2048, 0.042), (256, 0.037), (256, 0.029)]
+        assert [text.get_text() for text in axis.texts] == ["study, AE 2048", "study, AE 256"]
+
+    def test_an_error_of_zero_leaves_the_rest_visible(self):
+        """PCA with a component for every training image has none; the axis is logarithmic."""
+        figure = self.drawn(finished(512, 0.0, 0.25, **{"model.name": "pca"}))
+        low, high = figure.axes[0].get_ylim()
+        assert 0 < low < 0.1 < 0.6 < high
+        assert draw.encode_webp(figure)
+
+    def test_unfinished_runs_and_fewer_than_three_sizes_are_no_curve(self):
+        begun = run_of("reconstruction", **{"model.name": "autoencoder"})
+        assert curves(self.drawn(begun)) == curves(self.drawn())
+        runs = [*self.sizes[:2], finished(64, 0.3, 0.3, epochs=2), finished(None, 0.1, 0.1), begun]
+        assert reconstruction.comparison(runs) == {}

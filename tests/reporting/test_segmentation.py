@@ -1,0 +1,360 @@
+"""What the report draws of task 3: the samples of a run, and runs together."""
+
+import numpy as np
+import pytest
+from example_runs import run_of
+from figure_texts import assert_readable, legend, named, ticks, titles
+from matplotlib.colors import to_hex
+
+from vocjax import painting
+from vocjax.data.devkit import CLASSES, PALETTE, VOID
+from vocjax.metrics import confusion
+from vocjax.reporting import figures as draw
+from vocjax.reporting import masks, segmentation
+
+FOREGROUND = {"model.target": "foreground", "data.classes": []}
+SOFTMAX = {"model.target": "softmax", "data.classes": []}
+PAIR = {"model.target": "sigmoid", "data.classes": ["cat", "dog"]}
+CAT, DOG = (PALETTE[CLASSES.index(name) + 1] for name in ("cat", "dog"))
+
+
+def shown_of(truth, prediction, channels=1):
+    """What a run keeps of images [n, side, side]: all of one grey, 102."""
+    truth, prediction = np.array(truth, np.uint8), np.array(prediction, np.uint8)
+    return {
+        "image": np.full((*truth.shape, channels), 0.4, np.float16),
+        "mask": truth,
+        "prediction": prediction,
+        "probability": np.where(prediction > 0, 0.75, 0.25).astype(np.float16),
+    }
+
+
+def extremes_of(which, truth, prediction):
+    kept = shown_of(truth, prediction)
+    return {
+        f"{which}/image": np.full(kept["image"].shape, 102, np.uint8),
+        f"{which}/truth": kept["mask"],
+        f"{which}/prediction": kept["prediction"],
+        f"{which}/value": np.linspace(1, 0.123, len(truth)),
+    }
+
+
+def everything(classes, side=8):
+    """Samples in which every class occurs, half of it found, and every error."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, classes, (8, side, side))
+    wrong = np.arange(8)[:, None, None] % classes
+    prediction = np.where(rng.random(truth.shape) < 0.5, truth, wrong)
+    truth[:, 0] = VOID
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (truth[:, 1:], prediction[:, 1:]), 1)
+    samples = shown_of(truth, prediction)
+    for which in ("best", "worst"):
+        samples |= extremes_of(which, truth[:4], prediction[:4])
+    for split in ("train", "val"):
+        samples[f"{split}/hard_dice_by_threshold"] = rng.random((5, 99))
+    return samples | {"full_size/confusion": counts, "thresholds": np.arange(1, 100) / 100}
+
+
+def drawn(samples, fields):
+    return segmentation.figures(run_of("segmentation", samples=samples, **fields))
+
+
+def sheet(samples, fields=PAIR):
+    return named(drawn(samples, fields), "Validation images")
+
+
+def colours(figure):
+    """{text: colour} of a figure's legend, without its blanks."""
+    pairs = zip(legend(figure), figure.legends[0].get_patches(), strict=True)
+    return {text: to_hex(patch.get_facecolor()) for text, patch in pairs if text.strip()}
+
+
+def cells(figure, side):
+    """The images of a sheet, by heading: uint8 [n, side, side, 3]."""
+    (axis,) = figure.axes
+    paper = np.asarray(axis.get_images()[0].get_array())
+    headings = [text for text in ticks(axis, "x") if text]
+    pitch = side + max(1, side // 16)
+    paper = np.pad(paper, ((0, pitch - side), (0, pitch - side), (0, 0)), constant_values=255)
+    split = paper.reshape(len(paper) // pitch, pitch, -1, pitch, 3)[:, :side, :, :side]
+    return dict(zip(dict.fromkeys(headings), split.transpose(2, 0, 1, 3, 4), strict=True))
+
+
+def over_grey(colour, share):
+    return np.rint((1 - share) * 102 + share * np.asarray(colour)).astype(int).tolist()
+
+
+def test_each_error_has_its_number_and_void_is_none():
+    truth = np.array([0, 1, 0, 1, 1, VOID, VOID])
+    prediction = np.array([0, 1, 1, 0, 2, 0, 2], np.uint8)
+    found = masks.errors(truth, prediction)
+    assert found.tolist() == [0, 0, 2, 1, 3, VOID, VOID]
+    assert found.dtype == np.uint8
+
+
+class TestMasks:
+    truth = np.array([[[0, 1, 2], [VOID, 1, 0], [2, 2, 0]]])
+    prediction = np.array([[[0, 1, 2], [1, 0, 1], [2, 1, 0]]])
+    samples = shown_of(truth, prediction)
+    figure = sheet(samples)
+
+    def test_image_truth_prediction_error_and_probability_are_columns(self):
+        columns = cells(self.figure, 3)
+        assert list(columns) == ["image", "truth", "prediction", "error", "probability"]
+        assert np.unique(columns["image"]).tolist() == [102]
+        levels = [64, 191, 191, 191, 64, 191, 191, 191, 64]  # of .25 and .75
+        np.testing.assert_array_equal(columns["probability"].reshape(9, 3).T, [levels] * 3)
+
+    def test_masks_have_vocs_colours_by_name_and_void_its_own(self):
+        truth, prediction = (cells(self.figure, 3)[name][0] for name in ("truth", "prediction"))
+        cat, dog = (over_grey(colour, segmentation.ALPHA) for colour in (CAT, DOG))
+        grey = [102] * 3
+        assert truth[0].tolist() == prediction[0].tolist() == [grey, cat, dog]
+        assert truth[1].tolist() == [list(painting.OUTLINE), cat, grey]
+        assert prediction[1].tolist() == [cat, grey, cat]
+
+    def test_errors_have_colours_of_their_own_over_the_grey_image(self):
+        (error,) = cells(self.figure, 3)["error"]
+        missed, found, other = (over_grey(c, 0.8) for c in masks.WRONG_PALETTE[1:])
+        grey = [102] * 3
+        expected = [[grey] * 3, [list(painting.OUTLINE), missed, found], [grey, other, grey]]
+        assert error.tolist() == expected
+        coloured = shown_of(self.truth, self.prediction, channels=3)
+        coloured["image"][..., 0] = 1
+        columns = cells(sheet(coloured), 3)
+        assert columns["image"][0, 0, 0].tolist() == [255, 102, 102]
+        assert columns["error"][0, 0, 0].tolist() == [153] * 3
+
+    def test_the_legend_names_what_occurs_and_nothing_else(self):
+        classes = {name: to_hex(c / 255) for name, c in (("cat", CAT), ("dog", DOG))}
+        void = {"void": to_hex(np.array(painting.OUTLINE) / 255)}
+        wrong = {name: to_hex(colour) for name, colour in masks.WRONG.items()}
+        assert colours(self.figure) == classes | wrong | void
+        right = sheet(shown_of([[[0, 2], [2, 0]]], [[[0, 2], [2, 2]]]))
+        assert colours(right).keys() == {"dog", "falsely found"}
+        merged = sheet(shown_of([[[0, 1], [1, VOID]]], [[[1, 0], [1, 0]]]), FOREGROUND)
+        assert list(colours(merged)) == ["foreground", "missed", "falsely found", "void"]
+        empty = sheet(shown_of(np.zeros((2, 4, 4)), np.zeros((2, 4, 4))))
+        assert not empty.legends
+        assert draw.encode_webp(empty)
+
+    def test_the_legend_reads_line_by_line_and_errors_begin_a_line(self):
+        """And it takes its room from the page, not from the images."""
+        figure = sheet(everything(7), SOFTMAX | {"data.classes": CLASSES[:6]})
+        figure.draw_without_rendering()
+        boxes = {t.get_text(): t.get_window_extent() for t in figure.legends[0].get_texts()}
+        del boxes[" "]
+        read = sorted(boxes, key=lambda name: (-round(boxes[name].y0), boxes[name].x0))
+        assert read == [*CLASSES[:6], *masks.WRONG, "void"]
+        assert boxes["missed"].x0 == boxes["aeroplane"].x0
+        assert boxes["missed"].y1 < boxes["bus"].y0
+        (axis,) = figure.axes
+        assert axis.get_window_extent().width > 0.98 * figure.bbox.width
+
+    def test_the_caption_says_how_it_was_decided(self):
+        sigmoid, softmax = (next(iter(drawn(self.samples, kind))) for kind in (PAIR, SOFTMAX))
+        assert "more than .5 is predicted" in sigmoid
+        assert "the likeliest class is predicted" in softmax
+
+
+def test_best_and_worst_are_in_the_order_kept_with_their_values():
+    truth, wrong = np.ones((3, 4, 4)), np.zeros((3, 4, 4))
+    samples = extremes_of("best", truth, truth) | extremes_of("worst", truth, wrong)
+    figures = drawn(samples, FOREGROUND)
+    assert all("threshold chosen on train" in title for title in figures)
+    best, worst = (named(figures, f"The {which}") for which in ("best", "worst"))
+    for figure in (best, worst):
+        assert ticks(figure.axes[0])[:3] == ["1.00", ".56", ".12"]
+    best, worst = cells(best, 4), cells(worst, 4)
+    assert list(best) == ["image", "truth", "prediction", "error"]
+    np.testing.assert_array_equal(best["prediction"], worst["truth"])
+    np.testing.assert_array_equal(worst["prediction"], worst["image"])
+
+
+class TestClasses:
+    counts = np.zeros((21, 21), np.int64)
+    counts[0, [0, 3, 8, 15]] = 80, 5, 4, 16  # background; 3 is bird, 8 cat, 12 dog, 15 person
+    counts[8, [0, 8, 12, 15]] = 10, 50, 30, 10
+    counts[12, [0, 12]] = 60, 40
+    counts[15, [0, 15]] = 10, 90
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def figures(cls):
+        return drawn({"full_size/confusion": cls.counts}, SOFTMAX)
+
+    def bars(self, figure, container=0):
+        axis = figure.axes[0]
+        widths = [bar.get_width() for bar in axis.containers[container]]
+        return dict(zip(ticks(axis), widths, strict=True))
+
+    def test_bars_are_each_classs_iou_the_best_above_and_absent_ones_named(self, figures):
+        (title, figure), _ = figures.items()
+        iou = confusion.iou(self.counts)
+        expected = [iou[k] for k in (3, 12, 0, 8, 15)]  # a class that is only predicted has 0
+        assert list(self.bars(figure)) == ["bird", "dog", "background", "cat", "person"]
+        assert list(self.bars(figure).values()) == pytest.approx(expected) == sorted(expected)
+        (line,) = figure.axes[0].get_lines()
+        assert line.get_xdata()[0] == pytest.approx(np.mean(expected))
+        assert f"{np.mean(expected):.3f}" in title
+        absent = [c for c in CLASSES if c not in ("bird", "cat", "dog", "person")]
+        assert title.endswith(f"left out: {', '.join(absent)}")
+        every = drawn({"full_size/confusion": np.ones((3, 3), np.int64)}, PAIR)
+        assert "Absent" not in next(iter(every))
+
+    def test_pixels_of_a_class_are_right_missed_or_another_class(self, figures):
+        figure = named(figures, "What the")
+        right, missed, found, other = (self.bars(figure, i) for i in range(4))
+        assert [c.get_label() for c in figure.axes[0].containers] == ["right", *masks.WRONG]
+        assert list(right) == ["dog", "cat", "background", "person"]
+        assert list(right.values()) == pytest.approx([0.4, 0.5, 80 / 105, 0.9])
+        assert list(missed.values()) == pytest.approx([0.6, 0.1, 0, 0.1])
+        assert list(found.values()) == pytest.approx([0, 0, 25 / 105, 0])
+        assert list(other.values()) == pytest.approx([0, 0.4, 0, 0])
+        texts = [text.get_text() for text in figure.axes[0].texts]
+        assert texts == ["", "dog 30 %", "person 15 %", ""]
+
+    def test_two_classes_are_left_to_the_table(self):
+        assert drawn({"full_size/confusion": np.ones((2, 2), np.int64)}, FOREGROUND) == {}
+
+
+class TestThreshold:
+    def samples(self):
+        thresholds = np.arange(1, 100) / 100
+        train, val = (1 - np.abs(thresholds - peak) for peak in (0.3, 0.6))
+        curves = {"train": train, "val": val - 0.2}
+        spread = np.array([[-0.1], [0.1]])  # two images around the mean
+        return {"thresholds": thresholds} | {
+            f"{split}/hard_dice_by_threshold": curve + spread for split, curve in curves.items()
+        }
+
+    def test_curves_are_means_marked_where_train_is_best_and_at_one_half(self):
+        ((title, figure),) = drawn(self.samples(), FOREGROUND).items()
+        lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
+        assert np.max(lines["train"].get_ydata()) == pytest.approx(1)
+        assert np.max(lines["val"].get_ydata()) == pytest.approx(0.8)
+        assert list(lines["chosen, 0.3"].get_xdata()) == [0.3, 0.3]
+        assert list(lines["0.5"].get_xdata()) == [0.5, 0.5]
+        dots = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
+        marked = [(*d.get_xdata(), *d.get_ydata()) for d in dots]
+        assert marked == [(0.3, pytest.approx(1)), (0.3, pytest.approx(0.5))]
+        assert "Best on train is 0.3, with 0.500 on val; at .5 val has 0.700" in title
+        assert legend(figure) == ["train", "val", "0.5", "chosen, 0.3"]
+
+    def test_a_softmax_is_decided_without_a_threshold(self):
+        assert drawn(self.samples(), SOFTMAX) == {}
+        assert drawn(self.samples(), PAIR).keys()
+
+
+def test_what_a_run_lacks_is_left_out():
+    """A task of one's own can keep other arrays."""
+    samples = everything(3)
+    for name in ("mask", "best/value", "thresholds"):
+        del samples[name]
+    starts = [" ".join(title.split()[:2]) for title in drawn(samples, PAIR)]
+    assert starts == ["The worst", "IoU of", "What the"]
+    assert drawn({}, SOFTMAX) == {}
+
+
+@pytest.mark.parametrize(("fields", "classes", "figures"), [(SOFTMAX, 21, 5), (FOREGROUND, 2, 4)])
+def test_no_text_is_cut_and_none_overlaps_another(fields, classes, figures):
+    found = drawn(everything(classes), fields)
+    assert len(found) == figures
+    for title, figure in found.items():
+        assert_readable(figure, title)
+
+
+STUDY = {"model.name": "mirror", "model.norm": "none", "optimizer.name": "adam", "epochs": 5}
+RUN_2, RUN_4 = (STUDY | {"loss.name": name} for name in ("cross_entropy", "soft_dice"))
+
+
+def finished(name, soft, hard=None, masks="legacy", trivial=None, **fields):
+    values = {"soft_dice_per_image": soft, "hard_dice_per_image_at_threshold": hard}
+    values["hard_dice_per_image"] = hard and hard - 0.1  # at .5
+    results = {"val": {name: value for name, value in values.items() if value is not None}}
+    if trivial is not None:
+        results["baselines"] = {"all foreground": {"val": {"soft_dice_per_image": trivial}}}
+    return run_of("segmentation", name, results, **{"data.masks": masks} | fields)
+
+
+class TestComparison:
+    runs = (
+        finished("U-Net", 0.7, 0.75),
+        finished("Soft Dice", 0.6, 0.64, **RUN_4),
+        finished("Soft Dice", 0.62, 0.66, seed=1, **RUN_4),
+        finished("BCE", 0.5, 0.65, **RUN_2),
+        finished("BCE", 0.4, 0.55, "nearest", **RUN_2),
+    )
+    nets = tuple(finished(f"Net {i}", 0.5, 0.5) for i in range(3))
+
+    def drawn(self, *more):
+        ((title, figure),) = segmentation.comparison([*self.runs, *more]).items()
+        return title, figure
+
+    def marks(self, axis, label):
+        """{name: values} of one kind of mark."""
+        names = [text.replace("\n", " ") for text in ticks(axis)]
+        return {
+            names[round(line.get_ydata()[0])]: pytest.approx(list(line.get_xdata()))
+            for line in axis.get_lines()
+            if line.get_label().startswith(label)
+        }
+
+    def test_a_panel_for_each_protocol_and_the_studys_runs_above(self):
+        legacy, honest = self.drawn()[1].axes
+        assert [text.split(":")[0] for text in titles(legacy.figure)] == ["Legacy", "Honest"]
+        assert list(self.marks(legacy, "soft")) == ["BCE", "Soft Dice", "U-Net"]
+        assert list(self.marks(honest, "soft")) == ["BCE"]
+        assert legacy.yaxis_inverted()
+
+    def test_dots_are_the_means_of_seeds_and_lines_their_span(self):
+        legacy, honest = self.drawn()[1].axes
+        assert self.marks(legacy, "soft") == {"BCE": [0.5], "Soft Dice": [0.61], "U-Net": [0.7]}
+        assert self.marks(legacy, "hard") == {"BCE": [0.65], "Soft Dice": [0.65], "U-Net": [0.75]}
+        assert self.marks(honest, "hard") == {"BCE": [0.55]}
+        lines = (line for line in legacy.get_lines() if line.get_marker() == "None")
+        spans = [list(line.get_xdata()) for line in lines]
+        assert [0.6, 0.62] in spans and [0.64, 0.66] in spans
+
+    def test_the_studys_value_is_a_cross_at_the_run_that_repeats_it(self):
+        title, figure = self.drawn()
+        assert self.marks(figure.axes[0], "study") == {"BCE": [0.54], "Soft Dice": [0.63]}
+        assert "crosses" in title
+        ((title, figure),) = segmentation.comparison(self.nets).items()
+        assert not self.marks(figure.axes[0], "study")
+        assert "crosses" not in title and "conclusion" not in title
+        assert len(figure.axes) == 1
+
+    def test_it_says_where_the_studys_conclusion_survives(self):
+        expected = "Legacy: +0.110 soft, +0.000 hard: the study's conclusion does not survive"
+        title, _ = self.drawn()
+        assert title.endswith(f"Run 4, soft Dice, against run 2, cross-entropy. {expected}")
+        title, _ = self.drawn(finished("Soft Dice", 0.45, 0.56, "nearest", **RUN_4))
+        expected += "; Honest: +0.050 soft, +0.010 hard: the study's conclusion survives"
+        assert title.endswith(expected)
+
+    def test_all_foreground_is_a_dotted_line_of_its_protocol(self):
+        _, figure = self.drawn(finished("Net", 0.3, 0.3, "nearest", trivial=0.378))
+        legacy, honest = (self.marks(axis, "all foreground") for axis in figure.axes)
+        assert not legacy
+        assert list(honest.values()) == [[0.378, 0.378]]
+
+    def test_runs_without_values_and_fewer_than_three_are_no_comparison(self):
+        few = [*self.runs[:3], run_of("segmentation", "begun"), finished("older", None, 0.5)]
+        assert segmentation.comparison(few) == {}
+
+    def test_a_softmax_has_the_dice_of_its_decisions_and_a_run_without_any_its_soft_one(self):
+        softmax = finished("Softmax", 0.4)
+        softmax.results["val"]["hard_dice_per_image"] = 0.3
+        axis = self.drawn(softmax, finished("Older", 0.4))[1].axes[0]
+        assert self.marks(axis, "hard")["Softmax"] == [0.3]
+        assert "Older" in self.marks(axis, "soft")
+        assert "Older" not in self.marks(axis, "hard")
+
+    def test_names_and_legend_are_readable(self):
+        name = "Run 6, soft Dice, norm, 30 epochs"
+        both = ("legacy", "nearest")
+        more = [finished(name, 0.5, 0.6, m, 0.3, seed=s) for m in both for s in (0, 1)]
+        title, figure = self.drawn(*more)
+        assert_readable(figure, title)

@@ -1,0 +1,28 @@
+"""The study's own figures, and which of them a run repeats."""
+
+import json
+from importlib import resources
+from typing import Any
+
+from vocjax.runs.reader import Run
+
+# For each task: its `rows`, with the digits that the slides print, and the `data` behind them. The
+# `fields` of a row and its `epochs` are those of a config that repeats it.
+STUDY: dict[str, Any] = json.loads(
+    resources.files("vocjax.reporting").joinpath("study.json").read_text(encoding="utf-8")
+)
+
+
+def repeated(run: Run) -> dict[str, Any] | None:
+    """Return the row of the study that a run repeats, `None` if it repeats none.
+
+    The run's config has all fields of the row. Of rows that differ in their epochs alone it is the
+    first with at least the run's epochs, as runs on less data are shorter; else the longest.
+    """
+    rows = [
+        row
+        for row in STUDY[run.task]["rows"]
+        if all(run.field(name) == value for name, value in row["fields"].items())
+    ]
+    epochs = run.config.get("epochs", 0)
+    return min(rows, key=lambda r: (r["epochs"] < epochs, abs(r["epochs"] - epochs)), default=None)
