@@ -81,7 +81,7 @@ def measure(target: Target, outputs: Outputs, batch: Batch) -> dict[str, Any]:
     return {
         "means": {name: streaming.mean(value, seen) for name, value in values.items()},
         "overlap": overlap(covered, shown, weight),
-        "confusion": streaming.confusion(decided, index, weight, len(target.names)),
+        "confusion": confusion.count(decided, index, weight, len(target.names)),
     }
 
 
