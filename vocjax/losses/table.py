@@ -6,8 +6,6 @@ parameters; a field that the config does not have keeps its default. What a tabl
 `partial` is no field.
 """
 
-import difflib
-import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -161,55 +159,38 @@ def _with_fields(
     trial: tuple[Array, ...],
     **given: Any,
 ) -> list[Loss]:
-    """Return the named losses, each with the `fields` and what is `given` of its parameters.
+    """Return the named losses, each with those of the `fields` and the `given` that it reads.
 
-    Raises `UserError` for a field that no loss of the table and none of the named ones reads, and
-    for a value that a loss of the table refuses: each is traced once, on `trial`.
+    Raises `UserError` for a field that neither the table's losses nor the named ones read, and for
+    a value that a loss of the table refuses: each is traced once, on `trial`.
     """
     found = [_find(name, table) for name in names]
     known = {"name"}.union(*(_parameters(loss) for loss in (*table.values(), *found))) - set(given)
-    for name in fields:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            raise UserError(
-                f"the config has loss.{name}, which no loss of this task reads; remove it. "
-                f"The losses read {', '.join(sorted(known))}."
-                + (f" Did you mean loss.{close[0]}?" if close else "")
-            )
-    values = {**fields, **given}
-    bound: list[Loss] = []
+    if unknown := [name for name in fields if name not in known]:
+        raise UserError(
+            f"the config has loss.{unknown[0]}, which no loss of this task reads; remove or rename "
+            f"it: they read {', '.join(sorted(known))}."
+        )
+    values, losses = {**fields, **given}, []
     for name, loss in zip(names, found, strict=True):
-        missing = [key for key, needed in _parameters(loss).items() if needed and key not in values]
-        if missing:
+        parameters = _parameters(loss)
+        if missing := [key for key in parameters if parameters[key] and key not in values]:
             raise UserError(
                 f"the loss {name} needs loss.{missing[0]}; set it in the config's file, "
                 f"config.loss.{missing[0]} = ..., or give the parameter a default."
             )
-        read = {key: values[key] for key in _parameters(loss) if key in values}
-        bound.append(partial(loss, **read))
+        losses.append(partial(loss, **{key: values[key] for key in parameters if key in values}))
         if name in table:
-            jax.eval_shape(bound[-1], *trial)
-    return bound
+            jax.eval_shape(losses[-1], *trial)
+    return losses
 
 
 def _find(name: str, table: Mapping[str, Loss]) -> Loss:
     """Return the loss of the table, or the function of the user's own, that has this name."""
-    if ":" not in name:
-        check_choice("loss.name", name, table)
-        return table[name]
-    own = import_function("loss.name", name)
-
-    @functools.wraps(own)
-    def checked(*arrays: Array, **fields: Any) -> Array:
-        values = own(*arrays, **fields)
-        if values.shape != arrays[0].shape[:1]:
-            raise UserError(
-                f"the loss {name} gives an array {values.shape}; it must give one value for each "
-                f"example, {arrays[0].shape[:1]}."
-            )
-        return values
-
-    return checked
+    if ":" in name:
+        return import_function("loss.name", name)
+    check_choice("loss.name", name, table)
+    return table[name]
 
 
 def _parameters(loss: Loss) -> dict[str, bool]:

@@ -1,1 +1,1 @@
-"""Metrics: sums that merge over batches, confusion matrices, and metrics of a whole split."""
+"""Metrics: sums over batches, confusion matrices, and metrics of a whole split or image."""

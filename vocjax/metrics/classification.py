@@ -1,23 +1,24 @@
-"""Metrics of a whole split, which need all of its examples at once: NumPy on the host, float64.
+"""Classification metrics, which need all examples of a split at once: NumPy, float64.
 
-Unlike those of `vocjax.metrics` they don't merge over batches. scikit-learn computes what it has;
-it is imported inside the functions, as that takes a second.
+Unlike those of `metrics.streaming` they do not add over batches. scikit-learn computes those that
+it has; it is imported inside the functions because its import takes a second.
 
 `probability` [n, K] in [0, 1] and `target` [n, K], 0 or 1, have a column for each class; `weight`
-[n, K] is 0 where an element is excluded (VOC calls the class difficult in that image), whatever
-stands there. `exclusive` says whether an image shows one of K classes (softmax), or each of them
-by itself (K sigmoids, present meaning probability > 0.5). Arrays that don't fit together are a
-`ValueError` throughout.
+[n, K] is 0 for an excluded element (VOC calls the class difficult in that image), whatever it
+holds. `exclusive` is true for one of K classes an image (softmax), false for K independent classes
+(sigmoids; present means probability > 0.5). Shapes that do not fit are a `ValueError`.
 """
 
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-DRAWN_AT_ONCE = 1_000_000  # numbers of a bootstrap that are held in memory
+from vocjax.metrics.confusion import count_on_host
+
+DRAWN_AT_ONCE = 1_000_000  # numbers of a bootstrap in memory at a time
 
 Rule = Literal["11 points", "every point"]
-# What `classification_metrics` gives.
+# The names of what `classification_metrics` returns.
 CLASSIFICATION_METRICS = (
     "balanced_accuracy",
     "f1",
@@ -91,18 +92,16 @@ def average_precision(score: np.ndarray, truth: np.ndarray, rule: Rule) -> float
 
 
 def confusion(probability: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Count images by class: rows truth, columns the likeliest class, int [K, K].
+    """Count images by class: rows truth, columns the likeliest class, int64 [K, K].
 
-    Of several present classes the likeliest is the truth if it is one of them, else the first.
-    Excluded columns are passed over in both, and an image without an included present class is left
-    out.
+    The truth of an image with more than one present class is the likeliest class if it is present,
+    else the first present one. Excluded columns are neither truth nor decision, and an image
+    without an included present class is left out.
 
     Shapes: `probability`, `target` and `weight` [n, K].
     """
     truth, decided = _likeliest(*_elements(probability, target, weight))
-    classes = probability.shape[1]
-    pairs = np.bincount(truth * classes + decided, minlength=classes**2)
-    return pairs.reshape(classes, classes)
+    return count_on_host(decided, truth, np.ones_like(truth), probability.shape[1])
 
 
 def decisions(
@@ -110,9 +109,9 @@ def decisions(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the confidence [m] float64 of each decision and whether it is right, [m] bool.
 
-    Exclusive: a decision an image that has an included present class; the largest probability of
-    its included columns, right if that class is present. Else one an included element:
-    max(p, 1 - p).
+    Exclusive: one decision for each image with an included present class; its confidence is the
+    largest probability of the included columns, and it is right if that class is present. Else: one
+    decision for each included element, of confidence max(p, 1 - p).
 
     Shapes: `probability`, `target` and `weight` [n, K].
     """
@@ -129,9 +128,9 @@ def decisions(
 def reliability(
     confidence: np.ndarray, right: np.ndarray, bins: int = 15
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return mean confidence, share right and count, each [b], of the bins that aren't empty.
+    """Return mean confidence, share right and count, each [b], of the bins that are not empty.
 
-    The bins ((i - 1) / bins, i / bins] share [0, 1] equally; 0 belongs to the first.
+    The bins are ((i - 1) / bins, i / bins], i from 1; 0 belongs to the first.
 
     Shapes: `confidence` [m] in [0, 1], `right` [m], 0 or 1.
     """
@@ -163,11 +162,11 @@ def classification_metrics(
 ) -> dict[str, float]:
     """Return balanced accuracy, F1, area under the ROC curve, mean AP and calibration error.
 
-    `balanced_accuracy` and `f1`, if exclusive: mean recall over the classes that occur, and mean F1
-    over those that occur or are decided for, of the likeliest class. Else of each column by itself,
-    then the mean over columns with positives and negatives, and over columns with positives.
-    `roc_auc`, `map_11_points` and `map_every_point`: of each column against the rest, then the mean
-    over columns where they are defined. `ece`: of all decisions. NaN where nothing is defined.
+    `balanced_accuracy` and `f1`: for exclusive classes, the mean recall over the classes that occur
+    and the mean F1 over those that occur or are predicted, where the likeliest class is predicted.
+    For sigmoids, the mean over columns with positives and negatives, and over those with positives.
+    `roc_auc`, `map_11_points` and `map_every_point`: the mean over columns where they are defined.
+    `ece`: of all decisions. NaN where nothing is defined.
 
     Shapes: `probability`, `target` and `weight` [n, K].
     """
@@ -206,16 +205,16 @@ def paired_bootstrap(
 ) -> Interval:
     """Percentile bootstrap of mean(a) - mean(b) over images, the same draw of images for both.
 
-    With `groups` whole groups are drawn, as many as there are: crops of one photograph are not
-    independent. Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
+    With `groups`, whole groups are drawn, as many as there are, because crops of one photograph are
+    not independent. Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
 
-    Shapes: `a` and `b` [n], a value an image; `groups` [n], equal where images belong together.
-    `ValueError` also without an image, or if `level` isn't between 0 and 1.
+    Shapes: `a` and `b` [n], one value an image; `groups` [n], equal for images of one group.
+    `ValueError` without an image, or if `level` is not between 0 and 1.
     """
     members = np.arange(len(a)) if groups is None else np.asarray(groups)
     _check_alike(1, a=a, b=b, groups=members)
     if not len(a) or not 0 < level < 1:
-        raise ValueError(f"{len(a)} images, level {level}: expected some, and one in (0, 1)")
+        raise ValueError(f"{len(a)} images, level {level}: expected at least 1, level in (0, 1)")
     _, group = np.unique(members, return_inverse=True)
     gains = np.bincount(group, np.subtract(a, b, dtype=np.float64)).astype(np.float64)
     sizes = np.bincount(group).astype(np.float64)
@@ -233,7 +232,7 @@ def paired_bootstrap(
 def _elements(
     probability: np.ndarray, target: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Probability float64, present bool and counted bool, each [n, K]."""
+    """Return probability float64, present bool and counted bool, each [n, K]."""
     _check_alike(2, probability=probability, target=target, weight=weight)
     return np.asarray(probability, np.float64), np.asarray(target) > 0, np.asarray(weight) > 0
 
@@ -241,7 +240,7 @@ def _elements(
 def _likeliest(
     probability: np.ndarray, present: np.ndarray, counted: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The true and the likeliest of the included classes, of images that have a present one."""
+    """Return the true and the likeliest included class of each image with a present one."""
     known = present & counted
     images = known.any(axis=1)
     decided = np.where(counted, probability, -np.inf).argmax(axis=1)
@@ -253,7 +252,7 @@ def _balanced_accuracy(truth: np.ndarray, decided: np.ndarray) -> float:
     """Mean recall over the classes that occur."""
     from sklearn import metrics
 
-    # `balanced_accuracy_score` warns where a class is decided for that doesn't occur.
+    # `balanced_accuracy_score` warns of a predicted class that does not occur.
     return metrics.recall_score(truth, decided, labels=np.unique(truth), average="macro")
 
 
@@ -264,5 +263,5 @@ def _mean(values: list[float]) -> float:
 def _check_alike(dimensions: int, **arrays: np.ndarray) -> None:
     shapes = {name: np.shape(array) for name, array in arrays.items()}
     if len(set(shapes.values())) > 1 or any(len(s) != dimensions for s in shapes.values()):
-        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ValueError(f"{told}: expected arrays alike, of rank {dimensions}")
+        given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"{given}: expected arrays alike, of rank {dimensions}")

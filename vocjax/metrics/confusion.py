@@ -1,19 +1,82 @@
-"""What a confusion matrix tells: NumPy on the host, float64.
+"""Confusion matrices: counted on the device or the host, read on the host as float64.
 
-`counts` [..., K, K] are integers, rows truth and columns prediction, as `metrics.confusion`,
-`metrics.confusion_by_threshold` and `full_size.confusion` count them; leading axes, if any, stay.
-Counts of batches, hosts or images add, and what is computed of their sum is that of the whole data
-set, however it was cut. Everything is exact up to one rounding of float64 below 2^53 pixels.
+`counts` [..., K, K] are integers, rows truth and columns prediction; leading axes, if any, stay.
+Counts of batches, hosts or images add, and a metric of their sum is that of the whole data set, in
+whatever parts it came. Everything is exact up to one rounding of float64 below 2^53 pixels.
 
-A class is absent if neither truth nor prediction has a pixel of it. What can't be told is NaN.
+A class is absent if neither truth nor prediction has a pixel of it. What is not defined is NaN.
 """
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.typing import ArrayLike
 
 
+def count(prediction: Array, truth: Array, weight: Array, classes: int) -> Array:
+    """Count pairs of classes on the device, [classes, classes] int32; can be jitted.
+
+    An element counts if its weight is above 0. Exact below 2^31 elements, added ones included:
+    11,000 images of 500 x 375 pixels.
+
+    Shapes: `prediction`, `truth` (integers in 0..classes-1 where they count) and `weight` alike.
+    """
+    _check_alike(prediction, truth, weight)
+    return _count_pairs(truth, prediction, weight, (classes, classes))
+
+
+def count_by_threshold(
+    probability: Array, truth: Array, weight: Array, thresholds: np.ndarray
+) -> Array:
+    """Count each image's background and foreground at every threshold, [B, T, 2, 2] int32.
+
+    Foreground means probability > threshold. The sum over the first axis is the data set's, as with
+    `count`. No array of the size B H W T is made: each pixel is counted once, in the bin between
+    two thresholds, and the bins are summed from above.
+
+    Shapes: `probability` in [0, 1], `truth` (0 or 1) and `weight` [B, ...] alike; `thresholds` [T]
+    in ascending order.
+    """
+    _check_alike(probability, truth, weight)
+    if np.any(np.diff(thresholds) < 0):
+        raise ValueError(f"the thresholds {thresholds} must ascend")
+    # A pixel exceeds the first ones of the thresholds: so many.
+    exceeded = jnp.searchsorted(jnp.asarray(thresholds, jnp.float32), probability)
+    present = (truth > 0).astype(jnp.int32)
+    bins = jax.vmap(lambda *image: _count_pairs(*image, (2, len(thresholds) + 1)))(
+        present, exceeded, weight
+    )
+    at_least = jnp.cumsum(bins[..., ::-1], axis=-1)[..., ::-1]  # [B, truth, thresholds exceeded]
+    predicted = at_least[..., 1:]
+    rows = jnp.stack([at_least[..., :1] - predicted, predicted], axis=-1)
+    return jnp.moveaxis(rows, 1, 2)
+
+
+def count_on_host(
+    prediction: np.ndarray, truth: np.ndarray, weight: np.ndarray, classes: int
+) -> np.ndarray:
+    """Count pairs of classes with NumPy, int64 [classes, classes].
+
+    An element counts if its weight is above 0. `ValueError` where such an element holds another
+    number than 0..classes-1.
+
+    Shapes: `prediction`, `truth` (integers) and `weight` (or bool) alike.
+    """
+    _check_alike(prediction, truth, weight)
+    counted = weight > 0
+    true, predicted = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
+    for name, found in (("truth", true), ("prediction", predicted)):
+        if found.size and not 0 <= found.min() <= found.max() < classes:
+            raise ValueError(
+                f"the {name} holds {found.min()} to {found.max()}: expected 0 to {classes - 1}"
+            )
+    pairs = np.bincount(true * classes + predicted, minlength=classes**2)
+    return pairs.reshape(classes, classes)
+
+
 def present(counts: ArrayLike) -> np.ndarray:
-    """Tell which classes are in the truth, the prediction or both, [..., K] bool."""
+    """Return which classes are in the truth, the prediction or both, [..., K] bool."""
     _, true, predicted = _pixels(counts)
     return (true > 0) | (predicted > 0)
 
@@ -30,14 +93,14 @@ def iou(counts: ArrayLike) -> np.ndarray:
 def mean_iou(counts: ArrayLike) -> np.ndarray:
     """Mean of the present classes' `iou`, [...]; NaN where all are absent.
 
-    A class that is only predicted counts, with 0. `present` tells which are left out.
+    A class that is only predicted counts, with 0. `present` gives the classes that count.
     """
     known = present(counts)
     return _quotient(np.where(known, iou(counts), 0).sum(axis=-1), known.sum(axis=-1))
 
 
 def frequency_weighted_iou(counts: ArrayLike) -> np.ndarray:
-    """Mean of the classes' `iou`, weighted by their share of the true pixels, [...]; NaN of none.
+    """Mean of the classes' `iou`, weighted by their share of the true pixels, [...].
 
     Long et al., "Fully Convolutional Networks for Semantic Segmentation" (2015).
     """
@@ -46,7 +109,7 @@ def frequency_weighted_iou(counts: ArrayLike) -> np.ndarray:
 
 
 def pixel_accuracy(counts: ArrayLike) -> np.ndarray:
-    """Share of the counted pixels that are right, [...]; NaN if none was counted."""
+    """Share of the counted pixels that are right, [...]; NaN without a counted pixel."""
     both, true, _ = _pixels(counts)
     return _quotient(both.sum(axis=-1), true.sum(axis=-1))
 
@@ -76,3 +139,18 @@ def _pixels(counts: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _quotient(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return numerator / np.where(denominator > 0, denominator, np.nan)
+
+
+def _count_pairs(rows: Array, columns: Array, weight: Array, shape: tuple[int, int]) -> Array:
+    counted = (weight > 0).astype(jnp.int32)
+    return jnp.zeros(shape, jnp.int32).at[rows, columns].add(counted, mode="drop")
+
+
+def _check_alike(
+    prediction: Array | np.ndarray, truth: Array | np.ndarray, weight: Array | np.ndarray
+) -> None:
+    if not prediction.shape == truth.shape == weight.shape:
+        raise ValueError(
+            f"prediction {prediction.shape}, truth {truth.shape}, weight {weight.shape} must be "
+            "alike"
+        )

@@ -1,9 +1,8 @@
-"""Segmentation scored as VOC scores it, at the images' own size: NumPy on the host.
+"""Segmentation metrics at the images' original size, as VOC has them: NumPy on the host.
 
-`prediction` and `truth` [height, width] are integers, an image's classes; 0 is the background. 255
-in `truth` is void and never counted. Arrays that don't fit together are a `ValueError` throughout.
-
-SciPy is imported inside the functions, as that takes a second.
+`prediction` and `truth` [height, width] are integers, the classes of an image's pixels; 0 is the
+background. 255 in `truth` is void and never counted. Shapes that do not fit are a `ValueError`.
+SciPy is imported inside the functions because its import takes a second.
 """
 
 import numpy as np
@@ -15,12 +14,10 @@ VOID = 255
 def resize_scores(scores: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize scores [h, w] or [h, w, K] to [height, width] or [height, width, K], float32.
 
-    Bilinear with half-pixel centres: output pixel i stands at (i + 1/2) h / height - 1/2 of the
-    input, and beyond the outer pixels' centres their values go on. Along an axis that shrinks, the
-    triangle is widened to the output's pixels (antialiasing). `jax.image.resize(..., "bilinear")`
-    does the same, but has float32 coordinates.
-
-    The result is a view whose classes lie apart in memory, one image after the other.
+    Bilinear with half-pixel centres: output pixel i is at (i + 1/2) h / height - 1/2 of the input;
+    beyond the centres of the outer pixels their values are repeated. Along an axis that shrinks,
+    the triangle is as wide as the output's pixels (antialiasing). `jax.image.resize` does the same
+    with float32 coordinates. The result is a view: in memory the classes come first.
     """
     if scores.ndim == 2:
         return resize_scores(scores[..., None], height, width)[..., 0]
@@ -32,28 +29,10 @@ def resize_scores(scores: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.moveaxis(np.stack([np.asarray(plane) for plane in resized]), 0, -1)
 
 
-def confusion(prediction: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
-    """Count pairs of classes: rows truth, columns prediction, int64 [classes, classes].
-
-    The counts of images add; `metrics.confusion` reads them. `ValueError` also where a counted
-    pixel holds another number than 0..classes-1.
-    """
-    _check_alike(prediction, truth)
-    counted = truth != VOID
-    true, predicted = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
-    for name, found in (("truth", true), ("prediction", predicted)):
-        if found.size and not 0 <= found.min() <= found.max() < classes:
-            raise ValueError(
-                f"the {name} holds {found.min()} to {found.max()}: expected 0 to {classes - 1}"
-            )
-    pairs = np.bincount(true * classes + predicted, minlength=classes**2)
-    return pairs.reshape(classes, classes)
-
-
 def hard_dice(prediction: np.ndarray, truth: np.ndarray) -> float:
     """Dice of an image's foreground, all classes merged, 2 tp / (2 tp + fp + fn), in [0, 1].
 
-    1 where neither has any foreground among the counted pixels, as `metrics.hard_dice_per_image`.
+    1 where neither has foreground among the counted pixels, as `streaming.hard_dice_per_image`.
     """
     _check_alike(prediction, truth)
     counted = truth != VOID
@@ -65,21 +44,21 @@ def hard_dice(prediction: np.ndarray, truth: np.ndarray) -> float:
 def boundary_f_score(prediction: np.ndarray, truth: np.ndarray, tolerance: float = 0.0075) -> float:
     """Mean over an image's classes of F = 2 P R / (P + R) of their boundaries' pixels, in [0, 1].
 
-    A class's boundary are its pixels beside (left, right, above, below) a pixel of another class;
-    the image's frame is none. P is the share of predicted boundary pixels that have a true one
-    within `tolerance` times the image's diagonal, R the share of true ones that have a predicted
-    one there (Csurka et al., "What is a good evaluation measure for semantic segmentation?", 2013).
-    Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation"
-    (2016), have .008 of the diagonal.
+    The boundary of a class is its pixels with a neighbour (left, right, above, below) of another
+    class; the image's frame is no boundary. P is the share of predicted boundary pixels that have a
+    true one within `tolerance` times the image's diagonal, R the share of true ones that have a
+    predicted one there (Csurka et al., "What is a good evaluation measure for semantic
+    segmentation?", 2013). Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video
+    Object Segmentation" (2016), have .008 of the diagonal.
 
     VOC surrounds objects by void, so that no two classes touch: void first takes the class of the
-    nearest labelled pixel. The boundary through its middle has to be found, but predicted boundary
-    pixels in void that match nothing are not counted.
+    nearest labelled pixel. The boundary in the middle of the void counts as true, but predicted
+    boundary pixels in void that match nothing are not counted.
 
-    The classes are those that truth or prediction show at labelled pixels, without background. One
-    that only one of them shows scores 0, so an empty prediction of an object does, and any
-    prediction where nothing is. 1 where both show nothing but background, or all is void. A class
-    without a boundary in both (it fills the frame) scores 1.
+    The classes are those of truth or prediction at labelled pixels, without background. A class
+    that only one of them has scores 0: so does an empty prediction of an object, and any prediction
+    where there is none. The result is 1 where both have background only, or where all is void. A
+    class that fills the frame in both, and so has no boundary, scores 1.
     """
     _check_alike(prediction, truth)
     labelled = truth != VOID
@@ -111,7 +90,7 @@ def _filled(truth: np.ndarray) -> np.ndarray:
 
 
 def _boundary(classes: np.ndarray) -> np.ndarray:
-    """Tell which pixels have a neighbour of another class, bool [height, width]."""
+    """Return which pixels have a neighbour of another class, bool [height, width]."""
     boundary = np.zeros(classes.shape, bool)
     for ours, view in ((classes, boundary), (classes.T, boundary.T)):
         differ = ours[1:] != ours[:-1]
@@ -132,7 +111,7 @@ def _f_score(
 
 
 def _near(points: np.ndarray, others: np.ndarray, distance: float) -> np.ndarray:
-    """Tell which points [n, 2] have one of the others [m, 2] within a distance, bool [n]."""
+    """Return which points [n, 2] have one of the others [m, 2] within a distance, bool [n]."""
     from scipy.spatial import KDTree
 
     if not len(others):

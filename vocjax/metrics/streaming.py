@@ -1,14 +1,13 @@
-"""Metrics: values per example, and sums that merge over batches by addition.
+"""Metrics of a data set as sums: values per example, added over batches, divided at the end.
 
-A metric of a data set is the mean of its examples' values. A step computes the values, [B] float32,
-and hands `mean` the ones that are valid; what it gives is added by `add` and read by `value`.
-A confusion matrix is such a sum too, which `metrics.confusion` reads. Everything but `value` is
-pure and can be jitted.
+A step computes the values of its examples, [B] float32, and gives the valid ones to `mean`. Such
+sums are added by `add` and read by `value`. A confusion matrix is a sum, too; see
+`metrics.confusion`. Everything but `value` is pure and can be jitted.
 
-`weight` has the rank of the array it weighs; 0 excludes an element (a void pixel, a difficult
-label), whatever stands there. Of an example with nothing but excluded elements the classification
-metrics say 0 (`exact_match` and the Dice family 1), which is a convention and no measurement:
-where a data set has such examples, make them invalid.
+`weight` has the rank of the array that it weighs; 0 excludes an element (a void pixel, a difficult
+label), whatever it holds. For an example with excluded elements only, the metrics of classification
+are 0 (`exact_match` and Dice 1). This is a convention and no measurement: where a data set has such
+examples, make them invalid.
 """
 
 from typing import NamedTuple, TypeVar
@@ -19,16 +18,17 @@ import numpy as np
 from jax import Array
 
 from vocjax import losses
+from vocjax.metrics import confusion
 
 Sums = TypeVar("Sums")
 
 
 class Mean(NamedTuple):
-    """A mean that isn't divided yet: `total` [] float32 and `count` [] int32.
+    """A mean before its division: `total` [] float32 and `count` [] int32.
 
-    Each merge rounds the total to float32, 6e-8 of itself at most. After 100,000 examples in
-    batches of 32 the mean is right to 2e-6 of itself where values vary, and to 5e-5 where all are
-    alike and roundings don't cancel; in batches of one, to 1e-4 and 2e-3.
+    Each addition rounds the total to float32, 6e-8 of itself at most. After 100,000 examples in
+    batches of 32 the relative error of the mean is 2e-6 where values vary, and 5e-5 where all are
+    the same and roundings do not cancel; in batches of one it is 1e-4 and 2e-3.
     """
 
     total: Array
@@ -36,9 +36,9 @@ class Mean(NamedTuple):
 
 
 def mean(values: Array, valid: Array) -> Mean:
-    """Sum up the values of a batch's valid examples.
+    """Sum the values of a batch's valid examples.
 
-    Rows that aren't valid contribute nothing, even where they hold NaN.
+    Values of other examples contribute nothing, even NaN.
 
     Shapes: `values` [B]; `valid` [B], bool or 0 / 1.
     """
@@ -55,7 +55,7 @@ def add(a: Sums, b: Sums) -> Sums:
 
 
 def value(sums: Mean) -> float:
-    """Divide: the mean as a Python number, NaN if nothing was counted."""
+    """Return the mean as a Python number, NaN for a count of 0."""
     count = int(sums.count)
     return float(sums.total) / count if count else float("nan")
 
@@ -110,9 +110,9 @@ def argmax_accuracy(scores: Array, target: Array, weight: Array) -> Array:
 
 
 def soft_dice_per_image(probability: Array, target: Array, weight: Array) -> Array:
-    """Dice of each image from probabilities, 2 sum(w p t) / (sum(w p) + sum(w t)): the study's.
+    """Dice of each image from probabilities, 2 sum(w p t) / (sum(w p) + sum(w t)).
 
-    1 where truth and prediction are both empty.
+    This is the study's metric; 1 where truth and prediction are both empty.
 
     Shapes: `probability` in [0, 1], `target` (0 or 1) and `weight` [B, ...]; the result is [B].
     """
@@ -134,54 +134,11 @@ def hard_dice_per_image(
 def iou_per_image(dice: Array) -> Array:
     """Intersection over union of each image from its Dice D, D / (2 - D), soft or hard alike.
 
-    Take it before averaging: the mean of the images' values exceeds that of the mean Dice.
+    Take it of each image: the mean of these values exceeds the value of the mean Dice.
 
     Shapes: `dice` [B] in [0, 1]; the result is [B].
     """
     return dice / (2 - dice)
-
-
-def confusion(prediction: Array, target: Array, weight: Array, classes: int) -> Array:
-    """Count pairs of classes: rows truth, columns prediction, [classes, classes] int32.
-
-    An element counts if its weight isn't 0. Exact below 2^31 elements in all, merged ones included:
-    11,000 images of 500 x 375 pixels. `metrics.confusion` reads it.
-
-    Shapes: `prediction`, `target` (integers in 0..classes-1 where they count), `weight`: alike.
-    """
-    _check_weight(prediction, target, weight)
-    counts = jnp.zeros((classes, classes), jnp.int32)
-    return counts.at[target, prediction].add((weight > 0).astype(jnp.int32), mode="drop")
-
-
-def confusion_by_threshold(
-    probability: Array, target: Array, weight: Array, thresholds: np.ndarray
-) -> Array:
-    """Count each image's background and foreground at every threshold, [B, T, 2, 2] int32.
-
-    Foreground means probability > threshold, as in `hard_dice_per_image`; rows are truth. Summed
-    over the first axis, it is the data set's and merges by addition, up to the 2^31 elements of
-    `confusion`. Nothing of the size B H W T is made: each pixel is counted once, in the bin between
-    two thresholds, and the bins are summed from above.
-
-    Shapes: `probability` in [0, 1], `target` (0 or 1) and `weight` [B, ...] alike; `thresholds` [T]
-    in ascending order.
-    """
-    _check_weight(probability, target, weight)
-    if np.any(np.diff(thresholds) < 0):
-        raise ValueError(f"the thresholds {thresholds} must ascend")
-    # By how many thresholds a pixel exceeds: those are the first ones.
-    exceeded = jnp.searchsorted(jnp.asarray(thresholds, jnp.float32), probability)
-
-    def count(truth: Array, exceeded: Array, weight: Array) -> Array:
-        bins = jnp.zeros((2, len(thresholds) + 1), jnp.int32)
-        return bins.at[truth, exceeded].add((weight > 0).astype(jnp.int32))
-
-    bins = jax.vmap(count)((target > 0).astype(jnp.int32), exceeded, weight)
-    at_least = jnp.cumsum(bins[..., ::-1], axis=-1)[..., ::-1]  # [B, truth, thresholds exceeded]
-    predicted = at_least[..., 1:]
-    rows = jnp.stack([at_least[..., :1] - predicted, predicted], axis=-1)
-    return jnp.moveaxis(rows, 1, 2)
 
 
 def hard_dice_by_threshold(
@@ -189,9 +146,9 @@ def hard_dice_by_threshold(
 ) -> Array:
     """`hard_dice_per_image` at every threshold, [B, T] float32, for weights of 0 and 1.
 
-    Shapes: as for `confusion_by_threshold`, from whose counts it is computed.
+    Shapes: as for `confusion.count_by_threshold`.
     """
-    counts = confusion_by_threshold(probability, target, weight, thresholds)
+    counts = confusion.count_by_threshold(probability, target, weight, thresholds)
     both = counts[..., 1, 1]
     total = counts[..., 1, :].sum(axis=-1) + counts[..., :, 1].sum(axis=-1)
     return jnp.where(total > 0, 2 * both / jnp.maximum(total, 1), 1.0)
@@ -201,10 +158,3 @@ def _columns_right(probability: Array, target: Array) -> Array:
     if probability.shape != target.shape:
         raise ValueError(f"probability {probability.shape}, target {target.shape} must be alike")
     return (probability > 0.5) == (target > 0.5)
-
-
-def _check_weight(prediction: Array, target: Array, weight: Array) -> None:
-    if not prediction.shape == target.shape == weight.shape:
-        raise ValueError(
-            f"prediction {prediction.shape}, target {target.shape}, weight {weight.shape} differ"
-        )

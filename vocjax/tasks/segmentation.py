@@ -114,7 +114,7 @@ def measure(classes: PixelClasses, outputs: Outputs, targets: Targets) -> Measur
                 name: streaming.mean(value, targets["weight"]) for name, value in values.items()
             },
             "overlap": overlap(covered, truth, weight),
-            "confusion": streaming.confusion(decided, index, weight, len(classes.names)),
+            "confusion": confusion.count(decided, index, weight, len(classes.names)),
         },
         rows={},
         kept={"soft_dice_per_image": soft, "hard_dice_by_threshold": by_threshold},

@@ -119,7 +119,7 @@ def _rank(ranked: Ranked, seen: Seen) -> None:
 
 def _values(prediction: np.ndarray, truth: np.ndarray, classes: int) -> Values:
     return Values(
-        segmentation.confusion(prediction, truth, classes),
+        confusion.count_on_host(prediction, truth, truth != segmentation.VOID, classes),
         segmentation.hard_dice(prediction, truth),
         segmentation.boundary_f_score(prediction, truth),
     )
