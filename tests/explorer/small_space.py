@@ -1,10 +1,9 @@
 """A latent space that costs nothing: a PCA of smooth pictures."""
 
-import jax.numpy as jnp
 import numpy as np
 
-from vocjax.latent import LatentSpace, principal_axes
-from vocjax.models import pca
+from vocjax.latent import LatentSpace
+from vocjax.models.pca import PCAState
 
 SIZE, NUMBERS = 16, 20
 DIRECTIONS = 16  # 17 codes span them, so that other codes have a residual
@@ -23,14 +22,20 @@ def smooth_images(n, size, channels, seed=0):
 
 
 def make_space():
-    """The latent space of a PCA with `NUMBERS` components and `DIRECTIONS` directions."""
-    images = jnp.asarray(smooth_images(40, SIZE, 3))
-    model = pca.fit(images.reshape(len(images), -1), NUMBERS)
+    """The latent space of a PCA with `NUMBERS` components, in NumPy, which compiles nothing."""
+    images = smooth_images(40, SIZE, 3).reshape(40, -1)
+    mean = images.mean(axis=0)
+    pictures = np.linalg.svd(images - mean, full_matrices=False)[2][:NUMBERS]
 
     def encode(images):
-        return pca.encode(model, images.reshape(len(images), -1))
+        return (images.reshape(len(images), -1) - mean) @ pictures.T
 
     def decode(codes):
-        return pca.decode(model, codes).reshape(-1, SIZE, SIZE, 3)
+        return (mean + codes @ pictures).reshape(-1, SIZE, SIZE, 3)
 
-    return LatentSpace(encode, decode, principal_axes(encode(images[: DIRECTIONS + 1])))
+    codes = encode(images[: DIRECTIONS + 1])
+    centred = codes - codes.mean(axis=0)
+    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
+    variance = singular[:DIRECTIONS] ** 2 / DIRECTIONS
+    axes = PCAState(codes.mean(axis=0), directions[:DIRECTIONS], variance, variance.sum())
+    return LatentSpace(encode, decode, axes)

@@ -1,7 +1,7 @@
 "use strict";
 const AT_HAND = 12;       // sliders shown at once
 const DEVIATIONS = 3;     // a slider's range; coordinates may lie beyond
-const DIGITS = 6;         // sent per number, as the server does: 4096 of them stay below its limit
+const DIGITS = 6;         // sent per number, as the server does
 const PATIENCE = 30000;   // milliseconds until the server counts as gone
 
 const get = (id) => document.getElementById(id);
