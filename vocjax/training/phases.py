@@ -12,7 +12,6 @@ has no gradient and no optimizer state, and a module of which everything is froz
 evaluation mode: its statistics stand still, and it drops nothing.
 """
 
-import math
 import operator
 import re
 from contextlib import AbstractContextManager
@@ -24,7 +23,7 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_range
 from vocjax.training.optimizers import make_optimizer
 
 Params = dict[str, Any]
@@ -84,8 +83,7 @@ def make_phases(config: ConfigDict, params: Params) -> tuple[Phase, ...]:
 def _factors(groups: list[tuple[str, float]], paths: list[str]) -> dict[str, float]:
     chosen: dict[str, float] = {}
     for regex, factor in groups:
-        if not 0 <= factor < math.inf:
-            raise UserError(f"optimizer.phases has the factor {factor}; it must be at least 0.")
+        check_range("a factor in optimizer.phases", factor, 0)
         try:
             found = [path for path in paths if re.fullmatch(regex, path)]
         except re.error as error:
