@@ -113,3 +113,70 @@ def is_batch(value: Any) -> bool:
     """Return whether a value is an array of more than one dimension, or a dict of such arrays."""
     values = value.values() if isinstance(value, dict) else [value]
     return any(getattr(x, "ndim", 0) > 1 for x in values)
+
+
+def step_of_an_autoencoder() -> dict[str, Any]:
+    """Take AE 256's first step on drawn images; return what a batch and a config pass through.
+
+    - `batch`: files in which a function gets a batch or a map, from the stored arrays to the
+      gradient; `metrics`: those after it, up to the metrics;
+    - `config`: visits of files in which a function gets the config, from `train_and_evaluate` to
+      the end of the run;
+    - `loss`, `targets`: how often they are computed in one step.
+    """
+    import tempfile
+
+    import jax
+    import numpy as np
+    from ml_collections import ConfigDict
+
+    from vocjax.config import load_config
+    from vocjax.data.dataset import from_arrays
+    from vocjax.mesh import make_mesh
+    from vocjax.tasks import make_task
+    from vocjax.training.loop import train_and_evaluate
+
+    config = load_config(ROOT / "configs" / "autoencoder_256.py")
+    config.epochs, config.data.size, config.batch_size = 1, 16, 4
+    config.model.encoder, config.model.decoder = (4, 4, 4), (4, 4)
+    images = np.random.default_rng(0).integers(0, 255, (4, 16, 16, 3), np.uint8)
+    data = from_arrays({"train": {"image": images}, "val": {"image": images}}, make_mesh())
+    task, calls, until = make_task(config), [], {}
+
+    def noted(name: str) -> Any:
+        function = getattr(task, name)
+
+        def call(*arguments: Any) -> Any:
+            calls.append(name)
+            return function(*arguments)
+
+        return call
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        until["gradient"] = len(found)
+        return updates, state
+
+    import optax
+
+    optimizer = optax.GradientTransformation(lambda params: (), update)
+    noted_task = task._replace(loss=noted("loss"), targets=noted("targets"), baselines={})
+    from vocjax.training.validate import validate
+
+    valid = validate(config, noted_task)
+    from vocjax.training.step import initial_state, make_train_step
+
+    step = make_train_step(noted_task, optimizer, valid.phases[0], config, make_mesh())
+    state = initial_state(config, task.init(jax.random.key(0)), (), valid.sums)
+    plan = iter([(np.arange(4, dtype=np.int32), np.ones(4, np.float32))])
+    calls.clear()
+    with visits(is_batch) as found:
+        (batch,) = data.splits["train"].batches(plan)
+        step(state, batch)
+    to_gradient, after = found[: until["gradient"]], found[until["gradient"] :]
+    counted = {name: calls.count(name) for name in ("loss", "targets")}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        visits(lambda x: isinstance(x, ConfigDict)) as seen,
+    ):
+        train_and_evaluate(config, Path(folder) / "run", noted_task, data, optimizer)
+    return {"batch": to_gradient, "metrics": after, "config": seen, **counted}

@@ -19,14 +19,6 @@ DRAWN_AT_ONCE = 1_000_000  # numbers of a bootstrap in memory at a time
 
 Rule = Literal["11 points", "every point"]
 # The names of what `classification_metrics` returns.
-CLASSIFICATION_METRICS = (
-    "balanced_accuracy",
-    "f1",
-    "roc_auc",
-    "map_11_points",
-    "map_every_point",
-    "ece",
-)
 RULES: tuple[Rule, ...] = ("11 points", "every point")
 
 
