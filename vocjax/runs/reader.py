@@ -195,8 +195,8 @@ def read_config(workdir: Path) -> ConfigDict:
     try:
         config.update(from_json(path.read_text()))
     except (ValueError, TypeError, AttributeError) as error:
-        told = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged: {told}. Restore it, or train anew.") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged: {reason}. Restore it, or train again.") from error
     return config.lock()
 
 
@@ -206,7 +206,7 @@ def read_results(directory: Path) -> dict[str, Any] | None:
 
 
 def read_epochs(directory: Path) -> list[dict[str, Any]]:
-    """Read the metrics.jsonl of a run; half a last line is passed over: the run was killed."""
+    """Read the metrics.jsonl of a run; half a last line, which a killed run leaves, is ignored."""
     path = directory / "metrics.jsonl"
     epochs: dict[int, dict[str, Any]] = {}
     with _reading(path):

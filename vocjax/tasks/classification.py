@@ -50,7 +50,7 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
     columns = jnp.asarray(class_columns(config.data.classes))
     if columns.size < 2:
         raise UserError(
-            f"data.classes must name at least two classes to tell apart, not "
+            f"data.classes must name at least two classes to choose from, not "
             f"{', '.join(config.data.classes) or 'none'}: an image is taken that shows one of them."
         )
     check_loss(config)
