@@ -198,7 +198,7 @@ class TestCalibration:
         found = classification.expected_calibration_error(confidence, right)
         assert found == pytest.approx(error, rel=1e-12)
 
-    def test_it_tells_the_calibrated_from_the_overconfident(self):
+    def test_overconfident_decisions_have_an_error_and_calibrated_ones_none(self):
         right = np.array([1, 1, 1, 0] * 5)
         error = classification.expected_calibration_error
         assert error(np.full(20, 0.75), right) == 0
@@ -259,7 +259,7 @@ class TestClassificationMetrics:
             assert found[name] == pytest.approx(np.mean([score(t, p) for t, p in columns])), name
 
     @EXCLUSIVE
-    def test_what_stands_at_excluded_elements_changes_nothing(self, exclusive):
+    def test_the_values_of_excluded_elements_change_nothing(self, exclusive):
         probability, target, weight = draw()
         other_p, other_t = (np.where(weight > 0, x, np.nan) for x in (probability, target))
         found = classification.classification_metrics(probability, target, weight, exclusive)

@@ -186,7 +186,7 @@ def test_ssim_of_equal_images_is_one_and_of_black_and_white_nearly_zero():
     np.testing.assert_allclose(ssim(black, white), 1e-4 / (1 + 1e-4), rtol=1e-2)
 
 
-def test_ssim_tells_blur_from_a_shift_of_brightness_as_mse_can_not():
+def test_ssim_punishes_noise_more_than_brightness_and_mse_does_not():
     _, target = draw_images()
     target = 0.2 + 0.6 * target
     brighter = target + 0.1

@@ -1,8 +1,8 @@
 """Confusion matrices: counted on the device or the host, read on the host as float64.
 
 `counts` [..., K, K] are integers, rows truth and columns prediction; leading axes, if any, stay.
-Counts of batches, hosts or images add, and a metric of their sum is that of the whole data set, in
-whatever parts it came. Everything is exact up to one rounding of float64 below 2^53 pixels.
+Counts of batches, hosts or images add, and a metric of their sum is that of the whole data set,
+however it was split. Everything is exact up to one rounding of float64 below 2^53 pixels.
 
 A class is absent if neither truth nor prediction has a pixel of it. What is not defined is NaN.
 """
