@@ -52,25 +52,19 @@ def draw_masks(seed=0, shape=IMAGES):
     return probability, target, weight
 
 
-def test_mean_divides_by_what_is_valid():
-    values, valid = np.asarray([1.0, 2.0, 6.0, 50.0]), np.asarray([1.0, 1.0, 1.0, 0.0])
-    assert streaming.value(mean(values, valid)) == 3.0
-    assert streaming.value(mean(values, valid > 0)) == 3.0
-
-
-def test_rows_that_are_not_valid_may_hold_anything():
-    values = np.asarray([1.0, np.nan, 3.0, np.inf])
-    sums = mean(values, np.asarray([1, 0, 1, 0]))
-    assert streaming.value(sums) == 2.0
-    assert (sums.total.dtype, sums.count.dtype) == (jnp.float32, jnp.int32)
-
-
-def test_a_valid_nan_is_not_hidden():
-    assert np.isnan(streaming.value(mean(np.asarray([1.0, np.nan]), np.ones(2))))
-
-
-def test_the_mean_of_nothing_is_nan():
-    assert np.isnan(streaming.value(mean(np.ones(3), np.zeros(3))))
+@pytest.mark.parametrize(
+    ("values", "valid", "expected"),
+    [
+        ([1.0, 2.0, 6.0, 50.0], [1.0, 1.0, 1.0, 0.0], 3.0),
+        ([1.0, np.nan, 3.0, np.inf], [True, False, True, False], 2.0),
+        ([1.0, np.nan], [1, 1], np.nan),  # a valid NaN is not hidden
+        ([1.0, 1.0], [0, 0], np.nan),
+    ],
+)
+def test_mean_divides_by_the_number_of_valid_values(values, valid, expected):
+    sums = mean(np.float32(values), np.array(valid))
+    assert (sums.total.dtype, sums.count.dtype) == (np.float32, np.int32)
+    assert streaming.value(sums) == pytest.approx(expected, nan_ok=True)
 
 
 def test_mean_is_summed_in_float32():
@@ -83,9 +77,7 @@ def test_mean_is_summed_in_float32():
     ("draw", "off"),
     [
         (lambda rng: rng.random(100_000), 2e-6),
-        (lambda rng: rng.beta(0.5, 3, 100_000), 2e-6),
         (lambda rng: np.full(100_000, 0.1), 5e-5),
-        (lambda rng: np.full(100_000, 0.7), 5e-5),
     ],
 )
 def test_a_mean_of_a_hundred_thousand_keeps_its_digits(draw, off):
@@ -140,12 +132,6 @@ def test_sums_of_batches_add_up_to_the_whole(batch_size):
         )
 
 
-def test_psnr_per_image():
-    target = np.zeros((3, 2, 2, 1), np.float32)
-    prediction = target + np.asarray([0.1, 1.0, 0.0], np.float32)[:, None, None, None]
-    np.testing.assert_allclose(psnr(prediction, target), [20, 0, np.inf], atol=1e-5)
-
-
 def draw_images(shape=(6, 24, 20, 3)):
     """Smooth targets in [0, 1], some flat, and predictions from near to unlike."""
     rng = np.random.default_rng(0)
@@ -163,7 +149,8 @@ def test_metrics_of_images_equal_scikit_image(channels):
     squared = [skimage.metrics.mean_squared_error(*pair) for pair in pairs]
     np.testing.assert_allclose(mse(prediction, target), squared, rtol=1e-5)
     decibels = [skimage.metrics.peak_signal_noise_ratio(t, p, data_range=1) for p, t in pairs[1:]]
-    np.testing.assert_allclose(psnr(prediction, target)[1:], decibels, rtol=1e-6)
+    ours = psnr(prediction, target)
+    np.testing.assert_allclose(ours, [np.inf, *decibels], rtol=1e-6)
     similarity = [
         skimage.metrics.structural_similarity(
             *pair,
@@ -184,16 +171,6 @@ def test_ssim_of_equal_images_is_one_and_of_black_and_white_nearly_zero():
     np.testing.assert_array_equal(ssim(target, target), 1)
     black, white = np.zeros((2, 11, 11, 3), np.float32), np.ones((2, 11, 11, 3), np.float32)
     np.testing.assert_allclose(ssim(black, white), 1e-4 / (1 + 1e-4), rtol=1e-2)
-
-
-def test_ssim_punishes_noise_more_than_brightness_and_mse_does_not():
-    _, target = draw_images()
-    target = 0.2 + 0.6 * target
-    brighter = target + 0.1
-    rng = np.random.default_rng(0)
-    noisy = target + 0.1 * rng.choice([-1, 1], target.shape).astype(np.float32)
-    np.testing.assert_allclose(mse(brighter, target), mse(noisy, target), rtol=1e-4)
-    assert np.all(ssim(brighter, target) > 0.1 + ssim(noisy, target))
 
 
 def test_elementwise_accuracy_and_exact_match_equal_scikit_learn():
@@ -229,13 +206,6 @@ def test_argmax_accuracy_equals_a_loop():
     for scores in (logits, probability):
         np.testing.assert_array_equal(argmax_accuracy(scores, target, weight), expected)
     assert 0 < np.mean(expected) < 1
-
-
-def test_argmax_accuracy_passes_over_difficult_classes():
-    scores = np.asarray([[0.9, 0.2, 0.1], [0.9, 0.2, 0.1], [0.9, 0.2, 0.1]])
-    target = np.asarray([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
-    weight = np.asarray([[0.0, 1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
-    np.testing.assert_array_equal(argmax_accuracy(scores, target, weight), [1, 0, 0])
 
 
 def test_soft_dice_and_iou_per_image_equal_a_loop():
