@@ -44,9 +44,7 @@ def figures(run: Run) -> Drawn:
     choice = exclusive or len(classes) == 2
     drawn = _true_class(elements, classes)
     if choice:
-        title = (
-            "Confusion matrix, validation: numbers of images, the share of the row as colour"
-        )
+        title = "Confusion matrix, validation: numbers of images, the share of the row as colour"
         drawn[title] = curves.confusion_matrix(classification.confusion(*elements), classes)
     drawn |= (
         _curves(elements, classes)

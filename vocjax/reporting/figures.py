@@ -51,8 +51,13 @@ STYLE: Any = {
     "figure.constrained_layout.use": True,
     "text.parse_math": False,  # names come from people, and can hold a dollar sign
 }
-# Of a legend below the axes.
-BELOW: Any = {"loc": "outside lower left", "handlelength": 1.2, "columnspacing": 1.2}
+BELOW: Any = {  # of a legend below the axes
+    "loc": "outside lower left",
+    "handlelength": 1.2,
+    "handletextpad": 0.5,
+    "columnspacing": 1.2,
+    "labelspacing": 0.3,
+}
 styled = matplotlib.rc_context(STYLE)  # decorates every function that makes or draws a figure
 
 
