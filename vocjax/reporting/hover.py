@@ -16,10 +16,10 @@ from PIL import Image
 
 from vocjax.data.devkit import CLASSES, PRESENT
 from vocjax.reporting.figures import COLOURS
+from vocjax.runs.reader import SPLITS
 
 COLUMNS = 32  # thumbnails in a row of the sheet
 JPEG_QUALITY = 80
-SPLITS = ("train", "val")
 
 
 class Scatter(NamedTuple):
