@@ -30,6 +30,7 @@ from vocjax.errors import UserError, check_choice
 
 BASELINES, BEFORE = "baselines.json", "before.npz"
 TASKS = ("reconstruction", "classification", "segmentation")
+SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -295,12 +296,12 @@ def over_seeds(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     """Return {split: {metric: Spread}} of finished replicates; for a single run its values."""
     results = [run.results or {} for run in runs]
     if len(results) == 1:
-        return {split: results[0][split] for split in ("train", "val")}
+        return {split: results[0][split] for split in SPLITS}
     return {
         split: {
             metric: Spread(statistics.mean(values), statistics.stdev(values))
             for metric in results[0][split]
             for values in [[result[split][metric] for result in results]]
         }
-        for split in ("train", "val")
+        for split in SPLITS
     }
