@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from random_values import draw, draw_variables
 
-from vocjax.models.deeplab import AtrousPyramid, DeepLab
+from vocjax.models.deeplab import AtrousPyramid
 from vocjax.models.encoders import Encoder
 from vocjax.models.layers import Style
+from vocjax.models.segmenter import Segmenter
 
 FILTERS, FEATURES, RATES, OUTPUTS = (2, 3), 4, (2, 4, 7), 3  # 4 is less than one side
 SIZE, MAP = (8, 10), (4, 5)
@@ -19,7 +20,8 @@ BRANCHES = ("point", *(f"AtrousConv_{i}" for i in range(len(RATES))), "image", "
 
 @pytest.mark.parametrize(("norm", "per_feature"), [("none", 1), ("batch", 3)])
 def test_parameters_over_the_studys_encoder(norm, per_feature):
-    model = DeepLab(Encoder((256, 128, 64, 32, 16)), 21, style=Style(norm=norm))
+    decoder = AtrousPyramid(21, style=Style(norm=norm))
+    model = Segmenter(Encoder((256, 128, 64, 32, 16)), decoder)
     params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))["params"]
     branches = 16 * 256 * (1 + 3 * 9 + 1) + 5 * 256 * 256
     expected = branches + 6 * 256 * per_feature + 256 * 21 + 21
@@ -79,7 +81,8 @@ def assign(peer, variables):
 
 def test_forward_equals_keras():
     style = Style(norm="batch")
-    model = DeepLab(Encoder(FILTERS, style), OUTPUTS, FEATURES, RATES, style)
+    decoder = AtrousPyramid(OUTPUTS, FEATURES, RATES, style)
+    model = Segmenter(Encoder(FILTERS, style), decoder)
     images = draw(3, *SIZE, 1)
     variables = draw_variables(model, images)
     peer = keras_deeplab()
@@ -93,15 +96,16 @@ def test_forward_equals_keras():
 
 
 def test_a_rate_larger_than_the_map_is_a_1x1_convolution():
-    decoder, x = AtrousPyramid(1, 3, (2, 5), Style("elu")), draw(2, 4, 5, 2)
-    variables = draw_variables(decoder, x, train=False)
+    decoder, maps = AtrousPyramid(1, 3, (2, 5), Style("elu")), {2: draw(2, 4, 5, 2)}
+    variables = draw_variables(decoder, maps)
 
     @jax.jit
     def gradient(params):
-        return jax.grad(lambda p: decoder.apply({"params": p}, x, train=False).sum())(params)
+        return jax.grad(lambda p: decoder.apply({"params": p}, maps)[1].sum())(params)
 
+    gradients = gradient(variables["params"])
     taps = {
-        name: np.abs(gradient(variables["params"])[name]["kernel"]).sum(axis=(2, 3)) > 0
+        name: np.abs(gradients[name]["kernel"]).sum(axis=(2, 3)) > 0
         for name in ("AtrousConv_0", "AtrousConv_1")
     }
     assert np.all(taps["AtrousConv_0"])
@@ -110,9 +114,10 @@ def test_a_rate_larger_than_the_map_is_a_1x1_convolution():
 
 def test_every_pixel_sees_the_whole_map_by_its_mean():
     decoder, x = AtrousPyramid(1, 3, (1,), Style("elu")), draw(2, 6, 7, 2)
-    variables = draw_variables(decoder, x, train=False)
-    apply = jax.jit(decoder.apply, static_argnames="train")
-    before = apply(variables, x, train=False)
-    after = apply(variables, x.at[0, 0, 0, 0].add(1.0), train=False)
+    variables = draw_variables(decoder, {4: x})
+    apply = jax.jit(decoder.apply)
+    stride, before = apply(variables, {4: x})
+    _, after = apply(variables, {4: x.at[0, 0, 0, 0].add(1.0)})
+    assert stride == 4
     assert np.all(after[0] != before[0])
     np.testing.assert_array_equal(after[1], before[1])

@@ -10,11 +10,17 @@ from random_values import draw, draw_variables
 from vocjax.errors import UserError
 from vocjax.models.encoders import Encoder
 from vocjax.models.layers import UPSAMPLINGS, Style
-from vocjax.models.ops import max_pool, max_positions, max_unpool
-from vocjax.models.unet import SkipBlock, UNet, UNetDecoder
+from vocjax.models.resampling import max_pool, max_positions, max_unpool
+from vocjax.models.segmenter import Segmenter
+from vocjax.models.unet import SkipBlock, UNetDecoder, check_doubling
 
 FILTERS, WIDTHS, OUTPUTS = (3, 4, 5), (6, 2), 3
 SIZE = (8, 12)
+STUDY = Style()
+
+
+def unet(style=STUDY, filters=FILTERS, widths=WIDTHS, outputs=OUTPUTS):
+    return Segmenter(Encoder(filters, style), UNetDecoder(outputs, widths, style))
 
 
 def sizes(model, images):
@@ -22,34 +28,30 @@ def sizes(model, images):
     return {name: sum(x.size for x in jax.tree.leaves(tree)) for name, tree in params.items()}
 
 
-def by_hand(upsample, norm, filters, widths, outputs):
-    """Count the decoder's parameters."""
-    total, deep = 0, filters[-1]
-    for skip, width in zip(filters[-2::-1], widths, strict=True):
+def by_hand(upsample):
+    """Count the decoder's parameters, with batch norm."""
+    total, deep = 0, FILTERS[-1]
+    for skip, width in zip(FILTERS[-2::-1], WIDTHS, strict=True):
         if upsample == "unpool":
             total += 9 * deep * skip + skip
             deep = skip
         side = 4 if upsample == "transposed" else 3
-        total += side**2 * deep * width + width + 9 * skip * width
-        total += 2 * width if norm == "batch" else 0
+        total += side**2 * deep * width + width + 9 * skip * width + 2 * width
         deep = width
-    return total + deep * outputs + outputs
+    return total + deep * OUTPUTS + OUTPUTS
 
 
-@pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize("upsample", UPSAMPLINGS)
-def test_parameters(upsample, norm):
-    style = Style(upsample=upsample, norm=norm)
-    model = UNet(Encoder(FILTERS, style), OUTPUTS, WIDTHS, style)
-    expected = by_hand(upsample, norm, FILTERS, WIDTHS, OUTPUTS)
-    assert sizes(model, jnp.zeros((1, *SIZE, 3)))["decoder"] == expected
+def test_parameters(upsample):
+    model = unet(Style(upsample=upsample, norm="batch"))
+    assert sizes(model, jnp.zeros((1, *SIZE, 3)))["decoder"] == by_hand(upsample)
 
 
 def test_parameters_over_the_studys_encoder():
-    model = UNet(Encoder((256, 128, 64, 32, 16)), 1, (32, 64, 128, 256))
+    model = unet(filters=(256, 128, 64, 32, 16), widths=(32, 64, 128, 256), outputs=1)
     expected = {"encoder": 399_088, "decoder": 1_175_777}
     assert sizes(model, jnp.zeros((1, 64, 64, 3))) == expected
-    narrow = UNet(Encoder((32, 64, 128, 256)), 1, (128, 64, 32))
+    narrow = unet(filters=(32, 64, 128, 256), widths=(128, 64, 32), outputs=1)
     assert sizes(narrow, jnp.zeros((1, 64, 64, 3)))["decoder"] == 580_865
 
 
@@ -107,8 +109,7 @@ def in_keras_order(variables, upsample):
     ("upsample", "train"), [("nearest", True), ("bilinear", False), ("transposed", False)]
 )
 def test_forward_and_statistics_equal_keras(upsample, train):
-    style = Style(norm="batch", upsample=upsample)
-    model, images = UNet(Encoder(FILTERS, style), OUTPUTS, WIDTHS, style), draw(3, *SIZE, 1)
+    model, images = unet(Style(norm="batch", upsample=upsample)), draw(3, *SIZE, 1)
     variables = draw_variables(model, images)
     peer = keras_unet(upsample)
     trained, moving = in_keras_order(variables, upsample)
@@ -130,15 +131,14 @@ def test_forward_and_statistics_equal_keras(upsample, train):
 def test_every_map_counts(upsample):
     """The skips of odd sizes too; and an image sees only itself."""
     decoder = UNetDecoder(OUTPUTS, WIDTHS, Style("elu", upsample=upsample))
-    maps = [draw(2, 9, 7, 3), draw(2, 4, 4, 4), draw(2, 2, 2, 5)]
+    maps = {1: draw(2, 9, 7, 3), 2: draw(2, 4, 4, 4), 4: draw(2, 2, 2, 5)}
     variables = draw_variables(decoder, maps, train=False)
     apply = jax.jit(decoder.apply, static_argnames="train")
-    scores = apply(variables, maps, train=False)
-    assert scores.shape == (2, 9, 7, OUTPUTS)
-    for index in range(len(maps)):
-        other = list(maps)
-        other[index] = maps[index].at[0, 1, 1, 0].add(1.0)
-        changed = apply(variables, other, train=False)
+    stride, scores = apply(variables, maps, train=False)
+    assert (int(stride), scores.shape) == (1, (2, 9, 7, OUTPUTS))
+    for changed_stride in maps:
+        other = maps | {changed_stride: maps[changed_stride].at[0, 1, 1, 0].add(1.0)}
+        _, changed = apply(variables, other, train=False)
         assert np.any(changed[0] != scores[0])
         np.testing.assert_array_equal(changed[1], scores[1])
 
@@ -154,33 +154,25 @@ def test_unpooling_puts_values_where_the_skips_maxima_are():
         "skip": {"kernel": jnp.zeros_like(identity)},
     }
     got = jax.jit(lambda: block.apply({"params": params}, deep, skip, train=False))()
-    switches = max_positions(skip)
+    switches, peaks = max_positions(skip), max_pool(skip, padding="VALID")
     values = max_unpool(deep[:, :2], switches)
     np.testing.assert_allclose(got[:, :4], jax.nn.elu(values), rtol=1e-6)
     np.testing.assert_array_equal(got[:, 4], got[:, 3])
-    np.testing.assert_array_equal(got[:, :4] != 0, skip[:, :4] == spread(max_pool(skip)))
+    np.testing.assert_array_equal(got[:, :4] != 0, skip[:, :4] == spread(peaks))
 
 
 def spread(x):
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
-class Leaping(Encoder):
-    """Strides that are not each twice the one before."""
-
-    @property
-    def strides(self):
-        return {"stage1": 1, "stage2": 4}
-
-
 @pytest.mark.parametrize(
-    ("encoder", "widths", "message"),
+    ("strides", "widths", "message"),
     [
-        (Encoder((3, 4, 5)), (4,), r"has 1 widths, \(4,\); .* strides \(1, 2, 4\) takes 2"),
-        (Encoder((3, 4)), (4, 3, 2), r"has 3 widths, \(4, 3, 2\); .* strides \(1, 2\) takes 1"),
-        (Leaping((3, 4)), (4,), r"strides are \(1, 4\); U-Net doubles .* FCN or DeepLab"),
+        ([1, 2, 4], (4,), r"has 1 widths, \(4,\); .* strides \(1, 2, 4\) takes 2"),
+        ([1, 2], (4, 3, 2), r"has 3 widths, \(4, 3, 2\); .* strides \(1, 2\) takes 1"),
+        ([1, 4], (4,), r"strides are \(1, 4\); U-Net doubles .* FCN or DeepLab"),
     ],
 )
-def test_widths_and_strides_that_do_not_fit_are_refused(encoder, widths, message):
+def test_widths_and_strides_that_do_not_fit_are_refused(strides, widths, message):
     with pytest.raises(UserError, match=message):
-        UNet(encoder, 1, widths)
+        check_doubling(strides, widths)
