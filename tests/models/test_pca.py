@@ -60,23 +60,15 @@ def test_fit_equals_scikit_learns_up_to_the_sign(fitted, peer):
     assert np.all(np.diff(fitted.variance) < 0)
 
 
-def test_codes_and_reconstructions_equal_scikit_learns(fitted, peer, points):
+def test_codes_reconstructions_and_whitened_codes_equal_scikit_learns(fitted, peer, points):
     codes = encode(fitted, points)
-    np.testing.assert_allclose(np.abs(codes), np.abs(peer.transform(points)), atol=1e-4)
-    reconstruction = decode(fitted, codes)
-    expected = peer.inverse_transform(peer.transform(points))
-    np.testing.assert_allclose(reconstruction, expected, atol=1e-5)
-
-
-def test_whitened_codes_equal_scikit_learns(fitted, points):
-    peer = Peer(COMPONENTS, svd_solver="full", whiten=True).fit(points.astype(np.float64))
-    codes = encode(fitted, points)
+    theirs = peer.transform(points)
+    np.testing.assert_allclose(np.abs(codes), np.abs(theirs), atol=1e-4)
+    np.testing.assert_allclose(decode(fitted, codes), peer.inverse_transform(theirs), atol=1e-5)
     whitened = whiten(fitted, codes)
-    np.testing.assert_allclose(np.abs(whitened), np.abs(peer.transform(points)), atol=1e-4)
-    restored = jax.jit(pca.unwhiten)(fitted, whitened)
-    np.testing.assert_allclose(restored, codes, atol=1e-5)
-    expected = peer.inverse_transform(peer.transform(points))
-    np.testing.assert_allclose(decode(fitted, restored), expected, atol=1e-5)
+    expected = theirs / np.sqrt(peer.explained_variance_)
+    np.testing.assert_allclose(np.abs(whitened), np.abs(expected), atol=1e-4)
+    np.testing.assert_allclose(jax.jit(pca.unwhiten)(fitted, whitened), codes, atol=1e-5)
 
 
 def test_more_points_than_numbers_equal_scikit_learns(points):
@@ -94,30 +86,23 @@ def test_signs_do_not_depend_on_the_library(points, fitted):
     np.testing.assert_allclose(mirrored.components, fitted.components, atol=1e-5)
 
 
-@pytest.mark.parametrize("batch_size", [16])
-def test_streaming_errs_as_scikit_learns_incremental_pca(points, batch_size):
-    batches, peer = cut(points, batch_size), IncrementalPCA(COMPONENTS)
+def test_streaming_errs_as_scikit_learns_incremental_pca(points, fitted):
+    batches, peer = cut(points, 16), IncrementalPCA(COMPONENTS)
     for batch in batches:
         peer.partial_fit(batch.astype(np.float64))
     streamed = pca.fit_stream(iter(batches), COMPONENTS)
     expected = peer.inverse_transform(peer.transform(points))
-    ours, theirs, best = (
-        ((reconstruction - points) ** 2).mean()
-        for reconstruction in (
-            reconstruct(streamed, points),
-            expected,
-            reconstruct(fit(points, COMPONENTS), points),
-        )
+    found, best = (
+        float(((reconstruct(state, points) - points) ** 2).mean()) for state in (streamed, fitted)
     )
-    assert ours == pytest.approx(theirs, rel=1e-5)
-    assert ours > 1.0001 * best  # or these batches would not tell the streaming fit from the full
+    assert found > 1.0001 * best  # or these batches would not tell the streaming fit from the full
     np.testing.assert_allclose(reconstruct(streamed, points), expected, atol=1e-5)
     np.testing.assert_allclose(streamed.variance, peer.explained_variance_, rtol=1e-5)
     ratio = pca.explained_variance_ratio(streamed)
     np.testing.assert_allclose(ratio, peer.explained_variance_ratio_, rtol=1e-5)
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 40])
+@pytest.mark.parametrize("batch_size", [1, 7])
 def test_streaming_is_exact_where_every_direction_is_kept(points, batch_size):
     """Batches smaller than the number of components included."""
     few = points[:20]

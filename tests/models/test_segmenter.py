@@ -159,10 +159,8 @@ def test_a_size_that_cannot_work_is_refused_with_the_nearest_that_can(model, siz
         jax.eval_shape(model.init, jax.random.key(0), images)
 
 
-@pytest.mark.parametrize(
-    ("model", "size"), [(MIRROR, (64, 16)), (DEEP, (65, 47)), (DEEP, (16, 31))]
-)
+@pytest.mark.parametrize(("model", "size"), [(MIRROR, (32, 16)), (DEEP, (16, 31))])
 def test_a_size_that_works_passes(model, size):
     images = jax.ShapeDtypeStruct((1, *size, 1), jnp.float32)
-    logits, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), images)[0]
+    (logits, _), _ = jax.eval_shape(model.init_with_output, jax.random.key(0), images)
     assert logits.shape == (1, *size, 1)

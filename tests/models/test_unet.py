@@ -1,8 +1,7 @@
-"""U-Net: parameters, Keras 3's values with the same weights, skips, unpooling."""
+"""U-Net: parameters, the convolution of a concatenation, skips, unpooling."""
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 import pytest
 from random_values import draw, draw_variables
@@ -10,7 +9,14 @@ from random_values import draw, draw_variables
 from vocjax.errors import UserError
 from vocjax.models.encoders import Encoder
 from vocjax.models.layers import UPSAMPLINGS, Style
-from vocjax.models.resampling import max_pool, max_positions, max_unpool
+from vocjax.models.ops import SAME, xla_conv
+from vocjax.models.resampling import (
+    bilinear_upsample,
+    max_pool,
+    max_positions,
+    max_unpool,
+    transposed_conv,
+)
 from vocjax.models.segmenter import Segmenter
 from vocjax.models.unet import SkipBlock, UNetDecoder, check_doubling
 
@@ -55,76 +61,31 @@ def test_parameters_over_the_studys_encoder():
     assert sizes(narrow, jnp.zeros((1, 64, 64, 3)))["decoder"] == 580_865
 
 
-def keras_unet(upsample):
-    """The same network of a concatenation, an activation and a norm at each step."""
-    layers, filters = keras.layers, {"padding": "same", "kernel_initializer": "zeros"}
-
-    def finish(x):
-        return layers.BatchNormalization(momentum=0.99, epsilon=1e-3)(layers.ReLU()(x))
-
-    x = images = keras.Input((*SIZE, 1))
-    maps = []
-    for index, features in enumerate(FILTERS):
-        x = layers.MaxPooling2D()(x) if index else x
-        x = finish(layers.Conv2D(features, 3, **filters)(x))
-        maps.append(x)
-    for features, skip in zip(WIDTHS, maps[-2::-1], strict=True):
-        if upsample == "transposed":
-            deep = layers.Conv2DTranspose(features, 4, strides=2, **filters)(x)
-            skip = layers.Conv2D(features, 3, use_bias=False, **filters)(skip)
-            x = finish(layers.Add()([deep, skip]))
-        else:
-            deep = layers.UpSampling2D(interpolation=upsample)(x)
-            both = layers.Concatenate()([deep, skip])
-            x = finish(layers.Conv2D(features, 3, **filters)(both))
-    return keras.Model(images, layers.Conv2D(OUTPUTS, 1, **filters)(x))
+def doubled(x, upsample):
+    if upsample == "bilinear":
+        return bilinear_upsample(x)
+    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
-def in_keras_order(variables, upsample):
-    """Return (trained, moving) values as Keras lists them."""
-    params, stats = variables["params"], variables["batch_stats"]
-    trained, moving = [], []
-
-    def norm(half, block):
-        trained.extend(params[half][block]["BatchNorm_0"][leaf] for leaf in ("scale", "bias"))
-        moving.extend(stats[half][block]["BatchNorm_0"][leaf] for leaf in ("mean", "var"))
-
-    for index in range(len(FILTERS)):
-        conv = params["encoder"][f"ConvBlock_{index}"]["Conv_0"]
-        trained.extend((conv["kernel"], conv["bias"]))
-        norm("encoder", f"ConvBlock_{index}")
-    for index in range(len(WIDTHS)):
-        block = params["decoder"][f"SkipBlock_{index}"]
-        deep, skip = block["deep"]["kernel"], block["skip"]["kernel"]
-        if upsample == "transposed":
-            trained.extend((jnp.swapaxes(deep, 2, 3), block["deep"]["bias"], skip))
-        else:
-            trained.extend((jnp.concatenate([deep, skip], axis=2), block["deep"]["bias"]))
-        norm("decoder", f"SkipBlock_{index}")
-    score = params["decoder"]["score"]
-    return [*trained, score["kernel"][None, None], score["bias"]], moving
-
-
-@pytest.mark.parametrize(
-    ("upsample", "train"), [("nearest", True), ("bilinear", False), ("transposed", False)]
-)
-def test_forward_and_statistics_equal_keras(upsample, train):
-    model, images = unet(Style(norm="batch", upsample=upsample)), draw(3, *SIZE, 1)
-    variables = draw_variables(model, images)
-    peer = keras_unet(upsample)
-    trained, moving = in_keras_order(variables, upsample)
-    shapes = [tuple(v.shape) for v in peer.trainable_variables]
-    assert shapes == [x.shape for x in trained]
+@pytest.mark.parametrize("upsample", ["nearest", "bilinear", "transposed"])
+def test_a_step_convolves_the_concatenation(upsample):
+    """With "transposed" the deep map has a transposed convolution, and the two are added."""
+    block = SkipBlock(4, Style("elu", upsample=upsample))
+    deep, skip = draw(2, 3, 5, 2), draw(2, 6, 10, 3, seed=1)
+    variables = draw_variables(block, deep, skip, train=False)
+    of_deep, of_skip = (variables["params"][name] for name in ("deep", "skip"))
 
     @jax.jit
-    def both(images):
-        (logits, _), updates = model.apply(variables, images, train=train, mutable=["batch_stats"])
-        ours = logits, in_keras_order(variables | updates, upsample)[1]
-        return ours, peer.stateless_call(trained, moving, images, training=train)
+    def both(deep, skip):
+        if upsample == "transposed":
+            y = transposed_conv(deep, of_deep["kernel"]) + xla_conv(skip, of_skip["kernel"], SAME)
+        else:
+            joined = jnp.concatenate([doubled(deep, upsample), skip], axis=-1)
+            kernels = jnp.concatenate([of_deep["kernel"], of_skip["kernel"]], axis=2)
+            y = xla_conv(joined, kernels, SAME)
+        return block.apply(variables, deep, skip, train=False), jax.nn.elu(y + of_deep["bias"])
 
-    ours, theirs = both(images)
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(*both(deep, skip), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("upsample", UPSAMPLINGS)
@@ -158,11 +119,7 @@ def test_unpooling_puts_values_where_the_skips_maxima_are():
     values = max_unpool(deep[:, :2], switches)
     np.testing.assert_allclose(got[:, :4], jax.nn.elu(values), rtol=1e-6)
     np.testing.assert_array_equal(got[:, 4], got[:, 3])
-    np.testing.assert_array_equal(got[:, :4] != 0, skip[:, :4] == spread(peaks))
-
-
-def spread(x):
-    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+    np.testing.assert_array_equal(got[:, :4] != 0, skip[:, :4] == doubled(peaks, "nearest"))
 
 
 @pytest.mark.parametrize(
