@@ -86,12 +86,10 @@ def test_output_has_the_right_shape_and_is_float32_at_odd_and_even_sizes(task, n
 
 @every_network
 def test_a_training_step(task, name):
-    """Finite gradients, padded examples that change nothing, dropout, and bfloat16 near float32."""
+    """Finite gradients, padded examples that change nothing, and dropout by the key."""
     config = small_config(task, name, norm="batch", dropout=0.3)
     model, images = network_of(config), images_of(config)
     variables = draw_variables(model, images)
-    config.precision = "bfloat16"
-    in_bfloat16 = network_of(config)
 
     @jax.jit
     def step(images, key):
@@ -104,27 +102,19 @@ def test_a_training_step(task, name):
                 rngs={"dropout": key},
                 mutable=["batch_stats"],
             )
-            return jnp.mean(jnp.sin(3 * outputs[0][:2])), (outputs[0][:2], updates)
+            return jnp.mean(jnp.sin(3 * outputs[0][:2])), updates
 
-        evaluated = model.apply(variables, images)[0], in_bfloat16.apply(variables, images)[0]
-        return jax.value_and_grad(loss, has_aux=True)(variables["params"]), evaluated
+        return jax.value_and_grad(loss, has_aux=True)(variables["params"])
 
     one, other = jax.random.split(jax.random.key(0))
-    result, (exact, rounded) = step(images, one)
-    _, gradient = result
+    (loss, updates), gradient = step(images, one)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     assert any(np.any(leaf) for leaf in jax.tree.leaves(gradient))
-
-    again, _ = step(images.at[2].set(1 - images[2]), one)
-    np.testing.assert_allclose(ravel_pytree(again)[0], ravel_pytree(result)[0], atol=1e-6)
-
-    dropped, (same, _) = step(images, other)
-    np.testing.assert_array_equal(same, exact)
-    assert np.any(dropped[0][0] != result[0][0]) == ("dropout" in config.model)
-
-    assert exact.shape == output_shape(config, images)
-    assert rounded.dtype == jnp.float32
-    assert np.abs(rounded - exact).mean() < 0.03 * np.abs(exact).max()
+    again = step(images.at[2].set(1 - images[2]), one)
+    expected = ravel_pytree(((loss, updates), gradient))[0]
+    np.testing.assert_allclose(ravel_pytree(again)[0], expected, atol=1e-6)
+    (dropped, _), _ = step(images, other)
+    assert (dropped != loss) == ("dropout" in config.model)
 
 
 @pytest.mark.parametrize("name", build.RECONSTRUCTION)

@@ -126,20 +126,6 @@ def test_a_config_without_a_style_has_the_studys():
     assert style_of(config_of(model, "bfloat16")).dtype == jnp.bfloat16
 
 
-def test_style_of_a_config():
-    fields = {
-        "activation": "gelu",
-        "norm": "group",
-        "dropout": 0.25,
-        "residual": 2,
-        "downsample": "stride",
-        "upsample": "bilinear",
-        "kernel_init": "he_normal",
-    }
-    expected = Style("gelu", "group", 0.25, 2, "stride", "bilinear", "he_normal", jnp.float32)
-    assert style_of(config_of(fields)) == expected
-
-
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -64,20 +64,6 @@ def test_it_begins_as_the_mean_image(images):
     assert not np.any(drawn["params"]["mean"])  # the draw itself is left as it was
 
 
-def test_any_invertible_map_of_the_code_gives_the_same_images(images):
-    """Why the components of the untied one need be neither ordered nor orthogonal."""
-    model, mix = LinearAutoencoder(COMPONENTS, SHAPE), np.eye(COMPONENTS) + draw(5, 5) / 5
-    variables = draw_variables(model, images)
-    params = variables["params"]
-    mixed = params | {
-        "components": np.linalg.inv(mix) @ params["components"],
-        "encoder": jax.tree.map(lambda x: x @ mix, params["encoder"]),
-    }
-    apply = jax.jit(model.apply)
-    ours, theirs = (apply({"params": p}, images)[0] for p in (params, mixed))
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
-
-
 def train(model, images):
     """Train on whole batches, with the optimizer and the number of steps of the config."""
     config = load_config(CONFIG)

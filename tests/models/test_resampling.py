@@ -139,17 +139,6 @@ def test_max_positions_and_unpooling_equal_a_double_loop(size):
     np.testing.assert_array_equal(unpooled, placed)
 
 
-def test_max_unpool_equals_torchs():
-    torch = pytest.importorskip("torch")
-    x = windows_with_ties()
-    ours = max_unpool(halved(jnp.asarray(x)), max_positions(jnp.asarray(x)))
-    pooled, indices = torch.nn.MaxPool2d(2, return_indices=True)(
-        torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
-    )
-    theirs = torch.nn.MaxUnpool2d(2)(pooled, indices).numpy()
-    np.testing.assert_array_equal(ours, theirs.transpose(0, 2, 3, 1))
-
-
 def test_the_gradient_of_max_unpool_is_taken_where_the_value_went():
     x, gradient = draw(1, 2, 2, 3), draw(1, 4, 4, 3, seed=1)
     switches = max_positions(gradient)  # then it is the largest of each window that is taken

@@ -82,32 +82,6 @@ def test_a_decoder_gets_the_deepest_map_of_each_stride():
     assert (logits.shape, code.shape) == ((1, 5, 6, 5), (1, 2, 2, 5))
 
 
-@pytest.mark.parametrize(
-    ("decoder", "features"),
-    [
-        (FCNDecoder(1), {"score1": 3, "score2": 4, "score4": 5}),
-        (UNetDecoder(1, (7, 6)), {"SkipBlock_0": (5, 4, 7), "SkipBlock_1": (7, 3, 6)}),
-        (AtrousPyramid(1, 2, (3,)), {"point": 5, "AtrousConv_0": 5, "image": 5}),
-    ],
-)
-def test_any_encoder_with_stages_will_do(decoder, features):
-    (logits, code), variables = jax.eval_shape(
-        lambda: Segmenter(Stages(), decoder).init_with_output(
-            jax.random.key(0), jnp.zeros((2, 9, 7, 3))
-        )
-    )
-    assert logits.shape == (2, 9, 7, 1)
-    assert code.shape == (2, 3, 2, 5)
-    params = variables["params"]["decoder"]
-    for name, expected in features.items():
-        if isinstance(expected, int):
-            assert params[name]["kernel"].shape[-2] == expected
-        else:
-            deep, skip, width = expected
-            assert params[name]["deep"]["kernel"].shape == (3, 3, deep, width)
-            assert params[name]["skip"]["kernel"].shape == (3, 3, skip, width)
-
-
 @pytest.mark.parametrize("size", [(3, 2), (5, 4), (1, 9), (6, 4)])
 def test_resizing_crops_or_repeats_half_on_each_side(size):
     x = np.asarray(draw(2, 4, 4, 3))
