@@ -32,9 +32,9 @@ NUMBERS_AT_ONCE = 10**8  # of photos in memory together, three a pixel
 class Model(NamedTuple):
     """A trained run, ready to be applied; `vocjax.load(workdir)` makes one.
 
-    `apply(variables, images [batch_size, height, width, channels]) -> outputs` is jitted; `results`
-    holds results.json for the last checkpoint, and what `vocjax evaluate` wrote for the best; the others
-    are those of `runs.restore.Restored`.
+    `apply(variables, images [batch_size, height, width, channels]) -> outputs` is jitted. `results`
+    holds results.json for the last checkpoint, and what `vocjax evaluate` wrote for the best. The
+    others are those of `runs.restore.Restored`.
     """
 
     config: ConfigDict

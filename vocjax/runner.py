@@ -57,7 +57,7 @@ def run(
     All configs are checked before the first run begins.
 
     Args:
-      experiments: in this order; a finished run is left as it is, one that was stopped is continued.
+      experiments: in this order; a finished run is left as it is, a stopped one is continued.
       workdir: holds a run directory for each, and report.html.
       overrides: further `--config.FIELD=VALUE`, for every one of them.
     """

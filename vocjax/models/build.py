@@ -16,7 +16,7 @@ from vocjax.models.classifier import HEAD_FIELDS
 from vocjax.models.classifier import network as encoder_and_head
 from vocjax.models.encoders import ENCODER_FIELDS
 from vocjax.models.fields import check_fields
-from vocjax.models.segmenter import check_size, mirror
+from vocjax.models.segmenter import Segmenter, check_size, mirror
 
 # Makes a network of a config, with as many outputs (channels, classes or logits of a pixel).
 Build = Callable[[ConfigDict, int], nn.Module]
@@ -66,8 +66,8 @@ def segmenter(config: ConfigDict, outputs: int) -> nn.Module:
     Raises `UserError` for fields that don't fit.
     """
     network = _build(SEGMENTATION, config, outputs)
-    if config.model.name in SEGMENTATION:
-        check_size(network, config.data.size, config.data.size)
+    if isinstance(network, Segmenter):
+        check_size(network.encoder, config.data.size, config.data.size)
     return network
 
 

@@ -1,8 +1,7 @@
 """What backbones share: the contract, convolutions with batch norm, pooling, and heads."""
 
-import functools
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -10,16 +9,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from vocjax.errors import UserError
-from vocjax.models.backbones.depthwise import Pads, depthwise_conv
+from vocjax.errors import UserError, check_choice
+from vocjax.models.ops import KERNEL_INIT, Conv, Padding, depthwise_conv, pads, sides
+from vocjax.models.resampling import max_pool as max_pool
 
 OUTPUT_STRIDES = (8, 16, 32)
 STEMS = ("imagenet", "small")
 
-Padding = int | str | Pads  # zeros on every side, "SAME", "VALID", or before and after, by axis
 Activation = Callable[[jax.Array], jax.Array]
-
-KERNEL_INIT = nn.initializers.he_normal()  # He et al. 2015, "Delving deep into rectifiers"
 
 
 class Norm(NamedTuple):
@@ -89,7 +86,8 @@ class Backbone(nn.Module):
         check_choice("output_stride", self.output_stride, OUTPUT_STRIDES)
         check_choice("stem", self.stem, STEMS)
         super().__post_init__()
-        check_choice("last", self.last, ("", *self.plan))
+        if self.last:
+            check_choice("last", self.last, self.plan)
 
     @property
     def plan(self) -> dict[str, tuple[int, int]]:
@@ -167,46 +165,6 @@ class Backbone(nn.Module):
         return deepest
 
 
-class Conv(nn.Module):
-    """A convolution: `kernel` [height, width, channels, features] and, where wanted, `bias`.
-
-    `kernel` is the side of a square or (height, width); a number as `padding` is for dilation 1 and
-    grows with it.
-    """
-
-    features: int
-    kernel: int | tuple[int, int]
-    stride: int = 1
-    dilation: int = 1
-    padding: Padding = "SAME"
-    bias: bool = True
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[batch, height, width, channels] to [batch, height', width', features]."""
-        shape = (*sides(self.kernel), x.shape[-1], self.features)
-        kernel = self.param("kernel", KERNEL_INIT, shape, jnp.float32).astype(self.dtype)
-        y = self._convolve(x.astype(self.dtype), kernel)
-        if not self.bias:
-            return y
-        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
-        return y + bias.astype(self.dtype)
-
-    def _convolve(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
-        if kernel.shape[:2] == (1, 1) and self.padding in ("SAME", "VALID", 0):
-            # XLA:CPU's weight gradient of a matrix product is two to five times as fast.
-            return x[:, :: self.stride, :: self.stride] @ kernel[0, 0]
-        return jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            window_strides=(self.stride, self.stride),
-            padding=pads(self.padding, x, self.kernel, self.stride, self.dilation),
-            rhs_dilation=(self.dilation, self.dilation),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-
-
 class DepthwiseConv(nn.Module):
     """A convolution of every channel by itself: `kernel` [height, width, 1, channels], no bias."""
 
@@ -258,67 +216,3 @@ class ConvNorm(nn.Module):
         mask = None if valid is None else (valid > 0)[:, None, None, None]
         x = norm(x, use_running_average=not train, mask=mask)
         return x if self.activation is None else self.activation(x)
-
-
-def max_pool(
-    x: jax.Array, window: int, stride: int, dilation: int = 1, padding: Padding = "SAME"
-) -> jax.Array:
-    """Maximum over square windows: [batch, height, width, channels] to fewer pixels.
-
-    Rows first, then columns, each by shifted slices. On the CPU the gradient takes a quarter (3x3,
-    stride 2) to a tenth of the time of XLA's reduce_window's, which with dilation has none. The
-    gradient of equal values is shared.
-
-    Args:
-      x: [batch, height, width, channels].
-      window: side of a window, in values.
-      stride: from one window to the next.
-      dilation: from one value of a window to the next.
-      padding: as of a convolution, or "CEIL": after the end, so that the last window may be cut
-        off and no value is left out (`ceil_mode` of torch). What is padded is never the maximum.
-    """
-    around = pads(padding, x, window, stride, dilation)
-    x = jnp.pad(x, ((0, 0), *around, (0, 0)), constant_values=-jnp.inf)
-    reach = dilation * (window - 1)
-    for axis in (1, 2):
-        end = max(x.shape[axis] - reach, 0)
-        windows = [slice(i, i + end, stride) for i in range(0, reach + 1, dilation)]
-        taps = [x[:, window] if axis == 1 else x[:, :, window] for window in windows]
-        x = functools.reduce(jnp.maximum, taps)
-    return x
-
-
-def pads(
-    padding: Padding, x: jax.Array, window: int | tuple[int, int], stride: int, dilation: int
-) -> Pads:
-    """Return the values before and after each spatial axis of `x` that a `padding` stands for."""
-    if not isinstance(padding, int | str):
-        return padding
-    rows, columns = (
-        _pads_of_axis(padding, size, dilation * (side - 1) + 1, stride, dilation)
-        for size, side in zip(x.shape[1:3], sides(window), strict=True)
-    )
-    return rows, columns
-
-
-def _pads_of_axis(
-    padding: int | str, size: int, reach: int, stride: int, dilation: int
-) -> tuple[int, int]:
-    if isinstance(padding, int):
-        return padding * dilation, padding * dilation
-    if padding == "CEIL":
-        return 0, -(size - reach) % stride
-    (pair,) = jax.lax.padtype_to_pads((size,), (reach,), (stride,), padding)
-    return pair
-
-
-def sides(kernel: int | tuple[int, int]) -> tuple[int, int]:
-    """Height and width of a kernel."""
-    return (kernel, kernel) if isinstance(kernel, int) else kernel
-
-
-def check_choice(field: str, value: object, choices: Collection[object]) -> None:
-    """Raise `UserError` unless a backbone's field has one of its choices."""
-    if value not in choices:
-        known = ", ".join(map(repr, choices))
-        raise UserError(f"a backbone has no {field} {value!r}; set it to one of {known}.")
