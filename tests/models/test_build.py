@@ -165,6 +165,9 @@ class Own(nn.Module):
 def network(config, outputs):
     return Own(outputs, config.model.width)
 
+def outputs(config, outputs):
+    return outputs
+
 constant = 3
 """
 
@@ -194,9 +197,10 @@ def test_a_config_may_name_a_network_of_ones_own(own_module, task):
         ("nowhere:network", "No module named 'nowhere'. It must lie in the current directory"),
         ("broken_networks:network", "'broken_networks' can't be imported: .*no_such_package"),
         (":network", "the module '' can't be imported"),
-        ("own_networks:model", r"own_networks.py has no function 'model'; it must define one"),
-        ("own_networks:constant", r"own_networks.py has no function 'constant'"),
-        ("own_networks:", r"own_networks.py has no function ''"),
+        ("own_networks:model", "'own_networks' has no function 'model'; it must define one"),
+        ("own_networks:constant", "'own_networks' has no function 'constant'"),
+        ("own_networks:", "'own_networks' has no function ''"),
+        ("own_networks:outputs", "own_networks:outputs returned 3; it must return a Flax module"),
     ],
 )
 def test_a_network_that_can_not_be_imported_is_refused(own_module, name, message):

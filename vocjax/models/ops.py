@@ -1,6 +1,5 @@
 """Convolutions: XLA's values, many of them faster on the CPU; and the one module `Conv`."""
 
-import functools
 from collections.abc import Callable
 
 import jax
@@ -61,14 +60,14 @@ def conv(x: jax.Array, kernel: jax.Array, padding: Pads = SAME, dilation: int = 
     """Convolve with stride 1; differentiable in reverse mode.
 
     XLA:CPU computes the weight gradients of very thin and of very wide layers at a third of the
-    speed of its matrix products, so there such a gradient is one matrix product with patches of the
-    thinner of input and output gradient.
+    speed of its matrix products. For such layers the gradient is one matrix product with patches of
+    the thinner one of input and output gradient.
 
     Args:
       x: [batch, height, width, channels].
       kernel: [kernel height, kernel width, channels, features]; cast to x's dtype.
       padding: zeros before and after, by axis; one on every side makes a 3x3 kernel `same`.
-      dilation: from one tap of the kernel to the next.
+      dilation: distance between two taps of the kernel.
 
     Returns:
       [batch, height', width', features].
@@ -96,17 +95,6 @@ def xla_conv(
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _conv(x: jax.Array, kernel: jax.Array, padding: Pads, dilation: int) -> jax.Array:
-    return xla_conv(x, kernel, padding, dilation)
-
-
-def _conv_forward(
-    x: jax.Array, kernel: jax.Array, padding: Pads, dilation: int
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return xla_conv(x, kernel, padding, dilation), (x, kernel)
-
-
 def _conv_backward(
     padding: Pads,
     dilation: int,
@@ -129,7 +117,14 @@ def _conv_backward(
     return of_input, jax.lax.platform_dependent(x, gradient, cpu=by_matrix_product, default=by_xla)
 
 
-_conv.defvjp(_conv_forward, _conv_backward)
+_conv = jax.custom_vjp(
+    lambda x, kernel, padding, dilation: xla_conv(x, kernel, padding, dilation),
+    nondiff_argnums=(2, 3),
+)
+_conv.defvjp(
+    lambda x, kernel, padding, dilation: (xla_conv(x, kernel, padding, dilation), (x, kernel)),
+    _conv_backward,
+)
 
 
 def _kernel_gradient(
@@ -175,8 +170,8 @@ def depthwise_conv(
     Args:
       x: [batch, height, width, channels].
       kernel: [rows, columns, 1, channels]; cast to x's dtype.
-      stride: from one window to the next.
-      dilation: from one tap of the kernel to the next.
+      stride: distance between two windows.
+      dilation: distance between two taps of the kernel.
       padding: zeros before and after, by axis.
 
     Returns:
@@ -205,7 +200,7 @@ def depthwise_conv(
 def pads(
     padding: Padding, x: jax.Array, window: int | tuple[int, int], stride: int, dilation: int
 ) -> Pads:
-    """Return the values before and after each spatial axis of `x` that a `padding` stands for."""
+    """Return how many values a `padding` adds before and after each spatial axis of `x`."""
     if not isinstance(padding, int | str):
         return padding
     rows, columns = (

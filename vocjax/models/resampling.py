@@ -25,7 +25,7 @@ _TRANSPOSED_TAPS = (((0, 0, 0, 1), (0, 1, 0, 0)), ((0, 0, 1, 0), (1, 0, 0, 0)))
 def strided_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolve with stride 2, as Keras does with padding "same".
 
-    Zeros stand below and to the right of an even size, on every side of an odd one.
+    Zeros are added below and to the right of an even size, on every side of an odd one.
 
     Args:
       x: [batch, height, width, channels].
@@ -110,7 +110,7 @@ def bilinear_upsample(x: jax.Array) -> jax.Array:
 
 
 def _bilinear_backward(_: None, gradient: jax.Array) -> tuple[jax.Array]:
-    """Add what each pixel gave to four; JAX's own transpose takes five times as long."""
+    """Sum the gradients of each pixel's four uses; JAX's own transpose takes five times as long."""
     for axis in (2, 1):
         wider, n = _with_edges(gradient, axis), gradient.shape[axis]
         a, b, c, d = (
@@ -140,10 +140,10 @@ def max_pool(
     Args:
       x: [batch, height, width, channels].
       window: side of a window, in values.
-      stride: from one window to the next.
-      dilation: from one value of a window to the next.
-      padding: as of a convolution, or "CEIL": after the end, so that the last window may be cut
-        off and no value is left out (`ceil_mode` of torch). What is padded is never the maximum.
+      stride: distance between two windows.
+      dilation: distance between two values of a window.
+      padding: as of a convolution, or "CEIL": at the end, so that a last, incomplete window keeps
+        every value (`ceil_mode` of torch). Padded values are never the maximum.
     """
     around = pads(padding, x, window, stride, dilation)
     x = jnp.pad(x, ((0, 0), *around, (0, 0)), constant_values=-jnp.inf)
@@ -157,7 +157,7 @@ def max_pool(
 
 
 def max_positions(x: jax.Array) -> jax.Array:
-    """Where the maximum of each 2x2 window is: the switches of `max_unpool`.
+    """Return the place of the maximum in each 2x2 window: the switches of `max_unpool`.
 
     Args:
       x: [batch, height, width, channels]; ValueError at trace time for a side of 1.
@@ -193,7 +193,7 @@ def max_unpool(x: jax.Array, switches: jax.Array) -> jax.Array:
 
 
 def _interleave(corners: Sequence[jax.Array]) -> jax.Array:
-    """Weave the four phases of an image, top left, top right, bottom left, bottom right."""
+    """Join the four phases of an image: top left, top right, bottom left, bottom right."""
     batch, height, width, channels = corners[0].shape
     rows = [jnp.stack(corners[:2], axis=3), jnp.stack(corners[2:], axis=3)]
     return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, channels)

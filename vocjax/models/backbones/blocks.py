@@ -1,4 +1,4 @@
-"""What backbones share: the contract, convolutions with batch norm, pooling, and heads."""
+"""What backbones share: the contract, and convolutions with batch norm."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -31,9 +31,9 @@ KERAS_NORM = Norm(momentum=0.99, epsilon=1e-3)
 
 
 class Sampling(NamedTuple):
-    """How a stage samples: its one layer that may stride has `stride` and dilation `before`.
+    """How a stage samples: the one layer that may stride has `stride` and dilation `before`.
 
-    The layers of the stage after that one have dilation `after`.
+    The layers that follow in the stage have dilation `after`.
     """
 
     stride: int
@@ -49,9 +49,9 @@ class Sampling(NamedTuple):
 def atrous(strides: Sequence[int], output_stride: int) -> list[Sampling]:
     """Turn the strides beyond `output_stride` into dilation (Chen et al. 2017, section 3.1).
 
-    With the same parameters every value of the strided network is still there, but where padding
-    reaches, and the values between them. A layer that has lost its stride is to be padded "SAME":
-    its windows are then centred, whatever the strided layer's were.
+    With the same parameters the maps keep all values of the strided network, except where padding
+    reaches, and gain the values between them. Pad a layer that has lost its stride with "SAME": its
+    windows are then centred, even if those of the strided layer were not.
     """
     total, dilation, samplings = 1, 1, []
     for stride in strides:
@@ -62,18 +62,18 @@ def atrous(strides: Sequence[int], output_stride: int) -> list[Sampling]:
 
 
 class Backbone(nn.Module):
-    """A network without its head. Parameters of a stage lie under the stage's name.
+    """A network without its head. The parameters of a stage are under the stage's name.
 
-    A subclass has a `plan` and makes a `stage`; variants differ as its own docstring says.
+    A subclass has a `plan` and makes a `stage`; its docstring describes its variants.
 
-    - `output_stride`, 8, 16 or 32: the largest stride; what is beyond becomes dilation, with the
-      same parameters. A network that does not get that far is as it is.
-    - `stem`: "imagenet", or "small" for images of 64 pixels and less, where the first convolution
-      has stride 1 and the first max-pool is left out; the parameters' shapes are the same.
-    - `last`: the stage that ends it, as where weights are pretrained no further; empty for all.
+    - `output_stride`, 8, 16 or 32: the largest stride; strides beyond it become dilation, with the
+      same parameters. A network with smaller strides does not change.
+    - `stem`: "imagenet", or "small" for images of 64 pixels and less: the first convolution has
+      stride 1 and there is no first max-pool; the parameters' shapes are the same.
+    - `last`: the name of the last stage, for weights that are pretrained only so far; "" for all.
     - `dtype` of the computation; parameters are float32.
 
-    Raises `UserError` for any other `output_stride` or `stem`, and a `last` that is no stage.
+    Raises `UserError` for another `output_stride` or `stem`, and for an unknown stage as `last`.
     """
 
     output_stride: int = 32
@@ -82,7 +82,7 @@ class Backbone(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     def __post_init__(self) -> None:
-        """Refuse what no backbone knows."""
+        """Check the fields."""
         check_choice("output_stride", self.output_stride, OUTPUT_STRIDES)
         check_choice("stem", self.stem, STEMS)
         super().__post_init__()
@@ -96,9 +96,9 @@ class Backbone(nn.Module):
 
     @property
     def centred(self) -> bool:
-        """Whether what the maps lack of an image lies on both sides alike, or at its end.
+        """Whether a map of an odd size is centred on the image, as `StagedEncoder.centred`.
 
-        It does where windows overlap; 2x2 pooling drops the last row and column of an odd size.
+        Maps of overlapping windows are; 2x2 pooling drops the last row and column of an odd size.
         """
         return True
 
@@ -136,13 +136,13 @@ class Backbone(nn.Module):
     ) -> dict[str, jax.Array]:
         """Map of every stage, shallow to deep: [batch, height / stride, width / stride, channels].
 
-        Heights and widths are rounded as the reference network rounds them. `jax.jit` gives the
-        dict back with its keys sorted; `strides` and `channels` keep the order.
+        Heights and widths are rounded as in the reference network. `jax.jit` returns the dict with
+        its keys sorted; `strides` and `channels` keep the order.
 
         Args:
           images: [batch, height, width, channels], normalised as the weights want it.
           train: normalise by the batch and move the running statistics, in "batch_stats".
-          valid: [batch], 0 for padded examples, which take no part in the statistics.
+          valid: [batch], 0 for padded examples, which the statistics leave out.
 
         Raises `UserError` at trace time for images so small that a stage has no value.
         """
@@ -186,7 +186,7 @@ class DepthwiseConv(nn.Module):
 class ConvNorm(nn.Module):
     """Convolution, batch norm, activation (None for none); parameters under `conv` and `norm`.
 
-    `features` None makes the convolution depthwise, which then has no bias.
+    With `features` None the convolution is depthwise and has no bias.
     """
 
     features: int | None
@@ -205,7 +205,7 @@ class ConvNorm(nn.Module):
     ) -> jax.Array:
         """[batch, height, width, channels] to [batch, height', width', features].
 
-        `valid` [batch] is 0 for padded examples, which take no part in the statistics.
+        `valid` [batch] is 0 for padded examples, which the statistics leave out.
         """
         sampling = (self.kernel, self.stride, self.dilation, self.padding)
         if self.features is None:
