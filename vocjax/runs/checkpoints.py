@@ -167,8 +167,8 @@ def _load(
         differing = [f for f in model if not theirs or theirs.get(f) != model[f]]
         raise UserError(
             f"a checkpoint in {checkpointer.directory} was written with another config than the "
-            f"run's config.json: model.{', model.'.join(differing) or 'name'} differs. Put back the "
-            "config.json that the run began with, or train it again."
+            f"run's config.json: model.{', model.'.join(differing) or 'name'} differs. Put back "
+            "the config.json that the run began with, or train it again."
         )
     missing = [x for x in jax.tree.leaves(state) if isinstance(x, jax.ShapeDtypeStruct)]
     if missing:

@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from vocjax.models.backbones.blocks import KERAS_NORM, Conv, ConvNorm, Sampling, atrous, max_pool
 from vocjax.models.backbones.heads import ConvHead, FlattenHead, MeanHead, adaptive_mean_pool
+from vocjax.models.ops import depthwise_conv
 
 
 def draw(*shape, seed=0):
