@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn_weights import CLASSES, drawn, same
+from drawn_weights import CLASSES, drawn, imported, same, write_run
 from flax.traverse_util import unflatten_dict
 
 from vocjax.config import base_config, load_config, to_json, with_backbone
@@ -14,38 +12,32 @@ from vocjax.errors import UserError
 from vocjax.models.backbones.preprocessing import CAFFE, IDENTITY, TORCHVISION
 from vocjax.pretrained import export
 from vocjax.pretrained.export import export_weights
-from vocjax.pretrained.formats import read, write
+from vocjax.pretrained.formats import read
 from vocjax.pretrained.matching import flatten
 from vocjax.pretrained.store import import_weights
-from vocjax.runs.checkpoints import Checkpoints
 from vocjax.runs.restore import Trained
-from vocjax.tasks import make_task
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CONV1 = {"conv1/conv/kernel": np.arange(54, dtype=np.float32).reshape(3, 3, 3, 2)}
 
 
-def test_names_can_be_exchanged_where_the_network_is_the_same(tmp_path):
-    ours, theirs = drawn("squeezenet", "gluon")
-    write(tmp_path / "in.npz", theirs)
-    import_weights("squeezenet", tmp_path / "in.npz", tmp_path / "w", classes=CLASSES)
+def test_names_can_be_exchanged_where_the_network_is_the_same(squeezenet, tmp_path):
     out = tmp_path / "out.npz"
-    assert export_weights(tmp_path / "w", out, "torchvision").family == "torchvision"
+    assert export_weights(squeezenet, out, "torchvision").family == "torchvision"
     assert "features.3.squeeze.weight" in read(out)
     again = import_weights("squeezenet", out, tmp_path / "again", classes=CLASSES)
     assert again.family == "torchvision"
-    same(again.arrays, ours)
+    same(again.arrays, drawn("squeezenet", "gluon")[0])
     with pytest.raises(UserError, match=r"out\.npz exists; remove it, or name another file"):
-        export_weights(tmp_path / "w", out)
+        export_weights(squeezenet, out)
 
 
 def test_names_of_another_network_are_refused(tmp_path):
-    write(tmp_path / "a.npz", drawn("mobilenet_v2", "keras")[1])
-    import_weights("mobilenet_v2", tmp_path / "a.npz", tmp_path / "w", classes=CLASSES)
+    weights = imported(tmp_path / "w", "mobilenet_v2", "keras")
     for other in ("torchvision", "gluon"):
         words = f"has variant 'keras', and under the names of {other} .* that fit: keras\\."
         with pytest.raises(UserError, match=words):
-            export_weights(tmp_path / "w", tmp_path / "b.npz", other)
+            export_weights(weights, tmp_path / "b.npz", other)
     assert not (tmp_path / "b.npz").exists()
 
 
@@ -72,18 +64,9 @@ def run_of(tmp_path, monkeypatch):
 def test_a_runs_backbone_goes_out_and_comes_back(tmp_path):
     config = with_backbone(load_config(CONFIGS / "classifier_256.py"), "mobilenet_v2")
     config.model.backbone.update({"last": "block1", "fields": (("variant", "keras"),)})
-    leaves, rng = (
-        jax.eval_shape(make_task(config).init, jax.random.key(0)),
-        np.random.default_rng(0),
-    )
-    variables = jax.tree.map(lambda leaf: jnp.asarray(rng.random(leaf.shape, np.float32)), leaves)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run/config.json").write_text(to_json(config))
-    with Checkpoints(tmp_path / "run", config) as checkpoints:
-        checkpoints.save(1, variables)
-
-    told = export_weights(tmp_path / "run", tmp_path / "out.npz")
-    assert (told.backbone, told.family, told.preprocessing) == ("mobilenet_v2", "keras", IDENTITY)
+    variables = write_run(tmp_path / "run", config)
+    made = export_weights(tmp_path / "run", tmp_path / "out.npz")
+    assert (made.backbone, made.family, made.preprocessing) == ("mobilenet_v2", "keras", IDENTITY)
     skip = [r"backbone/block([2-9]|1\d)", "backbone/conv2", "head"]
     again = import_weights("mobilenet_v2", tmp_path / "out.npz", tmp_path / "again", skip=skip)
     ours = {path: array for path, array in flatten(variables).items() if path.startswith("encoder")}
@@ -120,8 +103,8 @@ def test_a_run_takes_the_family_that_is_like_it(
 ):
     arrays = {"conv1/conv1/kernel": CONV1["conv1/conv/kernel"]} if backbone == "vgg16" else CONV1
     run = run_of(backbone, arrays, fields=fields, preprocessing=preprocessing._asdict())
-    told = export_weights(run, tmp_path / "out.npz")
-    assert (told.family, told.preprocessing) == (family, preprocessing)
+    made = export_weights(run, tmp_path / "out.npz")
+    assert (made.family, made.preprocessing) == (family, preprocessing)
     assert len(read(tmp_path / "out.npz")) == 1
 
 
@@ -132,8 +115,10 @@ def test_what_cannot_be_exported(run_of, tmp_path):
         export_weights(usual, out)
     with pytest.raises(UserError, match=r"run is a run without a backbone \(model.name is 'class"):
         export_weights(run_of(""), out)
-    with pytest.raises(UserError, match=r"holds neither imported weights .* nor a run"):
+    with pytest.raises(UserError, match=r"has neither imported weights .* nor a run"):
         export_weights(tmp_path, out)
-    with pytest.raises(UserError, match=r"no family of weights 'caffe'; it is one of torchvision"):
+    with pytest.raises(
+        UserError, match=r"--family of resnet18 is 'caffe'; it is one of torchvision"
+    ):
         export_weights(run_of("resnet18"), out, "caffe")
     assert not out.exists()

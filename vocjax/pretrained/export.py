@@ -1,4 +1,4 @@
-"""A backbone's weights under the names that others have for them."""
+"""A backbone's weights under the names that other libraries have for them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,18 +13,19 @@ from vocjax.models.backbones.heads import Network
 from vocjax.models.backbones.preprocessing import Preprocessing
 from vocjax.pretrained.formats import write
 from vocjax.pretrained.matching import Arrays, flatten, restore_names
+from vocjax.pretrained.resolve import check_origin
 from vocjax.pretrained.store import families_of, is_imported, read_imported
 from vocjax.runs.reader import read_config
 from vocjax.runs.restore import load_run
 
-ENCODER = "encoder/"  # under which a run has its backbone
+ENCODER = "encoder/"  # the path of a run's backbone begins with it
 
 
 class Exported(NamedTuple):
     """Weights as they were written.
 
-    - `backbone` and `family`, of `FAMILIES[backbone]`;
-    - `preprocessing`: what the weights want, which need not be that of the family's own;
+    - `backbone`, and `family`, one of `FAMILIES[backbone]`;
+    - `preprocessing`: of the weights, which can differ from the family's usual one;
     - `arrays`: float32, in the family's layout by its names.
     """
 
@@ -35,7 +36,7 @@ class Exported(NamedTuple):
 
 
 class _Weights(NamedTuple):
-    """What can be exported, in our layout by our path; `family` is empty where none is its own."""
+    """What can be exported, in our layout by our path; of a run, `family` is empty."""
 
     backbone: str
     fields: Mapping[str, Any]
@@ -45,15 +46,15 @@ class _Weights(NamedTuple):
 
 
 def export_weights(source: Path, output: Path, family: str = "") -> Exported:
-    """Write a backbone's arrays under foreign names, so that `import_weights` reads them, too.
+    """Write a backbone's arrays under foreign names; `import_weights` reads them, too.
 
     Args:
-      source: imported weights, or a run whose config has `model.backbone`: of this the backbone, as
-        its last checkpoint has it, without the task's head.
-      output: a `.npz` or `.safetensors` file, in which Keras's arrays are named "layer/weight" and
-        Darknet's, which have none, by layer and field: "0/biases".
-      family: of the names, one of `FAMILIES` whose network computes the same; empty for that of the
-        imported weights or, of a run, the first (with the run's pre-processing, if there is one).
+      source: imported weights, or a run whose config has `model.backbone`: its backbone in the last
+        checkpoint, without the task's head.
+      output: a `.npz` or `.safetensors` file. Keras's arrays are named "layer/weight" in it.
+        Darknet has no names; its arrays are named by layer and field, "0/biases".
+      family: of the names, one of `FAMILIES` whose network computes the same. If empty, that of the
+        imported weights or, of a run, the first (one with the run's preprocessing, if there is).
 
     Raises:
       UserError: `source` is neither of the two, `family` is another network's, or `output` can't be
@@ -62,43 +63,34 @@ def export_weights(source: Path, output: Path, family: str = "") -> Exported:
     weights = _of_imported(source) if is_imported(source) else _of_run(source)
     network = BACKBONES[weights.backbone](**weights.fields)
     name = _fitting(weights, network, family)
-    table = families_of(weights.backbone)[name].names(network)
-    arrays = restore_names(weights.arrays, table)
+    arrays = restore_names(weights.arrays, families_of(weights.backbone)[name].names(network))
     write(output, arrays)
     return Exported(weights.backbone, name, weights.preprocessing, arrays)
 
 
 def _of_imported(directory: Path) -> _Weights:
-    told = read_imported(directory)
-    return _Weights(told.backbone, told.fields, told.family, told.preprocessing, told.arrays)
+    weights = read_imported(directory)
+    return _Weights(
+        weights.backbone, weights.fields, weights.family, weights.preprocessing, weights.arrays
+    )
 
 
 def _of_run(workdir: Path) -> _Weights:
-    if not (workdir / "config.json").is_file():
-        raise UserError(
-            f"{workdir} holds neither imported weights (no weights.json) nor a run (no "
-            "config.json). Give the --output of a `vocjax weights import`, or the --workdir of a "
-            "`vocjax train` with a backbone."
-        )
+    check_origin(workdir)
     model = read_config(workdir).model
     if not (backbone := model.get("backbone")):
         raise UserError(
-            f"{workdir} is a run without a backbone (model.name is {model.name!r}): nobody else "
-            "has names for its parameters. What can be exported are imported weights, and runs "
-            "whose config has model.backbone."
+            f"{workdir} is a run without a backbone (model.name is {model.name!r}): no other "
+            "library has names for its parameters. Give imported weights, or a run whose config "
+            "has model.backbone."
         )
-    variables = flatten(load_run(workdir, make_mesh()).variables)
-    return _Weights(
-        backbone.name,
-        dict(backbone.fields),
-        "",
-        Preprocessing(**backbone.preprocessing),
-        {
-            path.removeprefix(ENCODER): np.asarray(leaf)
-            for path, leaf in variables.items()
-            if path.startswith(f"{ENCODER}backbone/")
-        },
-    )
+    arrays = {
+        path.removeprefix(ENCODER): np.asarray(leaf)
+        for path, leaf in flatten(load_run(workdir, make_mesh()).variables).items()
+        if path.startswith(f"{ENCODER}backbone/")
+    }
+    preprocessing = Preprocessing(**backbone.preprocessing)
+    return _Weights(backbone.name, dict(backbone.fields), "", preprocessing, arrays)
 
 
 def _fitting(weights: _Weights, network: Network, family: str) -> str:

@@ -278,6 +278,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return tree
 
 
+def is_run(directory: Path) -> bool:
+    """Return whether a directory has a run, finished or not: a config.json makes it one."""
+    return (directory / "config.json").is_file()
+
+
 def read_config(workdir: Path) -> ConfigDict:
     """Return the config of a run; `UserError` if the directory holds none that can be read.
 
@@ -285,7 +290,7 @@ def read_config(workdir: Path) -> ConfigDict:
     of its model or loss that it lacks is for the task to refuse.
     """
     path = workdir / "config.json"
-    if not path.is_file():
+    if not is_run(workdir):
         raise UserError(
             f"{workdir} holds no run (no config.json); "
             f"`vocjax train --config FILE --workdir {workdir}` makes one."
