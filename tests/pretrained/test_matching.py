@@ -1,5 +1,7 @@
 """A file fits a network wholly or not at all, and says how it does not; export is the way back."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from vocjax.models.backbones.size import shapes
 from vocjax.models.backbones.vgg import VGG
 from vocjax.pretrained.formats import darknet
 from vocjax.pretrained.layouts import Layout
-from vocjax.pretrained.matching import fill, flatten, match, restore_names
+from vocjax.pretrained.matching import fill, flatten, match, restore_names, without
 from vocjax.pretrained.names import darknet as darknet_names
 from vocjax.pretrained.names import vgg as vgg_names
 from vocjax.pretrained.parity import random_variables
@@ -36,9 +38,9 @@ OURS = {path: 1 + RNG.random(shape, np.float32) for path, shape in SHAPES.items(
 ARRAYS = restore_names({path: OURS[path] for path in NAMES}, NAMES)
 
 
-def refused(words, arrays=ARRAYS, skip=("head/bias",), ignore=()):
+def refused(words, arrays=ARRAYS, skip=("head/bias",)):
     with pytest.raises(UserError, match=words) as caught:
-        match(arrays, NAMES, SHAPES, skip, ignore)
+        match(arrays, NAMES, SHAPES, skip)
     return str(caught.value)
 
 
@@ -124,36 +126,38 @@ def test_what_torchvision_adds_is_ignored_unless_the_network_has_it():
         match(ARRAYS, names, wanted, ["head/bias"])
 
 
-def test_names_to_ignore_are_left_out_and_listed():
+def test_names_to_ignore_are_left_out():
     more = {"classifier.1.0.weight": np.zeros(2, np.float32), "logits": np.zeros(1, np.float32)}
-    refused("left over in it:\n  classifier.1.0.weight of", ARRAYS | more, ["head"])
-    found = match(ARRAYS | more, NAMES, SHAPES, ["head"], [r"classifier\..*", "logits"])
-    assert found.ignored == ("fc.weight", *more)
-    assert len(found.arrays) == 4
-    again = match(ARRAYS | more, NAMES, SHAPES, ["head"], [r"(fc|classifier)\..*|logits"])
-    assert set(again.ignored) == set(found.ignored)
-    words = r"1 left over in it:\n  logits of .*\n.* --ignore REGEX"
-    refused(words, ARRAYS | more, ["head"], ["classifier.*"])
+    words = r"2 left over in it:\n  classifier.1.0.weight of .*\n.*\n.* --ignore REGEX"
+    refused(words, ARRAYS | more)
+    assert without(ARRAYS | more, [r"classifier\..*", "logits"]).keys() == ARRAYS.keys()
+    assert without(more, ["classifier.*"]).keys() == {"logits"}
     words = r"1 missing from it:\n  backbone/conv1/bias \(conv1.bias"
-    refused(words, skip=["head"], ignore=["conv1.bias"])
+    refused(words, without(ARRAYS, ["conv1.bias"]))
+
+
+def regexes_to_skip(*regexes):
+    match(ARRAYS, NAMES, SHAPES, ["head", *regexes])
+
+
+def regexes_to_ignore(*regexes):
+    without(ARRAYS, ["fc.weight", *regexes])
 
 
 @pytest.mark.parametrize(
-    ("flag", "regex", "words"),
+    ("give", "regex", "words"),
     [
-        ("skip", "conv2", "matches no whole path of .*backbone/conv1, backbone/conv2, head/kernel"),
-        ("skip", "backbone/conv", "matches no whole path"),
-        ("skip", "head(", "is no regular expression: missing"),
-        ("ignore", "classifier", "matches no whole name in the file; it has .*fc.weight"),
-        ("ignore", "fc", "matches no whole name"),
-        ("ignore", "fc(", "is no regular expression: missing"),
+        (regexes_to_skip, "conv2", "whole path of .*backbone/conv1, backbone/conv2, head/kernel"),
+        (regexes_to_skip, "backbone/conv", "matches no whole path"),
+        (regexes_to_skip, "head(", "is no regular expression: missing"),
+        (regexes_to_ignore, "classifier", "matches no whole name in the file; it has .*fc.weight"),
+        (regexes_to_ignore, "fc", "matches no whole name"),
+        (regexes_to_ignore, "fc(", "is no regular expression: missing"),
     ],
 )
-def test_regexes_that_match_nothing(flag, regex, words):
-    given = {"skip": ["head"], "ignore": ["fc.weight"]}
-    given[flag] = [*given[flag], regex]
-    text = refused(words, **given)
-    assert text.startswith(f"--{flag} {regex!r} ")
+def test_regexes_that_match_nothing(give, regex, words):
+    with pytest.raises(UserError, match=rf"^--(skip|ignore) {re.escape(repr(regex))} .*{words}"):
+        give(regex)
 
 
 def test_parameters_without_a_foreign_name_are_not_exported():

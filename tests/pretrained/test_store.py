@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import re
 import resource
 import struct
 from pathlib import Path
@@ -16,10 +17,12 @@ from vocjax.errors import UserError
 from vocjax.pretrained import store
 from vocjax.pretrained.export import export_weights
 from vocjax.pretrained.formats import read, write
+from vocjax.pretrained.matching import flatten
 from vocjax.pretrained.sources import FAMILIES
 from vocjax.pretrained.store import import_weights, is_imported, read_imported
 from vocjax.runs.provenance import environment
 
+README = Path(store.__file__).with_name("README.md")
 PAIRS = [
     ("squeezenet", "gluon"),
     ("mobilenet_v2", "keras"),  # of another variant, with depthwise kernels
@@ -41,6 +44,15 @@ def facts_of(weights):
 
 def files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+
+
+def test_python_of_the_readme_gives_the_networks_variables(squeezenet, tmp_path, monkeypatch):
+    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/squeezenet").symlink_to(squeezenet)
+    monkeypatch.chdir(tmp_path)
+    exec(block, scope := {})
+    same(flatten(scope["variables"]), drawn("squeezenet", "gluon")[0])
 
 
 @pytest.mark.parametrize(("backbone", "family"), PAIRS)

@@ -21,22 +21,14 @@ from vocjax.runs.restore import load_run
 ENCODER = "encoder/"  # the path of a run's backbone begins with it
 
 
-class Exported(NamedTuple):
-    """Weights as they were written.
+class Weights(NamedTuple):
+    """Weights to export, in our layout by our path; or exported, in the family's by its names.
 
-    - `backbone`, and `family`, one of `FAMILIES[backbone]`;
+    - `backbone` and `fields` make the network;
+    - `family`: one of `FAMILIES[backbone]`; empty for those of a run that are not exported yet;
     - `preprocessing`: of the weights, which can differ from the family's usual one;
-    - `arrays`: float32, in the family's layout by its names.
+    - `arrays`: float32.
     """
-
-    backbone: str
-    family: str
-    preprocessing: Preprocessing
-    arrays: Arrays
-
-
-class _Weights(NamedTuple):
-    """What can be exported, in our layout by our path; of a run, `family` is empty."""
 
     backbone: str
     fields: Mapping[str, Any]
@@ -45,7 +37,7 @@ class _Weights(NamedTuple):
     arrays: Arrays
 
 
-def export_weights(source: Path, output: Path, family: str = "") -> Exported:
+def export_weights(source: Path, output: Path, family: str = "") -> Weights:
     """Write a backbone's arrays under foreign names; `import_weights` reads them, too.
 
     Args:
@@ -65,17 +57,15 @@ def export_weights(source: Path, output: Path, family: str = "") -> Exported:
     name = _fitting(weights, network, family)
     arrays = restore_names(weights.arrays, families_of(weights.backbone)[name].names(network))
     write(output, arrays)
-    return Exported(weights.backbone, name, weights.preprocessing, arrays)
+    return weights._replace(family=name, arrays=arrays)
 
 
-def _of_imported(directory: Path) -> _Weights:
-    weights = read_imported(directory)
-    return _Weights(
-        weights.backbone, weights.fields, weights.family, weights.preprocessing, weights.arrays
-    )
+def _of_imported(directory: Path) -> Weights:
+    imported = read_imported(directory)
+    return Weights(*(getattr(imported, field) for field in Weights._fields))
 
 
-def _of_run(workdir: Path) -> _Weights:
+def _of_run(workdir: Path) -> Weights:
     check_origin(workdir)
     model = read_config(workdir).model
     if not (backbone := model.get("backbone")):
@@ -90,10 +80,10 @@ def _of_run(workdir: Path) -> _Weights:
         if path.startswith(f"{ENCODER}backbone/")
     }
     preprocessing = Preprocessing(**backbone.preprocessing)
-    return _Weights(backbone.name, dict(backbone.fields), "", preprocessing, arrays)
+    return Weights(backbone.name, dict(backbone.fields), "", preprocessing, arrays)
 
 
-def _fitting(weights: _Weights, network: Network, family: str) -> str:
+def _fitting(weights: Weights, network: Network, family: str) -> str:
     """Return the family to export under: the one asked for, or one whose network is the same."""
     families = families_of(weights.backbone, family)
     fitting = [

@@ -51,7 +51,6 @@ def match(
     names: Names,
     shapes: Mapping[str, Shape],
     skip: Sequence[str] = (),
-    ignore: Sequence[str] = (),
 ) -> Match:
     """Bring a file's arrays into a network's layout, all of them or none.
 
@@ -63,8 +62,6 @@ def match(
       skip: regexes of parameters or modules, by our path, that the file shall not fill:
         "backbone/conv5|head" for a backbone that was trained up to its fourth stage. Arrays that
         the file has for them are ignored.
-      ignore: regexes of foreign names that shall not be used: "classifier.*" for a head that is
-        not the network's own.
 
     Raises:
       UserError: an array is missing, left over, of another shape, not of finite floating-point
@@ -72,8 +69,6 @@ def match(
         names. Or a regex is invalid, or matches nothing.
     """
     skipped = _parts_to_skip(skip, shapes)
-    unused = names_to_ignore(ignore, arrays)
-    arrays = {name: array for name, array in arrays.items() if name not in unused}
     rest = 0
     if set(arrays) == {NUMBERS}:
         arrays, rest = _cut(arrays[NUMBERS], names, shapes, skipped)
@@ -93,7 +88,7 @@ def match(
         left_over = {name: arrays[name].shape for name in surplus}
         raise UserError(_report(missing, left_over, wrong, names, shapes))
     used = {name for name, _ in found.values()}
-    ignored = [name for name in (*arrays, *unused) if name not in used]
+    ignored = [name for name in arrays if name not in used]
     return Match(
         {p: convert(arrays[name], layout, shapes[p]) for p, (name, layout) in found.items()},
         tuple(skipped),
@@ -101,14 +96,15 @@ def match(
     )
 
 
-def names_to_ignore(ignore: Sequence[str], names: Iterable[str]) -> dict[str, None]:
-    """Return the foreign names that a regex matches whole; as a dict, for the order.
+def without(arrays: Arrays, ignore: Sequence[str]) -> Arrays:
+    """Return a file's arrays without those whose foreign name a regex matches whole.
 
     Raises `UserError` for a regex that is invalid, or matches nothing.
     """
-    parts = {name: [name] for name in names}
+    parts = {name: [name] for name in arrays}
     there = f"name in the file; it has for instance {', '.join([*parts][-3:])}"
-    return _matching("--ignore", ignore, parts, there)
+    ignored = _matching("--ignore", ignore, parts, there)
+    return {name: array for name, array in arrays.items() if name not in ignored}
 
 
 def restore_names(params: Arrays, names: Names) -> dict[str, np.ndarray]:

@@ -91,12 +91,6 @@ def described(origin: Path) -> dict[str, Any]:
     )
 
 
-def agree_on_fields(ours: Pairs, theirs: Pairs) -> bool:
-    """Return whether our `fields` have all of the weights' fields; ours may have others, too."""
-    named = _by_name(ours)
-    return named | dict(theirs) == named
-
-
 def _remembered(config: ConfigDict, workdir: Path | None) -> dict[str, Any]:
     """Return `model.backbone` of the run in `workdir` if it began with the same weights."""
     if workdir is None or not is_run(workdir):

@@ -20,7 +20,7 @@ from vocjax.models.backbones.preprocessing import Preprocessing
 from vocjax.models.backbones.size import shapes
 from vocjax.pretrained.formats import npz, read
 from vocjax.pretrained.formats.darknet import NUMBERS
-from vocjax.pretrained.matching import flatten, match, names_to_ignore
+from vocjax.pretrained.matching import flatten, match, without
 from vocjax.pretrained.sources import FAMILIES, Family, detect
 from vocjax.runs.provenance import environment
 
@@ -77,7 +77,8 @@ def import_weights(
       output: free, or imported weights, which are then replaced.
       family: of the file's names; if empty, the names decide.
       skip: regexes of the parts that the file shall not fill, as in `matching.match`.
-      ignore: regexes of the names in the file that shall not be used, as in `matching.match`.
+      ignore: regexes of names in the file that shall not be used: "classifier.*" for a head that
+        is not the network's own.
       classes: of the file's head; not used where the head is skipped.
 
     Raises:
@@ -87,18 +88,18 @@ def import_weights(
     _check_free(output)
     families = families_of(backbone, family)
     check_range("--classes", classes, least=1)
-    arrays = read(file)
+    held = read(file)
+    arrays = without(held, ignore)
     networks = {name: BACKBONES[backbone](classes, **f.fields) for name, f in families.items()}
     tables = {name: f.names(networks[name]) for name, f in families.items()}
-    unused = names_to_ignore(ignore, arrays)
-    name = family or detect([array for array in arrays if array not in unused], tables)
+    name = family or detect(arrays, tables)
     if NUMBERS in arrays and name != "darknet":
         raise UserError(
             f"{file} is Darknet's, without names, and the family {name} goes by names. Leave "
             "--family out, and name the backbone that the file has."
         )
     sizes = {path: leaf.shape for path, leaf in flatten(shapes(networks[name], IMAGE)).items()}
-    found = match(arrays, tables[name], sizes, skip, ignore)
+    found = match(arrays, tables[name], sizes, skip)
     if not any(path.startswith("backbone/") for path in found.arrays):
         raise UserError(
             f"--skip {' --skip '.join(skip)} leaves nothing of the backbone to {file}, so that "
@@ -112,7 +113,7 @@ def import_weights(
         preprocessing=families[name].preprocessing,
         classes=classes if any(path.startswith("head/") for path in found.arrays) else None,
         skipped=sorted(found.skipped),
-        ignored=list(found.ignored),
+        ignored=[*found.ignored, *(name for name in held if name not in arrays)],
         source={"file": file.name, "sha256": _sha256(file), "bytes": file.stat().st_size},
         parameters=sum(array.size for array in found.arrays.values()),
         **{field: made[field] for field in ("commit", "dirty", "versions")},
