@@ -54,7 +54,7 @@ def export_weights(source: Path, output: Path, family: str = "") -> Weights:
     """
     weights = _of_imported(source) if is_imported(source) else _of_run(source)
     network = BACKBONES[weights.backbone](**weights.fields)
-    name = _fitting(weights, network, family)
+    name = fitting_family(weights, network, family)
     arrays = restore_names(weights.arrays, families_of(weights.backbone)[name].names(network))
     write(output, arrays)
     return weights._replace(family=name, arrays=arrays)
@@ -83,8 +83,11 @@ def _of_run(workdir: Path) -> Weights:
     return Weights(backbone.name, dict(backbone.fields), "", preprocessing, arrays)
 
 
-def _fitting(weights: Weights, network: Network, family: str) -> str:
-    """Return the family to export under: the one asked for, or one whose network is the same."""
+def fitting_family(weights: Weights, network: Network, family: str = "") -> str:
+    """Return the family to export under: `family`, or one whose network computes the same.
+
+    Raises `UserError` if `family`, or every family, is of a network that computes something else.
+    """
     families = families_of(weights.backbone, family)
     fitting = [
         name
