@@ -47,10 +47,7 @@ def fill(variables: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
 
 
 def match(
-    arrays: Arrays,
-    names: Names,
-    shapes: Mapping[str, Shape],
-    skip: Sequence[str] = (),
+    arrays: Arrays, names: Names, shapes: Mapping[str, Shape], skip: Sequence[str] = ()
 ) -> Match:
     """Bring a file's arrays into a network's layout, all of them or none.
 
