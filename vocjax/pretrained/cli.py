@@ -125,8 +125,8 @@ def _export(options: argparse.Namespace, _: Sequence[str]) -> int:
     usual = FAMILIES[made.backbone][made.family].preprocessing
     if made.preprocessing != usual:
         print(
-            "note: the file does not have it, and who reads the file will expect "
-            f"{made.family}'s own: {_described(usual)}"
+            "note: the file does not contain it; an import of the file takes the usual one of "
+            f"{made.family}: {_described(usual)}"
         )
     print(f"weights: {options.output}")
     return 0
