@@ -34,20 +34,14 @@ def test_what_is_written_is_read_back(tmp_path, ending):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_numpy_reads_what_is_written(tmp_path):
+def test_npz_is_numpys(tmp_path):
     write(tmp_path / "weights.npz", ARRAYS)
     with np.load(tmp_path / "weights.npz") as arrays:
         same(dict(arrays), ARRAYS)
-
-
-def test_compressed_npz_is_read(tmp_path):
-    np.savez_compressed(tmp_path / "weights.npz", **{"a": SIX.astype("f8"), "b": np.arange(3)})
-    same(read(tmp_path / "weights.npz"), {"a": SIX, "b": np.arange(3)})
-
-
-def test_too_large_numbers_become_infinity(tmp_path):
-    np.savez(tmp_path / "weights.npz", a=np.asarray([1e300, -1e300, 0.5]))
-    same(read(tmp_path / "weights.npz"), {"a": np.asarray([np.inf, -np.inf, 0.5], np.float32)})
+    large = np.asarray([1e300, -1e300, 0.5])
+    np.savez_compressed(tmp_path / "weights.npz", a=SIX.astype("f8"), b=np.arange(3), c=large)
+    float32 = np.asarray([np.inf, -np.inf, 0.5], np.float32)
+    same(read(tmp_path / "weights.npz"), {"a": SIX, "b": np.arange(3), "c": float32})
 
 
 @pytest.mark.parametrize(
@@ -119,7 +113,6 @@ def test_darknets_numbers_follow_either_header(tmp_path, header):
     [
         (b"<!DOCTYPE html><html>", "begins with.*Expected.*name such a file"),
         (b"", "begins with b''"),
-        (b"\x80\x04\x95", "bare pickle.*save it again with torch"),
         (b"sys_info".ljust(257, b"\0") + b"ustar", "tar file.*save it again with torch"),
     ],
 )
@@ -129,17 +122,14 @@ def test_other_files_are_refused_with_a_way_on(tmp_path, content, words):
         read(tmp_path / "weights")
 
 
-def test_a_keras_archive_is_refused_with_a_way_on(tmp_path):
+def test_what_is_no_weight_file_is_refused(tmp_path):
+    for name in ("absent.npz", "."):
+        with pytest.raises(UserError, match=r"can't be opened.*Expected"):
+            read(tmp_path / name)
     with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
         archive.writestr("model.weights.h5", "")
     with pytest.raises(UserError, match=r"unpack model\.weights\.h5"):
         read(tmp_path / "a.keras")
-
-
-@pytest.mark.parametrize("name", ["absent.npz", "."])
-def test_what_is_no_file_is_refused(tmp_path, name):
-    with pytest.raises(UserError, match=r"can't be opened.*Expected"):
-        read(tmp_path / name)
 
 
 @pytest.mark.parametrize(

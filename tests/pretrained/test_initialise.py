@@ -1,198 +1,163 @@
-"""What a run takes over from an autoencoder: a frozen encoder, one that goes on, or nothing."""
+"""An encoder begins with that of another run or of imported weights, or is refused."""
 
-import json
-import re
+from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn_weights import drawn, imported, write_run
 from flax.traverse_util import flatten_dict
 
+from vocjax.config import load_config, to_json
 from vocjax.errors import UserError
+from vocjax.mesh import make_mesh
+from vocjax.models.backbones.preprocessing import TORCHVISION
+from vocjax.pretrained.initialise import with_encoder_of
+from vocjax.pretrained.resolve import complete
 from vocjax.tasks import make_task
-from vocjax.training.loop import train_and_evaluate
-from vocjax.training.phases import frozen_modules, in_evaluation_mode
-from vocjax.training.step import as_float
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+AUTOENCODER = {"model.encoder": (4, 4), "model.decoder": (4,), "model.norm": "batch"}
+CLASSIFIER = {"model.encoder": (4, 4), "model.norm": "batch"}
+
+
+def config_of(name, origin="", **overrides):
+    config = load_config(CONFIGS / f"{name}.py")
+    config.update_from_flattened_dict({"data.size": 16, "init_from": str(origin)} | overrides)
+    return config
+
+
+def begun(config):
+    """The variables of a run by path; those that are not from `init_from` are shapes alone."""
+    variables = jax.eval_shape(make_task(config).init, jax.random.key(0))
+    variables = with_encoder_of(variables, config, make_mesh())
+    return {
+        path: leaf
+        for path, leaf in flatten_dict(variables, sep="/").items()
+        if not isinstance(leaf, jax.ShapeDtypeStruct)
+    }
 
 
 @pytest.fixture(scope="module")
-def frozen_run(restless_config, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("frozen") / "run"
-    config = restless_config("classifier_frozen")
-    # The baselines would take half of the time.
-    train_and_evaluate(config, workdir, make_task(config)._replace(baselines={}))
-    return workdir
+def autoencoder(tmp_path_factory):
+    """(the directory of an autoencoder's run, its encoder's variables by path)."""
+    workdir = tmp_path_factory.mktemp("runs") / "autoencoder"
+    variables = write_run(workdir, config_of("autoencoder_256", **AUTOENCODER))
+    flat = flatten_dict(variables, sep="/")
+    return workdir, {path: leaf for path, leaf in flat.items() if path.split("/")[1] == "encoder"}
 
 
-def encoder_of(saved, of="params"):
-    """The encoder's arrays of a `saved_state`, by path."""
-    prefix = f"{of}/encoder/"
-    return {path[len(prefix) :]: x for path, x in saved.items() if path.startswith(prefix)}
+def test_parameters_and_statistics_are_those_of_the_run(autoencoder):
+    origin, encoder = autoencoder
+    found = begun(config_of("classifier_256", origin, **CLASSIFIER))
+    assert {path.split("/")[0] for path in found} == {"params", "batch_stats"}
+    assert found.keys() == encoder.keys()
+    for path, leaf in found.items():
+        np.testing.assert_array_equal(leaf, encoder[path])
 
 
-def assert_equal(ours, theirs):
-    assert ours.keys() == theirs.keys()
-    for path, array in ours.items():
-        np.testing.assert_array_equal(array, theirs[path], err_msg=path)
-
-
-# Frozen ------------------------------------------------------------------------------------------
-
-
-def test_a_frozen_encoder_stays_bit_for_bit(frozen_run, pretrained, saved_state):
-    ours, theirs = saved_state(frozen_run), saved_state(pretrained)
-    assert int(ours["step"]) == 4
-    for collection, arrays in (("params", 8), ("batch_stats", 4)):
-        encoder = encoder_of(ours, collection)
-        assert len(encoder) == arrays
-        assert_equal(encoder, encoder_of(theirs, collection))
-    assert all(np.any(x != 0) for x in encoder_of(theirs, "batch_stats").values())
-
-
-def test_a_frozen_encoder_has_no_optimizer_state(frozen_run, saved_state):
-    saved = saved_state(frozen_run)
-    held = [path for path in saved if path.startswith("opt_state")]
-    assert not [path for path in held if "encoder" in path]
-    assert [path for path in held if "head" in path]
-    head = {x.shape for path, x in saved.items() if path.startswith("params/head/")}
-    assert {saved[path].shape for path in held} <= head | {()}
-
-
-@pytest.mark.parametrize("augmented", [False, True])
-def test_codes_are_computed_once_and_the_log_counts_what_is_frozen(
-    restless_config, augmented, capsys, tmp_path
-):
-    """Of each split before training, and to train on, unless the images change."""
-    computed = []
-
-    def compute(variables, batch):
-        computed.append(batch["image"].shape)
-        return task.features.compute(variables, batch)
-
-    flip = {"data.augment.flip": augmented}
-    config = restless_config("classifier_frozen", epochs=1, **flip)
-    task = make_task(config)._replace(baselines={})
-    noted = task._replace(features=task.features._replace(compute=compute))
-    train_and_evaluate(config, tmp_path, noted)
-    assert len(computed) == (2 if augmented else 4)  # traced once for each split
-    encoder = 3 * 3 * (3 + 4) * 4 + 2 * 4 + 2 * 2 * 4  # kernels, biases, batch norm
-    head = 8 * 8 * 4 * 2 + 2
-    said = f"epochs 1 to 1: {head} parameters learn, {encoder} are frozen"
-    assert said in capsys.readouterr().err
-
-
-def flops(begun_run, **known):
-    lowered = begun_run.step.lower(begun_run.state, begun_run.batch | known)
-    return lowered.compile().cost_analysis()["flops"]
-
-
-def test_a_frozen_encoder_is_less_work(restless_config, begun):
-    """Its forward pass is left, and where the codes are known not even that."""
-    augmented = {"data.augment.flip": True}
-    fine_tuned = begun(restless_config("classifier_256", **augmented))
-    frozen = begun(restless_config("classifier_frozen", **augmented))
-    plain = begun(restless_config("classifier_frozen"))
-    codes = {"code": jnp.zeros((8, 8, 8, 4))}
-    uncached = flops(frozen)
-    assert uncached < 0.6 * flops(fine_tuned)
-    assert flops(plain, **codes) < 0.05 * uncached
-    for known, convolves in (({}, True), (codes, False)):
-        text = plain.step.lower(plain.state, plain.batch | known).as_text()
-        assert ("stablehlo.convolution" in text) == convolves
-
-
-def test_known_codes_train_the_same_head(frozen_run, restless_config, begun, saved_state, tmp_path):
-    config = restless_config("classifier_frozen")
-    task = make_task(config)._replace(features=None, baselines={})
-    results = train_and_evaluate(config, tmp_path, task)
-    ours, theirs = saved_state(tmp_path), saved_state(frozen_run)
-    start = jax.device_get(begun(config).state.params["head"]["Dense_0"])
-    for name in ("kernel", "bias"):
-        path = f"params/head/Dense_0/{name}"
-        np.testing.assert_allclose(ours[path], theirs[path], rtol=0, atol=1e-5)
-        assert np.abs(ours[path] - start[name]).max() > 1e-3
-    known = json.loads((frozen_run / "results.json").read_text())
-    assert results["val"]["loss"] == pytest.approx(known["val"]["loss"], abs=1e-5)
-
-
-@pytest.mark.parametrize("frozen", [True, False])
-def test_a_frozen_encoder_acts_in_evaluation_mode(restless_config, begun, frozen):
-    config = restless_config("classifier_frozen" if frozen else "classifier_256")
-    task, phase, _, state, _, batch = begun(config)
-    modules = frozen_modules(phase, state.params)
-
-    @jax.jit
-    def outputs(variables, batch):
-        key = jax.random.key(3)
-        with in_evaluation_mode(modules):
-            training, batch_stats = task.apply(variables, batch, True, key)
-        return training["code"], batch_stats, task.apply(variables, batch, False, key)[0]["code"]
-
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    code, batch_stats, evaluated = outputs(variables, as_float(batch))
-    stands = jax.tree.map(np.array_equal, batch_stats, variables["batch_stats"])
-    assert np.array_equal(code, evaluated) == frozen
-    assert set(jax.tree.leaves(stands)) == {frozen}
-
-
-@pytest.mark.parametrize("frozen", ["encoder/ConvBlock_0/.*", "encoder/ConvBlock_1/BatchNorm_0/.*"])
-def test_part_of_an_encoder_can_be_frozen(restless_config, begun, frozen):
-    """A batch norm by itself, too: its statistics then stand still."""
-    phases = ((0, ((frozen, 0.0), (".*", 1.0))),)
-    start = begun(restless_config("classifier_256", **{"optimizer.phases": phases}))
-    before = jax.device_get(start.state)
-    after = jax.device_get(start.step(start.state, start.batch)[0])
-    for collection in ("params", "batch_stats"):
-        old, new = (flatten_dict(getattr(s, collection), sep="/") for s in (before, after))
-        for path, array in old.items():
-            assert np.array_equal(new[path], array) == bool(re.fullmatch(frozen, path)), path
-
-
-# The beginning -----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def start_of(begun):
-    """`start_of(config)`: the parameters that a run of it begins with, by path."""
-
-    def start(config):
-        return jax.device_get(flatten_dict(begun(config).state.params, sep="/"))
-
-    return start
-
-
-def test_a_fine_tuned_run_begins_with_the_autoencoders_encoder(
-    restless_config, pretrained, start_of, saved_state
-):
-    saved = {f"encoder/{path}": x for path, x in encoder_of(saved_state(pretrained)).items()}
-    for name in ("classifier_256", "classifier_lecture"):
-        start = start_of(restless_config(name))
-        assert_equal({path: x for path, x in start.items() if path in saved}, saved)
-        assert {path.split("/")[0] for path in start.keys() - saved.keys()} == {"head"}
-
-
-def test_an_encoder_that_computes_something_else_is_refused(restless_config, begun):
-    config = restless_config("classifier_256", **{"model.activation": "tanh"})
-    with pytest.raises(UserError, match=r"model.activation is 'tanh', and the encoder of .*'relu'"):
-        begun(config)
+def test_a_grey_encoder_begins_with_the_sum_over_the_colours(autoencoder):
+    """A grey image then has the features of three equal channels."""
+    origin, encoder = autoencoder
+    found = begun(config_of("autoencoder_256", origin, **AUTOENCODER, **{"data.channels": 1}))
+    summed = [path for path, leaf in found.items() if leaf.shape != encoder[path].shape]
+    assert len(summed) == 1
+    np.testing.assert_array_equal(found[summed[0]], encoder[summed[0]].sum(axis=2, keepdims=True))
 
 
 @pytest.mark.parametrize(
-    ("name", "decoder"), [("classifier_scratch", ()), ("classifier_joint", (4,))]
+    ("overrides", "words"),
+    [
+        ({"model.encoder": (4, 6)}, r"ConvBlock_1/Conv_0/kernel: \(3, 3, 4, 4\) there, \(3, 3, 4"),
+        ({"model.encoder": (4,)}, r"ConvBlock_1/Conv_0/bias: \(4,\) there, absent here"),
+        ({"model.encoder": (4, 4, 4)}, r"ConvBlock_2/Conv_0/bias: absent there, \(4,\) here"),
+        ({"data.channels": 4}, r"kernel: \(3, 3, 3, 4\) there, \(3, 3, 4, 4\) here"),
+        ({"model.activation": "tanh"}, r"activation is 'tanh', and the encoder of .*with 'relu'"),
+        ({"model.norm": "none"}, r"model.norm is 'none', and .*with 'batch'; set it to that"),
+    ],
 )
-def test_from_scratch_every_kernel_is_another(
-    tiny_config, pretrained, start_of, saved_state, name, decoder
-):
-    """Than the autoencoder's, and than that of another seed; biases are zero."""
-    small = {"model.encoder": (4, 4), "model.decoder": decoder}
-    start, of_other_seed = (start_of(tiny_config(name, seed=seed, **small)) for seed in (0, 1))
-    learnt = encoder_of(saved_state(pretrained))
-    for path, array in start.items():
-        if path.endswith("bias"):
-            assert not array.any(), path
-            continue
-        assert array.std() > 0.01, path
-        assert np.mean(array == of_other_seed[path]) < 0.01, path
-        if path.startswith("encoder/"):
-            assert np.abs(array - learnt[path.removeprefix("encoder/")]).max() > 1e-3, path
+def test_an_encoder_that_differs_is_refused(overrides, words, autoencoder):
+    config = config_of("classifier_256", autoencoder[0], **(CLASSIFIER | overrides))
+    with pytest.raises(UserError, match=words):
+        begun(config)
+
+
+def test_a_run_without_encoder_or_of_grey_images_or_none_is_refused(tmp_path):
+    write_run(tmp_path / "pca", config_of("pca", **{"model.components": 3}))
+    write_run(tmp_path / "grey", config_of("classifier_256", **CLASSIFIER, **{"data.channels": 1}))
+    for name, words in (
+        ("pca", r"Conv_0/kernel: absent there, \(3, 3, 3, 4\) here"),
+        ("grey", r"Conv_0/kernel: \(3, 3, 1, 4\) there, \(3, 3, 3, 4\) here"),
+        ("none", r"none holds no run \(no config\.json\)"),
+    ):
+        with pytest.raises(UserError, match=words):
+            begun(config_of("classifier_256", tmp_path / name, **CLASSIFIER))
+
+
+# Imported weights --------------------------------------------------------------------------------
+
+
+def pretrained(origin, **overrides):
+    return complete(config_of("classifier_pretrained", origin, **({"data.size": 64} | overrides)))
+
+
+def test_stages_up_to_the_last_are_those_of_the_weights(squeezenet):
+    found = begun(pretrained(squeezenet, **{"model.backbone.last": "fire3"}))
+    ours, _ = drawn("squeezenet", "gluon")
+    assert {path.split("/")[3] for path in found} == {"conv1", "fire2", "fire3"}
+    for path, leaf in found.items():
+        np.testing.assert_array_equal(leaf, ours[path.removeprefix("params/encoder/")])
+
+
+def test_what_the_import_skipped_is_drawn(tmp_path):
+    ours, _ = drawn("squeezenet", "gluon")
+    skipped = [path for path in ours if path.startswith(("head", "backbone/fire9"))]
+    arrays = {path: array for path, array in ours.items() if path not in skipped}
+    config = pretrained(imported(tmp_path / "w", "squeezenet", "gluon", skipped, arrays))
+    config.model.backbone.last = "fire9"  # `complete` would refuse it
+    assert {path.removeprefix("params/encoder/") for path in begun(config)} == set(arrays)
+
+
+def test_fields_that_only_the_config_has_are_no_difference(tmp_path):
+    weights = imported(tmp_path / "w", "xception", "keras")
+    config = pretrained(weights, **{"model.backbone.fields": (("padding", "same"),)})
+    assert with_encoder_of({}, config, make_mesh()) == {}
+
+
+def test_a_segmenter_begins_with_a_classifiers_backbone(tmp_path):
+    run = config_of("classifier_pretrained", **{"data.size": 32})
+    backbone = {"name": "squeezenet", "stem": "small", "last": "fire2"}
+    run.model.backbone.update(backbone | {"preprocessing": TORCHVISION._asdict()})
+    encoder = flatten_dict(write_run(tmp_path / "run", run)["params"]["encoder"], sep="/")
+    config = complete(config_of("fcn_pretrained", tmp_path / "run", **{"model.skips": 0}))
+    found = begun(config)
+    assert len(encoder) == len(found) == 8
+    for path, leaf in encoder.items():
+        np.testing.assert_array_equal(found[f"params/encoder/{path}"], leaf)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("stem", "imagenet", "stem is 'imagenet', and .* trained with 'small'"),
+        ("fields", (), r"fields is \(\), and .* trained with \(\('variant', 'keras'\),\)"),
+        ("preprocessing", {"white": 255.0}, "preprocessing is .*trained with.* `vocjax.*complete`"),
+    ],
+)
+def test_a_backbone_that_computes_something_else_is_refused(field, value, words, tmp_path):
+    backbone = {"name": "mobilenet_v2", "stem": "small", "fields": (("variant", "keras"),)}
+    run = config_of("classifier_pretrained")
+    run.model.backbone.update(backbone)
+    (tmp_path / "config.json").write_text(to_json(run))
+    config = pretrained(tmp_path)
+    config.model.backbone.update({field: value})
+    with pytest.raises(UserError, match=words):
+        with_encoder_of({}, config, make_mesh())
+
+
+def test_weights_without_a_config_that_has_a_backbone_are_refused(squeezenet, tmp_path):
+    with pytest.raises(UserError, match=r"(?s)does not fit .*no model.backbone: imported w"):
+        begun(config_of("classifier_256", squeezenet, **CLASSIFIER))
+    named = {"model.backbone.name": "squeezenet"}
+    with pytest.raises(UserError, match=r"w has neither imported weights .* nor a run"):
+        with_encoder_of({}, pretrained(tmp_path / "w", **named), make_mesh())

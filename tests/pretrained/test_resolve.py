@@ -1,187 +1,112 @@
-"""What a config takes over from pretrained weights, and runs that begin with them."""
+"""What a config takes over from the weights that its run begins with, and what it can't."""
 
 import json
+from pathlib import Path
 
-import jax
-import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict
+from drawn_weights import imported
 
 from vocjax.config import load_config, to_json
 from vocjax.errors import UserError
-from vocjax.mesh import make_mesh
-from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.models.backbones.preprocessing import CAFFE, IDENTITY, SYMMETRIC, TORCHVISION
-from vocjax.models.backbones.size import shapes
-from vocjax.pretrained.formats import write
-from vocjax.pretrained.initialise import with_encoder_of
-from vocjax.pretrained.matching import flatten, restore_names
-from vocjax.pretrained.resolve import complete
-from vocjax.pretrained.store import import_weights
-from vocjax.runs.restore import load_run
+from vocjax.pretrained.resolve import complete, origin_facts
+from vocjax.pretrained.store import read_imported
 from vocjax.tasks import make_task
-from vocjax.training.loop import train_and_evaluate
+
+CONFIG = Path(__file__).parents[2] / "configs/classifier_pretrained.py"
+WHOLE, UP_TO_CONV4 = ["head/kernel"], ["backbone/conv5/kernel", "head/kernel"]
+FROM_KERAS = (("variant", "keras"),)
 
 
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    """`published(backbone, source, skip=...)`: imported weights of random numbers."""
+@pytest.fixture
+def weights(tmp_path):
+    """`weights(backbone, source, skipped)`: imported weights, as far as their facts go."""
+    return lambda *facts: imported(tmp_path / "weights", *facts)
 
-    def make(backbone, source, skip="head"):
-        directory = tmp_path_factory.mktemp(backbone)
-        network = BACKBONES[backbone](**SOURCES[backbone][source].fields)
-        rng = np.random.default_rng(0)
-        arrays = {
-            path: 0.2 * rng.random(leaf.shape, np.float32) - 0.1 * (not path.endswith("/var"))
-            for path, leaf in flatten(shapes(network, (64, 64, 3))).items()
-        }
-        names = SOURCES[backbone][source].key_map(network)
-        write(directory / "file.npz", restore_names(arrays, names))
-        import_weights(
-            backbone, directory / "file.npz", directory / "imported", source=source, skip=[skip]
-        )
-        return directory / "imported"
+
+@pytest.fixture
+def run_with(tmp_path):
+    """`run_with(**fields of the backbone)`: a run, as far as its config goes."""
+
+    def make(**backbone):
+        config = load_config(CONFIG)
+        config.model.backbone.update(backbone)
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run/config.json").write_text(to_json(config))
+        return tmp_path / "run"
 
     return make
 
 
-@pytest.fixture(scope="module")
-def squeezenet(published):
-    return published("squeezenet", "gluon")
-
-
-def pretrained(weights, config_dir, *overrides):
-    path = config_dir / "configs/classifier_pretrained.py"
-    return complete(load_config(path, [f"--config.init_from={weights}", *overrides]))
+def pretrained(origin, workdir=None, **backbone):
+    """The config of a run that begins with `origin`, given fields of its backbone."""
+    flags = [f"--config.model.backbone.{field}={value}" for field, value in backbone.items()]
+    config = load_config(CONFIG, [f"--config.init_from={origin}", *flags])
+    return complete(config, workdir).model.backbone
 
 
 @pytest.mark.parametrize(
-    ("backbone", "source", "skip", "preprocessing", "fields", "last"),
+    ("backbone", "source", "skipped", "preprocessing", "fields", "last"),
     [
-        ("squeezenet", "gluon", "head", TORCHVISION, (), ""),
-        ("mobilenet_v2", "keras", "head", SYMMETRIC, (("variant", "keras"),), ""),
-        ("resnet50", "caffe", "backbone/conv5|head", CAFFE, (("variant", "caffe"),), "conv4"),
+        ("squeezenet", "gluon", WHOLE, TORCHVISION, (), ""),
+        ("mobilenet_v2", "keras", WHOLE, SYMMETRIC, FROM_KERAS, ""),
+        ("resnet50", "caffe", UP_TO_CONV4, CAFFE, (("variant", "caffe"),), "conv4"),
     ],
 )
 def test_a_config_gets_what_belongs_to_the_weights(
-    published, pytestconfig, backbone, source, skip, preprocessing, fields, last
+    weights, backbone, source, skipped, preprocessing, fields, last
 ):
-    config = pretrained(published(backbone, source, skip), pytestconfig.rootpath)
-    chosen = config.model.backbone
+    chosen = pretrained(weights(backbone, source, skipped))
     assert chosen.name == backbone
     assert chosen.preprocessing.to_dict() == preprocessing._asdict()
     assert chosen.fields == fields
     assert chosen.last == last
 
 
-def test_a_stage_that_is_asked_for_stays(published, pytestconfig):
-    weights = published("resnet18", "torchvision", "backbone/conv5|head")
-    chosen = pretrained(weights, pytestconfig.rootpath, "--config.model.backbone.last=conv3")
-    assert chosen.model.backbone.last == "conv3"
-    whole = pretrained(weights, pytestconfig.rootpath)
-    whole.model.backbone.last = "conv5"  # `load_config` would not have it
-    variables = jax.jit(make_task(whole).init)(jax.random.key(0))
-    begun = with_encoder_of(variables, whole, make_mesh())
-    for before, after in zip(
-        flatten_dict(variables["params"], sep="/").items(),
-        flatten_dict(begun["params"], sep="/").items(),
-        strict=True,
-    ):
-        skip = "/conv5/" in before[0] or before[0].startswith("head/")
-        assert np.array_equal(before[1], after[1]) == skip, before[0]
+def test_a_run_gives_its_stem_its_last_stage_and_its_preprocessing(run_with):
+    values = {"name": "squeezenet", "stem": "small", "last": "fire4"}
+    run = run_with(**values, preprocessing=SYMMETRIC._asdict())
+    chosen = pretrained(run)
+    assert {field: chosen[field] for field in values} == values
+    assert chosen.preprocessing.to_dict() == SYMMETRIC._asdict()
+    with pytest.raises(UserError, match=r"last is 'fire5', and .* end at 'fire4'"):
+        pretrained(run, last="fire5")
+
+
+def test_a_stem_that_is_asked_for_stays(weights):
+    assert pretrained(weights("squeezenet", "gluon"), stem="small").stem == "small"
 
 
 @pytest.mark.parametrize(
-    ("skip", "last", "words"),
+    ("skipped", "last"), [(WHOLE, "conv1"), (WHOLE, "fire9"), (["backbone/fire9/a/bias"], "fire4")]
+)
+def test_a_stage_that_the_weights_fill_can_be_the_last(skipped, last, weights):
+    assert pretrained(weights("squeezenet", "gluon", skipped), last=last).last == last
+
+
+@pytest.mark.parametrize(
+    ("skipped", "last", "words"),
     [
-        ("backbone/fire3/squeeze|head", "fire3", "last is 'fire3', and .* no further than 'fire2'"),
-        ("backbone/fire3/squeeze|head", "fire9", "last is 'fire9', and .* no further than 'fire2'"),
-        (
-            "backbone/conv1/conv/bias|head",
-            "",
-            "begin with what is drawn anew: not all of conv1, the",
-        ),
-        (
-            "backbone/conv1/conv/bias|head",
-            "fire9",
-            "begin with what is drawn anew: not all of conv1",
-        ),
+        ("backbone/fire3/squeeze/kernel", "fire3", "last is 'fire3', and .* end at 'fire2'"),
+        ("backbone/fire3/squeeze/kernel", "fire9", "last is 'fire9', and .* end at 'fire2'"),
+        ("backbone/conv1/conv/bias", "", "can't begin a run: the import skipped parts of conv1"),
+        ("backbone/conv1/conv/bias", "fire9", "can't begin a run: .* first stage of squeezenet"),
     ],
 )
-def test_a_stage_that_the_weights_do_not_fill_is_refused(
-    skip, last, words, published, pytestconfig
-):
-    weights = published("squeezenet", "gluon", skip)
+def test_a_stage_that_the_weights_do_not_fill_is_refused(skipped, last, words, weights):
+    origin = weights("squeezenet", "gluon", [skipped])
     with pytest.raises(UserError, match=words):
-        pretrained(weights, pytestconfig.rootpath, f"--config.model.backbone.last={last}")
+        pretrained(origin, last=last)
 
 
-def test_any_stage_of_weights_that_are_whole_can_be_the_last(squeezenet, pytestconfig):
-    for last in ("conv1", "fire9"):
-        config = pretrained(
-            squeezenet, pytestconfig.rootpath, f"--config.model.backbone.last={last}"
-        )
-        assert config.model.backbone.last == last
-
-
-def test_a_run_that_ends_at_a_stage_gives_no_more(other_run, pytestconfig):
-    run = other_run((), name="squeezenet", last="fire4")
-    with pytest.raises(UserError, match=r"last is 'fire5', and .* go no further than 'fire4'"):
-        pretrained(run, pytestconfig.rootpath, "--config.model.backbone.last=fire5")
-
-
-def test_the_small_stem_of_a_run_is_taken_over(other_run, squeezenet, pytestconfig):
-    run = other_run((), name="squeezenet", stem="small")
-    config = pretrained(run, pytestconfig.rootpath)
-    assert config.model.backbone.stem == "small"
-    config.model.backbone.stem = "imagenet"
-    variables = jax.eval_shape(make_task(config).init, jax.random.key(0))
-    with pytest.raises(UserError, match=r"stem is 'imagenet', and .* trained with 'small'"):
-        with_encoder_of(variables, config, make_mesh())
-    chosen = "--config.model.backbone.stem=small"
-    assert pretrained(squeezenet, pytestconfig.rootpath, chosen).model.backbone.stem == "small"
-
-
-def test_weights_that_are_gone_are_those_that_a_run_began_with(published, tmp_path, pytestconfig):
-    weights = published("resnet50", "caffe", "backbone/conv5|head")
-    began = pretrained(weights, pytestconfig.rootpath)
-    (tmp_path / "config.json").write_text(to_json(began))
-    weights.rename(weights.with_name("elsewhere"))
-    path = pytestconfig.rootpath / "configs/classifier_pretrained.py"
-    again = complete(load_config(path, [f"--config.init_from={weights}"]), tmp_path)
-    assert to_json(again) == to_json(began)
-    with pytest.raises(UserError, match="holds neither imported weights"):
-        complete(load_config(path, [f"--config.init_from={weights}s"]), tmp_path)
-
-
-def test_fields_that_the_weights_do_not_have_stay(published, pytestconfig):
-    weights = published("xception", "keras")
-    fields = "--config.model.backbone.fields=(('padding', 'same'),)"
-    last = "--config.model.backbone.last=block2"
-    config = pretrained(weights, pytestconfig.rootpath, fields, last)
-    assert config.model.backbone.fields == (("padding", "same"),)
-    assert config.model.backbone.preprocessing.to_dict() == SYMMETRIC._asdict()
-    drawn = jax.eval_shape(make_task(config).init, jax.random.key(0))
-    begun = with_encoder_of(drawn, config, make_mesh())["params"]["encoder"]["backbone"]
-    assert set(begun) == {"block1", "block2"}
-    assert all(isinstance(array, np.ndarray) for array in jax.tree.leaves(begun))
-
-
-@pytest.fixture
-def other_run(tmp_path, pytestconfig):
-    """`other_run(fields, **fields of the backbone)`: a run as far as its config tells."""
-
-    def make(fields, **overrides):
-        config = load_config(pytestconfig.rootpath / "configs/classifier_pretrained.py")
-        config.model.backbone.update(fields=fields, **overrides)
-        (tmp_path / "other").mkdir()
-        (tmp_path / "other/config.json").write_text(to_json(config))
-        return tmp_path / "other"
-
-    return make
-
-
-FROM_KERAS = (("variant", "keras"),)
+def test_weights_that_are_gone_are_those_of_the_run_in_the_workdir(weights, tmp_path):
+    origin = weights("resnet50", "caffe", UP_TO_CONV4)
+    config = complete(load_config(CONFIG, [f"--config.init_from={origin}"]))
+    (tmp_path / "config.json").write_text(to_json(config))
+    origin.rename(tmp_path / "elsewhere")
+    assert pretrained(origin, tmp_path) == config.model.backbone
+    with pytest.raises(UserError, match="has neither imported weights"):
+        pretrained(f"{origin}s", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -193,13 +118,8 @@ FROM_KERAS = (("variant", "keras"),)
         ((*FROM_KERAS, ("padding", "same")), (), (*FROM_KERAS, ("padding", "same"))),
     ],
 )
-def test_fields_are_the_origins_and_what_stands_beside_them(
-    theirs, ours, merged, other_run, pytestconfig
-):
-    run = other_run(theirs, name="inception_v3")
-    fields = f"--config.model.backbone.fields={ours}"
-    config = pretrained(run, pytestconfig.rootpath, fields)
-    assert config.model.backbone.fields == merged
+def test_fields_are_the_origins_and_then_the_configs_own(theirs, ours, merged, run_with):
+    assert pretrained(run_with(name="inception_v3", fields=theirs), fields=ours).fields == merged
 
 
 @pytest.mark.parametrize(
@@ -210,116 +130,62 @@ def test_fields_are_the_origins_and_what_stands_beside_them(
         (FROM_KERAS, "('variant',)", r"fields is \('variant',\); it is \(name, value\) pairs"),
     ],
 )
-def test_other_fields_than_the_origins_are_refused(theirs, ours, words, other_run, pytestconfig):
-    run = other_run(theirs, name="inception_v3")
+def test_other_fields_than_the_origins_are_refused(theirs, ours, words, run_with):
+    run = run_with(name="inception_v3", fields=theirs)
     with pytest.raises(UserError, match=words):
-        pretrained(run, pytestconfig.rootpath, f"--config.model.backbone.fields={ours}")
+        pretrained(run, fields=ours)
 
 
-def chosen(preprocessing):
-    """Overrides that set a pre-processing."""
-    return [
-        f"--config.model.backbone.preprocessing.{name}={value}"
-        for name, value in preprocessing._asdict().items()
-    ]
+def test_a_preprocessing_that_is_asked_for_is_the_weights_or_refused(weights):
+    def chosen(preprocessing):
+        return {f"preprocessing.{name}": value for name, value in preprocessing.items()}
 
-
-def test_a_preprocessing_that_is_asked_for_is_the_weights_or_refused(squeezenet, pytestconfig):
+    origin = weights("squeezenet", "gluon")
     for same in (TORCHVISION, IDENTITY):
-        config = pretrained(squeezenet, pytestconfig.rootpath, *chosen(same))
-        assert config.model.backbone.preprocessing.to_dict() == TORCHVISION._asdict()
-    words = (
-        r"has white 255.0, mean \(0.0, .*, scale \(1.0, .*were trained with white 1.0, mean \(0.48"
-    )
-    with pytest.raises(UserError, match=r"has order 'BGR', white 255.0, mean .*order 'RGB', wh"):
-        pretrained(squeezenet, pytestconfig.rootpath, *chosen(CAFFE))
-    with pytest.raises(UserError, match=words):
-        white = "--config.model.backbone.preprocessing.white=255.0"
-        pretrained(squeezenet, pytestconfig.rootpath, white)
+        got = pretrained(origin, **chosen(same._asdict())).preprocessing
+        assert got.to_dict() == TORCHVISION._asdict()
+    for other, words in (
+        (CAFFE._asdict(), r"has order 'BGR', white 255.0, mean .*with order 'RGB', wh"),
+        ({"white": 255.0}, r"has white 255.0, mean \(0.0, .*, scale .*with white 1.0, mean \(0.48"),
+    ):
+        with pytest.raises(UserError, match=words):
+            pretrained(origin, **chosen(other))
 
 
-def test_another_backbone_is_refused(squeezenet, pytestconfig):
-    with pytest.raises(UserError, match=r"name is 'vgg16', and .* holds weights of squeezenet"):
-        pretrained(squeezenet, pytestconfig.rootpath, "--config.model.backbone.name=vgg16")
+def test_another_backbone_is_refused(weights):
+    with pytest.raises(UserError, match=r"name is 'vgg16', and .* has weights of squeezenet"):
+        pretrained(weights("squeezenet", "gluon"), name="vgg16")
 
 
-def test_a_config_without_weights_names_its_backbone(pytestconfig):
-    config = load_config(pytestconfig.rootpath / "configs/classifier_pretrained.py")
+def test_a_config_without_weights_names_its_backbone():
     with pytest.raises(UserError, match=r"name is ''; it is one of alexnet, .*weights import"):
-        make_task(config)
+        make_task(load_config(CONFIG))
 
 
-@pytest.mark.parametrize("there", [False, True], ids=["missing", "empty"])
-def test_an_origin_that_holds_nothing_is_refused_where_it_has_to_name_the_backbone(
-    there, pytestconfig, tmp_path
-):
-    if there:
-        (tmp_path / "w").mkdir()
-    words = (
-        r"init_from is '.*/w', which holds neither imported .*`vocjax weights import --backbone "
-        r"NAME FILE --output .*/w` or `vocjax train --config FILE --workdir .*/w`"
-    )
-    with pytest.raises(UserError, match=words):
-        pretrained(tmp_path / "w", pytestconfig.rootpath)
-    named = "--config.model.backbone.name=squeezenet"  # as of a run that a campaign is to make
-    config = pretrained(tmp_path / "w", pytestconfig.rootpath, named)
-    assert config.model.backbone.name == "squeezenet"
-    drawn = jax.eval_shape(make_task(config).init, jax.random.key(0))
-    with pytest.raises(UserError, match=words):
-        with_encoder_of(drawn, config, make_mesh())
+def test_an_origin_with_nothing_is_refused_unless_the_backbone_has_a_name(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "missing"):
+        words = (
+            rf"{name} has neither imported .*`vocjax weights import --backbone NAME FILE --output "
+            rf".*{name}` or `vocjax train --config FILE --workdir .*{name}`"
+        )
+        with pytest.raises(UserError, match=words):
+            pretrained(tmp_path / name)
+        # Its run may be made later, by the same sweep.
+        assert pretrained(tmp_path / name, name="squeezenet").name == "squeezenet"
 
 
-@pytest.fixture(scope="module")
-def small(squeezenet, tiny_config):
-    """`small(**overrides)`: a classifier of few pixels that begins with the weights."""
-
-    def load(**overrides):
-        config = tiny_config("classifier_pretrained", init_from=str(squeezenet), **overrides)
-        config.model.backbone.preprocessing.update(TORCHVISION._asdict())
-        return config
-
-    return load
+def test_what_a_run_keeps_of_weights(weights):
+    origin = weights("squeezenet", "gluon")
+    source = read_imported(origin).source
+    assert origin_facts(origin) == {"backbone": "squeezenet", "family": "gluon", **source}
 
 
-@pytest.fixture(scope="module")
-def finished(small, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("run") / "run"
-    train_and_evaluate(small(), workdir)
-    return workdir
-
-
-def test_a_run_begins_with_the_weights_and_leaves_them_alone(finished, squeezenet):
-    with np.load(squeezenet / "weights.npz") as arrays:
-        flat = flatten_dict(load_run(finished, make_mesh()).variables["params"], sep="/")
-        encoder = {k.removeprefix("encoder/"): v for k, v in flat.items() if k.startswith("enc")}
-        assert {path.split("/")[1] for path in encoder} == {"conv1", "fire2", "fire3", "fire4"}
-        for path, array in encoder.items():
-            np.testing.assert_array_equal(array, arrays[path])
-
-
-def test_what_was_begun_with_is_told(finished, squeezenet):
-    told = json.loads((finished / "run.json").read_text())["init_from"]
-    file = json.loads((squeezenet / "weights.json").read_text())["file"]
-    assert told == {"backbone": "squeezenet", "source": "gluon", "file": file}
-
-
-def test_other_values_before_the_network_are_refused(small, tmp_path):
-    config = small()
-    config.model.backbone.preprocessing.white = 255.0
-    with pytest.raises(UserError, match=r"preprocessing is .* trained with .*load_config"):
-        train_and_evaluate(config, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_segmenter_begins_with_a_classifiers_backbone(finished, pytestconfig, tiny_config):
-    path = pytestconfig.rootpath / "configs/segmentation_pretrained.py"
-    told = complete(load_config(path, [f"--config.init_from={finished}"])).model.backbone
-    assert (told.name, told.last) == ("squeezenet", "fire4")
-    assert told.preprocessing.to_dict() == TORCHVISION._asdict()
-    config = tiny_config("segmentation_pretrained", init_from=str(finished))
-    config.model.backbone.update(told)
-    config.model.backbone.stem = "small"
-    variables = jax.jit(make_task(config).init)(jax.random.key(0))
-    begun = with_encoder_of(variables, config, make_mesh())["params"]["encoder"]
-    theirs = load_run(finished, make_mesh()).variables["params"]["encoder"]
-    assert jax.tree.all(jax.tree.map(np.array_equal, begun, theirs))
+def test_what_a_run_keeps_of_another_run(tmp_path):
+    nothing = {"commit": None, "seed": None, "fingerprint": None, "step": 0}
+    assert origin_facts(tmp_path) == nothing
+    made = {"commit": "abc", "seed": 3, "dataset": {"fingerprint": "f"}, "python": "3"}
+    (tmp_path / "run.json").write_text(json.dumps(made))
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "step": 2}\n{"epoch": 2, "step": 4}\n')
+    expected = {"commit": "abc", "seed": 3, "fingerprint": "f", "step": 4}
+    assert origin_facts(tmp_path) == expected

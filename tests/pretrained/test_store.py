@@ -4,62 +4,42 @@ import contextlib
 import functools
 import hashlib
 import json
+import re
 import resource
-import shutil
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_weights import CLASSES, drawn, same, shapes
+from drawn_weights import CLASSES, drawn, imported, same
 
 from vocjax.errors import UserError
 from vocjax.models.backbones import SOURCES
+from vocjax.models.backbones.preprocessing import TORCHVISION
 from vocjax.pretrained import store
 from vocjax.pretrained.export import export_weights
 from vocjax.pretrained.formats import read, write
+from vocjax.pretrained.matching import flatten
 from vocjax.pretrained.store import import_weights, is_imported, read_imported
 from vocjax.runs.provenance import environment
 
+README = Path(store.__file__).with_name("README.md")
 PAIRS = [
-    (backbone, source)
-    for backbone in ("squeezenet", "resnet18", "mobilenet_v2", "tiny_darknet")
-    for source in SOURCES[backbone]
+    ("squeezenet", "gluon"),
+    ("mobilenet_v2", "keras"),  # of another variant, with depthwise kernels
+    ("mobilenet_v2", "gluon"),  # without a head
+    ("tiny_darknet", "darknet"),  # without names
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def shapes_once():
-    """Tracing a network takes most of an import's time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "shapes", shapes)
-        yield
-
-
-@pytest.fixture(scope="module")
-def squeezenet(tmp_path_factory):
-    """A file with Gluon's names."""
-    file = tmp_path_factory.mktemp("files") / "squeezenet.safetensors"
-    write(file, drawn("squeezenet", "gluon")[1])
-    return file
-
-
-@pytest.fixture(scope="module")
-def whole(squeezenet, tmp_path_factory):
-    """What it is imported as; to be read, not written."""
-    output = tmp_path_factory.mktemp("imported") / "squeezenet"
-    import_weights("squeezenet", squeezenet, output, classes=CLASSES)
-    return output
-
-
 @pytest.fixture
-def bring(squeezenet, tmp_path):
+def bring(squeezenet_file, tmp_path):
     """`bring(**arguments)` imports that file into tmp_path / "out"."""
-    output = tmp_path / "out"
-    return functools.partial(import_weights, "squeezenet", squeezenet, output, classes=CLASSES)
+    arguments = ("squeezenet", squeezenet_file, tmp_path / "out")
+    return functools.partial(import_weights, *arguments, classes=CLASSES)
 
 
-def told(weights):
+def facts_of(weights):
     return weights._asdict() | {"arrays": None}
 
 
@@ -67,23 +47,28 @@ def files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
 
 
+def test_python_of_the_readme_gives_the_networks_variables(squeezenet, tmp_path, monkeypatch):
+    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/squeezenet").symlink_to(squeezenet)
+    monkeypatch.chdir(tmp_path)
+    exec(block, scope := {})
+    same(flatten(scope["variables"]), drawn("squeezenet", "gluon")[0])
+
+
 @pytest.mark.parametrize(("backbone", "source"), PAIRS)
 def test_through_every_source_and_back(backbone, source, tmp_path):
     ours, theirs = drawn(backbone, source)
-    without_head = "head" if len(theirs) < len(ours) else ""
-    bring = functools.partial(
-        import_weights, backbone, classes=CLASSES, skip=[without_head] if without_head else []
-    )
+    skip = ["head"] if len(theirs) < len(ours) else []
+    bring = functools.partial(import_weights, backbone, classes=CLASSES, skip=skip)
     write(tmp_path / "in.npz", theirs)
     first = bring(tmp_path / "in.npz", tmp_path / "first")
     assert (first.source, first.ignored) == (source, [])
-    assert first.skipped == sorted(
-        path for path in ours if without_head and path.startswith("head")
-    )
-    assert first.classes == (None if without_head else CLASSES)
+    assert first.skipped == sorted(path for path in ours if skip and path.startswith("head"))
+    assert first.classes == (None if skip else CLASSES)
     assert first.parameters == sum(array.size for array in theirs.values())
     kept = read_imported(tmp_path / "first")
-    assert told(kept) == told(first)
+    assert facts_of(kept) == facts_of(first)
     chosen = SOURCES[backbone][source]
     assert (kept.fields, kept.preprocessing) == (chosen.fields, chosen.preprocessing)
     same(kept.arrays, {path: a for path, a in ours.items() if path not in first.skipped})
@@ -93,40 +78,33 @@ def test_through_every_source_and_back(backbone, source, tmp_path):
     same(read(out), theirs)
     again = bring(out, tmp_path / "again")
     same(again.arrays, kept.arrays)
-    assert told(again) | {"file": None} == told(kept) | {"file": None}
+    assert facts_of(again) | {"directory": None} == facts_of(kept) | {"directory": None}
 
 
-def test_the_directory_says_what_it_holds(bring, squeezenet, tmp_path):
-    bring(skip=["backbone/fire9/expand3x3", "backbone/fire8", "backbone/fire9/squeeze"])
+def test_the_directory_says_what_it_holds(bring, squeezenet_file, tmp_path):
+    bring(skip=["backbone/fire9/expand3x3", "backbone/fire8/.*/bias"])
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"weights.npz", "weights.json"}
     facts = json.loads((tmp_path / "out/weights.json").read_text())
-    content, run = squeezenet.read_bytes(), environment()
-    assert facts.pop("skipped") == [
-        f"backbone/fire{fire}/{layer}/{array}"
-        for fire, layers in (
-            (8, ("expand1x1", "expand3x3", "squeeze")),
-            (9, ("expand3x3", "squeeze")),
-        )
-        for layer in layers
-        for array in ("bias", "kernel")
-    ]
-    assert len(facts.pop("ignored")) == 10
     with np.load(tmp_path / "out/weights.npz") as arrays:
         assert facts.pop("parameters") == sum(arrays[name].size for name in arrays.files)
-        assert len(arrays.files) == 52 - 10
+        assert len(arrays.files) == 52 - 5
+    assert len(facts.pop("ignored")) == 5
+    content, run = squeezenet_file.read_bytes(), environment()
     assert facts == {
         "backbone": "squeezenet",
         "fields": {},
         "source": "gluon",
-        "preprocessing": {
-            "order": "RGB",
-            "white": 1.0,
-            "mean": [0.485, 0.456, 0.406],
-            "scale": [1 / 0.229, 1 / 0.224, 1 / 0.225],
-        },
+        "preprocessing": json.loads(json.dumps(TORCHVISION._asdict())),
         "classes": CLASSES,
-        "file": {
-            "name": "squeezenet.safetensors",
+        "skipped": [
+            "backbone/fire8/expand1x1/bias",
+            "backbone/fire8/expand3x3/bias",
+            "backbone/fire8/squeeze/bias",
+            "backbone/fire9/expand3x3/bias",
+            "backbone/fire9/expand3x3/kernel",
+        ],
+        "directory": {
+            "file": "squeezenet.safetensors",
             "sha256": hashlib.sha256(content).hexdigest(),
             "bytes": len(content),
         },
@@ -134,10 +112,37 @@ def test_the_directory_says_what_it_holds(bring, squeezenet, tmp_path):
     }
 
 
-def test_the_source_that_is_named_is_taken(bring, tmp_path):
+def test_the_source_that_is_named_is_taken(bring):
     assert bring(source="gluon").source == "gluon"
-    with pytest.raises(UserError, match=r"52 left over in it:\n  squeezenet0_conv0_weight"):
+    with pytest.raises(UserError, match=r"52 left over in it:\n  squeezenet0_conv0_bias"):
         bring(source="torchvision")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "arguments", "words"),
+    [
+        ("squeeze", {}, "--backbone is 'squeeze'; it is one of alexnet, .* mean 'squeezenet'"),
+        ("squeezenet", {"source": "tf"}, "--source of squeezenet is 'tf'; it is one of torchvis"),
+        ("squeezenet", {"classes": 0}, "--classes is 0; it must be at least 1"),
+        (
+            "squeezenet",
+            {"skip": [".*"]},
+            r"--skip \.\* leaves nothing of the backbone to .*squeeze",
+        ),
+        (
+            "squeezenet",
+            {"classes": CLASSES, "skip": ["backbone/fire.*", "backbone/conv1"]},
+            r"--skip backbone/fire\.\* --skip backbone/conv1 leaves nothing of the backbone",
+        ),
+        ("resnet50", {}, "have no source's names of this backbone"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(
+    backbone, arguments, words, squeezenet_file, tmp_path
+):
+    with pytest.raises(UserError, match=words):
+        import_weights(backbone, squeezenet_file, tmp_path / "out", **arguments)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_without_names_has_no_source_of_names(tmp_path):
@@ -147,19 +152,18 @@ def test_a_file_without_names_has_no_source_of_names(tmp_path):
         import_weights("squeezenet", file, tmp_path / "weights", source="torchvision")
 
 
-def test_an_empty_folder_is_filled_and_older_weights_are_replaced(bring, tmp_path):
+def test_an_empty_folder_is_filled_and_older_weights_are_replaced(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "out").symlink_to("folder")
-    for skip, classes in (([], CLASSES), (["head"], None)):
-        bring(skip=skip)
-        assert read_imported(tmp_path / "folder").classes == classes
+    for skipped in (["head/bias"], ["head/kernel"]):
+        imported(tmp_path / "out", "squeezenet", "gluon", skipped)
+        assert read_imported(tmp_path / "folder").skipped == skipped
     assert (tmp_path / "out").is_symlink()
     assert {path.name for path in tmp_path.iterdir()} == {"folder", "out"}
-    import_weights("squeezenet", bring.args[1], tmp_path / "a/new/one", classes=CLASSES)
-    assert is_imported(tmp_path / "a/new/one")
+    assert is_imported(imported(tmp_path / "a/new/one", "squeezenet", "gluon"))
 
 
-def test_nothing_else_is_replaced(whole, bring, tmp_path):
+def test_nothing_else_is_replaced(bring, tmp_path):
     output = tmp_path / "out"
     output.write_text("precious")
     with pytest.raises(UserError, match="out exists and is no directory; give another --output"):
@@ -168,12 +172,20 @@ def test_nothing_else_is_replaced(whole, bring, tmp_path):
     output.unlink()
     output.mkdir()
     (output / "notes.txt").write_text("precious")
-    with pytest.raises(UserError, match=r"holds something else than imported weights \(notes.txt"):
+    words = r"has something other than imported weights \(notes.txt\); give another --output"
+    with pytest.raises(UserError, match=words):
         bring()
-    shutil.copytree(whole, output, dirs_exist_ok=True)
-    with pytest.raises(UserError, match=r"something else than imported weights \(notes.txt\)"):
+    (output / "weights.json").write_text("{}")
+    with pytest.raises(UserError, match=words):
         bring()
     assert (output / "notes.txt").read_text() == "precious"
+
+
+OLD, NEW = ({"a": np.full(30_000, value, np.float32)} for value in (1, 2))
+
+
+def put(folder, arrays):
+    return imported(folder / "out", "squeezenet", "gluon", arrays=arrays)
 
 
 @contextlib.contextmanager
@@ -188,22 +200,26 @@ def room(number):
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["new", "replaced"])
-def test_a_full_disk_leaves_what_was_there(there, whole, bring, tmp_path):
+def test_a_full_disk_leaves_what_was_there(there, tmp_path):
     if there:
-        shutil.copytree(whole, tmp_path / "out")
+        put(tmp_path, OLD)
     before = files(tmp_path)
     with room(100_000), pytest.raises(UserError, match=r"out can't be written \(File too large\)"):
-        bring(skip=["head"])
+        put(tmp_path, NEW)
     assert files(tmp_path) == before
+
+
+def test_a_place_that_can_not_be_written_is_refused(tmp_path):
+    (tmp_path / "out").write_text("precious")
+    with pytest.raises(UserError, match=r"out/out can't be written \(File exists\). Give an --out"):
+        put(tmp_path / "out", NEW)
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["new", "replaced"])
 @pytest.mark.parametrize("renamed", [0, 1, 2])
-def test_ctrl_c_leaves_what_was_there_or_what_is_new(
-    there, renamed, whole, bring, tmp_path, monkeypatch
-):
+def test_ctrl_c_leaves_what_was_there_or_what_is_new(there, renamed, tmp_path, monkeypatch):
     if there:
-        shutil.copytree(whole, tmp_path / "out")
+        put(tmp_path, OLD)
     before, rename, done = files(tmp_path), Path.rename, []
 
     def interrupted(path, target):
@@ -215,24 +231,22 @@ def test_ctrl_c_leaves_what_was_there_or_what_is_new(
 
     monkeypatch.setattr(Path, "rename", interrupted)
     with contextlib.suppress(KeyboardInterrupt):
-        bring(skip=["head"])
+        put(tmp_path, NEW)
     assert {path.name for path in tmp_path.iterdir()} <= {"out"}
     if renamed < 1 + there:
         assert files(tmp_path) == before
     else:
-        assert read_imported(tmp_path / "out").classes is None
+        same(read_imported(tmp_path / "out").arrays, NEW)
 
 
-def test_ctrl_c_while_it_writes(bring, tmp_path, monkeypatch):
-    before = sorted(tmp_path.rglob("*"))
-
+def test_ctrl_c_while_it_writes(tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(store.json, "dumps", interrupted)  # the arrays are written by then
-        bring()
-    assert sorted(tmp_path.rglob("*")) == before
+        patch.setattr(store, "write_json", interrupted)  # the arrays are written by then
+        put(tmp_path, NEW)
+    assert not list(tmp_path.iterdir())
 
 
 def cut(path):
@@ -258,16 +272,16 @@ def altered(path, **fields):
     ],
     ids=range(9),
 )
-def test_a_damaged_directory_is_refused(damage, words, whole, tmp_path):
-    shutil.copytree(whole, tmp_path / "out")
-    damage(tmp_path / "out")
-    assert is_imported(tmp_path / "out")
+def test_a_damaged_directory_is_refused(damage, words, tmp_path):
+    weights = put(tmp_path, OLD)
+    damage(weights)
+    assert is_imported(weights)
     with pytest.raises(UserError, match=rf"are damaged \(.*{words}.*\)\. Import them again: `vocj"):
-        read_imported(tmp_path / "out")
+        read_imported(weights)
 
 
 def test_a_directory_without_weights_is_refused(tmp_path):
     for directory in (tmp_path, tmp_path / "absent"):
         assert not is_imported(directory)
-        with pytest.raises(UserError, match=r"holds no imported weights \(no weights.json\)"):
+        with pytest.raises(UserError, match=r"has no imported weights \(no weights.json\)"):
             read_imported(directory)

@@ -1,1 +1,1 @@
-"""Foreign weights: how others name and lay them out."""
+"""Weights that a run begins with, from other libraries or other runs; see the README beside."""

@@ -1,4 +1,4 @@
-"""Imported weights that have a head, applied: what a published network sees in photographs."""
+"""Imported weights with a head, applied: the classes that a published network finds in photos."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,19 +15,19 @@ from vocjax.pretrained.store import IMAGE, read_imported
 
 
 def classifier_of(directory: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the classifier that imported weights are, pre-processing included.
+    """Return the classifier of imported weights, with its preprocessing.
 
     It takes images [batch, height, width, 3] float32 in [0, 1] of any size that the network takes,
-    and gives probabilities [batch, classes] float32, in the order of the file's head.
+    and returns probabilities [batch, classes] float32, in the order of the file's head.
 
-    Raises `UserError` where the directory holds no imported weights, or a part was skipped.
+    Raises `UserError` if the directory has no imported weights, or if a part was skipped.
     """
     imported = read_imported(directory)
     if imported.classes is None or imported.skipped:
         left = ", ".join(imported.skipped[:3]) + (", ..." if len(imported.skipped) > 3 else "")
         raise UserError(
-            f"the weights in {directory} can't classify: {left} was skipped when they were "
-            "imported. Give weights with a head, or train one: configs/classifier_pretrained.py."
+            f"the weights in {directory} can't classify: their import skipped {left}. Give weights "
+            "with a head, or train one: configs/classifier_pretrained.py."
         )
     network = BACKBONES[imported.backbone](imported.classes, **imported.fields)
     variables = fill(shapes(network, IMAGE), imported.arrays)
@@ -35,18 +35,18 @@ def classifier_of(directory: Path) -> Callable[[np.ndarray], np.ndarray]:
     @jax.jit
     def probabilities(images: jax.Array) -> jax.Array:
         logits = network.apply(variables, apply(imported.preprocessing, images))
-        assert isinstance(logits, jax.Array)  # nothing is mutable, so nothing else comes back
+        assert isinstance(logits, jax.Array)  # without mutable collections there is nothing else
         return jax.nn.softmax(logits)
 
     return lambda images: np.asarray(probabilities(images))
 
 
 def read_labels(file: Path) -> list[str]:
-    """Return the classes' names, a line each; `UserError` where the file can't be read."""
+    """Return the classes' names, one in a line; `UserError` if the file can't be read."""
     try:
         return file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{file} can't be read as labels ({error}); it holds a class's name a line, in the "
-            "order of the head."
+            f"{file} can't be read as labels ({error}); it has the name of one class in each line, "
+            "in the order of the head."
         ) from error

@@ -1,4 +1,4 @@
-"""`vocjax weights`: flags to function calls, as `vocjax.cli` has them of the other verbs."""
+"""`vocjax weights`: flags to function calls, as in `vocjax.cli`; imports stand inside the verbs."""
 
 import argparse
 import sys
@@ -6,26 +6,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vocjax.errors import UserError, check_range
+
 if TYPE_CHECKING:
     from vocjax.models.backbones.preprocessing import Preprocessing
 
-# Of `BACKBONES`, which would load JAX before the first word of help.
+# The names in `BACKBONES`, which would load JAX before the first word of help.
 NAMES = (
-    "alexnet",
-    "vgg16",
-    "vgg19",
-    "resnet18",
-    "resnet50",
-    "darknet19",
-    "tiny_darknet",
-    "inception_v1",
-    "inception_v3",
-    "xception",
-    "mobilenet",
-    "mobilenet_v2",
-    "squeezenet",
+    "alexnet, vgg16, vgg19, resnet18, resnet50, darknet19, tiny_darknet, inception_v1, "
+    "inception_v3, xception, mobilenet, mobilenet_v2, squeezenet"
 )
-TOP = 5  # classes said of a photo
+TOP = 5  # classes that are printed for a photo
 
 AddVerb = Callable[[str, object, str, str], argparse.ArgumentParser]
 
@@ -35,7 +26,7 @@ def add_verbs(add: AddVerb) -> None:
     bring = add(
         "import",
         _import,
-        "bring a weight file of others into our layout, strictly",
+        "bring another library's weight file into our layout, all of it or nothing",
         "vocjax weights import --backbone resnet50 resnet50.pth --output weights/resnet50\n"
         "  vocjax weights import --backbone vgg16 vgg16_20.h5 --classes 20 --output weights/vgg\n"
         "  vocjax weights import --backbone resnet18 trunk.npz --skip 'backbone/conv5|head' "
@@ -49,28 +40,19 @@ def add_verbs(add: AddVerb) -> None:
         metavar="FILE",
         help="a state dict of torch, .safetensors, Keras's .h5, .npz or Darknet's .weights",
     )
-    bring.add_argument("--backbone", required=True, metavar="NAME", help=", ".join(NAMES))
+    bring.add_argument("--backbone", required=True, metavar="NAME", help=NAMES)
     bring.add_argument("--output", type=Path, required=True, metavar="DIR")
     bring.add_argument(
         "--source",
         default="",
-        help="of the names in the file: torchvision, keras, gluon, caffe or darknet (default: told "
-        "from them)",
+        help="of the names in the file: torchvision, keras, gluon, caffe or darknet (default: the "
+        "one that knows most of them)",
     )
-    bring.add_argument(
-        "--skip",
-        action="append",
-        default=[],
-        metavar="REGEX",
-        help="a part, by our path, that the file shall not fill; can be given several times",
-    )
-    bring.add_argument(
-        "--ignore",
-        action="append",
-        default=[],
-        metavar="REGEX",
-        help="names in the file that nothing shall be made of; can be given several times",
-    )
+    for flag, help_ in (
+        ("--skip", "a part, by our path, that the file shall not fill; can be repeated"),
+        ("--ignore", "names in the file that shall not be used; can be repeated"),
+    ):
+        bring.add_argument(flag, action="append", default=[], metavar="REGEX", help=help_)
     bring.add_argument(
         "--classes",
         type=int,
@@ -81,7 +63,7 @@ def add_verbs(add: AddVerb) -> None:
     export = add(
         "export",
         _export,
-        "write imported weights, or a run's backbone, under the names of others",
+        "write imported weights, or a run's backbone, under another library's names",
         "vocjax weights export weights/resnet50 --output resnet50.safetensors --source torchvision",
     )
     export.add_argument(
@@ -96,26 +78,23 @@ def add_verbs(add: AddVerb) -> None:
     classify = add(
         "classify",
         _classify,
-        "say what imported weights that have a head see in photographs",
+        "print the classes that imported weights with a head find in photos",
         "vocjax weights classify weights/squeezenet dog.jpg --labels imagenet.txt",
     )
     classify.add_argument("directory", type=Path, metavar="DIR", help="imported weights")
     classify.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     classify.add_argument(
-        "--labels", type=Path, metavar="FILE", help="a class's name a line (default: numbers)"
+        "--labels", type=Path, metavar="FILE", help="a class's name in each line (default: numbers)"
     )
     classify.add_argument(
         "--size", type=int, default=224, help="of the square that a photo becomes (default: 224)"
     )
 
 
-# As in `vocjax.cli`, the imports stand inside the verbs.
-
-
 def _import(options: argparse.Namespace, _: Sequence[str]) -> int:
     from vocjax.pretrained.store import import_weights
 
-    told = import_weights(
+    made = import_weights(
         options.backbone,
         options.file,
         options.output,
@@ -124,12 +103,12 @@ def _import(options: argparse.Namespace, _: Sequence[str]) -> int:
         ignore=options.ignore,
         classes=options.classes,
     )
-    with_head = f"head of {told.classes} classes" if told.classes else "without a head"
-    print(f"{told.backbone}, {with_head}, from {told.file['name']} by {told.source}'s names")
-    print(f"taken: {len(told.arrays)} arrays, {told.parameters:,} numbers")
-    print(f"skipped (drawn anew): {_counted(told.skipped, options.skip)}")
-    print(f"ignored in the file: {_listed(told.ignored)}")
-    print(f"pre-processing: {_described(told.preprocessing)}")
+    head = f"head of {made.classes} classes" if made.classes else "without a head"
+    print(f"{made.backbone}, {head}, from {made.file['name']} by {made.source}'s names")
+    print(f"taken: {len(made.arrays)} arrays, {made.parameters:,} numbers")
+    print(f"skipped (drawn anew): {_counted(made.skipped, options.skip)}")
+    print(f"ignored in the file: {_listed(made.ignored)}")
+    print(f"preprocessing: {_described(made.preprocessing)}")
     print(f"imported weights: {options.output}")
     return 0
 
@@ -138,16 +117,16 @@ def _export(options: argparse.Namespace, _: Sequence[str]) -> int:
     from vocjax.models.backbones import SOURCES
     from vocjax.pretrained.export import export_weights
 
-    told = export_weights(options.directory, options.output, options.source)
-    numbers = sum(array.size for array in told.arrays.values())
-    print(f"{told.backbone} by {told.source}'s names")
-    print(f"written: {len(told.arrays)} arrays, {numbers:,} numbers")
-    print(f"pre-processing: {_described(told.preprocessing)}")
-    usual = SOURCES[told.backbone][told.source].preprocessing
-    if told.preprocessing != usual:
+    made = export_weights(options.directory, options.output, options.source)
+    numbers = sum(array.size for array in made.arrays.values())
+    print(f"{made.backbone} by {made.source}'s names")
+    print(f"written: {len(made.arrays)} arrays, {numbers:,} numbers")
+    print(f"preprocessing: {_described(made.preprocessing)}")
+    usual = SOURCES[made.backbone][made.source].preprocessing
+    if made.preprocessing != usual:
         print(
-            f"note: that is not {told.source}'s own, which an import of the file would take: "
-            f"{_described(usual)}"
+            "note: the file does not contain it; an import of the file takes the usual one of "
+            f"{made.source}: {_described(usual)}"
         )
     print(f"weights: {options.output}")
     return 0
@@ -156,11 +135,9 @@ def _export(options: argparse.Namespace, _: Sequence[str]) -> int:
 def _classify(options: argparse.Namespace, _: Sequence[str]) -> int:
     from vocjax.data.photo import read_photo
     from vocjax.data.pipeline import resize_image
-    from vocjax.errors import UserError
     from vocjax.pretrained.classify import classifier_of, read_labels
 
-    if options.size < 1:
-        raise UserError(f"--size is {options.size}; it must be at least 1, in pixels.")
+    check_range("--size", options.size, least=1)
     labels = read_labels(options.labels) if options.labels else None
     classify, unreadable = classifier_of(options.directory), 0
     for path in options.images:
@@ -178,15 +155,15 @@ def _classify(options: argparse.Namespace, _: Sequence[str]) -> int:
                 f"{len(probability)} classes; give the labels of these weights."
             )
         best = [int(i) for i in probability.argsort()[: -TOP - 1 : -1]]
-        told = (f"{labels[i] if labels else i} {probability[i]:.4f}" for i in best)
-        print(f"{path} {', '.join(told)}", flush=True)
+        found = (f"{labels[i] if labels else i} {probability[i]:.4f}" for i in best)
+        print(f"{path} {', '.join(found)}", flush=True)
     return 1 if unreadable else 0
 
 
-def _counted(names: Sequence[str], told: Sequence[str]) -> str:
+def _counted(names: Sequence[str], shown: Sequence[str]) -> str:
     from vocjax.runs.reader import counted
 
-    return f"{counted(len(names), 'array')} ({', '.join(told)})" if names else "nothing"
+    return f"{counted(len(names), 'array')} ({', '.join(shown)})" if names else "nothing"
 
 
 def _listed(ignored: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""A backbone's weights under the names that others have for them."""
+"""A backbone's weights under the names that other libraries have for them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,29 +13,22 @@ from vocjax.models.backbones.heads import Network
 from vocjax.models.backbones.preprocessing import Preprocessing
 from vocjax.pretrained.formats import write
 from vocjax.pretrained.matching import Arrays, flatten, restore_names
+from vocjax.pretrained.resolve import check_origin
 from vocjax.pretrained.store import is_imported, read_imported, sources_of
 from vocjax.runs.reader import read_config
 from vocjax.runs.restore import load_run
 
-ENCODER = "encoder/"  # under which a run has its backbone
+ENCODER = "encoder/"  # the path of a run's backbone begins with it
 
 
-class Exported(NamedTuple):
-    """Weights as they were written.
+class Weights(NamedTuple):
+    """Weights to export, in our layout by our path; or exported, in the source's by its names.
 
-    - `backbone` and `source`, of `SOURCES[backbone]`;
-    - `preprocessing`: what the weights want, which need not be that of the source's own;
-    - `arrays`: float32, in the source's layout by its names.
+    - `backbone` and `fields` make the network;
+    - `source`: one of `SOURCES[backbone]`; empty for those of a run that are not exported yet;
+    - `preprocessing`: of the weights, which can differ from the source's usual one;
+    - `arrays`: float32.
     """
-
-    backbone: str
-    source: str
-    preprocessing: Preprocessing
-    arrays: Arrays
-
-
-class _Weights(NamedTuple):
-    """What can be exported, in our layout by our path; `source` is empty where none is its own."""
 
     backbone: str
     fields: Mapping[str, Any]
@@ -44,16 +37,16 @@ class _Weights(NamedTuple):
     arrays: Arrays
 
 
-def export_weights(directory: Path, output: Path, source: str = "") -> Exported:
-    """Write a backbone's arrays under foreign names, so that `import_weights` reads them, too.
+def export_weights(directory: Path, output: Path, source: str = "") -> Weights:
+    """Write a backbone's arrays under foreign names; `import_weights` reads them, too.
 
     Args:
-      directory: imported weights, or a run whose config has `model.backbone`: of this the backbone,
-        as its last checkpoint has it, without the task's head.
-      output: a `.npz` or `.safetensors` file, in which Keras's arrays are named "layer/weight" and
-        Darknet's, which have none, by layer and field: "0/biases".
-      source: of the names, one of `SOURCES` whose network computes the same; empty for that of the
-        imported weights or, of a run, the first (with the run's pre-processing, if there is one).
+      directory: imported weights, or a run whose config has `model.backbone`: its backbone in the
+        last checkpoint, without the task's head.
+      output: a `.npz` or `.safetensors` file. Keras's arrays are named "layer/weight" in it.
+        Darknet has no names; its arrays are named by layer and field, "0/biases".
+      source: of the names, one of `SOURCES` whose network computes the same. If empty, that of the
+        imported weights or, of a run, the first (one with the run's preprocessing, if there is).
 
     Raises:
       UserError: `directory` is neither of the two, `source` is another network's, or `output` can't
@@ -61,48 +54,40 @@ def export_weights(directory: Path, output: Path, source: str = "") -> Exported:
     """
     weights = _of_imported(directory) if is_imported(directory) else _of_run(directory)
     network = BACKBONES[weights.backbone](**weights.fields)
-    name = _fitting(weights, network, source)
-    table = sources_of(weights.backbone)[name].key_map(network)
-    arrays = restore_names(weights.arrays, table)
+    name = fitting_source(weights, network, source)
+    arrays = restore_names(weights.arrays, sources_of(weights.backbone)[name].key_map(network))
     write(output, arrays)
-    return Exported(weights.backbone, name, weights.preprocessing, arrays)
+    return weights._replace(source=name, arrays=arrays)
 
 
-def _of_imported(directory: Path) -> _Weights:
-    told = read_imported(directory)
-    return _Weights(told.backbone, told.fields, told.source, told.preprocessing, told.arrays)
+def _of_imported(directory: Path) -> Weights:
+    imported = read_imported(directory)
+    return Weights(*(getattr(imported, field) for field in Weights._fields))
 
 
-def _of_run(workdir: Path) -> _Weights:
-    if not (workdir / "config.json").is_file():
-        raise UserError(
-            f"{workdir} holds neither imported weights (no weights.json) nor a run (no "
-            "config.json). Give the --output of a `vocjax weights import`, or the --workdir of a "
-            "`vocjax train` with a backbone."
-        )
+def _of_run(workdir: Path) -> Weights:
+    check_origin(workdir)
     model = read_config(workdir).model
     if not (backbone := model.get("backbone")):
         raise UserError(
-            f"{workdir} is a run without a backbone (model.name is {model.name!r}): nobody else "
-            "has names for its parameters. What can be exported are imported weights, and runs "
-            "whose config has model.backbone."
+            f"{workdir} is a run without a backbone (model.name is {model.name!r}): no other "
+            "library has names for its parameters. Give imported weights, or a run whose config "
+            "has model.backbone."
         )
-    variables = flatten(load_run(workdir, make_mesh()).variables)
-    return _Weights(
-        backbone.name,
-        dict(backbone.fields),
-        "",
-        Preprocessing(**backbone.preprocessing),
-        {
-            path.removeprefix(ENCODER): np.asarray(leaf)
-            for path, leaf in variables.items()
-            if path.startswith(f"{ENCODER}backbone/")
-        },
-    )
+    arrays = {
+        path.removeprefix(ENCODER): np.asarray(leaf)
+        for path, leaf in flatten(load_run(workdir, make_mesh()).variables).items()
+        if path.startswith(f"{ENCODER}backbone/")
+    }
+    preprocessing = Preprocessing(**backbone.preprocessing)
+    return Weights(backbone.name, dict(backbone.fields), "", preprocessing, arrays)
 
 
-def _fitting(weights: _Weights, network: Network, source: str) -> str:
-    """Return the source to export under: the one asked for, or one whose network is the same."""
+def fitting_source(weights: Weights, network: Network, source: str = "") -> str:
+    """Return the source to export under: `source`, or one whose network computes the same.
+
+    Raises `UserError` if `source`, or every source, is of a network that computes something else.
+    """
     sources = sources_of(weights.backbone, source)
     fitting = [
         name

@@ -1,4 +1,4 @@
-"""Foreign arrays and our parameters, matched strictly: there, and back for export."""
+"""A weight file's arrays matched strictly with a network's parameters; and back, for export."""
 
 import math
 import re
@@ -21,20 +21,20 @@ from vocjax.pretrained.formats.darknet import NUMBERS
 
 Arrays = Mapping[str, np.ndarray]
 
-# Foreign names of what a file may hold beside the network's own weights.
+# Foreign names of arrays that a file may have besides the network's own weights.
 IGNORED = (
     r".*\.num_batches_tracked",  # torch's batch norm counts its steps
     r"(aux[12]|AuxLogits)\..*",  # torchvision's auxiliary heads, where the network has none
 )
-REST = " numbers at the end"  # of a file without names: how many of them nothing was made of
+REST = " numbers at the end"  # in a file without names: how many of them were not used
 
 
 class Match(NamedTuple):
     """What a file gives a network."""
 
     arrays: dict[str, np.ndarray]  # float32, in our layout, by our path
-    skipped: tuple[str, ...]  # our paths that keep their own draw
-    ignored: tuple[str, ...]  # foreign names that nothing was made of, or how many numbers: `REST`
+    skipped: tuple[str, ...]  # our paths that the file does not fill
+    ignored: tuple[str, ...]  # foreign names that were not used, or how many numbers: `REST`
 
 
 def flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,85 +43,71 @@ def flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fill(variables: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
-    """Return variables with the leaves that `arrays` has by path; raises KeyError for others."""
-    paths = {"/".join(path[1:]): path for path in flatten_dict(variables)}
-    return unflatten_dict(
-        flatten_dict(variables) | {paths[path]: array for path, array in arrays.items()}
-    )
+    """Return variables in which `arrays` replace the leaves at their paths.
+
+    Raises KeyError for a path that the variables do not have.
+    """
+    leaves = flatten_dict(variables)
+    paths = {"/".join(path[1:]): path for path in leaves}
+    return unflatten_dict(leaves | {paths[path]: array for path, array in arrays.items()})
 
 
 def match(
-    arrays: Arrays,
-    names: KeyMap,
-    shapes: Mapping[str, Shape],
-    skip: Sequence[str] = (),
-    ignore: Sequence[str] = (),
+    arrays: Arrays, names: KeyMap, shapes: Mapping[str, Shape], skip: Sequence[str] = ()
 ) -> Match:
     """Bring a file's arrays into a network's layout, all of them or none.
 
     Args:
-      arrays: by foreign name, as `files.read` gives them.
-      names: the network's table, (foreign name, layout) by our path.
-      shapes: of all the network's parameters and statistics, by our path. What the table has beyond
-        them, as the head where the network is a backbone alone, is ignored.
-      skip: regexes of the parts, parameters or modules by path, that the file shall not fill:
-        "backbone/conv5|head" for a backbone that was trained up to its fourth stage. What the file
-        has of them is ignored.
-      ignore: regexes of foreign names that nothing shall be made of: "classifier.*" for a head
-        that is not the network's own.
+      arrays: by foreign name, as `formats.read` returns them.
+      names: (foreign name, layout) by our path. Entries that the network does not have are ignored:
+        the head, where the network is a backbone alone.
+      shapes: of all the network's parameters and statistics, by our path.
+      skip: regexes of parameters or modules, by our path, that the file shall not fill:
+        "backbone/conv5|head" for a backbone that was trained up to its fourth stage. Arrays that
+        the file has for them are ignored.
 
     Raises:
       UserError: an array is missing, left over, of another shape, not of finite floating-point
-        numbers, a negative variance, or a kernel of zeros alone: with all that are, by both names.
-        Or a regex is none, or matches nothing.
+        numbers, a negative variance, or a kernel of only zeros; all such arrays are listed by both
+        names. Or a regex is invalid, or matches nothing.
     """
-    left_out = _matching(skip, shapes)
-    spared = names_to_ignore(ignore, arrays)
-    arrays = {name: array for name, array in arrays.items() if name not in spared}
+    skipped = _parts_to_skip(skip, shapes)
     rest = 0
     if set(arrays) == {NUMBERS}:
-        arrays, rest = _cut(arrays[NUMBERS], names, shapes, left_out)
-    wanted = {path: names.get(path) for path in shapes if path not in left_out}
+        arrays, rest = _cut(arrays[NUMBERS], names, shapes, skipped)
+
+    wanted = [path for path in shapes if path not in skipped]
+    found = {p: names[p] for p in wanted if p in names and names[p][0] in arrays}
     known = {name for name, _ in names.values()}
     known |= {name for name in arrays if any(re.fullmatch(regex, name) for regex in IGNORED)}
-
-    missing = [path for path, entry in wanted.items() if not entry or entry[0] not in arrays]
     surplus = [name for name in arrays if name not in known]
-    found = {path: entry for path, entry in wanted.items() if entry and path not in missing}
     wrong = {
-        path: reason
+        path: fault
         for path, (name, layout) in found.items()
-        if (reason := _fault(path, arrays[name], layout, shapes[path]))
+        if (fault := _fault(path, arrays[name], layout, shapes[path]))
     }
-    if missing or surplus or wrong:
-        raise UserError(_report(missing, surplus, wrong, arrays, names, shapes))
-    taken = {entry[0] for entry in found.values()}
-    ignored = [name for name in (*arrays, *spared) if name not in taken]
+    if len(found) < len(wanted) or surplus or wrong:
+        missing = [path for path in wanted if path not in found]
+        left_over = {name: arrays[name].shape for name in surplus}
+        raise UserError(_report(missing, left_over, wrong, names, shapes))
+    used = {name for name, _ in found.values()}
+    ignored = [name for name in arrays if name not in used]
     return Match(
         {p: convert(arrays[name], layout, shapes[p]) for p, (name, layout) in found.items()},
-        tuple(left_out),
+        tuple(skipped),
         (*ignored, *([f"{rest}{REST}"] if rest else [])),
     )
 
 
-def names_to_ignore(ignore: Sequence[str], names: Iterable[str]) -> dict[str, None]:
-    """Return the foreign names that a regex matches whole; as a dict, for the order.
+def without(arrays: Arrays, ignore: Sequence[str]) -> Arrays:
+    """Return a file's arrays without those whose foreign name a regex matches whole.
 
-    Raises `UserError` for a regex that is none, or matches nothing.
+    Raises `UserError` for a regex that is invalid, or matches nothing.
     """
-    names, chosen = list(names), dict[str, None]()
-    for regex in ignore:
-        try:
-            matched = [name for name in names if re.fullmatch(regex, name)]
-        except re.error as error:
-            raise UserError(f"the names to ignore, {regex!r}, are no regex: {error}.") from error
-        if not matched:
-            raise UserError(
-                f"the names to ignore, {regex!r}, match no whole name in the file, which has for "
-                f"instance {', '.join(names[-3:])}. Give a regex that does, or leave it out."
-            )
-        chosen |= dict.fromkeys(matched)
-    return chosen
+    parts = {name: [name] for name in arrays}
+    there = f"name in the file; it has for instance {', '.join([*parts][-3:])}"
+    ignored = _matching("--ignore", ignore, parts, there)
+    return {name: array for name, array in arrays.items() if name not in ignored}
 
 
 def restore_names(params: Arrays, names: KeyMap) -> dict[str, np.ndarray]:
@@ -141,28 +127,33 @@ def restore_names(params: Arrays, names: KeyMap) -> dict[str, np.ndarray]:
     }
 
 
-def _matching(skip: Sequence[str], paths: Iterable[str]) -> dict[str, None]:
-    """Return the paths that lie in, or are, what a regex matches; as a dict, for the order."""
-    of_path = {path: _prefixes(path) for path in paths}
-    chosen: dict[str, None] = {}
-    for regex in skip:
+def _parts_to_skip(skip: Sequence[str], paths: Iterable[str]) -> dict[str, None]:
+    """Return the paths that are, or lie in, what a regex matches."""
+    parts = {path: _prefixes(path) for path in paths}
+    modules = dict.fromkeys("/".join(path.split("/")[:2]) for path in parts)
+    there = f"path of a parameter or module; the network has {', '.join(modules)}"
+    return _matching("--skip", skip, parts, there)
+
+
+def _matching(
+    flag: str, regexes: Sequence[str], parts: Mapping[str, list[str]], there: str
+) -> dict[str, None]:
+    """Return the keys of `parts` with a part that a regex matches whole."""
+    chosen = dict[str, None]()
+    for regex in regexes:
         try:
             pattern = re.compile(regex)
         except re.error as error:
-            raise UserError(f"the part to skip, {regex!r}, is no regex: {error}.") from error
-        matched = [p for p, parts in of_path.items() if any(map(pattern.fullmatch, parts))]
+            raise UserError(f"{flag} {regex!r} is no regular expression: {error}.") from error
+        matched = [key for key, its in parts.items() if any(map(pattern.fullmatch, its))]
         if not matched:
-            modules = dict.fromkeys("/".join(path.split("/")[:2]) for path in of_path)
-            raise UserError(
-                f"the part to skip, {regex!r}, matches no parameter and no module; they lie "
-                f"in {', '.join(modules)}."
-            )
+            raise UserError(f"{flag} {regex!r} matches no whole {there}.")
         chosen |= dict.fromkeys(matched)
     return chosen
 
 
 def _prefixes(path: str) -> list[str]:
-    """Return a path's modules and itself: "a/b" in "a" and "a/b"."""
+    """Return a path's modules and the path itself: "a" and "a/b" for "a/b"."""
     parts = path.split("/")
     return ["/".join(parts[: i + 1]) for i in range(len(parts))]
 
@@ -170,10 +161,11 @@ def _prefixes(path: str) -> list[str]:
 def _cut(
     numbers: np.ndarray, names: KeyMap, shapes: Mapping[str, Shape], skipped: Mapping[str, None]
 ) -> tuple[dict[str, np.ndarray], int]:
-    """Cut Darknet's numbers into arrays in the order of their names, up to one that is not wanted.
+    """Cut Darknet's numbers into arrays, in the order of their names.
 
-    It may have another size in the file, so that nothing after it would be found: how many numbers
-    are left there is the second value.
+    It ends at the first parameter that is skipped, or that the network does not have: its size in
+    the file is unknown, so nothing after it can be found. The second value is how many numbers are
+    left.
     """
     arrays: dict[str, np.ndarray] = {}
     start = 0
@@ -185,25 +177,25 @@ def _cut(
         end = start + math.prod(shape)
         if end > len(numbers):
             raise UserError(
-                f"the file's {len(numbers)} numbers end within {path} ({name}), which takes those "
-                f"from {start} to {end}. Expected them to end where an array does: the file is cut "
-                "off, or of another network."
+                f"the file has {len(numbers)} numbers and ends within {path} ({name}), which takes "
+                f"those from {start} to {end}. Expected it to end where an array ends: the file is "
+                "cut off, or of another network."
             )
         arrays[name] = numbers[start:end].reshape(shape)
         start = end
     if start < len(numbers):
         raise UserError(
             f"the file has {len(numbers)} numbers, and the network takes {start}. Expected the "
-            "same; the file is of another network, or of one with more classes: then skip the "
-            "head."
+            "same; the file is of another network, or of one with more classes: then skip the head."
         )
     return arrays, 0
 
 
 def _check_rest(rest: int, paths: Sequence[str], shapes: Mapping[str, Shape]) -> None:
-    """Raise `UserError` unless so many numbers can be what `paths` have, where that is a head.
+    """Raise `UserError` unless a head can have so many numbers, where `paths` are a head.
 
-    Every class has as many, its bias and its row of the kernel; how many classes, the file knows.
+    Each class has the same number of them: its bias and its row of the kernel. How many classes
+    there are is not known.
     """
     known = [shapes[path] for path in paths if path in shapes]
     if not known or not all(path.startswith("head/") for path in paths):
@@ -217,26 +209,25 @@ def _check_rest(rest: int, paths: Sequence[str], shapes: Mapping[str, Shape]) ->
 
 
 def _fault(path: str, array: np.ndarray, layout: Layout, shape: Shape) -> str:
-    """Say why an array can't be a parameter's values; empty if it can."""
+    """Return why an array can't be a parameter's values; empty if it can."""
     expected = foreign_shape(shape, layout)
     if array.shape != expected:
         return f"has shape {array.shape}, expected {expected}"
     if array.dtype != np.float32:
         return f"has elements of {array.dtype}, expected floating-point numbers"
     if not np.isfinite(array).all():
-        return "holds NaN or infinity, expected finite numbers"
+        return "has NaN or infinity, expected finite numbers"
     if path.endswith("/var") and array.min() < 0:
-        return "holds a negative variance"
+        return "has a negative variance"
     if path.endswith("/kernel") and not array.any():
-        return "holds zeros alone: was its download cut off?"
+        return "has only zeros: was its download cut off?"
     return ""
 
 
 def _report(
     missing: list[str],
-    surplus: list[str],
-    wrong: dict[str, str],
-    arrays: Arrays,
+    left_over: Mapping[str, Shape],
+    wrong: Mapping[str, str],
     names: KeyMap,
     shapes: Mapping[str, Shape],
 ) -> str:
@@ -244,27 +235,26 @@ def _report(
         return f"{path} ({names[path][0] if path in names else 'without a foreign name'})"
 
     sections = {
-        "missing from it": map(both, missing),
-        "left over in it": (f"{name} of shape {arrays[name].shape}" for name in surplus),
-        "not as the network has it": (f"{both(path)} {reason}" for path, reason in wrong.items()),
+        "missing from it": [both(path) for path in missing],
+        "left over in it": [f"{name} of shape {shape}" for name, shape in left_over.items()],
+        "not as the network has it": [f"{both(path)} {fault}" for path, fault in wrong.items()],
     }
-    lines = ["the file does not fit the network, which wants all its parameters and nothing else."]
+    lines = ["the file does not fit the network, which takes all its parameters and nothing else."]
     for title, entries in sections.items():
-        if indented := [f"  {entry}" for entry in entries]:
-            lines += [f"{len(indented)} {title}:", *indented]
-    parts = "|".join(_whole_parts([*missing, *wrong], shapes))
-    if surplus:
+        if entries:
+            lines += [f"{len(entries)} {title}:", *(f"  {entry}" for entry in entries)]
+    if left_over:
         lines.append(
-            "Name the network, its variant and the source of names that the file is of; what is "
-            "no part of it, as another head, is left out by --ignore REGEX, for its name."
+            "Name the network, its variant and the source of names that the file has; leave out "
+            "what is no part of it, as another head, by --ignore REGEX, for its name."
         )
-    if parts:
+    if parts := "|".join(_whole_parts([*missing, *wrong], shapes)):
         lines.append(f"To draw anew what it lacks, skip that part: {parts}")
     return "\n".join(lines)
 
 
 def _whole_parts(chosen: Sequence[str], paths: Iterable[str]) -> list[str]:
-    """Return the largest modules that hold chosen paths only, and paths that are in none."""
+    """Return the largest modules with only chosen paths, and the chosen paths that are in none."""
     others = {part for path in paths if path not in chosen for part in _prefixes(path)}
     return list(
         dict.fromkeys(

@@ -1,4 +1,4 @@
-"""What a config takes over from the weights that its run begins with."""
+"""Where a run begins: what its config takes over from there, and what its run.json keeps of it."""
 
 from pathlib import Path
 from typing import Any
@@ -9,86 +9,97 @@ from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import IDENTITY
 from vocjax.pretrained.store import Imported, is_imported, read_imported
-from vocjax.runs.reader import read_config
+from vocjax.runs.reader import is_run, lookup, read_config, read_epochs, read_json
 
 Pairs = tuple[tuple[str, Any], ...]  # (name, value) of each field of a network
 
 
 def complete(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
-    """Return a config whose `model.backbone` has what belongs to the weights of `init_from`.
+    """Return a config whose `model.backbone` agrees with the weights of `init_from`.
 
-    That is the name, `fields` and `preprocessing`, `last` where the weights go no further, and the
-    small stem of a run that has it. Of `fields` the config keeps those that the weights do not
-    have, as the padding of Xception. A config without backbone, or that begins afresh, or from a
-    run without backbone, stays as it is. Where `init_from` is gone since the run in `workdir` began
-    with it, that run's own config says what belongs to it.
+    The weights give the name, `fields` and `preprocessing`, `last` where they end at a stage, and
+    the small stem of a run that has it. Of `fields`, the config keeps those that the weights do not
+    have, as the padding of Xception. A config without backbone, without `init_from`, or with that
+    of a run without backbone, stays as it is. If what `init_from` names is gone since the run in
+    `workdir` began with it, the config of that run is used instead.
 
-    Raises `UserError` where `init_from` holds another backbone, or damaged weights; where the
-    config asks for a field or a pre-processing that is not the weights', or for a stage beyond
-    those that they fill, which would be drawn anew; and where `init_from` holds nothing and the
-    backbone has no name. One that has a name may begin from a run that is yet to come.
+    Raises `UserError` if `init_from` has another backbone, or damaged weights; if the config asks
+    for a field or a preprocessing that is not the weights', or for a stage that they do not fill;
+    and if `init_from` has nothing and the backbone has no name. A config with a name may begin
+    from a run that is made later.
     """
     if "backbone" not in config.model or not config.init_from:
         return config
-    found = described(Path(config.init_from)) or _remembered(config, workdir)
-    if not found and not config.model.backbone.name:
-        check_origin(Path(config.init_from))
+    origin = Path(config.init_from)
+    found = described(origin) or _remembered(config, workdir)
     if not found:
+        if not config.model.backbone.name:
+            check_origin(origin)
         return config
     completed = config.copy_and_resolve_references()
     backbone = completed.model.backbone
     if backbone.name not in ("", found["name"]):
         raise UserError(
-            f"model.backbone.name is {backbone.name!r}, and {config.init_from} holds weights of "
+            f"model.backbone.name is {backbone.name!r}, and {origin} has weights of "
             f"{found['name']}; set it to that, or init_from to weights of {backbone.name}."
         )
-    _check_last(backbone.last, found, config.init_from)
+    _check_last(backbone.last, found, origin)
+    _check_preprocessing(backbone.preprocessing.to_dict(), found["preprocessing"], origin)
     backbone.name, backbone.last = found["name"], backbone.last or found["last"]
     if found["stem"] == "small":
         backbone.stem = "small"
-    backbone.fields = _with_fields(backbone.fields, found["fields"], config.init_from)
-    _check_preprocessing(backbone.preprocessing.to_dict(), found["preprocessing"], config.init_from)
+    backbone.fields = _with_fields(backbone.fields, found["fields"], origin)
     backbone.preprocessing.update(found["preprocessing"])
     return completed
 
 
 def check_origin(origin: Path) -> None:
-    """Raise `UserError` unless a backbone can begin with what a directory holds, or seems to."""
-    if is_imported(origin) or (origin / "config.json").is_file():
+    """Raise `UserError` unless a directory has imported weights or a run."""
+    if is_imported(origin) or is_run(origin):
         return
     raise UserError(
-        f"init_from is {str(origin)!r}, which holds neither imported weights (no weights.json) nor "
-        "a run (no config.json). Make it with "
-        f"`vocjax weights import --backbone NAME FILE --output {origin}` or "
-        f"`vocjax train --config FILE --workdir {origin}`, or name one that there is."
+        f"{origin} has neither imported weights (no weights.json) nor a run (no config.json). Make "
+        f"it with `vocjax weights import --backbone NAME FILE --output {origin}` or "
+        f"`vocjax train --config FILE --workdir {origin}`, or name another directory."
     )
 
 
+def origin_facts(origin: Path) -> dict[str, Any]:
+    """Return what a run keeps of where it began, so that it can be found again.
+
+    Of imported weights, their backbone, source and file; of a run, its commit, seed, data and the
+    last step. `UserError` if one of its files is damaged.
+    """
+    if is_imported(origin):
+        weights = read_imported(origin)
+        return {"backbone": weights.backbone, "source": weights.source, "file": weights.file}
+    made, epochs = read_json(origin / "run.json") or {}, read_epochs(origin)
+    return {
+        "commit": made.get("commit"),
+        "seed": made.get("seed"),
+        "fingerprint": lookup(made, "dataset", "fingerprint"),
+        "step": epochs[-1]["step"] if epochs else 0,
+    }
+
+
 def described(origin: Path) -> dict[str, Any]:
-    """Return `model.backbone` as imported weights or a run have it, {} where there is none."""
+    """Return the `model.backbone` of imported weights or a run; {} if there is none."""
     if is_imported(origin):
         return _of_weights(read_imported(origin), origin)
-    if not (origin / "config.json").is_file():
-        return {}
-    return read_config(origin).model.get("backbone", ConfigDict()).to_dict()
+    return (
+        read_config(origin).model.get("backbone", ConfigDict()).to_dict() if is_run(origin) else {}
+    )
 
 
 def _remembered(config: ConfigDict, workdir: Path | None) -> dict[str, Any]:
-    """Return `model.backbone` of a run that began with the same weights, {} where there is none."""
-    if workdir is None or not (workdir / "config.json").is_file():
+    """Return `model.backbone` of the run in `workdir` if it began with the same weights."""
+    if workdir is None or not is_run(workdir):
         return {}
-    same = read_config(workdir).init_from == config.init_from
-    return described(workdir) if same else {}
+    return described(workdir) if read_config(workdir).init_from == config.init_from else {}
 
 
-def agree_on_fields(ours: Pairs, theirs: Pairs) -> bool:
-    """Tell whether `fields` have all that the weights' have; others may stand beside them."""
-    named = _by_name(ours)
-    return named | dict(theirs) == named
-
-
-def _with_fields(ours: Pairs, theirs: Pairs, origin: str) -> Pairs:
-    """Return the weights' fields and, after them, what the config has beside them."""
+def _with_fields(ours: Pairs, theirs: Pairs, origin: Path) -> Pairs:
+    """Return the weights' fields and, after them, those that only the config has."""
     chosen, fixed = _by_name(ours), dict(theirs)
     for name, value in fixed.items():
         if chosen.get(name, value) != value:
@@ -109,49 +120,48 @@ def _by_name(fields: Pairs) -> dict[str, Any]:
         ) from error
 
 
-def _check_preprocessing(ours: dict[str, Any], theirs: dict[str, Any], origin: str) -> None:
-    """Raise `UserError` for a pre-processing that somebody chose and the weights do not want."""
+def _check_preprocessing(ours: dict[str, Any], theirs: dict[str, Any], origin: Path) -> None:
+    """Raise `UserError` for a chosen preprocessing that is not the weights'."""
     if ours in (IDENTITY._asdict(), theirs):
         return
     differing = [name for name, value in theirs.items() if ours.get(name) != value]
-    has, want = (
+    has, expected = (
         ", ".join(f"{name} {values.get(name)!r}" for name in differing) for values in (ours, theirs)
     )
     raise UserError(
         f"model.backbone.preprocessing has {has}, and the weights in {origin} were trained with "
-        f"{want}; leave it out, it comes with the weights."
+        f"{expected}; leave it out, it comes with the weights."
     )
 
 
-def _check_last(last: str, found: dict[str, Any], origin: str) -> None:
-    """Raise `UserError` for a last stage beyond the weights'; another that is none passes."""
-    whole = found["last"]
+def _check_last(last: str, found: dict[str, Any], origin: Path) -> None:
+    """Raise `UserError` for a last stage after the weights' last one; unknown stages pass."""
+    end = found["last"]
     stages = _stages(found["name"], found["fields"])
-    if whole and last in stages[stages.index(whole) + 1 :]:
+    if end and last in stages[stages.index(end) + 1 :]:
         raise UserError(
-            f"model.backbone.last is {last!r}, and the weights in {origin} go no further than "
-            f"{whole!r}: what is beyond would be drawn anew. Set it to a stage up to that, or "
-            "leave it out."
+            f"model.backbone.last is {last!r}, and the weights in {origin} end at {end!r}: the "
+            "stages after it would be drawn anew. Set it to a stage up to that, or leave it out."
         )
 
 
 def _of_weights(imported: Imported, origin: Path) -> dict[str, Any]:
     fields = tuple(sorted(imported.fields.items()))
     stages = _stages(imported.backbone, fields)
-    begun = {path.split("/")[1] for path in imported.skipped if path.startswith("backbone/")}
-    first = next((i for i, stage in enumerate(stages) if stage in begun), None)
+    parts = {path.split("/")[1] for path in imported.skipped if path.startswith("backbone/")}
+    first = next((i for i, stage in enumerate(stages) if stage in parts), None)
     if first == 0:
         raise UserError(
-            f"the weights in {origin} begin with what is drawn anew: not all of {stages[0]}, the "
-            f"first stage of {imported.backbone}, was filled when they were imported. Nothing can "
-            "begin with what comes after it; import weights that have it."
+            f"the weights in {origin} can't begin a run: the import skipped parts of {stages[0]}, "
+            f"the first stage of {imported.backbone}, and the later stages need it. Import weights "
+            "that have it."
         )
     return {
         "name": imported.backbone,
-        "stem": "imagenet",  # a run may take another: its parameters have the same shapes
+        "stem": "imagenet",  # a run may take another one: its parameters have the same shapes
         "fields": fields,
         "preprocessing": imported.preprocessing._asdict(),
-        "last": stages[first - 1] if first else "",  # the last one that is whole
+        "last": stages[first - 1] if first else "",  # the last stage that is whole
     }
 
 

@@ -1,4 +1,4 @@
-"""Imported weights: a directory of what a weight file gave a backbone.
+"""Imported weights: a directory with what a weight file gave a backbone.
 
 - `weights.npz`: the arrays, float32, in our layout by our path: "backbone/conv1/conv/kernel";
 - `weights.json`: the other fields of `Imported`.
@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_choice, check_range
+from vocjax.files import write_json
 from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.models.backbones.keys import Source
 from vocjax.models.backbones.preprocessing import Preprocessing
 from vocjax.models.backbones.size import shapes
 from vocjax.pretrained.formats import npz, read
 from vocjax.pretrained.formats.darknet import NUMBERS
-from vocjax.pretrained.matching import flatten, match, names_to_ignore
+from vocjax.pretrained.matching import flatten, match, without
 from vocjax.pretrained.sources import detect
 from vocjax.runs.provenance import environment
 
@@ -29,18 +30,18 @@ IMAGE = (224, 224, 3)  # no parameter's shape depends on its size
 
 
 class Imported(NamedTuple):
-    """Weights of a backbone and, perhaps, its head, with what has to be known of them.
+    """Weights of a backbone, perhaps with its head, and what has to be known about them.
 
-    - `backbone` and `fields`: `BACKBONES[backbone](classes, **fields)` computes what the origin's
+    - `backbone` and `fields`: `BACKBONES[backbone](classes, **fields)` computes what the original
       network does;
     - `source`: of the file's names, one of `SOURCES[backbone]`;
     - `preprocessing`: what the published weights were trained with;
     - `classes`: of the head, None where the file filled nothing of it;
     - `skipped`: our paths that the file did not fill, sorted;
-    - `ignored`: names in the file that nothing was made of, or how many numbers of Darknet's;
+    - `ignored`: names in the file that were not used, or how many of Darknet's numbers;
     - `file`: its "name", "sha256" and "bytes";
     - `parameters`: how many numbers were taken;
-    - `commit`, `dirty`, `versions`: of the code that imported them, as in the run.json of a run;
+    - `commit`, `dirty`, `versions`: of the code that imported them, as in a run's run.json;
     - `arrays`: float32, in our layout by our path.
     """
 
@@ -73,38 +74,37 @@ def import_weights(
 
     Args:
       backbone: one of `BACKBONES`.
-      file: in a format that `files.read` knows.
+      file: in a format that `formats.read` knows.
       output: free, or imported weights, which are then replaced.
-      source: of the file's names; empty to tell it from them.
+      source: of the file's names; if empty, the names decide.
       skip: regexes of the parts that the file shall not fill, as in `matching.match`.
-      ignore: regexes of the names in the file that nothing shall be made of, as there.
-      classes: of the file's head; without meaning where that is skipped.
+      ignore: regexes of names in the file that shall not be used: "classifier.*" for a head that
+        is not the network's own.
+      classes: of the file's head; not used where the head is skipped.
 
     Raises:
-      UserError: an argument is none of these, `file` is damaged, does not fit, fills nothing of
-        the backbone or has no names where `source` has, or nothing can be written in `output`.
+      UserError: an argument is none of these; `file` is damaged, does not fit, fills nothing of
+        the backbone, or has no names where `source` has some; or `output` can't be written.
     """
     _check_free(output)
     sources = sources_of(backbone, source)
-    if classes < 1:
-        raise UserError(f"the head has {classes} classes; expected 1 or more, as the file has.")
-    arrays = read(file)
-    networks = {name: BACKBONES[backbone](classes, **s.fields) for name, s in sources.items()}
-    tables = {name: s.key_map(networks[name]) for name, s in sources.items()}
-    spared = names_to_ignore(ignore, arrays)
-    name = source or detect([array for array in arrays if array not in spared], tables)
+    check_range("--classes", classes, least=1)
+    held = read(file)
+    arrays = without(held, ignore)
+    networks = {name: BACKBONES[backbone](classes, **f.fields) for name, f in sources.items()}
+    tables = {name: f.key_map(networks[name]) for name, f in sources.items()}
+    name = source or detect(arrays, tables)
     if NUMBERS in arrays and name != "darknet":
         raise UserError(
             f"{file} is Darknet's, without names, and the source {name} goes by names. Leave "
-            "--source out, and name the backbone that the file is of."
+            "--source out, and name the backbone that the file has."
         )
-    wanted = flatten(shapes(networks[name], IMAGE))
-    sizes = {path: leaf.shape for path, leaf in wanted.items()}
-    found = match(arrays, tables[name], sizes, skip, ignore)
+    sizes = {path: leaf.shape for path, leaf in flatten(shapes(networks[name], IMAGE)).items()}
+    found = match(arrays, tables[name], sizes, skip)
     if not any(path.startswith("backbone/") for path in found.arrays):
         raise UserError(
             f"--skip {' --skip '.join(skip)} leaves nothing of the backbone to {file}, so that "
-            "nothing would be imported. Name the parts alone that the file lacks: --skip head."
+            "nothing would be imported. Skip only the parts that the file lacks: --skip head."
         )
     made = environment()
     imported = Imported(
@@ -114,28 +114,26 @@ def import_weights(
         preprocessing=sources[name].preprocessing,
         classes=classes if any(path.startswith("head/") for path in found.arrays) else None,
         skipped=sorted(found.skipped),
-        ignored=list(found.ignored),
+        ignored=[*found.ignored, *(name for name in held if name not in arrays)],
         file={"name": file.name, "sha256": _sha256(file), "bytes": file.stat().st_size},
         parameters=sum(array.size for array in found.arrays.values()),
         **{field: made[field] for field in ("commit", "dirty", "versions")},
         arrays=found.arrays,
     )
-    _write(output, imported)
+    write_imported(output, imported)
     return imported
 
 
 def is_imported(directory: Path) -> bool:
-    """Tell whether a directory holds imported weights, whole or damaged."""
+    """Return whether a directory has imported weights, whole or damaged."""
     return (directory / FACTS).is_file()
 
 
 def read_imported(directory: Path) -> Imported:
     """Read a directory of imported weights; `UserError` if it is none, or damaged."""
+    again = f"`vocjax weights import --backbone NAME FILE --output {directory}`"
     if not is_imported(directory):
-        raise UserError(
-            f"{directory} holds no imported weights (no {FACTS}); "
-            f"`vocjax weights import --backbone NAME FILE --output {directory}` makes them."
-        )
+        raise UserError(f"{directory} has no imported weights (no {FACTS}); {again} makes them.")
     try:
         facts = json.loads((directory / FACTS).read_text(encoding="utf-8"))
         order, white, mean, scale = (facts["preprocessing"][f] for f in Preprocessing._fields)
@@ -146,49 +144,23 @@ def read_imported(directory: Path) -> Imported:
         taken = sum(array.size for array in imported.arrays.values() if array.dtype == np.float32)
         if taken != imported.parameters:
             raise ValueError(f"{imported.parameters} numbers were imported, and {taken} are there")
-    except Exception as error:  # whatever damage raises in zipfile, NumPy and json
+    except Exception as error:  # damage raises exceptions of zipfile, NumPy and json of any type
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         raise UserError(
             f"the imported weights in {directory} are damaged ({reason}). Import them again: "
-            f"`vocjax weights import --backbone NAME FILE --output {directory}`."
+            f"{again}."
         ) from error
     return imported
 
 
-def sources_of(backbone: str, source: str = "") -> Mapping[str, Source]:
-    """Return a backbone's sources; `UserError` unless it is one, and `source` one of them."""
-    if backbone not in BACKBONES:
-        raise UserError(f"there is no backbone {backbone!r}; it is one of {', '.join(BACKBONES)}.")
-    sources = SOURCES[backbone]
-    if source and source not in sources:
-        raise UserError(
-            f"{backbone} has no source of weights {source!r}; it is one of {', '.join(sources)}."
-        )
-    return sources
+def write_imported(output: Path, imported: Imported) -> None:
+    """Write a directory of imported weights, whole or not at all; older ones are replaced.
 
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _check_free(output: Path) -> None:
-    """Raise `UserError` if something else than imported weights would be lost."""
-    if output.exists() and not output.is_dir():
-        raise UserError(f"{output} exists and is no directory; give another --output.")
-    held = {path.name for path in output.iterdir()} if output.exists() else set()
-    if strange := sorted(held - {ARRAYS, FACTS} if is_imported(output) else held):
-        raise UserError(
-            f"{output} exists and holds something else than imported weights "
-            f"({', '.join(strange[:3])}); give another --output."
-        )
-
-
-def _write(output: Path, imported: Imported) -> None:
-    """Write a directory beside its place, then put it there, also where an older one is."""
+    Raises `UserError` where nothing can be written.
+    """
     facts = imported._asdict() | {"preprocessing": imported.preprocessing._asdict()}
     del facts["arrays"]
-    place = output.resolve()  # of a link, where it leads
+    place = output.resolve()  # where a link leads
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(".part", f"{place.name}.", place.parent) as folder:
@@ -196,7 +168,7 @@ def _write(output: Path, imported: Imported) -> None:
             new.mkdir()
             with (new / ARRAYS).open("wb") as file:
                 npz.write(file, imported.arrays)
-            (new / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+            write_json(new / FACTS, facts)
             try:
                 if is_imported(place):
                     place.rename(old)
@@ -209,3 +181,28 @@ def _write(output: Path, imported: Imported) -> None:
             f"{output} can't be written ({error.strerror}). Give an --output in a folder that can "
             "be written to and has room."
         ) from error
+
+
+def sources_of(backbone: str, source: str = "") -> Mapping[str, Source]:
+    """Return a backbone's sources; `UserError` unless it is one, and `source` one of them."""
+    check_choice("--backbone", backbone, BACKBONES)
+    if source:
+        check_choice(f"--source of {backbone}", source, SOURCES[backbone])
+    return SOURCES[backbone]
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _check_free(output: Path) -> None:
+    """Raise `UserError` if anything other than imported weights would be lost."""
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output} exists and is no directory; give another --output.")
+    held = {path.name for path in output.iterdir()} if output.exists() else set()
+    if strange := sorted(held - {ARRAYS, FACTS} if is_imported(output) else held):
+        raise UserError(
+            f"{output} exists and has something other than imported weights "
+            f"({', '.join(strange[:3])}); give another --output."
+        )

@@ -16,10 +16,10 @@ from vocjax.data.splits import choose
 from vocjax.data.voc import Prepared
 from vocjax.mesh import replicated
 from vocjax.pretrained.initialise import with_encoder_of
-from vocjax.pretrained.store import is_imported, read_imported
+from vocjax.pretrained.resolve import origin_facts
 from vocjax.runs import writer
 from vocjax.runs.checkpoints import Checkpoints, abstract, has_checkpoint
-from vocjax.runs.reader import lookup, read_config, read_epochs, read_json
+from vocjax.runs.reader import read_config
 from vocjax.tasks.task import Variables
 from vocjax.training.evaluation import (
     Evaluator,
@@ -159,18 +159,3 @@ def _seen_before(config: ConfigDict, source: Prepared | Dataset, ids: np.ndarray
         return 0
     seen = source.index.ids[choose(source.index, theirs, "train").rows]
     return int(np.isin(ids, seen).sum())
-
-
-def origin_facts(run: Path) -> dict[str, Any]:
-    """Return where a run begins: another run, and how far it came, or weights."""
-    if is_imported(run):
-        weights = read_imported(run)
-        return {"backbone": weights.backbone, "source": weights.source, "file": weights.file}
-    made = read_json(run / "run.json") or {}
-    epochs = read_epochs(run)
-    return {
-        "commit": made.get("commit"),
-        "seed": made.get("seed"),
-        "fingerprint": lookup(made, "dataset", "fingerprint"),
-        "step": epochs[-1]["step"] if epochs else 0,
-    }
