@@ -167,12 +167,12 @@ def test_parameters_without_a_foreign_name_are_not_exported():
 
 VGG_ = (
     Network(VGG(table=((1, 2), (2, 3), (1, 3), (1, 4), (1, 4))), FlattenHead(5, 2, width=6)),
-    vgg_names.torchvision,
+    torchvision_keys,
     (64, 64, 3),
 )
 DARKNET = (
     Network(Darknet(table=(((4, 3),), ((3, 3), (2, 1)))), ConvHead(5)),
-    darknet_names.darknet,
+    darknet_keys,
     (8, 8, 3),
 )
 

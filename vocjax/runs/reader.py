@@ -180,6 +180,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return tree
 
 
+def is_run(directory: Path) -> bool:
+    """Return whether a directory holds a run, finished or not."""
+    return (directory / "config.json").is_file()
+
+
 def read_config(workdir: Path) -> ConfigDict:
     """Return the config of a run; `UserError` if the directory holds none that can be read.
 
