@@ -8,11 +8,11 @@ import pytest
 from models.backbones.parity import random_variables
 
 from vocjax.errors import UserError
-from vocjax.models.backbones.darknet import Darknet
+from vocjax.models.backbones.darknet import Darknet, darknet_keys
 from vocjax.models.backbones.heads import ConvHead, FlattenHead, Network
 from vocjax.models.backbones.keys import Layout
 from vocjax.models.backbones.size import shapes
-from vocjax.models.backbones.vgg import VGG
+from vocjax.models.backbones.vgg import VGG, torchvision_keys
 from vocjax.pretrained.formats import darknet
 from vocjax.pretrained.matching import fill, flatten, match, restore_names, without
 
