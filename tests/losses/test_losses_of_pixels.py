@@ -99,43 +99,46 @@ def tversky_case(ours, options, alpha, beta, smoothing=0.0):
     return Case(ours, options, partial(loop, options.get("classes", "together")))
 
 
-EXCLUSIVE = {"exclusive": True}
+# Each function with both reductions, of sigmoids and of a softmax.
+IMAGE, BATCH, SOFTMAX = {"reduction": "image"}, {"reduction": "batch"}, {"exclusive": True}
+ALL, PRESENT = {"classes": "all"}, {"classes": "present"}
 CASES = {
-    "cross-entropy": Case(losses.cross_entropy, {}, loop_binary),
-    "focal": Case(losses.focal, {"gamma": 2.0}, partial(loop_binary, gamma=2.0)),
-    "softmax cross-entropy": Case(losses.cross_entropy, EXCLUSIVE, loop_softmax),
+    "cross-entropy": Case(losses.cross_entropy, BATCH, loop_binary),
+    "focal": Case(losses.focal, IMAGE | {"gamma": 2.0}, partial(loop_binary, gamma=2.0)),
+    "softmax cross-entropy": Case(losses.cross_entropy, IMAGE | SOFTMAX, loop_softmax),
     "softmax focal": Case(
-        losses.focal, {"gamma": 0.5, **EXCLUSIVE}, partial(loop_softmax, gamma=0.5)
+        losses.focal, BATCH | SOFTMAX | {"gamma": 0.5}, partial(loop_softmax, gamma=0.5)
     ),
-    "Dice": tversky_case(losses.soft_dice, {}, 0.5, 0.5),
+    "Dice": tversky_case(losses.soft_dice, BATCH, 0.5, 0.5),
     "Dice, softmax, mean of classes": tversky_case(
-        losses.soft_dice, {"classes": "all", "smoothing": 1.0, **EXCLUSIVE}, 0.5, 0.5, 0.5
+        losses.soft_dice, IMAGE | SOFTMAX | ALL | {"smoothing": 1.0}, 0.5, 0.5, 0.5
     ),
     "Jaccard, mean of classes, smoothed": tversky_case(
-        losses.soft_jaccard, {"classes": "all", "smoothing": 1.0}, 1.0, 1.0, 1.0
+        losses.soft_jaccard, BATCH | ALL | {"smoothing": 1.0}, 1.0, 1.0, 1.0
     ),
     "Tversky, present classes": tversky_case(
-        losses.tversky, {"alpha": 0.3, "beta": 0.7, "classes": "present"}, 0.3, 0.7
+        losses.tversky, IMAGE | PRESENT | {"alpha": 0.3, "beta": 0.7}, 0.3, 0.7
     ),
     "Tversky, softmax, smoothed": tversky_case(
-        losses.tversky, {"alpha": 0.7, "beta": 0.2, "smoothing": 2.0, **EXCLUSIVE}, 0.7, 0.2, 2.0
+        losses.tversky, BATCH | SOFTMAX | {"alpha": 0.7, "beta": 0.2, "smoothing": 2}, 0.7, 0.2, 2
     ),
-    "Lovász hinge": Case(losses.lovasz, {}, partial(loop_hinge, "together")),
-    "Lovász-softmax": Case(
-        losses.lovasz, {"classes": "present", **EXCLUSIVE}, partial(loop_lovasz_softmax, "present")
+    "Lovász hinge": Case(losses.lovasz, IMAGE, partial(loop_hinge, "together")),
+    "Lovász hinge, present classes": Case(
+        losses.lovasz, BATCH | PRESENT, partial(loop_hinge, "present")
+    ),
+    "Lovász-softmax, present classes": Case(
+        losses.lovasz, BATCH | SOFTMAX | PRESENT, partial(loop_lovasz_softmax, "present")
     ),
     "Lovász-softmax, mean of classes": Case(
-        losses.lovasz, {"classes": "all", **EXCLUSIVE}, partial(loop_lovasz_softmax, "all")
+        losses.lovasz, IMAGE | SOFTMAX | ALL, partial(loop_lovasz_softmax, "all")
     ),
 }
 EVERY = pytest.mark.parametrize("name", CASES)
-EITHER = pytest.mark.parametrize("reduction", ["image", "batch"])
 
 
-def run(name, reduction, *arrays):
+def run(name, *arrays):
     """The values [B] of a case, and the gradient of their sum."""
-    case = CASES[name]
-    return values_and_slope(case.ours, *arrays, **case.options, reduction=reduction)
+    return values_and_slope(CASES[name].ours, *arrays, **CASES[name].options)
 
 
 def draw(exclusive):
@@ -165,9 +168,9 @@ def counted(array, weight, reduction):
 
 
 @EVERY
-@EITHER
-def test_values_and_slopes_equal_a_loop_over_what_counts(name, reduction):
+def test_values_and_slopes_equal_a_loop_over_what_counts(name):
     case, step = CASES[name], 1e-5
+    reduction = case.options["reduction"]
     logits, target, weight = draw(case.exclusive)
     direction = np.random.default_rng(1).normal(0, 1, SHAPE)
 
@@ -176,7 +179,7 @@ def test_values_and_slopes_equal_a_loop_over_what_counts(name, reduction):
         values = [case.loop(x, t) for x, t in zip(xs, ts, strict=True)]
         return values * (SHAPE[0] if reduction == "batch" else 1)
 
-    values, slope = run(name, reduction, logits, target, weight)
+    values, slope = run(name, logits, target, weight)
     assert values.dtype == jnp.float32
     np.testing.assert_allclose(values, loop(0), rtol=1e-5)
     expected = (sum(loop(step)) - sum(loop(-step))) / (2 * step)
@@ -185,13 +188,12 @@ def test_values_and_slopes_equal_a_loop_over_what_counts(name, reduction):
 
 
 @EVERY
-@EITHER
-def test_void_counts_for_nothing_whatever_it_holds(name, reduction):
+def test_void_counts_for_nothing_whatever_it_holds(name):
     logits, target, weight = draw(CASES[name].exclusive)
-    expected = run(name, reduction, logits, target, weight)
+    expected = run(name, logits, target, weight)
     for rubbish in (np.nan, np.inf):
         dirty = (np.where(weight > 0, a, rubbish).astype(np.float32) for a in (logits, target))
-        values, slope = run(name, reduction, *dirty, weight)
+        values, slope = run(name, *dirty, weight)
         np.testing.assert_array_equal(values, expected[0])
         np.testing.assert_array_equal(slope, expected[1])
         assert not np.any(np.where(weight > 0, 0, slope))
@@ -199,8 +201,7 @@ def test_void_counts_for_nothing_whatever_it_holds(name, reduction):
 
 
 @EVERY
-@EITHER
-def test_masks_and_logits_at_the_edges_have_finite_values_and_gradients(name, reduction):
+def test_masks_and_logits_at_the_edges_have_finite_values_and_gradients(name):
     exclusive = CASES[name].exclusive
     drawn, target, _ = draw(exclusive)
     empty, full = np.zeros(SHAPE, np.float32), np.ones(SHAPE, np.float32)
@@ -210,18 +211,18 @@ def test_masks_and_logits_at_the_edges_have_finite_values_and_gradients(name, re
     tops = np.eye(SHAPE[-1], dtype=np.float32)[1]
     for logits in (drawn, 1e4 * (2 * tops - 1) + 0 * drawn, 1e4 * np.sign(drawn), 0 * drawn):
         for truth in (target, empty, full):
-            values, slope = run(name, reduction, logits, truth, every)
+            values, slope = run(name, logits, truth, every)
             assert np.all(np.isfinite(values)) and np.all(values >= 0)
             assert np.all(np.isfinite(slope))
-            for array in run(name, reduction, logits, truth, 0 * every):
+            for array in run(name, logits, truth, 0 * every):
                 np.testing.assert_array_equal(array, 0)
 
 
 @pytest.mark.parametrize("name", ["softmax focal", "Tversky, softmax, smoothed", "Lovász hinge"])
 def test_low_precision_is_computed_in_float32(name):
     low = [jnp.asarray(a, jnp.bfloat16) for a in draw(CASES[name].exclusive)]
-    expected, _ = run(name, "batch", *(np.asarray(a, np.float32) for a in low))
-    values, _ = run(name, "batch", *low)
+    expected, _ = run(name, *(np.asarray(a, np.float32) for a in low))
+    values, _ = run(name, *low)
     assert values.dtype == jnp.float32
     np.testing.assert_allclose(values, expected, rtol=1e-6)
 
