@@ -1,6 +1,6 @@
-"""The backbones in figures: how large, how near to their origins' networks, how fast here.
+"""Measure the backbones: their size, their distance from their sources' networks, their speed.
 
-    python experiments/backbones.py --output runs/backbones.json
+    python -m experiments.backbones --output runs/backbones.json
 
 counts parameters and multiply-adds; compares logits with those of torchvision's and Keras's own
 networks, where these are installed, under the same random weights and statistics; and times each
@@ -8,7 +8,7 @@ network forward and in training, on all cores that the process may use. The file
 every network. A further call adds to it, or replaces what it measures anew, so that each part can
 be measured where it is best:
 
-    python experiments/backbones.py --output runs/backbones.json --measure torchvision --only vgg16
+    python -m experiments.backbones --output runs/backbones.json --measure torchvision --only vgg16
 
 Every figure has its own provenance. A complete file, kept as experiments/results/backbones.json,
 makes a table of experiments/README.md: `python -m experiments.tables`.
@@ -31,25 +31,25 @@ import jax
 import numpy as np
 import optax
 
+from experiments.multiply_adds import multiply_adds
+from experiments.parity import PEERS, parity_error, random_variables
 from vocjax.errors import UserError
 from vocjax.files import write_text
-from vocjax.models.backbones import BACKBONES
-from vocjax.models.backbones.size import multiply_adds, shapes
-from vocjax.pretrained.parity import ORIGINS, parity_error, random_variables
-from vocjax.pretrained.sources import SOURCES
+from vocjax.models.backbones import BACKBONES, SOURCES
+from vocjax.models.backbones.size import shapes
 from vocjax.runs.provenance import environment
 
 # Height and width of the images that the published networks were made for.
 PIXELS = dict.fromkeys(BACKBONES, 224) | {"inception_v3": 299, "xception": 299}
-MEASURES = ("size", *ORIGINS, "speed")
+MEASURES = ("size", *PEERS, "speed")
 CLASSES = 1000
 BATCH = 8
 REPETITIONS = 3  # at least
 
 
 def measures_of(name: str) -> list[str]:
-    """Return what there is to measure of a backbone: not every origin has it."""
-    return [what for what in MEASURES if what not in ORIGINS or what in SOURCES[name]]
+    """Return what there is to measure of a backbone: not every source has it."""
+    return [what for what in MEASURES if what not in PEERS or what in SOURCES[name]]
 
 
 def measure(what: str, name: str, seconds: float) -> dict[str, Any]:
@@ -173,10 +173,10 @@ def run(path: Path, names: list[str], chosen: list[str], seconds: float) -> None
     """Measure what is chosen of the backbones that are named, and keep it in a file."""
     records = read(path)
     write(path, records)  # before anything takes long
-    for origin in ORIGINS:
-        if origin in chosen and importlib.util.find_spec(origin) is None:
-            print(f"{origin} is not installed here: nothing is compared with it", flush=True)
-            chosen = [what for what in chosen if what != origin]
+    for source in PEERS:
+        if source in chosen and importlib.util.find_spec(source) is None:
+            print(f"{source} is not installed here: nothing is compared with it", flush=True)
+            chosen = [what for what in chosen if what != source]
     provenance = environment()
     for name in names:
         for what in measures_of(name):

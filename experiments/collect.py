@@ -24,7 +24,7 @@ def collect(directory: Path) -> str:
     runs = read_runs([directory])
     for run in runs:
         if run.results is None:
-            raise UserError(f"{run.directory} is not finished; go on with its `vocjax train`.")
+            raise UserError(f"{run.directory} is not finished. Run its `vocjax train` again.")
     kept = [
         {
             "directory": run.directory.name,

@@ -4,9 +4,8 @@ import functools
 
 import numpy as np
 
-from vocjax.models.backbones import BACKBONES, size
+from vocjax.models.backbones import BACKBONES, SOURCES, size
 from vocjax.pretrained.matching import flatten, restore_names
-from vocjax.pretrained.sources import SOURCES
 from vocjax.pretrained.store import IMAGE
 
 CLASSES = 3
@@ -20,7 +19,7 @@ def drawn(backbone, source):
     network = BACKBONES[backbone](CLASSES, **chosen.fields)
     leaves = flatten(shapes(network, IMAGE))
     ours = {path: rng.random(leaf.shape, np.float32) + 0.1 for path, leaf in leaves.items()}
-    names = chosen.names(network)
+    names = chosen.key_map(network)
     return ours, restore_names({p: a for p, a in ours.items() if p in names}, names)
 
 

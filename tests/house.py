@@ -3,11 +3,26 @@
 import ast
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import jax
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from vocjax.config import load_config
+from vocjax.data.dataset import from_arrays
+from vocjax.mesh import make_mesh
+from vocjax.tasks import make_task
+from vocjax.tasks.task import Task
+from vocjax.training.loop import train_and_evaluate
+from vocjax.training.step import initial_state, make_train_step
+from vocjax.training.validate import validate
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "vocjax"
@@ -109,7 +124,80 @@ def visits(holds: Any) -> Iterator[list[str]]:
         sys.setprofile(None)
 
 
+def is_config(value: Any) -> bool:
+    """Return whether a value is a config or a part of one."""
+    return isinstance(value, ConfigDict)
+
+
 def is_batch(value: Any) -> bool:
     """Return whether a value is an array of more than one dimension, or a dict of such arrays."""
     values = value.values() if isinstance(value, dict) else [value]
     return any(getattr(x, "ndim", 0) > 1 for x in values)
+
+
+def step_of_an_autoencoder() -> dict[str, Any]:
+    """Take AE 256's first step on drawn images, then train it; return what passes through where.
+
+    - `batch`: visits of files in which a function gets a batch or a map, from the stored arrays
+      to the gradient; `metrics`: those after it, up to the metrics;
+    - `config`: visits of files in which a function gets the config, from `train_and_evaluate` to
+      the end of the run;
+    - `loss`, `targets`: how often they are computed in one step.
+    """
+    config = load_config(ROOT / "configs" / "autoencoder_256.py")
+    config.epochs, config.data.size, config.batch_size = 1, 16, 4
+    config.model.encoder, config.model.decoder = (4, 4, 4), (4, 4)
+    images = np.random.default_rng(0).integers(0, 255, (4, 16, 16, 3), np.uint8)
+    data = from_arrays({"train": {"image": images}, "val": {"image": images}}, make_mesh())
+    calls: list[str] = []
+    to_gradient: list[int] = []
+
+    def noted(name: str, function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            calls.append(name)
+            return function(*arguments)
+
+        return call
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        to_gradient.append(len(found))
+        return updates, state
+
+    own = make_task(config)
+    task = own._replace(
+        loss=noted("loss", own.loss), targets=noted("targets", own.targets), baselines={}
+    )
+    optimizer = optax.GradientTransformation(lambda params: (), update)
+    valid = validate(config, task)
+    step = make_train_step(task, optimizer, valid.phases[0], config, make_mesh())
+    state = initial_state(config, task.init(jax.random.key(0)), (), valid.sums)
+    rows = iter([(np.arange(4, dtype=np.int32), np.ones(4, np.float32))])
+    calls.clear()
+    with visits(is_batch) as found:
+        (batch,) = data.splits["train"].batches(rows)
+        step(state, batch)
+    end = to_gradient[0]
+    counted = {name: calls.count(name) for name in ("loss", "targets")}
+    with tempfile.TemporaryDirectory() as folder, visits(is_config) as seen:
+        train_and_evaluate(config, Path(folder) / "run", task, data, optimizer)
+    return {"batch": found[:end], "metrics": found[end:], "config": seen, **counted}
+
+
+def main() -> None:
+    """Print the figures, a line each."""
+    graph, passed = imports(), step_of_an_autoencoder()
+    config = "configs/autoencoder_256.py"
+    print("files of a batch, to the gradient", len(set(passed["batch"])), *set(passed["batch"]))
+    print("files of a batch, to a metric", len({*passed["batch"], *passed["metrics"]}))
+    print("files and stays of the config", len(set(passed["config"])), len(passed["config"]))
+    print("modules to read a config", *modules_of_a_config(config))
+    print("import circles", len(circles(graph)))
+    print("fields of a task", *Task._fields)
+    print("most parameters in training", max(parameters("training").values()))
+    print("loss and targets in one step", passed["loss"], passed["targets"])
+    print("lines of vocjax and tests", lines(PACKAGE), lines(ROOT / "tests"))
+    print("lines of README.md", len((ROOT / "README.md").read_text().splitlines()))
+
+
+if __name__ == "__main__":
+    main()

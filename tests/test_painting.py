@@ -74,6 +74,17 @@ def test_grey_is_the_mean_of_the_channels_of_bytes_and_of_floats():
     assert painting.grey(half).tolist() == painting.grey(half[:, :1]).tolist() == [[128] * 3]
 
 
+def test_a_grid_has_its_images_in_rows_with_white_gaps_between_them():
+    images = np.arange(6, dtype=np.uint8).reshape(2, 3, 1, 1, 1) * np.ones(
+        (1, 1, 2, 1, 1), np.uint8
+    )
+    shown = painting.grid(images, 1)
+    white = [255] * 5
+    row, below = [0, 255, 1, 255, 2], [3, 255, 4, 255, 5]
+    assert shown[..., 0].tolist() == [row, row, white, below, below]
+    assert painting.grid(images, 0)[..., 2].tolist() == [row[::2]] * 2 + [below[::2]] * 2
+
+
 def test_a_legend_names_every_colour_below_the_picture():
     picture = Image.new("RGB", (90, 20), (1, 2, 3))
     assert painting.with_legend(picture, {}) is picture

@@ -2,7 +2,7 @@
 
 The work is in functions that a notebook can import: `data.voc.prepare`,
 `training.loop.train_and_evaluate`, `evaluate.evaluate`, `predict.predict`,
-`reporting.page.write_report`, `weights.imported.import_weights`.
+`reporting.page.write_report`, `pretrained.store.import_weights`.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
-    data = verbs.add_parser("data", help="prepare a data set, or tell what is in one")
+    data = verbs.add_parser("data", help="prepare a data set, or show what is in one")
     data_verbs = data.add_subparsers(metavar="VERB", required=True)
     prepare = _verb(
         data_verbs,
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         verbs,
         "train",
         _train,
-        "train and evaluate a config; goes on where a run in the workdir stopped",
+        "train and evaluate a config; a run that was stopped is continued",
         "vocjax train --config configs/autoencoder_256.py --workdir runs/ae "
         "--config.optimizer.learning_rate=3e-4",
     )

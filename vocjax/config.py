@@ -39,7 +39,7 @@ def base_config() -> ConfigDict:
                 "several": "keep",  # images with several of them: keep, drop, or repeat by class
                 "split": "official",  # or legacy_917_139, the study's: most of val moved to train
                 "split_seed": 0,  # of the legacy split
-                "held_out": 0.0,  # share of train, by image, that stands in for val: to tune on
+                "held_out": 0.0,  # share of train, by image, that replaces val, to tune on
                 "storage": "auto",  # device, stream, or auto: by size
                 "augment": {"flip": False, "crop_padding": 0, "zoom": 0.0, "colour": 0.0},
             },

@@ -12,9 +12,9 @@ from vocjax.errors import UserError
 def join_hosts() -> None:
     """Connect this process with those of the other hosts; call it before any other use of JAX.
 
-    Slurm, Open MPI, Kubernetes and Cloud TPU tell JAX who takes part. Elsewhere the variables
-    JAX_COORDINATOR_ADDRESS (host:port of the first process), JAX_NUM_PROCESSES and JAX_PROCESS_ID
-    tell it; `UserError` if nothing does.
+    JAX learns from Slurm, Open MPI, Kubernetes and Cloud TPU who takes part. Elsewhere it learns
+    it from the variables JAX_COORDINATOR_ADDRESS (host:port of the first process),
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID. `UserError` if it learns it from nothing.
     """
     try:
         processes, this = (

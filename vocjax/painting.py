@@ -27,6 +27,19 @@ def grey(images: np.ndarray) -> np.ndarray:
     return np.repeat(np.rint(np.clip(mean, 0, 255)).astype(np.uint8), 3, axis=-1)
 
 
+def grid(images: np.ndarray, gap: int) -> np.ndarray:
+    """Return images side by side in rows, with white gaps between them.
+
+    Shapes: uint8 `[rows, columns, height, width, 1 or 3]`; `gap` in pixels. The result is uint8
+    `[rows * (height + gap) - gap, columns * (width + gap) - gap, 3]`.
+    """
+    rows, columns, height, width, _ = images.shape
+    paper = np.full((rows, height + gap, columns, width + gap, 3), 255, np.uint8)
+    paper[:, :height, :, :width] = images.transpose(0, 2, 1, 3, 4)
+    whole = paper.reshape(rows * (height + gap), columns * (width + gap), 3)
+    return whole[: len(whole) - gap, : whole.shape[1] - gap]
+
+
 def overlay(
     image: np.ndarray, mask: np.ndarray, palette: np.ndarray, alpha: float = 0.5
 ) -> np.ndarray:

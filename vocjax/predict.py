@@ -32,9 +32,9 @@ NUMBERS_AT_ONCE = 10**8  # of photos in memory together, three a pixel
 class Model(NamedTuple):
     """A trained run, ready to be applied; `vocjax.load(workdir)` makes one.
 
-    `apply(variables, images [batch_size, height, width, channels]) -> outputs` is jitted; `results`
-    is what results.json says of the last checkpoint, or `vocjax evaluate` of the best; the others
-    are those of `runs.restore.Restored`.
+    `apply(variables, images [batch_size, height, width, channels]) -> outputs` is jitted. `results`
+    holds results.json for the last checkpoint, and what `vocjax evaluate` wrote for the best. The
+    others are those of `runs.restore.Restored`.
     """
 
     config: ConfigDict
@@ -59,7 +59,7 @@ class Model(NamedTuple):
         return [said.numbers for chunk in chunks for said in self.describe(chunk)]
 
     def describe(self, photos: Sequence[np.ndarray]) -> list[Description]:
-        """Return what the task says of photos, uint8 [height, width, 3]: numbers and pictures."""
+        """Return numbers and pictures for photos, uint8 [height, width, 3] each."""
         size, _, channels = image_shape(self.config)
         resized = [resize_image(photo, size, channels).astype(np.float32) / 255 for photo in photos]
         outputs = self.outputs(np.stack(resized))
@@ -126,9 +126,9 @@ class Predicted(NamedTuple):
 def predict(
     workdir: Path, images: Sequence[Path], output: Path, checkpoint: str = "last"
 ) -> Predicted:
-    """Write what a run says of each image into `output`.
+    """Write the predictions of a run for images into `output`.
 
-    `NAME.png` is a picture: the reconstruction beside the resized image, the classifier's evidence
+    `NAME.png` is a picture: the resized image and its reconstruction, the classifier's evidence
     or the mask over the image at its own size; of a mask `NAME_mask.png` holds the indices, with
     VOC's palette. predictions.json has the numbers by file: probabilities, or each class's share of
     the image.

@@ -57,7 +57,7 @@ def run(
     All configs are checked before the first run begins.
 
     Args:
-      experiments: in this order; what is finished is left alone, what was begun goes on.
+      experiments: in this order; a finished run is left as it is, a stopped one is continued.
       workdir: holds a run directory for each, and report.html.
       overrides: further `--config.FIELD=VALUE`, for every one of them.
     """
@@ -93,7 +93,7 @@ def checked(
 
 
 def print_results(results: dict[str, dict[str, Any]]) -> None:
-    """Print every run's final figures, train / val, and those of its baselines beside them."""
+    """Print every run's final figures, train / val, and those of its baselines."""
     for name, result in results.items():
         columns = {name: result} | result["baselines"]
         metrics = [metric for metric in result["val"] if metric != "loss"]
@@ -117,8 +117,8 @@ def main(
 ) -> int:
     """Parse a script's flags and run what it plans; return the exit code.
 
-    `plan(options)` gets `dataset`, `data_dir` and `objects_dir`. 0: done; 1: a mistake that is
-    told; 128 + the signal: stopped.
+    `plan(options)` gets `dataset`, `data_dir` and `objects_dir`. 0: done; 1: a mistake that the
+    message names; 128 + the signal: stopped.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from experiments.tables.kept import SPLITS, markdown, number
+from experiments.tables.kept import markdown, number
 from vocjax.reporting.study import repeated
-from vocjax.runs.reader import Run, over_seeds, replicates
+from vocjax.runs.reader import SPLITS, Run, over_seeds, replicates
 
 
 def classification_table(runs: list[Run]) -> str:

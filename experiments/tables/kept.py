@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vocjax.runs.reader import Run, Spread
+from vocjax.runs.reader import SPLITS, Run, Spread
 
 RESULTS = Path(__file__).parents[1] / "results"
-SPLITS = ("train", "val")
 
 
 def read_kept(study: str) -> dict[str, list[Run]]:

@@ -1,9 +1,9 @@
 """Tables of the study as a whole, of task 1, and of what brought how much."""
 
 from experiments.representation import FAMILY, WIDTHS
-from experiments.tables.kept import SPLITS, has, markdown, number, pair
+from experiments.tables.kept import has, markdown, number, pair
 from vocjax.reporting.study import repeated
-from vocjax.runs.reader import Run, over_seeds, replicates
+from vocjax.runs.reader import SPLITS, Run, over_seeds, replicates
 
 HEADLINES = {
     "reconstruction": {"mse": "MSE"},

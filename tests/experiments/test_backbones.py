@@ -1,24 +1,12 @@
 """The script of the backbones' figures: what it measures, keeps, adds to and refuses."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import pytest
 
+from experiments import backbones as script
 from vocjax.models.backbones import BACKBONES
-
-SCRIPT = Path(__file__).parents[2] / "experiments" / "backbones.py"
-
-
-@pytest.fixture
-def script():
-    spec = importlib.util.spec_from_file_location("backbones_script", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -27,12 +15,12 @@ def output(tmp_path):
 
 
 @pytest.fixture
-def call(script, output, monkeypatch):
+def call(output, monkeypatch):
     """The script on the command line, for small images; returns the exit code."""
     monkeypatch.setattr(script, "PIXELS", dict.fromkeys(BACKBONES, 32))
 
     def call(*arguments):
-        command = [str(SCRIPT), "--output", str(output), "--seconds", "0", *arguments]
+        command = ["backbones", "--output", str(output), "--seconds", "0", *arguments]
         monkeypatch.setattr(sys, "argv", command)
         return script.main()
 
@@ -40,12 +28,12 @@ def call(script, output, monkeypatch):
 
 
 @pytest.fixture
-def installed(script, monkeypatch):
-    """Origins that are there, and an error that any network has against them."""
+def installed(monkeypatch):
+    """Sources that are there, and an error that any network has against them."""
 
-    def installed(*origins, error):
+    def installed(*sources, error):
         def find_spec(name):
-            return name if name in origins else None
+            return name if name in sources else None
 
         monkeypatch.setattr(script.importlib.util, "find_spec", find_spec)
         monkeypatch.setattr(script.importlib.metadata, "version", lambda _: "1.2")
@@ -110,7 +98,7 @@ def test_what_is_not_installed_keeps_its_figure(call, output, installed, capsys)
 
 
 def test_what_is_measured_is_kept_when_the_next_network_is_stopped(
-    script, call, output, installed, monkeypatch
+    call, output, installed, monkeypatch
 ):
     def stopped(name, *_):
         if name == "vgg16":
@@ -134,7 +122,7 @@ def test_a_file_of_something_else_is_refused_and_left_alone(call, output, conten
 
 
 def test_a_file_that_can_t_be_written_is_told_before_anything_is_measured(
-    script, call, output, monkeypatch, capsys
+    call, output, monkeypatch, capsys
 ):
     monkeypatch.setattr(script, "measure", None)
     assert call("--only", "alexnet", "--output", str(output / "no folder")) == 1

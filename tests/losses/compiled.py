@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import numpy as np
 
 
 @functools.cache
@@ -17,7 +18,7 @@ def _program(loss, options):
 def values_and_slope(loss, *arrays, **options):
     """Return the loss [B] of (logits, target, weight), and the gradient of its sum."""
     slope, values = _program(loss, tuple(options.items()))(*arrays)
-    return values, slope
+    return np.asarray(values), np.asarray(slope)
 
 
 def values_of(loss, *arrays, **options):

@@ -38,8 +38,7 @@ def dice(p, t, w, smoothing):
     return numerator / denominator
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 1.0])
-def test_soft_dice_of_a_foreground_equals_a_loop(smoothing):
+def test_soft_dice_of_a_foreground_equals_a_loop(smoothing=1.0):
     logits, target, weight = draw()
     weight[4] = 0
     weight[1] *= 0.5
@@ -89,8 +88,8 @@ def test_soft_dice_is_finite_at_the_edges(reduction, smoothing):
         return jax.grad(total, has_aux=True)(jnp.full(shape, logit))
 
     logits = [0.0, -30.0, -60.0, -90.0, -300.0, 300.0]
-    cases = jnp.asarray(list(itertools.product(logits, *[[0.0, 1.0]] * 2)))
-    slope, value = value_and_gradient(*cases.T)
+    cases = np.float32(list(itertools.product(logits, *[[0.0, 1.0]] * 2)))
+    slope, value = jax.device_get(value_and_gradient(*cases.T))
     assert np.all((value >= 0) & (value <= 1))
     assert np.all(np.isfinite(slope))
 
@@ -171,24 +170,24 @@ def test_weight_broadcasts_along_axes_of_size_one(loss):
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 3, (3, 4, 5, 2)).astype(np.float32)
     target, narrow = (rng.random((3, 4, 5, n)).round().astype(np.float32) for n in (2, 1))
-    for exclusive in (False, True):
-        ours, theirs = (
-            loss(logits, target, w, exclusive=exclusive)
-            for w in (narrow, narrow.repeat(2, axis=-1))
-        )
-        np.testing.assert_array_equal(ours, theirs)
+    exclusive = loss is losses.cross_entropy
+    ours, theirs = (
+        values_of(loss, logits, target, weight, exclusive=exclusive)
+        for weight in (narrow, narrow.repeat(2, axis=-1))
+    )
+    np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("loss", [losses.soft_dice, losses.soft_jaccard, losses.lovasz])
 def test_options_and_shapes_that_make_no_sense_are_refused(loss):
-    arrays = [jnp.zeros((1, 2, 2, 3))] * 3
+    arrays = [np.zeros((1, 2, 2, 3))] * 3
     with pytest.raises(UserError, match=r"'imgae'; it is one of batch, image"):
-        loss(*arrays, reduction="imgae")
+        values_of(loss, *arrays, reduction="imgae")
     with pytest.raises(UserError, match=r"'some'; it is one of together, all, present"):
-        loss(*arrays, classes="some")
+        values_of(loss, *arrays, classes="some")
     for options in ({"exclusive": True}, {"classes": "all"}):
         with pytest.raises(ValueError, match=r"classes need .* not \(5, 4, 6\)"):
-            loss(*map(jnp.asarray, draw()), **options)
+            values_of(loss, *draw(), **options)
 
 
 @pytest.mark.parametrize(
@@ -201,4 +200,4 @@ def test_options_and_shapes_that_make_no_sense_are_refused(loss):
 )
 def test_numbers_out_of_their_range_are_refused(values, message):
     with pytest.raises(UserError, match=message):
-        losses.tversky(*[jnp.zeros((1, 2, 2))] * 3, **values)
+        losses.tversky(*[np.zeros((1, 2, 2))] * 3, **values)

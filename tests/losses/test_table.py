@@ -1,7 +1,6 @@
 """The losses that a config names: sums, fields, functions of the user's own, mistakes."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiled import values_of
@@ -29,9 +28,8 @@ def margin(logits, truth, weight, *, exclusive=True):
 def arrays():
     rng = np.random.default_rng(0)
     index = rng.integers(0, 3, (2, 4, 4))
-    truth = jnp.asarray(np.eye(3)[index], jnp.float32)
-    weight = jnp.asarray(rng.random((2, 4, 4, 1)) > 0.3, jnp.float32)
-    return jnp.asarray(rng.standard_normal(truth.shape), jnp.float32), truth, weight
+    arrays = rng.standard_normal((2, 4, 4, 3)), np.eye(3)[index], rng.random((2, 4, 4, 1)) > 0.3
+    return tuple(x.astype(np.float32) for x in arrays)
 
 
 @pytest.fixture
@@ -63,36 +61,30 @@ def test_a_sum_has_its_factors(arrays):
     entropy = values_of(losses.cross_entropy, *arrays, exclusive=True, reduction="batch")
     np.testing.assert_allclose(ours, dice + 0.5 * entropy, rtol=1e-6)
     ours = jax.jit(losses.make_image_loss({"name": "mse + 2 mae"}))(*arrays[:2])
-    expected = losses.mse(*arrays[:2]) + 2 * losses.mae(*arrays[:2])
+    error = arrays[0] - arrays[1]
+    expected = (error**2 + 2 * np.abs(error)).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(ours, expected, rtol=1e-6)
+
+
+FIELDS = {
+    "cross_entropy": {"reduction"},
+    "focal": {"gamma", "reduction"},
+    "soft_dice": {"reduction", "smoothing", "classes"},
+    "soft_jaccard": {"reduction", "smoothing", "classes"},
+    "tversky": {"alpha", "beta", "reduction", "smoothing", "classes"},
+    "lovasz": {"reduction", "classes"},
+}
 
 
 @pytest.mark.parametrize("exclusive", [False, True], ids=["sigmoid", "softmax"])
 @pytest.mark.parametrize("name", table.PIXEL_LOSSES)
-def test_every_loss_of_pixels_falls_towards_the_truth(arrays, name, exclusive):
-    loss = losses.make_pixel_loss(pixel_fields(name=name, classes="all"), exclusive)
-    logits, truth, weight = arrays if exclusive else (x[..., -1:] for x in arrays)
-
-    @jax.jit
-    def value_and_slope(logits):
-        values, pullback = jax.vjp(lambda x: loss(x, truth, weight), logits)
-        return values, pullback(jnp.ones_like(values))[0]
-
-    better = 6 * (2 * truth - 1)
-    (bad, _), (drawn, slope), (good, _) = map(value_and_slope, (-better, logits, better))
-    assert bad.shape == (2,)
-    assert bad[0] > drawn[0] > good[0] >= 0
-    assert np.all(np.isfinite(slope))
-    assert np.all(np.asarray(slope)[np.asarray(weight[..., 0]) == 0] == 0)
-
-
-def test_tverskys_weights_are_the_configs(arrays):
-    logits, truth, weight = (x[..., :1] for x in arrays)
-    fields = pixel_fields(name="tversky", alpha=0.3, beta=0.9)
-    ours = jax.jit(losses.make_pixel_loss(fields, exclusive=False))(logits, truth, weight)
-    p, t, w = 1 / (1 + np.exp(-np.asarray(logits))), np.asarray(truth), np.asarray(weight)
-    tp, fp, fn = (w * p * t).sum(), (w * p * (1 - t)).sum(), (w * (1 - p) * t).sum()
-    np.testing.assert_allclose(ours, 1 - tp / (tp + 0.3 * fp + 0.9 * fn), rtol=1e-5)
+def test_every_loss_of_pixels_gets_its_fields(arrays, name, exclusive):
+    fields = pixel_fields(name=name, alpha=0.3, gamma=1.0, smoothing=0.25, classes="all")
+    loss = losses.make_pixel_loss(fields, exclusive)
+    assert loss.func is table.PIXEL_LOSSES[name]
+    expected = {field: fields[field] for field in FIELDS[name]}
+    assert loss.keywords == expected | {"exclusive": exclusive}
+    assert jax.eval_shape(loss, *arrays).shape == (2,)
 
 
 def test_a_loss_of_ones_own_gets_the_fields_that_it_names(arrays, own):
@@ -107,7 +99,7 @@ def test_a_loss_of_ones_own_gets_the_fields_that_it_names(arrays, own):
 def test_a_loss_of_classes_takes_them_as_exclusive_by_its_own_default(own):
     names = [*table.CLASS_LOSSES, "my_losses:margin", "my_losses:scalar"]
     assert [losses.is_exclusive(name) for name in names] == [True, False, False, True, False]
-    rows, ones = jnp.eye(2), jnp.ones((2, 2))
+    rows, ones = np.eye(2), np.ones((2, 2))
     loss = losses.make_class_loss(class_fields(name="my_losses:margin", class_weights=(3.0, 1.0)))
     np.testing.assert_array_equal(jax.jit(loss)(rows, rows, ones), [3, 1])
 

@@ -1,6 +1,5 @@
 """Metrics of a whole split against their definitions, known cases and scikit-learn."""
 
-import itertools
 from fractions import Fraction
 from math import isnan
 
@@ -53,12 +52,12 @@ def by_definition(score, truth, rule):
 
 class TestAveragePrecision:
     @pytest.mark.parametrize("rule", classification.RULES)
-    @pytest.mark.parametrize("seed", range(8))
+    @pytest.mark.parametrize("seed", range(4))
     def test_it_is_that_of_the_definition(self, rule, seed):
         rng = np.random.default_rng(seed)
         truth = rng.random(50) < (0.1, 0.5)[seed % 2]
         truth[seed] = True
-        score = rng.random(50) if seed < 4 else rng.integers(0, 8, 50) / 8  # with ties
+        score = rng.random(50) if seed < 2 else rng.integers(0, 8, 50) / 8  # with ties
         found = average_precision(score, truth, rule)
         assert found == pytest.approx(by_definition(score, truth, rule), abs=1e-14)
 
@@ -87,25 +86,9 @@ class TestAveragePrecision:
         assert average_precision(score, truth, "11 points") == pytest.approx(rest, abs=1e-14)
 
     @pytest.mark.parametrize("rule", classification.RULES)
-    def test_ties_do_not_depend_on_the_order_of_the_images(self, rule):
-        score, truth = np.array([0.5, 0.5, 0.5, 0.2]), np.array([1, 0, 0, 1])
-        values = {
-            average_precision(score[list(order)], truth[list(order)], rule)
-            for order in itertools.permutations(range(4))
-        }
-        (value,) = values
-        assert value == pytest.approx(1 / 2)  # 2 of all 4; 1 of the first 3 is less
-
-    @pytest.mark.parametrize("rule", classification.RULES)
     def test_it_is_nan_without_a_positive(self, rule):
         assert isnan(average_precision(np.array([0.1, 0.9]), np.zeros(2), rule))
         assert isnan(average_precision(np.zeros(0), np.zeros(0), rule))
-
-    def test_every_point_is_no_less_than_scikit_learns_which_has_no_envelope(self):
-        probability, target, _ = draw()
-        for score, truth in zip(probability.T, target.T, strict=True):
-            plain = sklearn.metrics.average_precision_score(truth, score)
-            assert plain < average_precision(score, truth, "every point") < plain + 0.1
 
     def test_an_unknown_rule_is_an_error(self):
         with pytest.raises(ValueError, match="every point"):
@@ -198,7 +181,7 @@ class TestCalibration:
         found = classification.expected_calibration_error(confidence, right)
         assert found == pytest.approx(error, rel=1e-12)
 
-    def test_it_tells_the_calibrated_from_the_overconfident(self):
+    def test_overconfident_decisions_have_an_error_and_calibrated_ones_none(self):
         right = np.array([1, 1, 1, 0] * 5)
         error = classification.expected_calibration_error
         assert error(np.full(20, 0.75), right) == 0
@@ -206,19 +189,13 @@ class TestCalibration:
         assert isnan(error(np.zeros(0), np.zeros(0)))
 
     def test_exclusive_decisions_are_one_an_image(self):
-        probability = np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6]])
-        target = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 1, 1]])
+        probability = np.array([[7, 2, 1], [6, 3, 1], [5, 3, 2], [2, 2, 6], [8, 1, 1]]) / 10
+        target = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 1, 1], [0, 0, 1]])
         weight = np.ones_like(target)
         weight[1, 0] = 0
         confidence, right = decisions(probability, target, weight, exclusive=True)
-        assert confidence.tolist() == [0.7, 0.3, 0.6]
-        assert right.tolist() == [True, True, True]
-
-    def test_a_wrong_exclusive_decision_is_wrong(self):
-        confidence, right = decisions(
-            np.array([[0.8, 0.2]]), np.array([[0, 1]]), np.ones((1, 2)), exclusive=True
-        )
-        assert (confidence.tolist(), right.tolist()) == ([0.8], [False])
+        assert confidence.tolist() == [0.7, 0.3, 0.6, 0.8]
+        assert right.tolist() == [True, True, True, False]
 
     def test_sigmoids_decide_on_every_included_element(self):
         probability, target = np.array([[0.25, 0.75], [0.875, 0.5]]), np.array([[0, 0], [1, 1]])
@@ -259,7 +236,7 @@ class TestClassificationMetrics:
             assert found[name] == pytest.approx(np.mean([score(t, p) for t, p in columns])), name
 
     @EXCLUSIVE
-    def test_what_stands_at_excluded_elements_changes_nothing(self, exclusive):
+    def test_the_values_of_excluded_elements_change_nothing(self, exclusive):
         probability, target, weight = draw()
         other_p, other_t = (np.where(weight > 0, x, np.nan) for x in (probability, target))
         found = classification.classification_metrics(probability, target, weight, exclusive)

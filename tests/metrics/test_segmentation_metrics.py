@@ -51,9 +51,8 @@ def test_enlarged_scores_equal_a_loop(size, larger):
     np.testing.assert_allclose(ours, bilinear(scores, *larger), atol=1e-6)
 
 
-@pytest.mark.parametrize("classes", [(), (1,), (3,)])
 @pytest.mark.parametrize(("size", "other"), SIZES + SHRUNK)
-def test_resized_scores_equal_jax(size, other, classes):
+def test_resized_scores_equal_jax(size, other, classes=(3,)):
     """Also where an axis or both shrink: both widen the triangle then."""
     scores = np.random.default_rng(0).normal(size=(*size, *classes)).astype(np.float32)
     ours = resize_scores(scores, *other)
@@ -77,7 +76,7 @@ def test_hard_dice_equals_scikit_learn_and_that_of_the_batches():
     assert hard_dice(prediction, truth) == pytest.approx(expected, rel=1e-14)
     assert hard_dice(prediction > 0, truth) == hard_dice(prediction, truth)
     batch = ((prediction > 0).astype(np.float32), foreground, weight)
-    theirs = streaming.hard_dice_per_image(*(x[None] for x in batch), 0.5)
+    theirs = jax.jit(streaming.hard_dice_per_image)(*(x[None] for x in batch), 0.5)
     assert hard_dice(prediction, truth) == pytest.approx(float(theirs[0]), rel=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Metrics against float64 loops, scikit-learn and scikit-image; sums that merge over any split."""
+"""Metrics against float64 loops, scikit-learn and scikit-image; sums that add up over any split."""
 
 import jax
 import jax.numpy as jnp
@@ -14,17 +14,23 @@ from vocjax.metrics.streaming import Mean
 IMAGES = (7, 6, 5)
 
 
-# Jitted, as the training step has them, and under their own names.
-mean = jax.jit(streaming.mean)
-add = jax.jit(streaming.add)
-psnr = jax.jit(streaming.psnr)
-ssim = jax.jit(streaming.ssim)
-elementwise_accuracy = jax.jit(streaming.elementwise_accuracy)
-exact_match = jax.jit(streaming.exact_match)
-argmax_accuracy = jax.jit(streaming.argmax_accuracy)
-soft_dice_per_image = jax.jit(streaming.soft_dice_per_image)
-hard_dice_per_image = jax.jit(streaming.hard_dice_per_image)
-iou_per_image = jax.jit(streaming.iou_per_image)
+def compiled(function):
+    program = jax.jit(function)
+    return lambda *arrays: jax.device_get(program(*arrays))
+
+
+# As the training step has them, under their own names, but with NumPy arrays as results.
+mean = compiled(streaming.mean)
+add = compiled(streaming.add)
+psnr = compiled(streaming.psnr)
+ssim = compiled(losses.structural_similarity)
+elementwise_accuracy = compiled(streaming.elementwise_accuracy)
+exact_match = compiled(streaming.exact_match)
+argmax_accuracy = compiled(streaming.argmax_accuracy)
+soft_dice_per_image = compiled(streaming.soft_dice_per_image)
+hard_dice_per_image = compiled(streaming.hard_dice_per_image)
+iou_per_image = compiled(streaming.iou_per_image)
+mse = compiled(losses.mse)
 
 
 def draw_columns(seed=0, examples=40, columns=6):
@@ -46,40 +52,32 @@ def draw_masks(seed=0, shape=IMAGES):
     return probability, target, weight
 
 
-def test_mean_divides_by_what_is_valid():
-    values, valid = jnp.asarray([1.0, 2.0, 6.0, 50.0]), jnp.asarray([1.0, 1.0, 1.0, 0.0])
-    assert streaming.value(mean(values, valid)) == 3.0
-    assert streaming.value(mean(values, valid > 0)) == 3.0
-
-
-def test_rows_that_are_not_valid_may_hold_anything():
-    values = jnp.asarray([1.0, np.nan, 3.0, np.inf])
-    sums = mean(values, jnp.asarray([1, 0, 1, 0]))
-    assert streaming.value(sums) == 2.0
-    assert (sums.total.dtype, sums.count.dtype) == (jnp.float32, jnp.int32)
-
-
-def test_a_valid_nan_is_not_hidden():
-    assert np.isnan(streaming.value(mean(jnp.asarray([1.0, np.nan]), jnp.ones(2))))
-
-
-def test_the_mean_of_nothing_is_nan():
-    assert np.isnan(streaming.value(mean(jnp.ones(3), jnp.zeros(3))))
+@pytest.mark.parametrize(
+    ("values", "valid", "expected"),
+    [
+        ([1.0, 2.0, 6.0, 50.0], [1.0, 1.0, 1.0, 0.0], 3.0),
+        ([1.0, np.nan, 3.0, np.inf], [True, False, True, False], 2.0),
+        ([1.0, np.nan], [1, 1], np.nan),  # a valid NaN is not hidden
+        ([1.0, 1.0], [0, 0], np.nan),
+    ],
+)
+def test_mean_divides_by_the_number_of_valid_values(values, valid, expected):
+    sums = mean(np.float32(values), np.array(valid))
+    assert (sums.total.dtype, sums.count.dtype) == (np.float32, np.int32)
+    assert streaming.value(sums) == pytest.approx(expected, nan_ok=True)
 
 
 def test_mean_is_summed_in_float32():
-    values = jnp.full((1000,), 0.1, jnp.bfloat16)
+    values = np.full((1000,), 0.1, jnp.bfloat16)
     expected = float(values[0])
-    assert streaming.value(mean(values, jnp.ones(1000))) == pytest.approx(expected, rel=1e-6)
+    assert streaming.value(mean(values, np.ones(1000))) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(
     ("draw", "off"),
     [
         (lambda rng: rng.random(100_000), 2e-6),
-        (lambda rng: rng.beta(0.5, 3, 100_000), 2e-6),
         (lambda rng: np.full(100_000, 0.1), 5e-5),
-        (lambda rng: np.full(100_000, 0.7), 5e-5),
     ],
 )
 def test_a_mean_of_a_hundred_thousand_keeps_its_digits(draw, off):
@@ -88,9 +86,9 @@ def test_a_mean_of_a_hundred_thousand_keeps_its_digits(draw, off):
     @jax.jit
     def summed(batches):
         def step(sums, batch):
-            return add(sums, mean(batch, jnp.ones(32))), None
+            return streaming.add(sums, streaming.mean(batch, np.ones(32))), None
 
-        nothing = Mean(jnp.zeros(()), jnp.zeros((), jnp.int32))
+        nothing = Mean(np.zeros(()), np.zeros((), jnp.int32))
         return jax.lax.scan(step, nothing, batches)[0]
 
     ours = streaming.value(summed(values.reshape(-1, 32)))
@@ -99,19 +97,20 @@ def test_a_mean_of_a_hundred_thousand_keeps_its_digits(draw, off):
 
 def test_mean_wants_one_flag_per_value():
     with pytest.raises(ValueError, match="must be alike"):
-        mean(jnp.ones((4, 1)), jnp.ones(4))
+        mean(np.ones((4, 1)), np.ones(4))
 
 
-@jax.jit
+@compiled
 def sums(probability, target, weight, valid):
+    dice = streaming.soft_dice_per_image(probability, target, weight)
     return {
-        "dice": mean(soft_dice_per_image(probability, target, weight), valid),
-        "mse": mean(losses.mse(probability, target), valid),
+        "dice": streaming.mean(dice, valid),
+        "mse": streaming.mean(losses.mse(probability, target), valid),
     }
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 16, 40, 64])
-def test_merged_batches_equal_the_whole(batch_size):
+@pytest.mark.parametrize("batch_size", [7, 64])
+def test_sums_of_batches_add_up_to_the_whole(batch_size):
     """Any split, the last batch padded with rubbish, gives what all examples at once give."""
     shape = (40, 4, 4)
     arrays = draw_masks(shape=shape)
@@ -133,20 +132,6 @@ def test_merged_batches_equal_the_whole(batch_size):
         )
 
 
-def test_merge_adds_leaf_by_leaf():
-    a = {"x": Mean(jnp.asarray(1.0), jnp.asarray(2)), "y": jnp.asarray([[1, 2], [3, 4]])}
-    merged = add(a, a)
-    assert streaming.value(merged["x"]) == 0.5
-    assert int(merged["x"].count) == 4
-    np.testing.assert_array_equal(merged["y"], [[2, 4], [6, 8]])
-
-
-def test_psnr_per_image():
-    target = np.zeros((3, 2, 2, 1), np.float32)
-    prediction = target + np.asarray([0.1, 1.0, 0.0], np.float32)[:, None, None, None]
-    np.testing.assert_allclose(psnr(prediction, target), [20, 0, np.inf], atol=1e-5)
-
-
 def draw_images(shape=(6, 24, 20, 3)):
     """Smooth targets in [0, 1], some flat, and predictions from near to unlike."""
     rng = np.random.default_rng(0)
@@ -162,9 +147,10 @@ def test_metrics_of_images_equal_scikit_image(channels):
     prediction, target = draw_images((6, 24, 20, channels))
     pairs = list(zip(prediction.astype(np.float64), target.astype(np.float64), strict=True))
     squared = [skimage.metrics.mean_squared_error(*pair) for pair in pairs]
-    np.testing.assert_allclose(losses.mse(prediction, target), squared, rtol=1e-5)
+    np.testing.assert_allclose(mse(prediction, target), squared, rtol=1e-5)
     decibels = [skimage.metrics.peak_signal_noise_ratio(t, p, data_range=1) for p, t in pairs[1:]]
-    np.testing.assert_allclose(psnr(prediction, target)[1:], decibels, rtol=1e-6)
+    ours = psnr(prediction, target)
+    np.testing.assert_allclose(ours, [np.inf, *decibels], rtol=1e-6)
     similarity = [
         skimage.metrics.structural_similarity(
             *pair,
@@ -187,16 +173,6 @@ def test_ssim_of_equal_images_is_one_and_of_black_and_white_nearly_zero():
     np.testing.assert_allclose(ssim(black, white), 1e-4 / (1 + 1e-4), rtol=1e-2)
 
 
-def test_ssim_tells_blur_from_a_shift_of_brightness_as_mse_can_not():
-    _, target = draw_images()
-    target = 0.2 + 0.6 * target
-    brighter = target + 0.1
-    rng = np.random.default_rng(0)
-    noisy = target + 0.1 * rng.choice([-1, 1], target.shape).astype(np.float32)
-    np.testing.assert_allclose(losses.mse(brighter, target), losses.mse(noisy, target), rtol=1e-4)
-    assert np.all(ssim(brighter, target) > 0.1 + ssim(noisy, target))
-
-
 def test_elementwise_accuracy_and_exact_match_equal_scikit_learn():
     _, probability, target, weight = draw_columns(columns=2)
     elementwise = elementwise_accuracy(probability, target, weight)
@@ -215,7 +191,7 @@ def test_elementwise_accuracy_and_exact_match_equal_scikit_learn():
 
 
 def test_a_probability_of_one_half_means_absent():
-    half, one = jnp.full((1, 1), 0.5), jnp.ones((1, 1))
+    half, one = np.full((1, 1), 0.5), np.ones((1, 1))
     assert elementwise_accuracy(half, one, one) == 0
     assert elementwise_accuracy(half, 0 * one, one) == 1
 
@@ -230,13 +206,6 @@ def test_argmax_accuracy_equals_a_loop():
     for scores in (logits, probability):
         np.testing.assert_array_equal(argmax_accuracy(scores, target, weight), expected)
     assert 0 < np.mean(expected) < 1
-
-
-def test_argmax_accuracy_passes_over_difficult_classes():
-    scores = jnp.asarray([[0.9, 0.2, 0.1], [0.9, 0.2, 0.1], [0.9, 0.2, 0.1]])
-    target = jnp.asarray([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
-    weight = jnp.asarray([[0.0, 1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
-    np.testing.assert_array_equal(argmax_accuracy(scores, target, weight), [1, 0, 0])
 
 
 def test_soft_dice_and_iou_per_image_equal_a_loop():
@@ -272,7 +241,7 @@ def test_hard_dice_and_iou_per_image_equal_scikit_learn(threshold):
 
 
 def test_dice_where_truth_and_prediction_are_empty_is_one():
-    zeros, ones = jnp.zeros((1, 4, 4)), jnp.ones((1, 4, 4))
+    zeros, ones = np.zeros((1, 4, 4)), np.ones((1, 4, 4))
     for dice in (
         soft_dice_per_image(zeros, zeros, ones),
         hard_dice_per_image(0.4 * ones, zeros, ones, 0.5),
@@ -293,4 +262,4 @@ def test_void_counts_for_nothing_whatever_it_holds():
 
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="must be alike"):
-        elementwise_accuracy(jnp.ones((4, 1)), jnp.ones((4, 4)), jnp.ones((4, 4)))
+        elementwise_accuracy(np.ones((4, 1)), np.ones((4, 4)), np.ones((4, 4)))

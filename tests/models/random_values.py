@@ -18,6 +18,8 @@ def draw_variables(module, *inputs, **arguments):
     rng = np.random.default_rng(0)
 
     def one(path, x):
+        if jnp.issubdtype(x.dtype, jnp.integer):  # positions
+            return jnp.arange(x.size, dtype=x.dtype)
         values = 0.3 * rng.standard_normal(x.shape)
         positive = path[-1].key in ("scale", "var")
         return jnp.asarray(0.5 + np.abs(values) if positive else values, x.dtype)
@@ -26,3 +28,12 @@ def draw_variables(module, *inputs, **arguments):
         return module.init(jax.random.key(0), *inputs, **arguments)
 
     return jax.tree.map_with_path(one, jax.eval_shape(init, *inputs))
+
+
+def smooth_pictures(n, size, channels=3, seed=0):
+    """Images [n, size, size, channels] float32 in [0, 1] whose variance falls with frequency."""
+    noise = np.random.default_rng(seed).standard_normal((n, size, size, channels))
+    falling = 1 / (1 + np.hypot(*np.meshgrid(*[np.fft.fftfreq(size, 1 / size)] * 2)))
+    pictures = np.fft.ifft2(np.fft.fft2(noise, axes=(1, 2)) * falling[..., None], axes=(1, 2)).real
+    low, high = pictures.min(), pictures.max()
+    return ((pictures - low) / (high - low)).astype(np.float32)

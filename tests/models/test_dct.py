@@ -1,13 +1,11 @@
-"""The cosine code against SciPy's transform, and what it keeps of toy images."""
+"""The cosine code against SciPy's transform, and what it keeps of images."""
 
 import jax
 import numpy as np
 import pytest
 import scipy.fft
+from random_values import smooth_pictures
 
-from vocjax.data import voc
-from vocjax.data.pipeline import resize_image
-from vocjax.errors import UserError
 from vocjax.models import dct
 
 SIZE = 16
@@ -17,18 +15,15 @@ encode, decode = jax.jit(dct.encode), jax.jit(dct.decode)
 
 
 @pytest.fixture(scope="module")
-def images(toy_dir):
-    """[40, 16, 16, 3] float32 in [0, 1]."""
-    examples = voc.load("toy", toy_dir).examples
-    pictures = [resize_image(examples[row]["image"], SIZE, 3) for row in range(len(examples))]
-    return np.stack(pictures).astype(np.float32) / 255
+def images():
+    return smooth_pictures(40, SIZE)
 
 
 def noise(*shape):
     return np.random.default_rng(0).random(shape, np.float32)
 
 
-@pytest.mark.parametrize("shape", [(2, 16, 16, 3), (2, 9, 9, 1), (1, 6, 10, 3)])
+@pytest.mark.parametrize("shape", [(2, 9, 9, 1), (1, 6, 10, 3)])
 def test_forward_equals_scipys_and_inverse_undoes_it(shape):
     values = noise(*shape)
     expected = scipy.fft.dctn(values.astype(np.float64), axes=(1, 2, 3), norm="ortho")
@@ -36,22 +31,11 @@ def test_forward_equals_scipys_and_inverse_undoes_it(shape):
     np.testing.assert_allclose(inverse(forward(values)), values, atol=1e-6)
 
 
-def test_sums_of_squares_are_preserved(images):
-    squares = (np.asarray(forward(images)) ** 2).sum(axis=(1, 2, 3))
-    np.testing.assert_allclose(squares, (images**2).sum(axis=(1, 2, 3)), rtol=1e-5)
-
-
 def test_colours_are_ohtas_at_unit_length():
     colours = np.asarray(forward(noise(5, 1, 1, 3)))[:, 0, 0]
     r, g, b = noise(5, 1, 1, 3)[:, 0, 0].T
     ohta = np.stack([(r + g + b) / 3**0.5, (r - b) / 2**0.5, (r - 2 * g + b) / 6**0.5], axis=1)
     np.testing.assert_allclose(colours, ohta, atol=1e-6)
-
-
-def test_one_channel_passes_through():
-    grey = noise(2, 8, 8, 1)
-    expected = scipy.fft.dctn(grey.astype(np.float64)[..., 0], axes=(1, 2), norm="ortho")
-    np.testing.assert_allclose(forward(grey)[..., 0], expected, atol=1e-5)
 
 
 def test_the_coefficients_of_largest_variance_are_kept(images):
@@ -85,9 +69,3 @@ def test_all_coefficients_reconstruct_new_images_exactly(images):
     state = fit(images[:30], SIZE * SIZE * 3)
     new = images[30:]
     np.testing.assert_allclose(decode(state, encode(state, new)), new, atol=1e-5)
-
-
-@pytest.mark.parametrize("components", [0, 49])
-def test_coefficients_that_do_not_exist_are_refused(components):
-    with pytest.raises(UserError, match=rf"48 numbers have 1 to 48 .* not {components}; set model"):
-        dct.fit(noise(3, 4, 4, 3), components)

@@ -6,30 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
+from random_values import draw, draw_variables
 
 from vocjax.errors import UserError
 from vocjax.models.encoders import Encoder
-from vocjax.models.fcn import FCN, FCNDecoder
-from vocjax.models.layers import Style
+from vocjax.models.fcn import FCNDecoder, network
+from vocjax.models.segmenter import Segmenter
 
 SHAPES = {1: (13, 11, 2), 2: (6, 6, 3), 4: (3, 3, 4)}  # rounded down, and up
-
-
-def draw_maps():
-    rng = np.random.default_rng(0)
-    return {s: rng.standard_normal((2, *shape)).astype(np.float32) for s, shape in SHAPES.items()}
-
-
-def draw_params(skips, outputs=2):
-    """Parameters of the decoder over `SHAPES`, none of them zero."""
-    rng = np.random.default_rng(1)
-    return {
-        f"score{stride}": {
-            "kernel": rng.standard_normal((SHAPES[stride][-1], outputs)).astype(np.float32),
-            "bias": rng.standard_normal(outputs).astype(np.float32),
-        }
-        for stride in sorted(SHAPES, reverse=True)[: skips + 1]
-    }
+MAPS = {stride: draw(2, *shape) for stride, shape in SHAPES.items()}
 
 
 def doubled(x, height, width):
@@ -47,7 +33,7 @@ def doubled(x, height, width):
     [(0, 1, 17), (1, 1, 17 + 33), (2, 21, 21 * (17 + 33 + 65)), (4, 2, 2 * (496 + 5))],
 )
 def test_parameters_over_the_studys_encoder(skips, outputs, parameters):
-    model = FCN(Encoder((256, 128, 64, 32, 16)), outputs, skips)
+    model = Segmenter(Encoder((256, 128, 64, 32, 16)), FCNDecoder(outputs, skips))
     variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
     sizes = {
         name: sum(x.size for x in jax.tree.leaves(tree))
@@ -56,52 +42,46 @@ def test_parameters_over_the_studys_encoder(skips, outputs, parameters):
     assert sizes == {"encoder": 399_088, "decoder": parameters}
 
 
-@pytest.mark.parametrize("skips", [0, 1, 2])
-@pytest.mark.parametrize("size", [39, 38, 37])
-def test_a_pixel_keeps_its_place_whatever_pooling_leaves_out(skips, size):
-    model = FCN(Encoder((3, 4, 4)), 2, skips)
-    image = np.random.default_rng(0).random((1, 40, 40, 3), np.float32)
-    variables = model.init(jax.random.key(0), image)
-    params = jax.tree.map(
-        lambda x: np.random.default_rng(1).standard_normal(x.shape, np.float32), variables
-    )
-    whole, _ = model.apply(params, image)
-    part, _ = model.apply(params, image[:, :size, :size])
-    far = slice(0, 16)  # from the edges that differ
-    np.testing.assert_allclose(part[:, far, far], whole[:, far, far], atol=1e-4)
+@pytest.mark.parametrize("skips", [0, 2])
+def test_a_pixel_keeps_its_place_whatever_pooling_leaves_out(skips):
+    model = Segmenter(Encoder((3, 4, 4)), FCNDecoder(2, skips, centred=False))
+    image = draw(1, 40, 40, 3)
+    variables = draw_variables(model, image)
+
+    @jax.jit
+    def corners(image):
+        cuts = [image[:, :size, :size] for size in (40, 39, 38, 37)]
+        return [model.apply(variables, cut)[0][:, :16, :16] for cut in cuts]  # far from the edges
+
+    whole, *parts = corners(image)
+    for part in parts:
+        np.testing.assert_allclose(part, whole, atol=1e-4)
 
 
 @pytest.mark.parametrize("skips", [0, 1, 2])
-def test_scores_equal_numpys(skips):
-    maps, params = draw_maps(), draw_params(skips)
-    decoder = FCNDecoder(2, skips, True, Style())
-    stride, scores = jax.jit(decoder.apply)({"params": params}, maps)
+def test_scores_equal_numpys_and_a_map_counts_if_it_is_a_skip(skips):
+    decoder = FCNDecoder(2, skips)
+    variables = draw_variables(decoder, MAPS)
+    apply = jax.jit(decoder.apply)
+    stride, scores = apply(variables, MAPS)
     of = {
-        int(name[5:]): maps[int(name[5:])] @ p["kernel"] + p["bias"] for name, p in params.items()
+        int(name[5:]): np.asarray(MAPS[int(name[5:])] @ p["kernel"] + p["bias"])
+        for name, p in variables["params"].items()
     }
     expected = of[4]
     for shallower in (2, 1)[:skips]:
         expected = doubled(expected, *SHAPES[shallower][:2]) + of[shallower]
     assert int(stride) == min(of)
     np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("skips", [0, 1, 2])
-def test_a_map_counts_if_it_is_a_skip(skips):
-    maps, params = draw_maps(), draw_params(skips)
-    decoder = jax.jit(FCNDecoder(2, skips, True, Style()).apply)
-    _, scores = decoder({"params": params}, maps)
-    for stride, used in {4: True, 2: skips >= 1, 1: skips >= 2}.items():
-        other = {s: x.copy() for s, x in maps.items()}
-        other[stride][0, 1, 1, 0] += 1
-        _, changed = decoder({"params": params}, other)
-        assert np.any(changed[0] != scores[0]) == used
-        np.testing.assert_array_equal(changed[1], scores[1])
+    for changed, used in {4: True, 2: skips >= 1, 1: skips >= 2}.items():
+        _, other = apply(variables, MAPS | {changed: MAPS[changed].at[0, 1, 1, 0].add(1.0)})
+        assert np.any(other[0] != scores[0]) == used
+        np.testing.assert_array_equal(other[1], scores[1])
 
 
 def test_training_begins_without_the_skips():
     images = jnp.asarray(np.random.default_rng(0).random((2, 9, 8, 1)), jnp.float32)
-    model = FCN(Encoder((3, 4, 5)), 2, 2)
+    model = Segmenter(Encoder((3, 4, 5)), FCNDecoder(2, 2, centred=False))
     variables = jax.jit(model.init)(jax.random.key(0), images)
     decoder = variables["params"]["decoder"]
     assert decoder.keys() == {"score1", "score2", "score4"}
@@ -118,6 +98,7 @@ def test_training_begins_without_the_skips():
 
 @pytest.mark.parametrize("skips", [-1, 3])
 def test_skips_that_the_encoder_lacks_are_refused(skips):
-    message = f"model.skips is {skips}; this encoder has 2 strides beside .* one of 0 to 2"
-    with pytest.raises(UserError, match=message):
-        FCN(Encoder((3, 4, 5)), 1, skips)
+    model = {"name": "fcn", "encoder": (3, 4, 5), "upsample": "bilinear", "skips": skips}
+    config = ConfigDict({"model": model, "precision": "float32"})
+    with pytest.raises(UserError, match=f"skips is {skips}; it must be at least 0 and less than 3"):
+        network(config, 1)

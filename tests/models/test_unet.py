@@ -1,8 +1,7 @@
-"""U-Net: parameters, Keras 3's values with the same weights, skips, unpooling."""
+"""U-Net: parameters, the convolution of a concatenation, skips, unpooling."""
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 import pytest
 from random_values import draw, draw_variables
@@ -10,11 +9,24 @@ from random_values import draw, draw_variables
 from vocjax.errors import UserError
 from vocjax.models.encoders import Encoder
 from vocjax.models.layers import UPSAMPLINGS, Style
-from vocjax.models.ops import max_pool, max_positions, max_unpool
-from vocjax.models.unet import SkipBlock, UNet, UNetDecoder
+from vocjax.models.ops import SAME, xla_conv
+from vocjax.models.resampling import (
+    bilinear_upsample,
+    max_pool,
+    max_positions,
+    max_unpool,
+    transposed_conv,
+)
+from vocjax.models.segmenter import Segmenter
+from vocjax.models.unet import SkipBlock, UNetDecoder, check_doubling
 
 FILTERS, WIDTHS, OUTPUTS = (3, 4, 5), (6, 2), 3
 SIZE = (8, 12)
+STUDY = Style()
+
+
+def unet(style=STUDY, filters=FILTERS, widths=WIDTHS, outputs=OUTPUTS):
+    return Segmenter(Encoder(filters, style), UNetDecoder(outputs, widths, style))
 
 
 def sizes(model, images):
@@ -22,123 +34,72 @@ def sizes(model, images):
     return {name: sum(x.size for x in jax.tree.leaves(tree)) for name, tree in params.items()}
 
 
-def by_hand(upsample, norm, filters, widths, outputs):
-    """Count the decoder's parameters."""
-    total, deep = 0, filters[-1]
-    for skip, width in zip(filters[-2::-1], widths, strict=True):
+def by_hand(upsample):
+    """Count the decoder's parameters, with batch norm."""
+    total, deep = 0, FILTERS[-1]
+    for skip, width in zip(FILTERS[-2::-1], WIDTHS, strict=True):
         if upsample == "unpool":
             total += 9 * deep * skip + skip
             deep = skip
         side = 4 if upsample == "transposed" else 3
-        total += side**2 * deep * width + width + 9 * skip * width
-        total += 2 * width if norm == "batch" else 0
+        total += side**2 * deep * width + width + 9 * skip * width + 2 * width
         deep = width
-    return total + deep * outputs + outputs
+    return total + deep * OUTPUTS + OUTPUTS
 
 
-@pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize("upsample", UPSAMPLINGS)
-def test_parameters(upsample, norm):
-    style = Style(upsample=upsample, norm=norm)
-    model = UNet(Encoder(FILTERS, style), OUTPUTS, WIDTHS, style)
-    expected = by_hand(upsample, norm, FILTERS, WIDTHS, OUTPUTS)
-    assert sizes(model, jnp.zeros((1, *SIZE, 3)))["decoder"] == expected
+def test_parameters(upsample):
+    model = unet(Style(upsample=upsample, norm="batch"))
+    assert sizes(model, jnp.zeros((1, *SIZE, 3)))["decoder"] == by_hand(upsample)
 
 
 def test_parameters_over_the_studys_encoder():
-    model = UNet(Encoder((256, 128, 64, 32, 16)), 1, (32, 64, 128, 256))
+    model = unet(filters=(256, 128, 64, 32, 16), widths=(32, 64, 128, 256), outputs=1)
     expected = {"encoder": 399_088, "decoder": 1_175_777}
     assert sizes(model, jnp.zeros((1, 64, 64, 3))) == expected
-    narrow = UNet(Encoder((32, 64, 128, 256)), 1, (128, 64, 32))
+    narrow = unet(filters=(32, 64, 128, 256), widths=(128, 64, 32), outputs=1)
     assert sizes(narrow, jnp.zeros((1, 64, 64, 3)))["decoder"] == 580_865
 
 
-def keras_unet(upsample):
-    """The same network of a concatenation, an activation and a norm at each step."""
-    layers, filters = keras.layers, {"padding": "same", "kernel_initializer": "zeros"}
-
-    def finish(x):
-        return layers.BatchNormalization(momentum=0.99, epsilon=1e-3)(layers.ReLU()(x))
-
-    x = images = keras.Input((*SIZE, 1))
-    maps = []
-    for index, features in enumerate(FILTERS):
-        x = layers.MaxPooling2D()(x) if index else x
-        x = finish(layers.Conv2D(features, 3, **filters)(x))
-        maps.append(x)
-    for features, skip in zip(WIDTHS, maps[-2::-1], strict=True):
-        if upsample == "transposed":
-            deep = layers.Conv2DTranspose(features, 4, strides=2, **filters)(x)
-            skip = layers.Conv2D(features, 3, use_bias=False, **filters)(skip)
-            x = finish(layers.Add()([deep, skip]))
-        else:
-            deep = layers.UpSampling2D(interpolation=upsample)(x)
-            both = layers.Concatenate()([deep, skip])
-            x = finish(layers.Conv2D(features, 3, **filters)(both))
-    return keras.Model(images, layers.Conv2D(OUTPUTS, 1, **filters)(x))
+def doubled(x, upsample):
+    if upsample == "bilinear":
+        return bilinear_upsample(x)
+    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
-def in_keras_order(variables, upsample):
-    """Return (trained, moving) values as Keras lists them."""
-    params, stats = variables["params"], variables["batch_stats"]
-    trained, moving = [], []
-
-    def norm(half, block):
-        trained.extend(params[half][block]["BatchNorm_0"][leaf] for leaf in ("scale", "bias"))
-        moving.extend(stats[half][block]["BatchNorm_0"][leaf] for leaf in ("mean", "var"))
-
-    for index in range(len(FILTERS)):
-        conv = params["encoder"][f"ConvBlock_{index}"]["Conv_0"]
-        trained.extend((conv["kernel"], conv["bias"]))
-        norm("encoder", f"ConvBlock_{index}")
-    for index in range(len(WIDTHS)):
-        block = params["decoder"][f"SkipBlock_{index}"]
-        deep, skip = block["deep"]["kernel"], block["skip"]["kernel"]
-        if upsample == "transposed":
-            trained.extend((jnp.swapaxes(deep, 2, 3), block["deep"]["bias"], skip))
-        else:
-            trained.extend((jnp.concatenate([deep, skip], axis=2), block["deep"]["bias"]))
-        norm("decoder", f"SkipBlock_{index}")
-    score = params["decoder"]["score"]
-    return [*trained, score["kernel"][None, None], score["bias"]], moving
-
-
-@pytest.mark.parametrize(
-    ("upsample", "train"), [("nearest", True), ("bilinear", False), ("transposed", False)]
-)
-def test_forward_and_statistics_equal_keras(upsample, train):
-    style = Style(norm="batch", upsample=upsample)
-    model, images = UNet(Encoder(FILTERS, style), OUTPUTS, WIDTHS, style), draw(3, *SIZE, 1)
-    variables = draw_variables(model, images)
-    peer = keras_unet(upsample)
-    trained, moving = in_keras_order(variables, upsample)
-    shapes = [tuple(v.shape) for v in peer.trainable_variables]
-    assert shapes == [x.shape for x in trained]
+@pytest.mark.parametrize("upsample", ["nearest", "bilinear", "transposed"])
+def test_a_step_convolves_the_concatenation(upsample):
+    """With "transposed" the deep map has a transposed convolution, and the two are added."""
+    block = SkipBlock(4, Style("elu", upsample=upsample))
+    deep, skip = draw(2, 3, 5, 2), draw(2, 6, 10, 3, seed=1)
+    variables = draw_variables(block, deep, skip, train=False)
+    of_deep, of_skip = (variables["params"][name] for name in ("deep", "skip"))
 
     @jax.jit
-    def both(images):
-        (logits, _), updates = model.apply(variables, images, train=train, mutable=["batch_stats"])
-        ours = logits, in_keras_order(variables | updates, upsample)[1]
-        return ours, peer.stateless_call(trained, moving, images, training=train)
+    def both(deep, skip):
+        if upsample == "transposed":
+            y = transposed_conv(deep, of_deep["kernel"]) + xla_conv(skip, of_skip["kernel"], SAME)
+        else:
+            joined = jnp.concatenate([doubled(deep, upsample), skip], axis=-1)
+            kernels = jnp.concatenate([of_deep["kernel"], of_skip["kernel"]], axis=2)
+            y = xla_conv(joined, kernels, SAME)
+        return block.apply(variables, deep, skip, train=False), jax.nn.elu(y + of_deep["bias"])
 
-    ours, theirs = both(images)
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(*both(deep, skip), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("upsample", UPSAMPLINGS)
 def test_every_map_counts(upsample):
     """The skips of odd sizes too; and an image sees only itself."""
     decoder = UNetDecoder(OUTPUTS, WIDTHS, Style("elu", upsample=upsample))
-    maps = [draw(2, 9, 7, 3), draw(2, 4, 4, 4), draw(2, 2, 2, 5)]
+    maps = {1: draw(2, 9, 7, 3), 2: draw(2, 4, 4, 4), 4: draw(2, 2, 2, 5)}
     variables = draw_variables(decoder, maps, train=False)
     apply = jax.jit(decoder.apply, static_argnames="train")
-    scores = apply(variables, maps, train=False)
-    assert scores.shape == (2, 9, 7, OUTPUTS)
-    for index in range(len(maps)):
-        other = list(maps)
-        other[index] = maps[index].at[0, 1, 1, 0].add(1.0)
-        changed = apply(variables, other, train=False)
+    stride, scores = apply(variables, maps, train=False)
+    assert (int(stride), scores.shape) == (1, (2, 9, 7, OUTPUTS))
+    for changed_stride in maps:
+        other = maps | {changed_stride: maps[changed_stride].at[0, 1, 1, 0].add(1.0)}
+        _, changed = apply(variables, other, train=False)
         assert np.any(changed[0] != scores[0])
         np.testing.assert_array_equal(changed[1], scores[1])
 
@@ -154,33 +115,21 @@ def test_unpooling_puts_values_where_the_skips_maxima_are():
         "skip": {"kernel": jnp.zeros_like(identity)},
     }
     got = jax.jit(lambda: block.apply({"params": params}, deep, skip, train=False))()
-    switches = max_positions(skip)
+    switches, peaks = max_positions(skip), max_pool(skip, padding="VALID")
     values = max_unpool(deep[:, :2], switches)
     np.testing.assert_allclose(got[:, :4], jax.nn.elu(values), rtol=1e-6)
     np.testing.assert_array_equal(got[:, 4], got[:, 3])
-    np.testing.assert_array_equal(got[:, :4] != 0, skip[:, :4] == spread(max_pool(skip)))
-
-
-def spread(x):
-    return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-
-
-class Leaping(Encoder):
-    """Strides that are not each twice the one before."""
-
-    @property
-    def strides(self):
-        return {"stage1": 1, "stage2": 4}
+    np.testing.assert_array_equal(got[:, :4] != 0, skip[:, :4] == doubled(peaks, "nearest"))
 
 
 @pytest.mark.parametrize(
-    ("encoder", "widths", "message"),
+    ("strides", "widths", "message"),
     [
-        (Encoder((3, 4, 5)), (4,), r"has 1 widths, \(4,\); .* strides \(1, 2, 4\) takes 2"),
-        (Encoder((3, 4)), (4, 3, 2), r"has 3 widths, \(4, 3, 2\); .* strides \(1, 2\) takes 1"),
-        (Leaping((3, 4)), (4,), r"strides are \(1, 4\); U-Net doubles .* FCN or DeepLab"),
+        ([1, 2, 4], (4,), r"has 1 widths, \(4,\); .* strides \(1, 2, 4\) takes 2"),
+        ([1, 2], (4, 3, 2), r"has 3 widths, \(4, 3, 2\); .* strides \(1, 2\) takes 1"),
+        ([1, 4], (4,), r"strides are \(1, 4\); U-Net doubles .* FCN or DeepLab"),
     ],
 )
-def test_widths_and_strides_that_do_not_fit_are_refused(encoder, widths, message):
+def test_widths_and_strides_that_do_not_fit_are_refused(strides, widths, message):
     with pytest.raises(UserError, match=message):
-        UNet(encoder, 1, widths)
+        check_doubling(strides, widths)

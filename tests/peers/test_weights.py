@@ -5,12 +5,12 @@ import pytest
 from models.backbones.parity import apply, error, random_variables, shapes
 
 from vocjax.errors import UserError
-from vocjax.models.backbones import BACKBONES
+from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.models.backbones.preprocessing import TORCHVISION
 from vocjax.models.backbones.preprocessing import apply as preprocess
 from vocjax.pretrained.formats import read, write
 from vocjax.pretrained.matching import fill, flatten, match, restore_names
-from vocjax.pretrained.sources import SOURCES, detect
+from vocjax.pretrained.sources import detect
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")
@@ -111,7 +111,7 @@ def test_a_model_of_torchvision_comes_and_goes(tmp_path, backbone, make, ignored
     peer = make(num_classes=10, **options).eval()
     torch.save(peer.state_dict(), tmp_path / "a.pth")
     network, source = BACKBONES[backbone](10), SOURCES[backbone]["torchvision"]
-    names = source.names(network)
+    names = source.key_map(network)
     arrays = read(tmp_path / "a.pth")
     assert detect(arrays, {"torchvision": names}) == "torchvision"
 

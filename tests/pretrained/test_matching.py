@@ -6,14 +6,12 @@ import pytest
 from models.backbones.parity import apply, random_variables, shapes
 
 from vocjax.errors import UserError
-from vocjax.models.backbones.darknet import Darknet
+from vocjax.models.backbones.darknet import Darknet, darknet_keys
 from vocjax.models.backbones.heads import ConvHead, FlattenHead, Network
-from vocjax.models.backbones.vgg import VGG
+from vocjax.models.backbones.keys import Layout
+from vocjax.models.backbones.vgg import VGG, torchvision_keys
 from vocjax.pretrained.formats import darknet, read, write
-from vocjax.pretrained.layouts import Layout
 from vocjax.pretrained.matching import fill, flatten, match, restore_names
-from vocjax.pretrained.names import darknet as darknet_names
-from vocjax.pretrained.names import vgg as vgg_names
 
 NAMES = {
     "backbone/conv1/kernel": ("conv1.weight", Layout.OIHW),
@@ -182,12 +180,12 @@ def test_parameters_without_a_foreign_name_are_not_exported():
 NETWORKS = {
     "vgg": (
         Network(VGG(table=((1, 2), (2, 3), (1, 3), (1, 4), (1, 4))), FlattenHead(5, 2, width=6)),
-        vgg_names.torchvision,
+        torchvision_keys,
         (64, 64, 3),
     ),
     "darknet": (
         Network(Darknet(table=(((4, 3),), ((3, 3), (2, 1)))), ConvHead(5)),
-        darknet_names.darknet,
+        darknet_keys,
         (8, 8, 3),
     ),
 }

@@ -1,4 +1,4 @@
-"""Published ImageNet weights, where copies are at hand: how far they reach, and what they see."""
+"""Published ImageNet weights, where there are copies: what they fill, and what they recognise."""
 
 import os
 from pathlib import Path
@@ -9,11 +9,11 @@ from models.backbones.parity import apply, error, shapes
 from PIL import Image
 
 from vocjax.errors import UserError
-from vocjax.models.backbones import BACKBONES
+from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.models.backbones.preprocessing import apply as preprocess
 from vocjax.pretrained.formats import read
 from vocjax.pretrained.matching import fill, flatten, match
-from vocjax.pretrained.sources import SOURCES, detect
+from vocjax.pretrained.sources import detect
 
 FOLDER = Path(os.environ.get("VOCJAX_DEVKITS", "nowhere"))
 WEIGHTS, DEVKIT = FOLDER / "weights", FOLDER / "VOCdevkit/VOC2009"
@@ -32,11 +32,11 @@ def load(backbone, file, skip=()):
     """(network, its variables as far as the file has them, match, source) of a published file."""
     arrays, sources = read(WEIGHTS / file), SOURCES[backbone]
     networks = {name: BACKBONES[backbone](**source.fields) for name, source in sources.items()}
-    tables = {name: source.names(networks[name]) for name, source in sources.items()}
-    name = detect(arrays, tables)
+    key_maps = {name: source.key_map(networks[name]) for name, source in sources.items()}
+    name = detect(arrays, key_maps)
     abstract = shapes(networks[name], (224, 224, 3))
     wanted = {path: leaf.shape for path, leaf in flatten(abstract).items()}
-    found = match(arrays, tables[name], wanted, skip)
+    found = match(arrays, key_maps[name], wanted, skip)
     return networks[name], fill(abstract, found.arrays), found, name
 
 

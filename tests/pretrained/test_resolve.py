@@ -10,14 +10,13 @@ from flax.traverse_util import flatten_dict
 from vocjax.config import load_config, to_json
 from vocjax.errors import UserError
 from vocjax.mesh import make_mesh
-from vocjax.models.backbones import BACKBONES
+from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.models.backbones.preprocessing import CAFFE, IDENTITY, SYMMETRIC, TORCHVISION
 from vocjax.models.backbones.size import shapes
 from vocjax.pretrained.formats import write
 from vocjax.pretrained.initialise import with_encoder_of
 from vocjax.pretrained.matching import flatten, restore_names
 from vocjax.pretrained.resolve import complete
-from vocjax.pretrained.sources import SOURCES
 from vocjax.pretrained.store import import_weights
 from vocjax.runs.restore import load_run
 from vocjax.tasks import make_task
@@ -36,7 +35,7 @@ def published(tmp_path_factory):
             path: 0.2 * rng.random(leaf.shape, np.float32) - 0.1 * (not path.endswith("/var"))
             for path, leaf in flatten(shapes(network, (64, 64, 3))).items()
         }
-        names = SOURCES[backbone][source].names(network)
+        names = SOURCES[backbone][source].key_map(network)
         write(directory / "file.npz", restore_names(arrays, names))
         import_weights(
             backbone, directory / "file.npz", directory / "imported", source=source, skip=[skip]

@@ -1,77 +1,48 @@
-"""Each backbone's sources are told apart by the names in a file."""
+"""The names in a file say which source it comes from."""
 
 import pytest
-from models.backbones.parity import shapes
 
 from vocjax.errors import UserError
-from vocjax.models.backbones import BACKBONES
+from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.pretrained.formats import darknet
-from vocjax.pretrained.matching import flatten
-from vocjax.pretrained.sources import SOURCES, detect
-
-PAIRS = [(backbone, source) for backbone, sources in SOURCES.items() for source in sources]
+from vocjax.pretrained.sources import detect
 
 
-def tables(backbone):
+def key_maps(backbone):
     return {
-        name: source.names(BACKBONES[backbone](**source.fields))
+        name: source.key_map(BACKBONES[backbone](**source.fields))
         for name, source in SOURCES[backbone].items()
     }
 
 
-def test_every_backbone_has_sources():
-    assert set(SOURCES) == set(BACKBONES)
+@pytest.mark.parametrize("backbone", SOURCES)
+def test_a_source_is_found_by_its_names(backbone):
+    maps = key_maps(backbone)
+    for source, key_map in maps.items():
+        names = [name for name, _ in key_map.values()]
+        counts = [f"{i}.num_batches_tracked" for i in range(2 * len(names))]
+        assert detect([*names, *counts, "aux1.fc1.weight", "AuxLogits.fc.bias"], maps) == source
+        assert detect(names[: len(names) // 4], maps) == source  # up to some stage
+        assert detect([*names, "optimizer"], maps) == source
 
 
-@pytest.mark.parametrize(("backbone", "source"), PAIRS)
-def test_a_source_is_found_by_its_names(backbone, source):
-    names = [name for name, _ in tables(backbone)[source].values()]
-    counts = [f"{i}.num_batches_tracked" for i in range(2 * len(names))]
-    assert detect([*names, *counts], tables(backbone)) == source
-    assert detect(names[: len(names) // 4], tables(backbone)) == source  # up to some stage
-    assert detect([*names, "optimizer"], tables(backbone)) == source
-
-
-@pytest.mark.parametrize("backbone", ["resnet50", "mobilenet_v2", "inception_v3", "tiny_darknet"])
-def test_a_sources_fields_are_of_the_network(backbone):
-    for source in SOURCES[backbone].values():
-        network = BACKBONES[backbone](**source.fields)
-        for field, value in source.fields.items():
-            assert getattr(network.backbone, field) == value
-
-
-@pytest.mark.parametrize(  # those that no parity test compares with a peer's names
-    ("backbone", "source", "unnamed"),
-    [
-        ("squeezenet", "gluon", set()),
-        ("resnet50", "caffe", set()),
-        ("mobilenet_v2", "gluon", {"head/dense/kernel", "head/dense/bias"}),
-    ],
-)
-def test_names_cover_the_network_that_the_source_asks_for(backbone, source, unnamed):
-    chosen = SOURCES[backbone][source]
-    network = BACKBONES[backbone](3, **chosen.fields)
-    names = chosen.names(network)
-    assert set(names) == set(flatten(shapes(network, (96, 96, 3)))) - unnamed
-    assert len({name for name, _ in names.values()}) == len(names)
-
-
-def test_darknets_numbers_are_darknets():
-    assert detect([darknet.NUMBERS], tables("darknet19")) == "darknet"
-    with pytest.raises(
-        UserError, match=r"has for instance 'features.*, the file 'darknet numbers'"
-    ):
-        detect([darknet.NUMBERS], tables("vgg16"))
+def test_a_file_without_names_is_of_darknet():
+    assert detect([darknet.NUMBERS], key_maps("darknet19")) == "darknet"
+    with pytest.raises(UserError, match=r"array 'features.* the file has 'darknet numbers'"):
+        detect([darknet.NUMBERS], key_maps("vgg16"))
 
 
 def test_other_names_are_refused_with_the_nearest_source():
-    theirs = [name for name, _ in tables("resnet50")["caffe"].values()]
+    maps = key_maps("resnet50")
+    theirs = [name for name, _ in maps["caffe"].values()]
     strange = [f"strange{i}" for i in range(len(theirs))]
     with pytest.raises(UserError) as caught:
-        detect([*theirs, *strange], tables("resnet50"))
-    text = f"nearest is caffe, which knows {len(theirs)} of {2 * len(theirs)}"
-    assert text in str(caught.value)
-    assert "'conv1/kernel', the file 'strange0', 'strange1'" in str(caught.value)
-    assert "Name the backbone" in str(caught.value)
-    with pytest.raises(UserError, match="knows 0 of 0"):
-        detect([], tables("resnet50"))
+        detect([*theirs, *strange], maps)
+    assert str(caught.value) == (
+        "the names of the file's arrays come from no source of this backbone (torchvision, keras, "
+        f"caffe). The nearest is caffe, which has {len(theirs)} of {2 * len(theirs)} names. It "
+        "names an array 'conv1/kernel', for instance; the file has 'strange0', 'strange1', "
+        "'strange10'. Give --backbone the network that the file belongs to."
+    )
+    with pytest.raises(UserError, match="has 0 of 0 names"):
+        detect([], maps)

@@ -14,10 +14,10 @@ import pytest
 from drawn_weights import CLASSES, drawn, same, shapes
 
 from vocjax.errors import UserError
+from vocjax.models.backbones import SOURCES
 from vocjax.pretrained import store
 from vocjax.pretrained.export import export_weights
 from vocjax.pretrained.formats import read, write
-from vocjax.pretrained.sources import SOURCES
 from vocjax.pretrained.store import import_weights, is_imported, read_imported
 from vocjax.runs.provenance import environment
 

@@ -16,12 +16,11 @@ from PIL import Image
 from vocjax import cli
 from vocjax.config import base_config, to_json
 from vocjax.data.pipeline import resize_image
-from vocjax.models.backbones import BACKBONES
+from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.models.backbones.size import shapes
 from vocjax.pretrained.classify import classifier_of
 from vocjax.pretrained.formats import read, write
 from vocjax.pretrained.matching import flatten, restore_names
-from vocjax.pretrained.sources import SOURCES
 from vocjax.pretrained.store import read_imported
 
 SHELL = torch_.sequence(torch_.text("touch ran"))
@@ -42,7 +41,7 @@ def home(tmp_path_factory):
     folder, network = tmp_path_factory.mktemp("home"), BACKBONES["squeezenet"](3)
     leaves, rng = flatten(shapes(network, (96, 96, 3))), np.random.default_rng(0)
     ours = {path: rng.random(leaf.shape, np.float32) for path, leaf in leaves.items()}
-    names = SOURCES["squeezenet"]["torchvision"].names(network)
+    names = SOURCES["squeezenet"]["torchvision"].key_map(network)
     write(folder / "squeezenet.npz", restore_names(ours, names))
     (folder / "notes.txt").write_text("no weights")
     arguments = ["--backbone", "squeezenet", f"{folder}/squeezenet.npz", "--classes", "3"]
@@ -204,7 +203,10 @@ def test_another_preprocessing_than_the_sources_is_noted(here, capsys):
         ("--backbone squeezenet cut.npz", "cut.npz can't be read as a zip file of weights: Bad"),
         ("--backbone squeezenet hostile.pth", "its pickle asks for 'os system'"),
         ("--backbone squeeze squeezenet.npz", "no backbone 'squeeze'; it is one of alexnet, vgg1"),
-        ("--backbone resnet50 squeezenet.npz", "Name the backbone that the file is of."),
+        (
+            "--backbone resnet50 squeezenet.npz",
+            "Give --backbone the network that the file belongs to.",
+        ),
         ("--backbone resnet50 squeezenet.npz --source keras", "52 left over in it:\n  features.0"),
         ("--backbone squeezenet squeezenet.npz --source tf", "no source of weights 'tf'; it is o"),
         ("--backbone squeezenet squeezenet.npz", "expected (1000, 512, 1, 1)"),
@@ -307,6 +309,6 @@ def test_python_m_vocjax_prints_no_traceback(here):
         [sys.executable, "-m", "vocjax", *typed], capture_output=True, text=True, check=False
     )
     assert (process.returncode, process.stdout) == (1, "")
-    assert process.stderr.startswith("vocjax: the file's arrays have no source's names of this")
+    assert process.stderr.startswith("vocjax: the names of the file's arrays come from no source")
     assert "Traceback" not in process.stderr
     assert not Path("out").exists()

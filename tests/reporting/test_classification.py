@@ -14,6 +14,7 @@ from vocjax.metrics.classification import (
     reliability,
 )
 from vocjax.reporting import classification
+from vocjax.reporting import figures as draw
 
 PAIR = ("aeroplane", "dog")
 SOFTMAX, SIGMOIDS = "softmax_cross_entropy", "binary_cross_entropy"
@@ -261,33 +262,25 @@ class TestComparison:
     )
 
     def drawn(self, *more):
-        """The caption and {name: accuracies} of each label in the legend, "" for the spans."""
-        ((title, figure),) = classification.comparison([*self.runs, *more]).items()
-        (axis,) = figure.axes
-        marks = {}
-        for line in axis.get_lines():
-            name = ticks(axis)[int(line.get_ydata()[0])]
-            label = line.get_label().removeprefix("_child").lstrip("0123456789")
-            marks.setdefault(label, {})[name] = pytest.approx(list(line.get_xdata()))
-        return title, marks
+        """The caption, the rows as `draw.dots` takes them, and the level of the majority."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(draw, "dots", lambda panels, _, levels, __: (panels[""], levels))
+            ((title, (rows, levels)),) = classification.comparison([*self.runs, *more]).items()
+        return title, rows, levels
 
-    def test_a_dot_at_the_mean_of_the_seeds_and_a_line_over_their_span_best_above(self):
-        _, marks = self.drawn()
-        assert list(marks["accuracy"]) == ["Best", "Ours", "Frozen"]
-        assert marks["accuracy"] == {"Best": [0.97], "Ours": [0.9], "Frozen": [0.8]}
-        assert marks[""]["Ours"] == [0.85, 0.95]
+    def test_names_have_every_seed_and_the_studys_value_the_best_first(self):
+        title, rows, levels = self.drawn()
+        assert rows == [
+            ("Best", {"accuracy": [0.97]}, None),
+            ("Ours", {"accuracy": [0.85, 0.95]}, 0.871),
+            ("Frozen", {"accuracy": [0.8]}, None),
+        ]
+        assert levels == {}
+        assert "crosses" in title and "dotted" not in title
 
-    def test_a_run_that_repeats_one_of_the_studys_has_a_cross_at_its_figure(self):
-        fields = FROM_256 | {"optimizer.name": "rmsprop"}
-        title, marks = self.drawn(finished("Other", 0.9, **fields))
-        assert marks["study, accuracy"] == {"Ours": [0.871], "Other": [0.939]}
-        assert "crosses" in title
-
-    def test_the_majority_class_is_a_dotted_line(self):
-        title, marks = self.drawn()
-        assert "majority class" not in marks and "dotted" not in title
-        title, marks = self.drawn(finished("Scratch", 0.84, majority=0.618))
-        assert list(marks["majority class"].values()) == [[0.618, 0.618]]
+    def test_the_majority_class_has_a_level(self):
+        title, _, levels = self.drawn(finished("Scratch", 0.84, majority=0.618))
+        assert levels == {"": 0.618}
         assert "dotted" in title
 
     def test_fewer_than_three_names_and_unfinished_runs_are_no_comparison(self):

@@ -7,7 +7,7 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
-from figure_texts import legend, ticks, titles
+from figure_texts import assert_readable, legend, ticks, titles
 from matplotlib.colors import to_rgba
 from PIL import Image
 
@@ -93,6 +93,34 @@ class TestLearningCurve:
         drawn = pixels(figures.learning_curve(RECORDS[:1], "loss"))
         above_the_legend = drawn[: int(0.8 * len(drawn))]
         assert (above_the_legend == blue).all(axis=-1).any()
+
+
+class TestDots:
+    def test_dots_are_means_lines_spans_crosses_the_studys_and_levels_dotted(self):
+        rows = [
+            figures.Row("Run 6, soft Dice, norm", {"soft": [0.5, 0.7], "hard": []}, 0.62),
+            figures.Row("U-Net", {"soft": [0.4], "hard": [0.45]}, None),
+        ]
+        figure = figures.dots({"A": rows, "B": rows[1:]}, "Dice", {"B": 0.3}, "all foreground")
+        above, below = figure.axes
+        assert titles(figure) == ["A", "B"]
+        assert ticks(above) == ["Run 6, soft Dice, norm", "U-Net"]
+        assert above.yaxis_inverted()
+        marks = {
+            (line.get_label(), *np.round([*line.get_xdata(), *line.get_ydata()], 6))
+            for line in above.get_lines()
+            if line.get_marker() != "None"
+        }
+        assert marks == {
+            ("soft", 0.6, -0.14),
+            ("study, soft", 0.62, -0.14),
+            ("soft", 0.4, 0.86),
+            ("hard", 0.45, 1.14),
+        }
+        assert list(above.get_lines()[0].get_xdata()) == [0.5, 0.7]
+        assert list(below.get_lines()[-1].get_xdata()) == [0.3, 0.3]
+        assert legend(figure) == ["soft", "study, soft", "hard", "all foreground"]
+        assert_readable(figure, "dots")
 
 
 class TestEncoding:

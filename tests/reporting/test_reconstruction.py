@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from example_runs import codes_of, run_of
-from figure_texts import named, titles
-from matplotlib.colors import to_hex
+from figure_texts import legend, named, titles
 
 from vocjax.reporting import figures as draw
 from vocjax.reporting import reconstruction
@@ -100,40 +99,21 @@ def finished(code, train, val, baselines=(), images=100, **fields):
     return run_of("reconstruction", results=results, images=images, **fields)
 
 
-def curves(figure):
-    """{name in the legend: {split: [(code, error), ...]}}"""
-    found = {}
-    for line in figure.axes[0].get_lines():
-        if line.get_linestyle() in ("-", "--"):
-            split = {"-": "val", "--": "train"}[line.get_linestyle()]
-            points = list(zip(line.get_xdata(), line.get_ydata(), strict=True))
-            found.setdefault(to_hex(line.get_color()), {})[split] = points
-    (legend,) = figure.legends
-    pairs = zip(legend.get_texts(), legend.get_lines(), strict=True)
-    return {text.get_text(): found[to_hex(line.get_color())] for text, line in pairs}
+SIZES = (finished(16, 0.5, 0.6), finished(64, 0.2, 0.3), finished(256, 0.1, 0.2))
 
 
 class TestComparison:
-    sizes = (finished(16, 0.5, 0.6), finished(64, 0.2, 0.3), finished(256, 0.1, 0.2))
+    def curves(self, *runs):
+        """{label: {code size: (error on train, on val)}}"""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reconstruction, "_trade_off", lambda curves: curves)
+            (found,) = reconstruction.comparison(runs).values()
+        return found
 
-    def drawn(self, *more):
-        (figure,) = reconstruction.comparison([*self.sizes, *more]).values()
-        return figure
-
-    def test_runs_that_differ_in_their_size_are_one_curve_in_order(self):
-        shuffled = [self.sizes[i] for i in (2, 0, 1)]
-        (figure,) = reconstruction.comparison(shuffled).values()
-        assert curves(figure) == {
-            "AE": {
-                "train": [(16, 0.5), (64, 0.2), (256, 0.1)],
-                "val": [(16, 0.6), (64, 0.3), (256, 0.2)],
-            }
-        }
-
-    def test_seeds_are_averaged(self):
-        found = curves(self.drawn(finished(64, 0.4, 0.7, seed=1)))
-        assert found["AE"]["train"][1] == (64, pytest.approx(0.3))
-        assert found["AE"]["val"][1] == (64, pytest.approx(0.5))
+    def test_runs_that_differ_in_their_size_are_one_curve_of_the_means_of_seeds(self):
+        found = self.curves(*SIZES, finished(64, 0.4, 0.7, seed=1))
+        means = pytest.approx((0.3, 0.5))
+        assert found == {"AE": {16: (0.5, 0.6), 64: means, 256: (0.1, 0.2)}}
 
     def test_baselines_of_a_size_are_curves_and_the_mean_image_is_none(self):
         simple = [
@@ -142,39 +122,43 @@ class TestComparison:
             ("mean image", 0.9, 0.9),
         ]
         linear = {"model.name": "linear_autoencoder", "baselines": simple}
-        found = curves(self.drawn(finished(64, 0.2, 0.4, **linear)))
+        found = self.curves(*SIZES, finished(64, 0.2, 0.4, **linear))
         assert found.keys() == {"AE", "Linear autoencoder", "PCA", "DCT"}
-        assert found["PCA"] == {"train": [(64, 0.05)], "val": [(64, 0.15)]}
+        assert found["PCA"] == {64: (0.05, 0.15)}
         # 64 images have no more than 63 components.
-        assert "PCA" not in curves(self.drawn(finished(64, 0.2, 0.4, images=64, **linear)))
+        assert "PCA" not in self.curves(*SIZES, finished(64, 0.2, 0.4, images=64, **linear))
 
     def test_a_variant_of_one_size_is_left_to_the_table_and_one_of_several_is_a_curve(self):
         strided = {"model.downsample": "stride"}
         variant = finished(64, 0.9, 0.9, **strided)
-        assert curves(self.drawn(variant)) == curves(self.drawn())
-        found = curves(self.drawn(variant, finished(16, 0.8, 0.8, name="Strided", **strided)))
+        assert self.curves(*SIZES, variant, variant) == self.curves(*SIZES)
+        found = self.curves(*SIZES, variant, finished(16, 0.8, 0.8, name="Strided", **strided))
         assert found.keys() == {"AE", "Run 64"}
-        assert found["Run 64"]["val"] == [(16, 0.8), (64, 0.9)]
-
-    def test_the_studys_points_are_marked_at_their_code_and_errors(self):
-        axis = self.drawn().axes[0]
-        crosses = [
-            (*line.get_xdata(), *line.get_ydata())
-            for line in axis.get_lines()
-            if line.get_marker() == "x"
-        ]
-        assert crosses == [(2048, 0.025), (2048, 0.042), (256, 0.037), (256, 0.029)]
-        assert [text.get_text() for text in axis.texts] == ["study, AE 2048", "study, AE 256"]
-
-    def test_an_error_of_zero_leaves_the_rest_visible(self):
-        """PCA with a component for every training image has none; the axis is logarithmic."""
-        figure = self.drawn(finished(512, 0.0, 0.25, **{"model.name": "pca"}))
-        low, high = figure.axes[0].get_ylim()
-        assert 0 < low < 0.1 < 0.6 < high
-        assert draw.encode_webp(figure)
+        assert found["Run 64"] == {64: (0.9, 0.9), 16: (0.8, 0.8)}
 
     def test_unfinished_runs_and_fewer_than_three_sizes_are_no_curve(self):
         begun = run_of("reconstruction", **{"model.name": "autoencoder"})
-        assert curves(self.drawn(begun)) == curves(self.drawn())
-        runs = [*self.sizes[:2], finished(64, 0.3, 0.3, epochs=2), finished(None, 0.1, 0.1), begun]
+        assert self.curves(*SIZES, begun) == self.curves(*SIZES)
+        runs = [*SIZES[:2], finished(64, 0.3, 0.3, epochs=2), finished(None, 0.1, 0.1), begun]
         assert reconstruction.comparison(runs) == {}
+
+    def test_the_picture_has_a_pair_of_lines_for_each_curve_and_the_studys_points(self):
+        """PCA with a component for every training image has no error; the axis is logarithmic."""
+        (figure,) = reconstruction.comparison(
+            [*reversed(SIZES), finished(512, 0.0, 0.25, **{"model.name": "pca"})]
+        ).values()
+        (axis,) = figure.axes
+        lines = [(li.get_linestyle(), [*li.get_xdata()], [*li.get_ydata()]) for li in axis.lines]
+        assert lines[:2] == [
+            ("--", [16, 64, 256], [0.5, 0.2, 0.1]),
+            ("-", [16, 64, 256], [0.6, 0.3, 0.2]),
+        ]
+        assert legend(figure) == ["AE", "PCA"]
+        crosses = [
+            (*li.get_xdata(), *li.get_ydata()) for li in axis.lines if li.get_marker() == "x"
+        ]
+        assert crosses == [(2048, 0.025), (2048, 0.042), (256, 0.037), (256, 0.029)]
+        assert [text.get_text() for text in axis.texts] == ["study, AE 2048", "study, AE 256"]
+        low, high = axis.get_ylim()
+        assert 0 < low < 0.1 < 0.6 < high
+        assert draw.encode_webp(figure)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from example_runs import run_of
-from figure_texts import assert_readable, legend, named, ticks, titles
+from figure_texts import assert_readable, legend, named, ticks
 from matplotlib.colors import to_hex
 
 from vocjax import painting
@@ -102,24 +102,20 @@ class TestMasks:
     def test_image_truth_prediction_error_and_probability_are_columns(self):
         columns = cells(self.figure, 3)
         assert list(columns) == ["image", "truth", "prediction", "error", "probability"]
-        assert np.unique(columns["image"]).tolist() == [102]
-        levels = [64, 191, 191, 191, 64, 191, 191, 191, 64]  # of .25 and .75
-        np.testing.assert_array_equal(columns["probability"].reshape(9, 3).T, [levels] * 3)
-
-    def test_masks_have_vocs_colours_by_name_and_void_its_own(self):
-        truth, prediction = (cells(self.figure, 3)[name][0] for name in ("truth", "prediction"))
+        grey, void = [102] * 3, list(painting.OUTLINE)
         cat, dog = (over_grey(colour, segmentation.ALPHA) for colour in (CAT, DOG))
-        grey = [102] * 3
-        assert truth[0].tolist() == prediction[0].tolist() == [grey, cat, dog]
-        assert truth[1].tolist() == [list(painting.OUTLINE), cat, grey]
-        assert prediction[1].tolist() == [cat, grey, cat]
+        missed, found, other = (over_grey(colour, 0.8) for colour in masks.WRONG_PALETTE[1:])
+        light, dark = [191] * 3, [64] * 3  # of .75 and .25
+        expected = {
+            "image": [[grey] * 3] * 3,
+            "truth": [[grey, cat, dog], [void, cat, grey], [dog, dog, grey]],
+            "prediction": [[grey, cat, dog], [cat, grey, cat], [dog, cat, grey]],
+            "error": [[grey] * 3, [void, missed, found], [grey, other, grey]],
+            "probability": [[dark, light, light], [light, dark, light], [light, light, dark]],
+        }
+        assert {name: images[0].tolist() for name, images in columns.items()} == expected
 
-    def test_errors_have_colours_of_their_own_over_the_grey_image(self):
-        (error,) = cells(self.figure, 3)["error"]
-        missed, found, other = (over_grey(c, 0.8) for c in masks.WRONG_PALETTE[1:])
-        grey = [102] * 3
-        expected = [[grey] * 3, [list(painting.OUTLINE), missed, found], [grey, other, grey]]
-        assert error.tolist() == expected
+    def test_errors_are_over_the_image_without_its_colours(self):
         coloured = shown_of(self.truth, self.prediction, channels=3)
         coloured["image"][..., 0] = 1
         columns = cells(sheet(coloured), 3)
@@ -278,83 +274,57 @@ def finished(name, soft, hard=None, masks="legacy", trivial=None, **fields):
     return run_of("segmentation", name, results, **{"data.masks": masks} | fields)
 
 
+RUNS = (
+    finished("U-Net", 0.7, 0.75),
+    finished("Soft Dice", 0.6, 0.64, **RUN_4),
+    finished("Soft Dice", 0.62, 0.66, seed=1, **RUN_4),
+    finished("BCE", 0.5, 0.65, **RUN_2),
+    finished("BCE", 0.4, 0.55, "nearest", **RUN_2),
+)
+
+
 class TestComparison:
-    runs = (
-        finished("U-Net", 0.7, 0.75),
-        finished("Soft Dice", 0.6, 0.64, **RUN_4),
-        finished("Soft Dice", 0.62, 0.66, seed=1, **RUN_4),
-        finished("BCE", 0.5, 0.65, **RUN_2),
-        finished("BCE", 0.4, 0.55, "nearest", **RUN_2),
-    )
-    nets = tuple(finished(f"Net {i}", 0.5, 0.5) for i in range(3))
+    def drawn(self, *runs):
+        """The caption, the rows by protocol as `draw.dots` takes them, and all foreground's."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(draw, "dots", lambda rows, _, levels, __: (rows, levels))
+            ((title, (rows, levels)),) = segmentation.comparison(runs).items()
+        return title, *({name.split(":")[0]: v for name, v in d.items()} for d in (rows, levels))
 
-    def drawn(self, *more):
-        ((title, figure),) = segmentation.comparison([*self.runs, *more]).items()
-        return title, figure
-
-    def marks(self, axis, label):
-        """{name: values} of one kind of mark."""
-        names = [text.replace("\n", " ") for text in ticks(axis)]
-        return {
-            names[round(line.get_ydata()[0])]: pytest.approx(list(line.get_xdata()))
-            for line in axis.get_lines()
-            if line.get_label().startswith(label)
+    def test_rows_of_each_protocol_have_every_seed_and_the_studys_runs_come_first(self):
+        title, rows, _ = self.drawn(*RUNS)
+        soft, hard = "soft", "hard, of decisions"
+        assert rows == {
+            "Legacy": [
+                ("BCE", {soft: [0.5], hard: [0.65]}, 0.54),
+                ("Soft Dice", {soft: [0.6, 0.62], hard: [0.64, 0.66]}, 0.63),
+                ("U-Net", {soft: [0.7], hard: [0.75]}, None),
+            ],
+            "Honest": [("BCE", {soft: [0.4], hard: [0.55]}, 0.54)],
         }
-
-    def test_a_panel_for_each_protocol_and_the_studys_runs_above(self):
-        legacy, honest = self.drawn()[1].axes
-        assert [text.split(":")[0] for text in titles(legacy.figure)] == ["Legacy", "Honest"]
-        assert list(self.marks(legacy, "soft")) == ["BCE", "Soft Dice", "U-Net"]
-        assert list(self.marks(honest, "soft")) == ["BCE"]
-        assert legacy.yaxis_inverted()
-
-    def test_dots_are_the_means_of_seeds_and_lines_their_span(self):
-        legacy, honest = self.drawn()[1].axes
-        assert self.marks(legacy, "soft") == {"BCE": [0.5], "Soft Dice": [0.61], "U-Net": [0.7]}
-        assert self.marks(legacy, "hard") == {"BCE": [0.65], "Soft Dice": [0.65], "U-Net": [0.75]}
-        assert self.marks(honest, "hard") == {"BCE": [0.55]}
-        lines = (line for line in legacy.get_lines() if line.get_marker() == "None")
-        spans = [list(line.get_xdata()) for line in lines]
-        assert [0.6, 0.62] in spans and [0.64, 0.66] in spans
-
-    def test_the_studys_value_is_a_cross_at_the_run_that_repeats_it(self):
-        title, figure = self.drawn()
-        assert self.marks(figure.axes[0], "study") == {"BCE": [0.54], "Soft Dice": [0.63]}
         assert "crosses" in title
-        ((title, figure),) = segmentation.comparison(self.nets).items()
-        assert not self.marks(figure.axes[0], "study")
+
+    def test_without_a_run_of_the_studys_there_is_nothing_of_it(self):
+        title, rows, _ = self.drawn(*(finished(f"Net {i}", 0.5, 0.5) for i in range(3)))
+        assert list(rows) == ["Legacy"]
+        assert {row.study for row in rows["Legacy"]} == {None}
         assert "crosses" not in title and "conclusion" not in title
-        assert len(figure.axes) == 1
 
     def test_it_says_where_the_studys_conclusion_survives(self):
         expected = "Legacy: +0.110 soft, +0.000 hard: the study's conclusion does not survive"
-        title, _ = self.drawn()
+        title, _, _ = self.drawn(*RUNS)
         assert title.endswith(f"Run 4, soft Dice, against run 2, cross-entropy. {expected}")
-        title, _ = self.drawn(finished("Soft Dice", 0.45, 0.56, "nearest", **RUN_4))
+        title, _, _ = self.drawn(*RUNS, finished("Soft Dice", 0.45, 0.56, "nearest", **RUN_4))
         expected += "; Honest: +0.050 soft, +0.010 hard: the study's conclusion survives"
         assert title.endswith(expected)
 
-    def test_all_foreground_is_a_dotted_line_of_its_protocol(self):
-        _, figure = self.drawn(finished("Net", 0.3, 0.3, "nearest", trivial=0.378))
-        legacy, honest = (self.marks(axis, "all foreground") for axis in figure.axes)
-        assert not legacy
-        assert list(honest.values()) == [[0.378, 0.378]]
+    def test_all_foreground_has_a_level_and_a_softmax_the_dice_of_its_decisions(self):
+        softmax = finished("Softmax", 0.4, masks="nearest", trivial=0.378)
+        softmax.results["val"]["hard_dice_per_image"] = 0.3
+        _, rows, levels = self.drawn(*RUNS, softmax, finished("Older", 0.4, masks="nearest"))
+        assert levels == {"Honest": 0.378}
+        assert [[*row.values.values()][1] for row in rows["Honest"]] == [[0.55], [0.3], []]
 
     def test_runs_without_values_and_fewer_than_three_are_no_comparison(self):
-        few = [*self.runs[:3], run_of("segmentation", "begun"), finished("older", None, 0.5)]
+        few = [*RUNS[:3], run_of("segmentation", "begun"), finished("older", None, 0.5)]
         assert segmentation.comparison(few) == {}
-
-    def test_a_softmax_has_the_dice_of_its_decisions_and_a_run_without_any_its_soft_one(self):
-        softmax = finished("Softmax", 0.4)
-        softmax.results["val"]["hard_dice_per_image"] = 0.3
-        axis = self.drawn(softmax, finished("Older", 0.4))[1].axes[0]
-        assert self.marks(axis, "hard")["Softmax"] == [0.3]
-        assert "Older" in self.marks(axis, "soft")
-        assert "Older" not in self.marks(axis, "hard")
-
-    def test_names_and_legend_are_readable(self):
-        name = "Run 6, soft Dice, norm, 30 epochs"
-        both = ("legacy", "nearest")
-        more = [finished(name, 0.5, 0.6, m, 0.3, seed=s) for m in both for s in (0, 1)]
-        title, figure = self.drawn(*more)
-        assert_readable(figure, title)

@@ -1,5 +1,8 @@
 """Task 1: losses, errors, noise and what is kept of an image; mistakes in a config."""
 
+import functools
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +13,7 @@ from ml_collections import ConfigDict
 from vocjax import losses
 from vocjax.errors import UserError
 from vocjax.tasks import make_task
-from vocjax.tasks.reconstruction import denoising, describe, errors
+from vocjax.tasks.reconstruction import apply, describe, errors
 from vocjax.training.loop import train_and_evaluate
 
 STUDY = "autoencoder_256"
@@ -91,19 +94,19 @@ def test_padding_changes_nothing(tiny_config, measured, padded, loss_of):
 
 
 def test_noise_is_added_in_training_only_and_the_target_stays_clean():
-    def identity(variables, batch, train, key):
-        return {"image": batch["image"]}, {}
-
-    noisy, (_, batch) = denoising(identity, 0.2), draw(50)
+    identity = SimpleNamespace(apply=lambda _, images, **__: ((images, images), {}))
+    noisy, (_, batch) = functools.partial(apply, identity, 0.2), draw(50)
     keys = jax.random.split(jax.random.key(0))
     clean = np.asarray(batch["image"])
-    one, other = (noisy({}, batch, True, key)[0]["image"] for key in keys)
+    one, other = (noisy({"batch_stats": {}}, batch, True, key)[0]["image"] for key in keys)
     noise = one - clean
     assert float(noise.mean()) == pytest.approx(0, abs=0.005)
     assert float(noise.std()) == pytest.approx(0.2, rel=0.02)
     assert np.any(one != other)
-    np.testing.assert_array_equal(noisy({}, batch, True, keys[0])[0]["image"], one)
-    np.testing.assert_array_equal(noisy({}, batch, False, keys[0])[0]["image"], clean)
+    np.testing.assert_array_equal(noisy({"batch_stats": {}}, batch, True, keys[0])[0]["image"], one)
+    np.testing.assert_array_equal(
+        noisy({"batch_stats": {}}, batch, False, keys[0])[0]["image"], clean
+    )
     np.testing.assert_array_equal(batch["image"], clean)  # what the loss is measured against
 
 

@@ -41,16 +41,6 @@ def class_columns(classes: Sequence[str]) -> tuple[int, ...]:
     return tuple(CLASSES.index(name) for name in classes)
 
 
-def group_by_class(labels: np.ndarray, columns: tuple[int, ...]) -> np.ndarray:
-    """Return for each image of `labels` [n, 20] the place of its first present class in `columns`.
-
-    int [n]; 0 where an image shows none of them.
-    """
-    if not columns:
-        return np.zeros(len(labels), int)
-    return np.argmax(labels[:, list(columns)] == PRESENT, axis=1)
-
-
 class Selection(NamedTuple):
     """The examples of a split: rows [n] of the index, and their labels [n, 20] int8.
 

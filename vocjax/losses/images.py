@@ -42,7 +42,7 @@ def dissimilarity(prediction: Array, target: Array) -> Array:
 def structural_similarity(prediction: Array, target: Array) -> Array:
     """Structural similarity (SSIM) of images with values in [0, 1], in [-1, 1], 1 where equal.
 
-    The mean over channels, and over the Gaussian windows that lie wholly inside, of
+    The mean over channels, and over the Gaussian windows inside the image, of
     (2 m_p m_t + C1)(2 s_pt + C2) / ((m_p^2 + m_t^2 + C1)(s_p^2 + s_t^2 + C2)), with the windows'
     means m, variances s^2 and covariance s_pt (Wang et al. 2004, "Image quality assessment: from
     error visibility to structural similarity"). ValueError for images of less than 11 pixels.
@@ -55,7 +55,7 @@ def structural_similarity(prediction: Array, target: Array) -> Array:
             f"structural similarity needs [B, H, W, C] with H and W at least {SSIM_WINDOW}, "
             f"not {prediction.shape}"
         )
-    # Variances don't depend on the origin, but the rounding of their differences of squares does.
+    # The origin changes no variance, but it changes the rounding of differences of squares.
     p, t = (x.astype(jnp.float32) - 0.5 for x in (prediction, target))
     vertical, horizontal = (_gaussian_windows(n) for n in p.shape[1:3])
     mean_p, mean_t, mean_squares, mean_product = jnp.einsum(

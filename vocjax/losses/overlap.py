@@ -161,8 +161,8 @@ def lovasz(
 def dice_coefficient(probability: Array, target: Array, weight: Array) -> Array:
     """Dice coefficient (Dice 1945), 2 sum(w p t) / (sum(w p) + sum(w t)), in [0, 1].
 
-    The sums run over all axes but the first. 1 where truth and prediction are both empty, also
-    where everything is excluded.
+    The sums are over all axes but the first. 1 where truth and prediction are both empty, or all
+    elements are excluded.
 
     Shapes: `probability` and `target` [B, ...] alike, both in [0, 1]; the result is [B] float32.
     """
@@ -181,11 +181,11 @@ def _tversky_index(
     axes: tuple[int, ...],
     smoothing: float,
 ) -> Array:
-    """Return Tversky's index of what is included, 1 for 0/0."""
+    """Return Tversky's index of the included elements, 1 for 0/0."""
     both = p * t
     intersection = jnp.sum(weight * both, axis=axes) + smoothing
-    # Element by element tp + alpha fp + beta fn, multiplied out: no sums' difference, and Dice's
-    # denominator is to the bit half of p + t.
+    # tp + alpha fp + beta fn of each element, multiplied out: no difference of sums, and for Dice
+    # exactly half of p + t.
     union = jnp.sum(weight * (alpha * p + beta * t + (1 - alpha - beta) * both), axis=axes)
     union = union + smoothing
     empty = union < EMPTY
@@ -205,24 +205,25 @@ def _lovasz(errors: Array, target: Array, weight: Array, reduction: str, classes
 
 
 def _jaccard_increments(truth: Array, other: Array) -> Array:
-    """Return by how much the Jaccard loss grows with each wrong pixel, first to last.
+    """Return how much the Jaccard loss grows with each wrong pixel, from the first to the last.
 
-    After some pixels it is (missed + extra) / (total + extra), from their weights in the truth
-    (missed) and outside (extra), and the truth's total. The difference of two such values is
-    written out: subtracted, the increments of a million pixels would be rounding errors.
+    After some pixels the loss is (missed + extra) / (total + extra), with the weights of the wrong
+    pixels in the truth (missed) and outside (extra), and the truth's total. The difference of
+    two such values is computed in closed form: for a million pixels, a subtraction would leave
+    rounding errors only.
 
-    Shapes: `truth` and `other` [..., N], one of them 0 in each place; the result is alike.
+    Shapes: `truth` and `other` [..., N], one of the two 0 at each place; the result is alike.
     """
     total = jnp.sum(truth, axis=-1, keepdims=True)
     found, union = total - jnp.cumsum(truth, axis=-1), total + jnp.cumsum(other, axis=-1)
     before = union - other
-    # The first pixel of an empty truth makes a union of nothing one of which nothing is found.
+    # With an empty truth the union is empty before the first pixel, which makes the loss 1.
     of_other = jnp.where(before > 0, found / jnp.where(before > 0, before, 1.0), 1.0)
     return (truth + other * of_other) / jnp.where(union > 0, union, 1.0)
 
 
 def _probability(logits: Array, weight: Array, exclusive: bool) -> Array:
-    # Excluded before the sigmoid and not after it, or their NaN still reaches the gradient.
+    # Before the sigmoid: after it, the NaN of an excluded element would reach the gradient.
     logits = included(logits, weight)
     if not exclusive:
         return jax.nn.sigmoid(logits)
@@ -240,7 +241,7 @@ def _summed_axes(values: Array, reduction: str, classes: str) -> tuple[int, ...]
 
 
 def _flattened(values: Array, axes: tuple[int, ...]) -> Array:
-    """Return `values` with `axes` at the end, as one."""
+    """Return `values` with `axes` moved to the end and merged into one axis."""
     kept = [axis for axis in range(values.ndim) if axis not in axes]
     return jnp.moveaxis(values, kept, range(len(kept))).reshape(
         *(values.shape[axis] for axis in kept), -1
@@ -248,7 +249,7 @@ def _flattened(values: Array, axes: tuple[int, ...]) -> Array:
 
 
 def _mean_over_classes(loss: Array, occurs: Array, classes: str) -> Array:
-    """Return the mean of `loss` [..., K] as `classes` has it; [...] alone with "together"."""
+    """Return the mean of `loss` [..., K] over `classes`; with "together" `loss` [...] itself."""
     if classes == "together":
         return loss
     if classes == "all":

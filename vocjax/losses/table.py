@@ -171,7 +171,8 @@ def _with_fields(
             f"the config has loss.{unknown[0]}, which no loss of this task reads; remove or rename "
             f"it: they read {', '.join(sorted(known))}."
         )
-    values, losses = {**fields, **given}, []
+    values = {**fields, **given}
+    losses: list[Loss] = []
     for name, loss in zip(names, found, strict=True):
         parameters = _parameters(loss)
         if missing := [key for key in parameters if parameters[key] and key not in values]:

@@ -9,7 +9,7 @@ from vocjax.errors import check_choice
 def weighted_mean(values: Array, weight: Array, *, reduction: str = "image") -> Array:
     """Weighted mean, sum(w v) / sum(w), over all axes but the first; 0 where sum(w) is 0.
 
-    With `reduction` "batch" the sums run over the first axis too, and every example gets the one
+    With `reduction` "batch" the sums are over the first axis, too, and every example gets this one
     value.
 
     Shapes: `values` [B, ...]; the result is [B] float32.

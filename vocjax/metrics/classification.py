@@ -19,14 +19,6 @@ DRAWN_AT_ONCE = 1_000_000  # numbers of a bootstrap in memory at a time
 
 Rule = Literal["11 points", "every point"]
 # The names of what `classification_metrics` returns.
-CLASSIFICATION_METRICS = (
-    "balanced_accuracy",
-    "f1",
-    "roc_auc",
-    "map_11_points",
-    "map_every_point",
-    "ece",
-)
 RULES: tuple[Rule, ...] = ("11 points", "every point")
 
 
@@ -72,8 +64,8 @@ def average_precision(score: np.ndarray, truth: np.ndarray, rule: Rule) -> float
     """Average precision as PASCAL VOC defines it; NaN without a positive.
 
     "11 points" (VOC 2007 to 2009) is the mean over recall r = 0, .1, ..., 1, and "every point"
-    (VOC 2010 on) the integral over r, of the largest precision at a recall of at least r. Images of
-    one score are retrieved together, so that their order doesn't matter.
+    (VOC 2010 on) the integral over r, of the largest precision at a recall of at least r. Images
+    with the same score are retrieved together, so that their order has no effect.
     Everingham et al., "The PASCAL Visual Object Classes Challenge" (2010); the devkit of VOC 2010.
 
     Shapes: `score` [n], `truth` [n], 0 or 1. `ValueError` if the rule is none of `RULES`.

@@ -1,11 +1,13 @@
 """Confusion matrices: counted on the device or the host, read on the host as float64.
 
 `counts` [..., K, K] are integers, rows truth and columns prediction; leading axes, if any, stay.
-Counts of batches, hosts or images add, and a metric of their sum is that of the whole data set, in
-whatever parts it came. Everything is exact up to one rounding of float64 below 2^53 pixels.
+Counts of batches, hosts or images add, and a metric of their sum is that of the whole data set,
+however it was split. Everything is exact up to one rounding of float64 below 2^53 pixels.
 
 A class is absent if neither truth nor prediction has a pixel of it. What is not defined is NaN.
 """
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -43,10 +45,8 @@ def count_by_threshold(
         raise ValueError(f"the thresholds {thresholds} must ascend")
     # A pixel exceeds the first ones of the thresholds: so many.
     exceeded = jnp.searchsorted(jnp.asarray(thresholds, jnp.float32), probability)
-    present = (truth > 0).astype(jnp.int32)
-    bins = jax.vmap(lambda *image: _count_pairs(*image, (2, len(thresholds) + 1)))(
-        present, exceeded, weight
-    )
+    count_image = partial(_count_pairs, shape=(2, len(thresholds) + 1))
+    bins = jax.vmap(count_image)((truth > 0).astype(jnp.int32), exceeded, weight)
     at_least = jnp.cumsum(bins[..., ::-1], axis=-1)[..., ::-1]  # [B, truth, thresholds exceeded]
     predicted = at_least[..., 1:]
     rows = jnp.stack([at_least[..., :1] - predicted, predicted], axis=-1)

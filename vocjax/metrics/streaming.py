@@ -70,14 +70,6 @@ def psnr(prediction: Array, target: Array) -> Array:
     return -10 * jnp.log10(losses.mse(prediction, target))
 
 
-def ssim(prediction: Array, target: Array) -> Array:
-    """Structural similarity per image (Wang et al. 2004), 1 where equal, for values in [0, 1].
-
-    Shapes: `prediction` and `target` [B, H, W, C] alike, H and W at least 11; the result is [B].
-    """
-    return losses.structural_similarity(prediction, target)
-
-
 def elementwise_accuracy(probability: Array, target: Array, weight: Array) -> Array:
     """Weighted share of an example's columns that are right, present meaning probability > 0.5.
 

@@ -1,4 +1,4 @@
-"""Convolutional autoencoders: an encoder and its mirror."""
+"""Convolutional autoencoders: an encoder, and a decoder that mirrors it."""
 
 import math
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from vocjax.errors import UserError
 from vocjax.models.backbones.encoder import BackboneEncoder
 from vocjax.models.encoders import Encoder, Switches, make_encoder
 from vocjax.models.fields import check_poolable, check_widths
-from vocjax.models.layers import Conv, ConvBlock, Style, style_of
-from vocjax.models.ops import max_unpool
+from vocjax.models.layers import ConvBlock, Style, resizing_conv, style_of
+from vocjax.models.resampling import max_unpool
 
 
 class Decoder(nn.Module):
-    """The encoder's mirror: blocks and a convolution, doubling before all but the first.
+    """The encoder's mirror: a block for each width and a convolution, doubling before all but one.
 
-    The first block, on the code, keeps its size.
+    The first block keeps the size of the code.
 
-    With unpooling every value goes where the switches say that the encoder's maximum was. Without
-    switches, when there is only a code, it goes to the top left of its 2x2 window.
+    With unpooling every value returns to the place that the switches give. Without switches, if
+    there is only a code, it goes to the top left of its 2x2 window.
     """
 
     filters: Sequence[int]
@@ -54,34 +54,26 @@ class Decoder(nn.Module):
         for index, features in enumerate(self.filters):
             block = ConvBlock(features, sampling if index else "same", style)
             x = block(unpooled(x) if index else x, train=train, valid=valid)
-        logits = Conv(self.channels, sampling, style.kernel_init, style.dtype)(unpooled(x))
-        return logits.astype(jnp.float32)
+        return resizing_conv(self.channels, sampling, style)(unpooled(x)).astype(jnp.float32)
 
 
 class ConvAutoencoder(nn.Module):
     """Encoder and decoder with a sigmoid at the end; `encode` and `decode` are separate methods.
 
-    With unpooling a call hands the encoder's switches to the decoder: information beside the
-    code's numbers, which `decode` by itself does not have, so that its images are others.
+    With unpooling a call gives the encoder's switches to the decoder. `decode` alone has no
+    switches, so that its images differ.
     """
 
     encoder: Encoder | BackboneEncoder
     decoder: Decoder
 
-    def encode(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> jax.Array:
+    def encode(self, images: jax.Array) -> jax.Array:
         """Images [batch, height, width, channels] in [0, 1] to codes [batch, h, w, features]."""
-        return self.encoder(images, train=train, valid=valid)
+        return self.encoder(images)
 
-    def decode(
-        self, code: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> jax.Array:
-        """A code [batch, height', width', features] to images [batch, height, width, channels].
-
-        With unpooling every value goes to the top left of its 2x2 window.
-        """
-        return nn.sigmoid(self.decoder(code, train=train, valid=valid))
+    def decode(self, code: jax.Array) -> jax.Array:
+        """Codes [batch, h, w, features] to images [batch, height, width, channels] in [0, 1]."""
+        return nn.sigmoid(self.decoder(code))
 
     def __call__(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
@@ -92,39 +84,38 @@ class ConvAutoencoder(nn.Module):
 
 
 def network(config: ConfigDict, outputs: int) -> ConvAutoencoder:
-    """Return the autoencoder of a config, for images of `outputs` channels."""
+    """Return the autoencoder of a config; its images have `outputs` channels."""
     return ConvAutoencoder(*encoder_and_decoder(config, outputs))
 
 
 def encoder_and_decoder(
     config: ConfigDict, outputs: int
 ) -> tuple[Encoder | BackboneEncoder, Decoder]:
-    """Return the two halves that a config describes, the decoder with so many outputs a pixel.
+    """Return the encoder of a config and its mirror, which has `outputs` channels.
 
     Raises `UserError` for unknown values, for a size that can't be halved and doubled again, for
     widths that don't double as often as the encoder halves, or can't be unpooled, and for a
-    backbone whose map is smaller than its stride says, as it doesn't pad its convolutions.
+    backbone whose map is smaller than its stride implies, as it does not pad its convolutions.
     """
-    model, encoder = config.model, make_encoder(config)
-    style = style_of(config)
-    halvings = math.log2(max(encoder.strides.values()))
-    check_poolable(config.data.size, int(halvings))
-    check_widths("model.decoder", model.decoder)
-    if len(model.decoder) != halvings:
+    model, encoder, style = config.model, make_encoder(config), style_of(config)
+    stride = max(encoder.strides.values())
+    halvings = int(math.log2(stride))
+    check_poolable(config.data.size, stride)
+    widths = check_widths("model.decoder", model.decoder)
+    if len(widths) != halvings:
         raise UserError(
-            f"model.decoder has {len(model.decoder)} widths; the encoder halves the image "
-            f"{halvings:g} times, so it takes {halvings:g}."
+            f"model.decoder has {len(widths)} widths; the encoder halves the image {halvings} "
+            f"times, so it takes {halvings}."
         )
     if isinstance(encoder, BackboneEncoder):
         _check_padded(encoder, config)
-    if style.upsample == "unpool":
-        mirror = tuple(model.get("encoder", ())[-2::-1])
-        if tuple(model.decoder) != mirror:
-            raise UserError(
-                f"model.decoder is {tuple(model.decoder)!r}; with model.upsample 'unpool' it has "
-                f"the widths that the encoder pools, last first: set it to {mirror!r}."
-            )
-    return encoder, Decoder(tuple(model.decoder), outputs, style)
+    mirror = tuple(model.get("encoder", ())[-2::-1])
+    if style.upsample == "unpool" and widths != mirror:
+        raise UserError(
+            f"model.decoder is {widths!r}; with model.upsample 'unpool' it has the widths that the "
+            f"encoder pools, last first: set it to {mirror!r}."
+        )
+    return encoder, Decoder(widths, outputs, style)
 
 
 def _check_padded(encoder: BackboneEncoder, config: ConfigDict) -> None:

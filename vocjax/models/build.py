@@ -16,7 +16,7 @@ from vocjax.models.classifier import HEAD_FIELDS
 from vocjax.models.classifier import network as encoder_and_head
 from vocjax.models.encoders import ENCODER_FIELDS
 from vocjax.models.fields import check_fields
-from vocjax.models.segmenter import check_size, mirror
+from vocjax.models.segmenter import Segmenter, check_size, mirror
 
 # Makes a network of a config, with as many outputs (channels, classes or logits of a pixel).
 Build = Callable[[ConfigDict, int], nn.Module]
@@ -66,15 +66,18 @@ def segmenter(config: ConfigDict, outputs: int) -> nn.Module:
     Raises `UserError` for fields that don't fit.
     """
     network = _build(SEGMENTATION, config, outputs)
-    if config.model.name in SEGMENTATION:
-        check_size(network, config.data.size, config.data.size)
+    if isinstance(network, Segmenter):
+        check_size(network.encoder, config.data.size, config.data.size)
     return network
 
 
 def _build(networks: Mapping[str, Entry], config: ConfigDict, outputs: int) -> nn.Module:
     model = config.model
     if ":" in model.name:
-        return own_network(model.name)(config, outputs)
+        network = own_network(model.name)(config, outputs)
+        if not isinstance(network, nn.Module):
+            raise UserError(f"{model.name} returned {network!r}; it must return a Flax module.")
+        return network
     check_choice("model.name", model.name, networks)
     build, fields = networks[model.name]
     check_fields(model, fields)
@@ -84,7 +87,7 @@ def _build(networks: Mapping[str, Entry], config: ConfigDict, outputs: int) -> n
 def own_network(name: str) -> Build:
     """Import the function that "module:function" names; `UserError` if there is none.
 
-    The module is looked for where Python looks, and in the current directory.
+    Python finds the module on its path, to which the current directory is added.
     """
     module_name, _, function_name = name.partition(":")
     if (here := str(Path.cwd())) not in sys.path:
@@ -99,7 +102,8 @@ def own_network(name: str) -> Build:
     function = getattr(module, function_name, None)
     if not callable(function):
         raise UserError(
-            f"model.name is {name!r}, and {module.__file__} has no function {function_name!r}; it "
-            "must define one that takes (config, outputs) and returns a Flax module."
+            f"model.name is {name!r}, and the module {module_name!r} has no function "
+            f"{function_name!r}; it must define one that takes (config, outputs) and returns a "
+            "Flax module."
         )
     return function

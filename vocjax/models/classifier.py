@@ -1,6 +1,5 @@
-"""A classifier: an encoder, fully connected layers on its code, and where wanted a decoder."""
+"""A classifier: an encoder, fully connected layers on its code, and perhaps a decoder."""
 
-import math
 from collections.abc import Sequence
 
 import jax
@@ -32,8 +31,8 @@ class Head(nn.Module):
 
     `hidden` are the widths of the layers before the last, with `activation` and, in training,
     dropout before each layer. The study has none, the lecture one. `pooling` as in `pooled`.
-    `last_init` is of the last layer: one that begins with zeros stays in the span of the codes that
-    it has seen, where a drawn one keeps its noise in all other directions.
+    `last_init` is of the last layer. A layer that begins with zeros stays in the span of the codes
+    that it is trained on; a drawn one keeps its noise in all other directions.
     """
 
     classes: int
@@ -60,7 +59,7 @@ class Head(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Parameters stand under `encoder`, `head` and, for a joint network, `decoder`."""
+    """Parameters are under `encoder`, `head` and, for a joint network, `decoder`."""
 
     encoder: nn.Module
     head: Head
@@ -76,8 +75,8 @@ class Classifier(nn.Module):
     ) -> tuple[jax.Array, ...]:
         """Return (logits [batch, classes], code) of images [batch, height, width, channels].
 
-        A joint network adds the reconstruction, in [0, 1]. Where the code is known the encoder
-        does not run.
+        A joint network adds the reconstruction, in [0, 1]. With a given `code` the encoder does
+        not run.
         """
         if code is None:
             code = self.encode(images, train=train, valid=valid)
@@ -117,7 +116,7 @@ def network(config: ConfigDict, outputs: int) -> Classifier:
     if not model.decoder:
         encoder = make_encoder(config)
         if isinstance(encoder, Encoder):  # its poolings leave nothing out then
-            check_poolable(config.data.size, int(math.log2(max(encoder.strides.values()))))
+            check_poolable(config.data.size, max(encoder.strides.values()))
         return Classifier(encoder, head)
     if model.upsample == "unpool":
         raise UserError(

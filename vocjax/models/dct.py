@@ -1,6 +1,7 @@
 """A fixed linear code: the discrete cosine coefficients of largest training variance.
 
-Nothing is learnt but which coefficients to keep and their means, so it can't overfit as PCA does.
+Only the means of the coefficients and the choice of those to keep are learnt, so that it can't
+overfit as PCA does.
 """
 
 from typing import NamedTuple
@@ -9,13 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vocjax.errors import UserError
-
 HIGHEST = jax.lax.Precision.HIGHEST  # a GPU would round the factors of a product to TF32
 
 
 class DCTState(NamedTuple):
-    """What a fit finds: `mean` [h, w, c] of the coefficients, and which ones to keep.
+    """The result of a fit: `mean` [h, w, c] of the coefficients, and which ones the code has.
 
     `selected` [k] int32 are positions in the flattened coefficients, largest variance first.
     """
@@ -40,23 +39,14 @@ def inverse(coefficients: jax.Array) -> jax.Array:
 
 
 def fit(images: jax.Array, components: int) -> DCTState:
-    """Choose the coefficients of largest variance over images [n, h, w, c].
-
-    Raises `UserError` for less than 1 or more than h w c components.
-    """
-    numbers = images[0].size
-    if not 1 <= components <= numbers:
-        raise UserError(
-            f"images of {numbers} numbers have 1 to {numbers} cosine coefficients, not "
-            f"{components}; set model.components to at most {numbers}."
-        )
+    """Choose the coefficients of largest variance over images [n, h, w, c], at most h w c."""
     return from_moments(moments(images), components)
 
 
 def moments(images: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Sum up images [n, h, w, c]: n, and the coefficients and their squares [h, w, c].
+    """Return n of images [n, h, w, c], and sums of coefficients and of their squares [h, w, c].
 
-    These add over batches, so that a fit needs no more than one batch in memory.
+    These add over batches, so that a fit needs only one batch in memory.
     """
     coefficients = forward(images)
     count = jnp.asarray(len(images), jnp.float32)
@@ -64,7 +54,7 @@ def moments(images: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 def from_moments(sums: tuple[jax.Array, jax.Array, jax.Array], components: int) -> DCTState:
-    """Choose the coefficients of largest variance from the sums that `moments` gives."""
+    """Choose the coefficients of largest variance from the sums of `moments`."""
     count, total, squares = sums
     mean = total / count
     _, selected = jax.lax.top_k((squares / count - mean**2).ravel(), components)
@@ -72,13 +62,13 @@ def from_moments(sums: tuple[jax.Array, jax.Array, jax.Array], components: int) 
 
 
 def encode(state: DCTState, images: jax.Array) -> jax.Array:
-    """Give the selected coefficients of images [b, h, w, c], less their means: codes [b, k]."""
+    """Return the selected coefficients of images [b, h, w, c] minus their means: codes [b, k]."""
     deviations = forward(images) - state.mean
     return deviations.reshape(len(images), -1)[:, state.selected]
 
 
 def decode(state: DCTState, codes: jax.Array) -> jax.Array:
-    """Map codes [b, k] to images [b, h, w, c]; what was not selected has its training mean."""
+    """Map codes [b, k] to images [b, h, w, c]; all other coefficients have their training mean."""
     deviations = jnp.zeros((len(codes), state.mean.size)).at[:, state.selected].set(codes)
     return inverse(deviations.reshape(-1, *state.mean.shape) + state.mean)
 

@@ -15,7 +15,7 @@ from vocjax.models.backbones.encoder import BackboneEncoder
 from vocjax.models.backbones.preprocessing import Preprocessing
 from vocjax.models.fields import check_fields, check_widths, compute_dtype
 from vocjax.models.layers import STYLE_FIELDS, ConvBlock, Style, style_of
-from vocjax.models.ops import max_pool, max_positions
+from vocjax.models.resampling import max_pool, max_positions
 
 Switches = tuple[jax.Array, ...]  # of each pooling, the first one first; empty without unpooling
 STEMS = ("same", "stride")
@@ -26,15 +26,14 @@ BACKBONE_FIELDS = ("stem", "output_stride", "last", "fields", "preprocessing")
 
 
 class StagedEncoder(Protocol):
-    """A network that gives the map of each of its stages, shallow to deep, by name.
+    """An encoder that decoders can use: it gives the map of each of its stages, by name.
 
-    `strides` are pixels of the image from one value of a map to the next, `channels` its features;
-    both have the names of `stages`, in that order.
+    `strides` and `channels` have the names of `stages`, shallow to deep.
     """
 
     @property
     def strides(self) -> dict[str, int]:
-        """Stride of each stage's map; never smaller than the one before."""
+        """Pixels of the image from one value of a stage's map to the next; they never decrease."""
 
     @property
     def channels(self) -> dict[str, int]:
@@ -42,9 +41,10 @@ class StagedEncoder(Protocol):
 
     @property
     def centred(self) -> bool:
-        """Whether what a map lacks of the image, or has beyond it, lies on both sides alike.
+        """Whether a map of an odd size is centred on the image.
 
-        Else it is at the end, where pooling drops the last row and column of an odd size.
+        If not, it begins where the image begins, as after pooling that drops the last row and
+        column of an odd size.
         """
 
     def stages(
@@ -54,10 +54,11 @@ class StagedEncoder(Protocol):
 
 
 class Encoder(nn.Module):
-    """A convolution block for each width; halving before each but the first.
+    """The study's encoder: a convolution block for each width, halving before each but the first.
 
-    With `stem` "stride" the first convolution halves, too. A stage is what comes between two
-    halvings. Pooling drops the last row and column of an odd size, strides round it up.
+    A stage is what lies between two halvings. With `stem` "stride" the first convolution halves
+    too. Pooling drops the last row and column of an odd size, strides
+    round it up.
 
     Widths 256-128-64-32-16 on 64x64x3 give the study's code of 4x4x16 numbers (AE 256, 399,088
     parameters); 256-128-64-32 give 8x8x32 (AE 2048, 394,464 parameters).
@@ -67,26 +68,6 @@ class Encoder(nn.Module):
     style: Style = Style()
     stem: str = "same"
 
-    def __call__(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> jax.Array:
-        """Images [batch, height, width, channels] in [0, 1] to codes [batch, h, w, filters[-1]].
-
-        The code is smaller than the image by 2 ** (len(filters) - 1), twice that for a stride.
-        """
-        return self.with_switches(images, train=train, valid=valid)[0]
-
-    def stages(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> dict[str, jax.Array]:
-        """Return every stage's map before it is halved, shallow to deep; the last is the code.
-
-        They are named stage1, stage2, ..., and [batch, height / strides, width / strides, channels]
-        in size.
-        """
-        maps, _ = self._run(images, train, valid)
-        return dict(zip(self.strides, maps, strict=True))
-
     @property
     def strides(self) -> dict[str, int]:
         """Pixels of the image from one value of a stage's map to the next."""
@@ -94,22 +75,41 @@ class Encoder(nn.Module):
         return {f"stage{i + 1}": first * 2**i for i in range(len(self.filters))}
 
     @property
-    def centred(self) -> bool:
-        """Whether maps of an odd size lie over the image's middle: those of strides do."""
-        return self.style.downsample == "stride"
+    def channels(self) -> dict[str, int]:
+        """Features of each stage's map."""
+        return dict(zip(self.strides, self.filters, strict=True))
 
     @property
-    def channels(self) -> dict[str, int]:
-        """Features of every stage's map."""
-        return dict(zip(self.strides, self.filters, strict=True))
+    def centred(self) -> bool:
+        """Whether a map of an odd size is centred on the image: only strides do this."""
+        return self.style.downsample == "stride"
+
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> jax.Array:
+        """Images [batch, height, width, channels] in [0, 1] to codes [batch, h, w, filters[-1]].
+
+        h and w are height and width divided by the last stride.
+        """
+        return self.with_switches(images, train=train, valid=valid)[0]
+
+    def stages(
+        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> dict[str, jax.Array]:
+        """Return the map of stage1, stage2, ... before it is halved; the last one is the code.
+
+        They are [batch, height / stride, width / stride, features].
+        """
+        maps, _ = self._run(images, train, valid)
+        return dict(zip(self.strides, maps, strict=True))
 
     def with_switches(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> tuple[jax.Array, Switches]:
-        """Return (code, switches) of images; the switches are of `max_positions`, for unpooling.
+        """Return (code, switches) of images; the switches are those of `max_positions`.
 
-        They tell where in the image the maxima were: two bits for every pooled value, which a
-        decoder then has beside the code's numbers.
+        They are the places of the maxima in the image: two bits for every pooled value, which a
+        decoder that unpools gets in addition to the code.
         """
         maps, switches = self._run(images, train, valid)
         return maps[-1], switches
@@ -118,30 +118,35 @@ class Encoder(nn.Module):
     def _run(
         self, images: jax.Array, train: bool, valid: jax.Array | None
     ) -> tuple[list[jax.Array], Switches]:
-        """Return (every stage's map, switches)."""
         style, x = self.style, images
         maps: list[jax.Array] = []
         switches: list[jax.Array] = []
         for index, features in enumerate(self.filters):
-            sampling = "stride" if index and style.downsample == "stride" else "same"
-            sampling = sampling if index else self.stem
+            sampling = self.stem
+            if index:
+                sampling = "same" if style.downsample == "pool" else "stride"
             if index and style.downsample == "pool":
+                if min(x.shape[1:3]) < 2:
+                    height, width = images.shape[1:3]
+                    raise UserError(
+                        f"images of {height}x{width} pixels can't be pooled {index} times; make "
+                        "them larger, or give the encoder fewer widths."
+                    )
                 if style.upsample == "unpool":
                     switches.append(max_positions(x))
-                x = max_pool(x)
+                x = max_pool(x, padding="VALID")
             x = ConvBlock(features, sampling, style)(x, train=train, valid=valid)
             maps.append(x)
         return maps, tuple(switches)
 
 
 def make_encoder(config: ConfigDict) -> Encoder | BackboneEncoder:
-    """Return the encoder of a config; `UserError` where the fields of its `model` are none."""
+    """Return the encoder of a config; `UserError` for a wrong field of its `model`."""
     model = config.model
     if "backbone" not in model:
-        check_widths("model.encoder", model.encoder)
         stem = model.get("stem", "same")
         check_choice("model.stem", stem, STEMS)
-        return Encoder(tuple(model.encoder), style_of(config), stem)
+        return Encoder(check_widths("model.encoder", model.encoder), style_of(config), stem)
     if given := [f"model.{field}" for field in OWN_FIELDS if field in model]:
         raise UserError(
             f"the config has model.backbone and {' and '.join(given)}, of another encoder; leave "

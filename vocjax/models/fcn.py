@@ -5,69 +5,32 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from vocjax.errors import UserError
-from vocjax.models.encoders import StagedEncoder, make_encoder
-from vocjax.models.layers import INITIALIZERS, Style, style_of
-from vocjax.models.segmenter import check_interpolated, check_size, enlarged, pyramid
-
-
-class FCN(nn.Module):
-    """Fully convolutional network (Long et al. 2015); parameters under `encoder` and `decoder`.
-
-    `skips` shallower strides take part: over a backbone of stride 32, 0 is FCN-32s, 1 FCN-16s and
-    2 FCN-8s. The style's kernel_init and dtype are of the scores.
-
-    Raises `UserError` for skips that the encoder does not have.
-    """
-
-    encoder: StagedEncoder
-    outputs: int
-    skips: int = 2
-    style: Style = Style()
-
-    def __post_init__(self) -> None:
-        """Refuse skips that the encoder does not have."""
-        most = len(set(self.encoder.strides.values())) - 1
-        if not 0 <= self.skips <= most:
-            raise UserError(
-                f"model.skips is {self.skips}; this encoder has {most} strides beside its deepest: "
-                f"set it to one of 0 to {most}."
-            )
-        super().__post_init__()
-
-    @nn.compact
-    def __call__(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array]:
-        """Return (logits [batch, height, width, outputs] float32, code [batch, h, w, features]).
-
-        Images are [batch, height, width, channels] of any size from the deepest stride on;
-        `UserError` for a smaller one.
-        """
-        check_size(self, *images.shape[1:3])
-        maps = pyramid(self.encoder.strides, self.encoder.stages(images, train=train, valid=valid))
-        *_, code = maps.values()
-        centred = self.encoder.centred
-        decoder = FCNDecoder(self.outputs, self.skips, centred, self.style, name="decoder")
-        stride, scores = decoder(maps)
-        return enlarged(scores, stride, *images.shape[1:3], centred=centred), code
+from vocjax.errors import check_range
+from vocjax.models.layers import INITIALIZERS, Style
+from vocjax.models.segmenter import Segmenter, enlarged, interpolating_encoder
 
 
 class FCNDecoder(nn.Module):
-    """Parameters of the scores of stride s stand under `score{s}`.
+    """The decoder of a fully convolutional network (Long et al. 2015).
+
+    `skips` is the number of shallower strides that take part: over a backbone of stride 32, 0 is
+    FCN-32s, 1 FCN-16s and 2 FCN-8s. `centred` is the encoder's. The parameters of the scores of
+    stride s are under `score{s}`; they use the style's kernel_init and dtype.
 
     Scores are enlarged by fixed linear interpolation. The paper's transposed convolutions begin as
-    that, its last one stays so, and what the others learn is little; at the edges, where they
-    would mix in zeros, interpolation is exact, and any size will do.
+    interpolation, its last one stays so, and the others learn little; interpolation is exact at the
+    edges, where a transposed convolution would mix in zeros, and any size will do.
     """
 
     outputs: int
-    skips: int
-    centred: bool
-    style: Style
+    skips: int = 2
+    centred: bool = True
+    style: Style = Style()
 
     @nn.compact
-    def __call__(self, maps: dict[int, jax.Array]) -> tuple[int, jax.Array]:
+    def __call__(
+        self, maps: dict[int, jax.Array], *, train: bool = False, valid: jax.Array | None = None
+    ) -> tuple[int, jax.Array]:
         """Take {stride: [batch, h, w, features]}; return the shallowest stride used and its scores.
 
         They are [batch, height / stride, width / stride, outputs] float32.
@@ -75,11 +38,9 @@ class FCNDecoder(nn.Module):
         style = self.style
 
         def score(stride: int, kernel_init: str) -> jax.Array:
-            # A 1x1 convolution, as what it is: a matrix product.
-            init = INITIALIZERS[kernel_init]
-            dense = nn.Dense(
-                self.outputs, kernel_init=init, dtype=style.dtype, name=f"score{stride}"
-            )
+            # A dense layer is the same as a 1x1 convolution, and a matrix product.
+            init, name = INITIALIZERS[kernel_init], f"score{stride}"
+            dense = nn.Dense(self.outputs, kernel_init=init, dtype=style.dtype, name=name)
             return dense(maps[stride]).astype(jnp.float32)
 
         stride, *shallower = sorted(maps, reverse=True)
@@ -92,8 +53,9 @@ class FCNDecoder(nn.Module):
         return stride, scores
 
 
-def network(config: ConfigDict, outputs: int) -> FCN:
-    """Return the FCN of a config."""
-    style = style_of(config)
-    check_interpolated(config.model.name, style)
-    return FCN(make_encoder(config), outputs, config.model.skips, style)
+def network(config: ConfigDict, outputs: int) -> Segmenter:
+    """Return the FCN of a config; `UserError` for more skips than the encoder has strides."""
+    encoder, style = interpolating_encoder(config)
+    skips, strides = config.model.skips, set(encoder.strides.values())
+    check_range("model.skips", skips, 0, len(strides))
+    return Segmenter(encoder, FCNDecoder(outputs, skips, encoder.centred, style))

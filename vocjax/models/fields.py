@@ -24,7 +24,7 @@ def image_shape(config: ConfigDict) -> tuple[int, int, int]:
 
 
 def check_components(config: ConfigDict) -> int:
-    """Return `model.components`; `UserError` unless an image has as many numbers."""
+    """Return `model.components`; `UserError` unless it is 1 to the count of an image's numbers."""
     components, numbers = config.model.components, math.prod(image_shape(config))
     if not 1 <= components <= numbers:
         raise UserError(
@@ -44,20 +44,23 @@ def check_fields(model: ConfigDict, fields: Sequence[str]) -> None:
         )
 
 
-def check_widths(field: str, widths: Sequence[int]) -> None:
-    """Raise `UserError` unless `widths` is one or more positive integers."""
+def check_widths(field: str, widths: Sequence[int]) -> tuple[int, ...]:
+    """Return `widths`; `UserError` unless it is a tuple of one or more positive integers."""
     fits = isinstance(widths, tuple) and widths and all(type(w) is int and w > 0 for w in widths)
     if not fits:
         raise UserError(f"{field} is {widths!r}; it is a tuple of positive integers, (256, 128).")
+    return tuple(widths)
 
 
-def check_poolable(size: int, pools: int) -> None:
-    """Raise `UserError` with the nearest valid sizes unless `pools` halvings divide `size`."""
-    step = 2**pools
-    if size % step or size < step:
-        below = size // step * step
-        nearest = f"{below} or {below + step}" if below > 0 else f"{step}"
+def check_poolable(size: int, stride: int) -> None:
+    """Raise `UserError` with the nearest valid sizes unless `stride` divides `size`.
+
+    `stride` is a power of 2.
+    """
+    if size % stride or size < stride:
+        below = size // stride * stride
+        nearest = f"{below} or {below + stride}" if below > 0 else f"{stride}"
         raise UserError(
-            f"data.size={size} can't be halved {pools} times; the nearest sizes that can are "
-            f"{nearest} (multiples of {step})."
+            f"data.size={size} can't be halved {stride.bit_length() - 1} times; the nearest sizes "
+            f"that can are {nearest} (multiples of {stride})."
         )

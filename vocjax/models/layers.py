@@ -1,4 +1,4 @@
-"""What encoders and decoders are made of: convolution blocks in a style, with Keras' constants."""
+"""Building blocks of encoders and decoders: convolution stages in a style, Keras' constants."""
 
 import functools
 import math
@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 
 from vocjax.errors import UserError, check_choice, check_range
 from vocjax.models.fields import compute_dtype
-from vocjax.models.ops import bilinear_upsample, conv, strided_conv, transposed_conv, upsample_conv
+from vocjax.models.ops import Conv, conv
+from vocjax.models.resampling import bilinear_upsample, strided_conv, transposed_conv, upsample_conv
 
 INITIALIZERS = {
     "glorot_uniform": nn.initializers.glorot_uniform(),  # Keras' default
@@ -44,16 +45,16 @@ CONVOLUTIONS: dict[str, tuple[Callable[[jax.Array, jax.Array], jax.Array], int]]
 
 
 class Style(NamedTuple):
-    """How an encoder or a decoder is made, but for its widths; the defaults are the study's.
+    """All choices of an encoder or a decoder but its widths; the defaults are the study's.
 
     - `activation`: relu, leaky_relu (slope .2), elu, gelu (exact), silu or tanh;
     - `norm`, after the activation: none, batch, or group (Wu & He 2018), of gcd(8, features)
-      groups, which takes every image's mean and scale out of the code, too;
-    - `dropout`: the share of features dropped after each norm, in [0, 1);
-    - `residual`: the residual blocks after the convolution of each stage;
+      groups, which also removes the mean and the scale of every image from the code;
+    - `dropout`: the share of features that are dropped after each norm, in [0, 1);
+    - `residual`: the number of residual blocks after the convolution of each stage;
     - `downsample`: pool (2x2 maximum before a convolution) or stride (of 2, in it);
-    - `upsample`, with or before a convolution: nearest, bilinear, transposed (4x4, stride 2), or
-      unpool (each value goes where the encoder's maximum was; only with pool);
+    - `upsample`, in or before a convolution: nearest, bilinear, transposed (4x4, stride 2), or
+      unpool (each value returns to the place of the encoder's maximum; only with pool);
     - `kernel_init`: glorot_uniform, lecun_normal or he_normal;
     - `dtype` of the computation; parameters are float32.
     """
@@ -74,7 +75,7 @@ STYLE_FIELDS = tuple(field for field in Style._fields if field != "dtype")  # of
 def style_of(config: ConfigDict) -> Style:
     """Return the style that a config describes; fields that its `model` lacks are the study's.
 
-    Raises `UserError` for a value that is none of a field's choices, and for unpool with stride.
+    Raises `UserError` for a value that is not one of a field's choices, and for unpool with stride.
     """
     model = config.model
     given = {field: model[field] for field in STYLE_FIELDS if field in model}
@@ -84,7 +85,7 @@ def style_of(config: ConfigDict) -> Style:
         ("norm", NORMS),
         ("downsample", DOWNSAMPLINGS),
         ("upsample", UPSAMPLINGS),
-        ("kernel_init", [name for name in INITIALIZERS if name != "zeros"]),  # never learns
+        ("kernel_init", [name for name in INITIALIZERS if name != "zeros"]),  # would never learn
     ):
         check_choice(f"model.{field}", getattr(style, field), choices)
     check_range("model.dropout", style.dropout, 0, 1)
@@ -102,37 +103,31 @@ def style_of(config: ConfigDict) -> Style:
     return style
 
 
-class Conv(nn.Module):
-    """A convolution that keeps, halves ("stride") or doubles its input's size.
+def resizing_conv(
+    features: int, sampling: str, style: Style, bias: bool = True, name: str | None = None
+) -> Conv:
+    """Return a convolution that keeps, halves ("stride") or doubles its input's size.
 
-    Parameters `kernel` [3, 3, channels, features], 4x4 where `sampling` is "transposed", and,
-    unless it has none, `bias` [features] are float32; the computation runs in `dtype`.
+    The kernel is 3x3, or 4x4 if `sampling` is "transposed"; `CONVOLUTIONS` has all choices.
     """
-
-    features: int
-    sampling: str = "same"
-    kernel_init: str = "glorot_uniform"
-    dtype: DTypeLike = jnp.float32
-    bias: bool = True
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[batch, height, width, channels] to [batch, height', width', features]."""
-        convolve, side = CONVOLUTIONS[self.sampling]
-        shape = (side, side, x.shape[-1], self.features)
-        kernel = self.param("kernel", INITIALIZERS[self.kernel_init], shape, jnp.float32)
-        x = convolve(x.astype(self.dtype), kernel)
-        if not self.bias:
-            return x
-        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
-        return x + bias.astype(self.dtype)
+    convolve, side = CONVOLUTIONS[sampling]
+    init = INITIALIZERS[style.kernel_init]
+    return Conv(
+        features,
+        side,
+        bias=bias,
+        dtype=style.dtype,
+        kernel_init=init,
+        convolve=convolve,
+        name=name,
+    )
 
 
 class ConvBlock(nn.Module):
     """A stage: convolution, activation, norm and dropout (the study's run 5), residual blocks.
 
-    Batch norm has Keras 2's constants (momentum .99, epsilon 1e-3); padded examples take no part
-    in its statistics. Group norm has the same epsilon, Keras 3's.
+    Batch norm has Keras 2's constants (momentum .99, epsilon 1e-3); its statistics are those of
+    the valid examples. Group norm has the same epsilon, Keras 3's.
     """
 
     features: int
@@ -145,15 +140,14 @@ class ConvBlock(nn.Module):
 
         `valid` [batch] is 0 for the padded examples of a partial batch.
         """
-        style = self.style
-        x = Conv(self.features, self.sampling, style.kernel_init, style.dtype)(x)
-        return finish_stage(x, style, train=train, valid=valid)
+        x = resizing_conv(self.features, self.sampling, self.style)(x)
+        return finish_stage(x, self.style, train=train, valid=valid)
 
 
 def finish_stage(
     x: jax.Array, style: Style, *, train: bool, valid: jax.Array | None = None
 ) -> jax.Array:
-    """Do what a stage does after its convolution, as submodules of the module that is called.
+    """Apply all of a stage that follows its convolution, as submodules of the calling module.
 
     Activation, norm, dropout and residual blocks: [batch, height, width, features] to the same
     shape; `valid` as in `ConvBlock`.
@@ -183,12 +177,12 @@ class ResidualBlock(nn.Module):
             y = ACTIVATIONS[style.activation](_normalise(y, style, train, valid))
             if index and style.dropout:
                 y = nn.Dropout(style.dropout, deterministic=not train)(y)
-            y = Conv(x.shape[-1], "same", style.kernel_init, style.dtype)(y)
+            y = resizing_conv(x.shape[-1], "same", style)(y)
         return x + y
 
 
 def _normalise(x: jax.Array, style: Style, train: bool, valid: jax.Array | None) -> jax.Array:
-    """Apply the style's norm, as a submodule of the module that is being called."""
+    """Apply the style's norm, as a submodule of the calling module."""
     if style.norm == "batch":
         mask = None if valid is None else (valid > 0)[:, None, None, None]
         norm = nn.BatchNorm(momentum=0.99, epsilon=1e-3, dtype=style.dtype)

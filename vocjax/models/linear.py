@@ -1,8 +1,8 @@
-"""The autoencoder with one linear hidden layer, and how near it is to PCA.
+"""The autoencoder with one linear hidden layer, and comparisons of its code with PCA's.
 
 Trained on squared error it spans PCA's subspace (Baldi and Hornik 1989, "Neural networks and
-principal component analysis"), but its own components have no order, and those of the untied one
-are not orthogonal: any invertible map of the code, undone by the decoder, gives the same images.
+principal component analysis"). But its components have no order, and without tied weights they are
+not orthogonal: any invertible map of the code, undone by the decoder, gives the same images.
 """
 
 from typing import Any
@@ -23,9 +23,10 @@ class LinearAutoencoder(nn.Module):
     """One hidden layer without non-linearity.
 
     `tied`: x -> (x - m) W, code -> code W^T + m. Untied: x -> (x - m) E + e, code -> code W^T + m.
-    `m` is trained, but begins as the training images' mean (`with_mean`): centred, no direction
-    dwarfs the others. The kernels begin near 0 and so stay in the span of the training images: what
-    a larger start has outside of it no gradient would remove, and other images would show it.
+    `m` is trained, but begins as the training images' mean (`with_mean`): around it no direction is
+    much larger than the others. The kernels begin near 0 and so stay in the span of the training
+    images. No gradient would remove what a larger start has outside of this span, and it would
+    appear in other images.
     """
 
     components: int
@@ -77,7 +78,7 @@ def with_mean(variables: dict[str, Any], mean: jax.Array) -> dict[str, Any]:
 def principal_angles(a: jax.Array, b: jax.Array) -> jax.Array:
     """Angles between the spans of the rows of a [k, d] and b [m, d], [min(k, m)], in degrees.
 
-    Smallest first. Small angles come from sines, which rounding leaves exact where cosines are 1
+    Smallest first. Small angles come from sines, which stay exact where cosines round to 1
     (Bjorck and Golub 1973, "Numerical methods for computing angles between linear subspaces").
     """
     if len(a) > len(b):
@@ -93,17 +94,16 @@ def principal_angles(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def cosines(rows: jax.Array) -> jax.Array:
-    """Cosine of the angle between any two rows of [k, d], [k, k]; the identity if orthogonal."""
+    """Cosines of the angles between any two rows of [k, d], as [k, k]."""
     unit = rows / jnp.linalg.norm(rows, axis=1, keepdims=True).clip(1e-12)
     return jnp.matmul(unit, unit.T, precision=HIGHEST)
 
 
 def rotated(rows: jax.Array, pca: PCAState) -> jax.Array:
-    """Turn a subspace's basis [k, d] to its principal directions, orthonormal and in order, [k, d].
+    """Rotate a subspace's basis [k, d] to its principal directions, orthonormal, in order, [k, d].
 
-    The covariance is that of a fitted PCA's components, and so are the signs. Where the rows span
-    the same subspace, the result is PCA's own components: what the linear autoencoder lacks is only
-    this rotation.
+    Covariance and signs are those of a fitted PCA's components. If the rows span the same subspace,
+    the result is PCA's components: only this rotation is missing in the linear autoencoder.
     """
     basis = jnp.linalg.qr(rows.T)[0].T
     inner = jnp.matmul(basis, pca.components.T, precision=HIGHEST)

@@ -1,4 +1,4 @@
-"""Principal component analysis on the device: at once by a thin SVD, or streamed in one pass."""
+"""Principal component analysis: of all points at once by a thin SVD, or in one pass."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -30,9 +30,9 @@ class PCAState(NamedTuple):
 class Stream(NamedTuple):
     """What a streaming fit knows of the points so far.
 
-    `seen` [] int32, how many; `mean` [d]; `directions` [k, d], orthonormal rows, and `singular`
-    [k], the largest singular values of the centred points; `scatter` [], the sum of squared
-    deviations.
+    `seen` [] int32, the number of points; `mean` [d]; `directions` [k, d], orthonormal rows, and
+    `singular` [k], the largest singular values of the centred points; `scatter` [], the sum of
+    squared deviations.
     """
 
     seen: jax.Array
@@ -63,37 +63,36 @@ def fit(points: jax.Array, components: int) -> PCAState:
 def fit_stream(batches: Iterable[jax.Array], components: int) -> PCAState:
     """Fit principal components in one pass over batches [n_i, d], which may differ in size.
 
-    Only one batch and `components` directions are in memory. The result is `fit`'s where all points
-    together span no more directions than that, and otherwise an approximation that depends on the
-    order, better the larger the batches and `components` are.
+    Only one batch and `components` directions are in memory. The result is that of `fit` if all
+    points together span no more directions. Otherwise it is an approximation that depends on the
+    order, and is better with larger batches and more components.
 
     Raises `UserError` for no batches, and for more components than min(n - 1, d).
     """
     stream = None
     for points in batches:
         if stream is None:
-            stream = begin(points.shape[1], components)
+            d = points.shape[1]
+            _check(components, d, f"points with {d} numbers each")
+            none, zeros = jnp.zeros(()), jnp.zeros(components)
+            directions = jnp.zeros((components, d))
+            stream = Stream(jnp.zeros((), jnp.int32), jnp.zeros(d), directions, zeros, none)
         stream = update(stream, points)
     if stream is None:
         raise UserError("PCA of no images has no components; fit on at least two images.")
-    return finish(stream)
-
-
-def begin(d: int, components: int) -> Stream:
-    """Start a streaming fit of points [., d]; `UserError` for more than d components."""
-    _check(components, d, f"points with {d} numbers each")
-    return Stream(
-        jnp.zeros((), jnp.int32),
-        jnp.zeros(d),
-        jnp.zeros((components, d)),
-        jnp.zeros(components),
-        jnp.zeros(()),
+    n = int(stream.seen)
+    _check(components, min(n - 1, d), f"{n} points with {d} numbers each")
+    return PCAState(
+        stream.mean,
+        with_fixed_signs(stream.directions),
+        stream.singular**2 / (n - 1),
+        stream.scatter / (n - 1),
     )
 
 
 @jax.jit
 def update(stream: Stream, points: jax.Array) -> Stream:
-    """Take in a batch of points [n, d]; every n compiles once.
+    """Add a batch of points [n, d] to a stream; every n compiles once.
 
     Incremental SVD with a row that accounts for the shift of the mean (Ross et al. 2008,
     "Incremental Learning for Robust Visual Tracking", section 2.1).
@@ -116,21 +115,6 @@ def update(stream: Stream, points: jax.Array) -> Stream:
     )
 
 
-def finish(stream: Stream) -> PCAState:
-    """Turn a stream into a fit; outside jit, for the number of points decides whether there is one.
-
-    Raises `UserError` for more components than min(n - 1, d).
-    """
-    n, (components, d) = int(stream.seen), stream.directions.shape
-    _check(components, min(n - 1, d), f"{n} points with {d} numbers each")
-    return PCAState(
-        stream.mean,
-        with_fixed_signs(stream.directions),
-        stream.singular**2 / (n - 1),
-        stream.scatter / (n - 1),
-    )
-
-
 def encode(state: PCAState, points: jax.Array) -> jax.Array:
     """Project points [n, d] to codes [n, k]."""
     return jnp.matmul(points - state.mean, state.components.T, precision=HIGHEST)
@@ -144,7 +128,7 @@ def decode(state: PCAState, codes: jax.Array) -> jax.Array:
 def whiten(state: PCAState, codes: jax.Array) -> jax.Array:
     """Scale codes [n, k] so that the training points' have variance 1 along every component.
 
-    0 along a component whose variance is no more than rounding error.
+    They are 0 along a component whose variance is not larger than rounding error.
     """
     deviation = jnp.sqrt(state.variance)
     # Magnitude of the points, whose mean and differences are rounded in float32.
@@ -161,7 +145,7 @@ def unwhiten(state: PCAState, codes: jax.Array) -> jax.Array:
 def explained_variance_ratio(state: PCAState) -> jax.Array:
     """Share of the points' variance along each component, [k] in [0, 1].
 
-    Of points that are all alike it is finite and says nothing: their variance is rounding error.
+    If all points are equal it is finite but without meaning: their variance is rounding error.
     """
     total = state.total_variance
     return state.variance / jnp.where(total > 0, total, 1)
@@ -178,7 +162,7 @@ def _singular(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def with_fixed_signs(rows: jax.Array) -> jax.Array:
-    """Make the largest entry of every row positive: an SVD leaves the sign to the library."""
+    """Make the largest entry of every row positive: the sign of an SVD depends on the library."""
     largest = jnp.take_along_axis(rows, jnp.argmax(jnp.abs(rows), axis=1, keepdims=True), axis=1)
     return jnp.where(largest < 0, -rows, rows)
 
@@ -192,7 +176,7 @@ def _check(components: int, largest: int, points: str) -> None:
 
 
 class PCA(nn.Module):
-    """A fitted PCA in the shape of an autoencoder; its parameters come from `fit`, not training."""
+    """PCA as an autoencoder; its parameters are not trained, but come from `fit`."""
 
     components: int
     image_shape: tuple[int, int, int]

@@ -1,9 +1,7 @@
-"""What segmentation networks share, and the study's: an encoder and its mirror.
+"""What segmentation networks share, and the study's network: an encoder and its mirror.
 
-The others are decoders over any encoder that tells its stages: `FCN`, `UNet` and `DeepLab`.
+The other networks are a `Segmenter` each, with a decoder of their own: `unet`, `fcn`, `deeplab`.
 """
-
-from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +11,17 @@ from ml_collections import ConfigDict
 from vocjax.errors import UserError
 from vocjax.models.autoencoder import Decoder, encoder_and_decoder
 from vocjax.models.backbones.encoder import BackboneEncoder
-from vocjax.models.encoders import Encoder
-from vocjax.models.layers import Style
-from vocjax.models.ops import bilinear_upsample
+from vocjax.models.encoders import Encoder, StagedEncoder, make_encoder
+from vocjax.models.fields import check_poolable
+from vocjax.models.layers import Style, style_of
+from vocjax.models.resampling import bilinear_upsample
 
 
-class Segmenter(nn.Module):
-    """The study's segmentation network; parameters stand under `encoder` and `decoder`.
+class Mirror(nn.Module):
+    """The study's segmentation network; its parameters are under `encoder` and `decoder`.
 
-    With unpooling the decoder gets the encoder's switches beside the code. The size must be one
-    that the encoder's halvings divide: the decoder only doubles.
+    With unpooling the decoder gets the encoder's switches in addition to the code. The decoder only
+    doubles, so the encoder's stride must divide the size of the images.
     """
 
     encoder: Encoder | BackboneEncoder
@@ -33,49 +32,77 @@ class Segmenter(nn.Module):
     ) -> tuple[jax.Array, jax.Array]:
         """Return (logits [batch, height, width, decoder.channels] float32, code [batch, h, w, f]).
 
-        Images are [batch, height, width, channels]; `UserError` for a size that can't work.
+        Images are [batch, height, width, channels]; `UserError` for a size that does not fit.
         """
-        check_size(self, *images.shape[1:3])
+        for size in images.shape[1:3]:
+            check_poolable(size, max(self.encoder.strides.values()))
         code, switches = self.encoder.with_switches(images, train=train, valid=valid)
         return self.decoder(code, switches, train=train, valid=valid), code
 
 
-def mirror(config: ConfigDict, outputs: int) -> Segmenter:
-    """Return the study's segmentation network as a config describes it."""
-    return Segmenter(*encoder_and_decoder(config, outputs))
+def mirror(config: ConfigDict, outputs: int) -> Mirror:
+    """Return the study's network as a config describes it, with `outputs` logits of a pixel."""
+    return Mirror(*encoder_and_decoder(config, outputs))
 
 
-def check_size(model: nn.Module, height: int, width: int) -> None:
-    """Raise `UserError` with the nearest sizes that can, unless `model` can segment such images.
+class Segmenter(nn.Module):
+    """A decoder of maps over any encoder; their parameters are under `encoder` and `decoder`.
 
-    `model` is a `Segmenter`, whose halvings must divide the size, or another network with an
-    `encoder`, which needs one value in its deepest map.
+    The decoder is called with {stride: map [batch, h, w, features]}, shallow to deep, the deepest
+    map of each stride, and with `train` and `valid`. It returns (stride, scores [batch, h, w,
+    outputs] float32), which are enlarged to the images' size by linear interpolation.
     """
-    stride = max(model.encoder.strides.values())
-    step = stride if isinstance(model, Segmenter) else 1
-    smaller = [max(n // step * step, stride) for n in (height, width)]
-    larger = [max(-(-n // step) * step, stride) for n in (height, width)]
-    if [height, width] == smaller:
-        return
-    rule = f"multiples of {step}" if step > 1 else f"at least {stride}"
-    nearest = " or ".join(dict.fromkeys(f"{h}x{w}" for h, w in (smaller, larger)))
-    raise UserError(
-        f"images of {height}x{width} pixels can't be segmented by this network, whose encoder has "
-        f"stride {stride}: height and width must be {rule}; set data.size to the nearest that "
-        f"can, {nearest}."
-    )
+
+    encoder: StagedEncoder
+    decoder: nn.Module
+
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return (logits [batch, height, width, outputs] float32, code [batch, h, w, features]).
+
+        Images are [batch, height, width, channels] of any size from the deepest stride on;
+        `UserError` for a smaller one. `valid` [batch] is 0 for padded examples.
+        """
+        height, width = images.shape[1:3]
+        check_size(self.encoder, height, width)
+        maps = self.encoder.stages(images, train=train, valid=valid)
+        by_stride = {stride: maps[name] for name, stride in self.encoder.strides.items()}
+        stride, scores = self.decoder(by_stride, train=train, valid=valid)
+        logits = enlarged(scores, stride, height, width, centred=self.encoder.centred)
+        return logits, by_stride[max(by_stride)]
 
 
-def pyramid(strides: Mapping[str, int], maps: Mapping[str, jax.Array]) -> dict[int, jax.Array]:
-    """Return {stride: map}, shallow to deep, of a `StagedEncoder`: the deepest of each stride."""
-    return {stride: maps[name] for name, stride in strides.items()}
+def interpolating_encoder(config: ConfigDict) -> tuple[StagedEncoder, Style]:
+    """Return encoder and style of a config whose network enlarges scores by interpolation.
+
+    Raises `UserError` for another `model.upsample` than bilinear, and as `make_encoder` does.
+    """
+    style = style_of(config)
+    if style.upsample != "bilinear":
+        raise UserError(
+            f"model.upsample is {style.upsample!r}; {config.model.name} enlarges scores by linear "
+            "interpolation: set it to 'bilinear', or model.name to 'mirror' or 'unet'."
+        )
+    return make_encoder(config), style
+
+
+def check_size(encoder: StagedEncoder, height: int, width: int) -> None:
+    """Raise `UserError` for images so small that the encoder's deepest map has no value."""
+    stride = max(encoder.strides.values())
+    if min(height, width) < stride:
+        raise UserError(
+            f"images of {height}x{width} pixels can't be segmented by this network, whose encoder "
+            f"has stride {stride}: height and width must be at least {stride}; set data.size to "
+            f"{stride} or more."
+        )
 
 
 def resized(x: jax.Array, height: int, width: int, *, centred: bool = True) -> jax.Array:
     """Crop [batch, h, w, channels] or repeat its edges, to [batch, height, width, channels].
 
-    Half of it on each side, as windows without padding leave out, or all at the end; a single row
-    or column always there.
+    If `centred`, half of the change is on each side, as after windows without padding; a single
+    row or column, and all of it otherwise, is at the end.
     """
     for axis, size in ((1, height), (2, width)):
         missing = size - x.shape[axis]
@@ -101,12 +128,3 @@ def enlarged(
         batch, h, w, channels = x.shape
         x = jax.image.resize(x, (batch, factor * h, factor * w, channels), "linear")
     return resized(x, height, width, centred=centred)
-
-
-def check_interpolated(name: str, style: Style) -> None:
-    """Raise `UserError` unless `style` enlarges as the network `name` does: linearly."""
-    if style.upsample != "bilinear":
-        raise UserError(
-            f"model.upsample is {style.upsample!r}; {name} enlarges scores by linear "
-            "interpolation: set it to 'bilinear', or model.name to 'mirror' or 'unet'."
-        )

@@ -1,10 +1,10 @@
 """An autoencoder around a fixed linear code: learnt filters before and after a cosine transform.
 
-The code is that of transform coding: the cosine coefficients of largest training variance. What is
-learnt are two convolutional networks on images. One changes an image before it is transformed, the
+The code is that of transform coding: the cosine coefficients of largest training variance. Two
+convolutional networks on images are learnt. One changes an image before it is transformed, the
 other restores what the transform lost. Both treat every place of an image alike, so that a few
-hundred images teach them a lot, and both begin as the identity: training starts at the error of the
-linear code. Of an image that is not trained on, the code is then moved down the gradient of its own
+hundred images are enough to train them, and both begin as the identity: training starts at the
+error of the linear code. In evaluation the code is then moved down the gradient of the image's
 reconstruction error (Kim et al. 2018, "Semi-amortized variational autoencoders").
 """
 
@@ -20,9 +20,9 @@ from vocjax.errors import UserError, check_range
 from vocjax.models import dct
 from vocjax.models.dct import DCTState
 from vocjax.models.fields import check_components, compute_dtype, image_shape
-from vocjax.models.layers import Conv
+from vocjax.models.layers import Style, resizing_conv
 
-# The transform is orthonormal: were the decoder's filter not there, one step of 1 would be exact.
+# The transform is orthonormal: without the decoder's filter one step of 1 would be exact.
 STEP = 0.3
 # A config's fields of `model`, and their smallest values.
 FIELDS = {
@@ -36,7 +36,7 @@ FIELDS = {
 
 
 class Filter(nn.Module):
-    """Residual 3x3 convolutions on the patches of an image; what it gives is to be added to it.
+    """Residual 3x3 convolutions on the patches of an image; their output is added to the image.
 
     Patches of `patch` x `patch` pixels become `width` features, then `blocks` times
     x + conv(gelu(conv(x))), then pixels again. Each sum's last convolution begins at 0 (Zhang et
@@ -52,14 +52,15 @@ class Filter(nn.Module):
     def __call__(self, images: jax.Array) -> jax.Array:
         """[batch, height, width, channels] in [0, 1] to the same shape, float32."""
 
-        def conv(x: jax.Array, features: int, kernel_init: str) -> jax.Array:
-            return Conv(features, "same", kernel_init, self.dtype)(x)
+        def convolve(x: jax.Array, features: int, kernel_init: str) -> jax.Array:
+            style = Style(kernel_init=kernel_init, dtype=self.dtype)
+            return resizing_conv(features, "same", style)(x)
 
-        x = conv(to_patches(2 * images - 1, self.patch), self.width, "he_normal")
+        x = convolve(to_patches(2 * images - 1, self.patch), self.width, "he_normal")
         for _ in range(self.blocks):
-            x = x + conv(nn.gelu(conv(x, self.width, "he_normal")), self.width, "zeros")
+            x = x + convolve(nn.gelu(convolve(x, self.width, "he_normal")), self.width, "zeros")
         numbers = self.patch**2 * images.shape[-1]
-        return to_pixels(conv(nn.gelu(x), numbers, "zeros"), self.patch).astype(jnp.float32)
+        return to_pixels(convolve(nn.gelu(x), numbers, "zeros"), self.patch).astype(jnp.float32)
 
 
 class TransformAutoencoder(nn.Module):
@@ -67,7 +68,7 @@ class TransformAutoencoder(nn.Module):
 
     `refinements` is the number of gradient steps that `encode` takes after the first guess.
 
-    The statistics `mean` and `selected` say which coefficients the code has; they come from
+    The statistics `mean` and `selected` are the coefficients that the code has; they come from
     `with_code` and are not trained.
     """
 
@@ -111,7 +112,7 @@ class TransformAutoencoder(nn.Module):
     def __call__(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """Return (reconstruction, code); a reconstruction is clipped to [0, 1] but in training."""
+        """Return (reconstruction, code); except in training, images are clipped to [0, 1]."""
         code = self.guess(images) if train else self.encode(images)
         image = self.decode(code)
         return image if train else image.clip(0, 1), code

@@ -135,8 +135,8 @@ def _import(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _export(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.models.backbones import SOURCES
     from vocjax.pretrained.export import export_weights
-    from vocjax.pretrained.sources import SOURCES
 
     told = export_weights(options.directory, options.output, options.source)
     numbers = sum(array.size for array in told.arrays.values())

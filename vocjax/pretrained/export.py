@@ -62,7 +62,7 @@ def export_weights(directory: Path, output: Path, source: str = "") -> Exported:
     weights = _of_imported(directory) if is_imported(directory) else _of_run(directory)
     network = BACKBONES[weights.backbone](**weights.fields)
     name = _fitting(weights, network, source)
-    table = sources_of(weights.backbone)[name].names(network)
+    table = sources_of(weights.backbone)[name].key_map(network)
     arrays = restore_names(weights.arrays, table)
     write(output, arrays)
     return Exported(weights.backbone, name, weights.preprocessing, arrays)

@@ -9,9 +9,15 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vocjax.errors import UserError
+from vocjax.models.backbones.keys import (
+    KeyMap,
+    Layout,
+    Shape,
+    convert,
+    foreign_shape,
+    restore,
+)
 from vocjax.pretrained.formats.darknet import NUMBERS
-from vocjax.pretrained.layouts import Layout, Shape, convert, foreign_shape, restore
-from vocjax.pretrained.names.layers import Names
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -46,7 +52,7 @@ def fill(variables: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
 
 def match(
     arrays: Arrays,
-    names: Names,
+    names: KeyMap,
     shapes: Mapping[str, Shape],
     skip: Sequence[str] = (),
     ignore: Sequence[str] = (),
@@ -118,7 +124,7 @@ def names_to_ignore(ignore: Sequence[str], names: Iterable[str]) -> dict[str, No
     return chosen
 
 
-def restore_names(params: Arrays, names: Names) -> dict[str, np.ndarray]:
+def restore_names(params: Arrays, names: KeyMap) -> dict[str, np.ndarray]:
     """Return our arrays, by path, in the foreign layout under their foreign names.
 
     Raises `UserError` for a parameter that has no foreign name.
@@ -162,7 +168,7 @@ def _prefixes(path: str) -> list[str]:
 
 
 def _cut(
-    numbers: np.ndarray, names: Names, shapes: Mapping[str, Shape], skipped: Mapping[str, None]
+    numbers: np.ndarray, names: KeyMap, shapes: Mapping[str, Shape], skipped: Mapping[str, None]
 ) -> tuple[dict[str, np.ndarray], int]:
     """Cut Darknet's numbers into arrays in the order of their names, up to one that is not wanted.
 
@@ -231,7 +237,7 @@ def _report(
     surplus: list[str],
     wrong: dict[str, str],
     arrays: Arrays,
-    names: Names,
+    names: KeyMap,
     shapes: Mapping[str, Shape],
 ) -> str:
     def both(path: str) -> str:

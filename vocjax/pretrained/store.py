@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vocjax.errors import UserError
-from vocjax.models.backbones import BACKBONES
+from vocjax.models.backbones import BACKBONES, SOURCES
+from vocjax.models.backbones.keys import Source
 from vocjax.models.backbones.preprocessing import Preprocessing
 from vocjax.models.backbones.size import shapes
 from vocjax.pretrained.formats import npz, read
 from vocjax.pretrained.formats.darknet import NUMBERS
 from vocjax.pretrained.matching import flatten, match, names_to_ignore
-from vocjax.pretrained.sources import SOURCES, Source, detect
+from vocjax.pretrained.sources import detect
 from vocjax.runs.provenance import environment
 
 ARRAYS, FACTS = "weights.npz", "weights.json"
@@ -89,7 +90,7 @@ def import_weights(
         raise UserError(f"the head has {classes} classes; expected 1 or more, as the file has.")
     arrays = read(file)
     networks = {name: BACKBONES[backbone](classes, **s.fields) for name, s in sources.items()}
-    tables = {name: s.names(networks[name]) for name, s in sources.items()}
+    tables = {name: s.key_map(networks[name]) for name, s in sources.items()}
     spared = names_to_ignore(ignore, arrays)
     name = source or detect([array for array in arrays if array not in spared], tables)
     if NUMBERS in arrays and name != "darknet":

@@ -51,8 +51,13 @@ STYLE: Any = {
     "figure.constrained_layout.use": True,
     "text.parse_math": False,  # names come from people, and can hold a dollar sign
 }
-# Of a legend below the axes.
-BELOW: Any = {"loc": "outside lower left", "handlelength": 1.2, "columnspacing": 1.2}
+BELOW: Any = {  # of a legend below the axes
+    "loc": "outside lower left",
+    "handlelength": 1.2,
+    "handletextpad": 0.5,
+    "columnspacing": 1.2,
+    "labelspacing": 0.3,
+}
 styled = matplotlib.rc_context(STYLE)  # decorates every function that makes or draws a figure
 
 
@@ -79,26 +84,18 @@ def image_rows(
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, hspace=0)
     axes = figure.subplots(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, (label, images) in zip(axes, rows.items(), strict=True):
-        strip, centres = _strip(images)
+        size = images.shape[2]
+        gap = max(1, size // 16)
+        strip = painting.grid(painting.as_bytes(images)[None], gap)
         axis.imshow(strip, interpolation="nearest")
         axis.set_title(label.strip(), pad=4)
         axis.spines[:].set_visible(False)
         axis.set(xticks=[], yticks=[], anchor="W")
         if label in captions:
+            centres = np.arange(n) * (size + gap) + (size - 1) / 2
             axis.set_xticks(centres, captions[label], fontsize=min(7.5, 10 * cell))
             axis.tick_params(length=0, pad=2)
     return figure
-
-
-def _strip(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Images `[N, H, W, C]` side by side with white gaps, uint8 `[H, *, 3]`, and their centres."""
-    images = painting.as_bytes(images)
-    n, height, width, _ = images.shape
-    gap = max(1, width // 16)
-    strip = np.full((height, n, width + gap, 3), 255, np.uint8)
-    strip[:, :, :width] = images.transpose(1, 0, 2, 3)
-    centres = np.arange(n) * (width + gap) + (width - 1) / 2
-    return strip.reshape(height, -1, 3)[:, :-gap], centres
 
 
 @styled

@@ -14,12 +14,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from vocjax import painting
 from vocjax.data.devkit import CLASSES, PRESENT
 from vocjax.reporting.figures import COLOURS
+from vocjax.runs.reader import SPLITS
 
 COLUMNS = 32  # thumbnails in a row of the sheet
 JPEG_QUALITY = 80
-SPLITS = ("train", "val")
 
 
 class Scatter(NamedTuple):
@@ -117,12 +118,9 @@ def _points(scatter: Scatter, points: np.ndarray) -> str:
 
 def _sheet(thumbnails: np.ndarray) -> str:
     """The thumbnails in rows of `COLUMNS`, as the URL of a JPEG."""
-    n, height, width, _ = thumbnails.shape
-    rows = math.ceil(n / COLUMNS)
-    sheet = np.zeros((rows * COLUMNS, height, width, 3), np.uint8)
-    sheet[:n] = thumbnails
-    sheet = sheet.reshape(rows, COLUMNS, height, width, 3).transpose(0, 2, 1, 3, 4)
+    missing = -len(thumbnails) % COLUMNS
+    padded = np.pad(thumbnails, ((0, missing), (0, 0), (0, 0), (0, 0)))
+    sheet = painting.grid(padded.reshape(-1, COLUMNS, *thumbnails.shape[1:]), 0)
     buffer = io.BytesIO()
-    picture = Image.fromarray(np.ascontiguousarray(sheet).reshape(rows * height, -1, 3))
-    picture.save(buffer, format="JPEG", quality=JPEG_QUALITY)
+    Image.fromarray(sheet).save(buffer, format="JPEG", quality=JPEG_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -9,6 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from vocjax import painting
 from vocjax.data.devkit import VOID
 from vocjax.reporting import figures as draw
 
@@ -48,10 +49,8 @@ def sheet(columns: Mapping[str, np.ndarray], keys: Sequence[Key], rows: Sequence
     """
     images = np.stack(list(columns.values()), axis=1)
     n, across, side = images.shape[:3]
-    pitch = side + max(1, side // 16)
-    paper = np.full((n, pitch, across, pitch, 3), 255, np.uint8)
-    paper[:, :side, :, :side] = images.transpose(0, 2, 1, 3, 4)
-    paper = paper.reshape(n * pitch, across * pitch, 3)[: side - pitch, : side - pitch]
+    gap = max(1, side // 16)
+    pitch = side + gap
     width = CELL * across
     in_a_line = int(width / 1.4)
     patches = _in_lines(keys, in_a_line)
@@ -62,7 +61,7 @@ def sheet(columns: Mapping[str, np.ndarray], keys: Sequence[Key], rows: Sequence
     axis = figure.add_subplot()
     # Images with more pixels than the page has dots are smoothed; small ones keep their pixels.
     fine = side > CELL * draw.DPI
-    axis.imshow(paper, interpolation="antialiased" if fine else "nearest")
+    axis.imshow(painting.grid(images, gap), interpolation="antialiased" if fine else "nearest")
     axis.spines[:].set_visible(False)
     axis.set_anchor("N")
     axis.set_xticks(pitch * np.arange(across) + side / 2, list(columns))

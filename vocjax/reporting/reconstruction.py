@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from vocjax.reporting import figures as draw
 from vocjax.reporting.hover import Drawn, scatter
 from vocjax.reporting.study import STUDY
-from vocjax.runs.reader import Run, lookup, replicates, without
+from vocjax.runs.reader import SPLITS, Run, lookup, replicates, without
 
 Samples = Mapping[str, np.ndarray]
 Curves = dict[str, dict[int, tuple[float, float]]]  # label -> code size -> MSE on train and val
@@ -135,14 +135,14 @@ def comparison(runs: Sequence[Run]) -> dict[str, Figure]:
     images have. Nothing for fewer than three code sizes.
     """
     curves: Curves = {}
-    for label, kind in _kinds(runs).items():
-        for seeds in kind:
-            run, size = seeds[0], (seeds[0].results or {})["code"]
+    for label, by_size in _kinds(runs).items():
+        for size, seeds in by_size.items():
+            run = seeds[0]
             most = (lookup(run.provenance, "images", "train") or 0) - 1
             found = {"DCT": run.baseline("DCT"), "PCA": run.baseline("PCA") if size <= most else {}}
             found[label] = {
                 split: {"mse": float(np.mean([lookup(s.results, split, "mse") for s in seeds]))}
-                for split in ("train", "val")
+                for split in SPLITS
             }
             for name, splits in found.items():
                 if splits:
@@ -157,19 +157,20 @@ def comparison(runs: Sequence[Run]) -> dict[str, Figure]:
     return {title: _trade_off(curves)}
 
 
-def _kinds(runs: Sequence[Run]) -> dict[str, list[list[Run]]]:
-    """The replicates of each curve, by its label."""
-    by_model: dict[str, dict[str, list[list[Run]]]] = {}
+def _kinds(runs: Sequence[Run]) -> dict[str, dict[int, list[Run]]]:
+    """The replicates of each curve by code size, by the curve's label."""
+    by_model: dict[str, dict[str, dict[int, list[Run]]]] = {}
     for seeds in replicates([run for run in runs if lookup(run.results, "code")]):
         config = without(seeds[0].config, "name", "seed", "data.split_seed", *SIZE)
         kinds = by_model.setdefault(seeds[0].field("model.name"), {})
-        kinds.setdefault(config, []).append(seeds)
+        kinds.setdefault(config, {}).setdefault(lookup(seeds[0].results, "code"), seeds)
     labelled = {}
     for model, kinds in by_model.items():
-        groups = [kind for kind in kinds.values() if len(kind) > 1] or [*kinds.values()][:1]
-        for i, kind in enumerate(groups):
+        found = [kind for kind in kinds.values() if len(kind) > 1] or [*kinds.values()][:1]
+        for i, kind in enumerate(found):
             # Further curves of a model are labelled by the name of their first run.
-            labelled[kind[0][0].name if i else LABELS.get(model, model)] = kind
+            first = next(iter(kind.values()))[0]
+            labelled[first.name if i else LABELS.get(model, model)] = kind
     return labelled
 
 
@@ -185,7 +186,7 @@ def _trade_off(curves: Curves) -> Figure:
         axis.plot(x, train, color=colour, linestyle="--", linewidth=1, marker=shape, markersize=2)
         axis.plot(x, val, color=colour, marker=shape, markersize=4, label=name)
     for row in STUDY["reconstruction"]["rows"]:
-        size, errors = row["code"], [float(row[split]["mse"]) for split in ("train", "val")]
+        size, errors = row["code"], [float(row[split]["mse"]) for split in SPLITS]
         for error, marker_size in zip(errors, (5, 8), strict=True):
             axis.plot([size], [error], "x", color=draw.INK, markersize=marker_size)
         beside: Any = {"xytext": (-6, 5), "textcoords": "offset points", "ha": "right"}

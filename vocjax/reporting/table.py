@@ -8,6 +8,7 @@ from typing import Any
 from vocjax.metrics.names import METRIC_NAMES
 from vocjax.reporting.study import STUDY
 from vocjax.runs.reader import (
+    SPLITS,
     Run,
     Spread,
     by_data,
@@ -18,7 +19,6 @@ from vocjax.runs.reader import (
     replicates,
 )
 
-SPLITS = ("train", "val")
 MISSING = "\N{EN DASH}"
 
 

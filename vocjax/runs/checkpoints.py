@@ -21,8 +21,8 @@ CHOICES = ("last", "best")
 class Checkpoints:
     """The checkpoints of one run directory; a context manager that waits for saves at its end.
 
-    Orbax writes each checkpoint beside its place and renames it, so whatever stands under its
-    final name is whole, also after kill -9.
+    Orbax writes each checkpoint under another name and renames it, so that a checkpoint under its
+    final name is always whole, also after kill -9.
     """
 
     def __init__(self, workdir: Path, config: ConfigDict, *, reads_only: bool = False) -> None:
@@ -101,7 +101,7 @@ class Checkpoints:
 
 
 def has_checkpoint(workdir: Path) -> bool:
-    """Tell whether a run directory holds a whole checkpoint; writes nothing."""
+    """Return whether a run directory holds a whole checkpoint; write nothing."""
     return any(path.name.isdigit() for path in (workdir / FOLDER).glob("*"))
 
 
@@ -139,7 +139,7 @@ def restore_variables(
         step = checkpoints.last_step if which == "last" else measured and measured[0]
         if step is None:
             raise UserError(
-                f"{workdir} holds no {which} checkpoint yet; go on with `vocjax train`, "
+                f"{workdir} holds no {which} checkpoint yet; continue its `vocjax train`, "
                 "or ask for the other one with --checkpoint."
             )
         state = checkpoints.restore(step, abstract(wanted, mesh))
@@ -153,27 +153,27 @@ def _load(
     model: dict[str, Any],
 ) -> Any:
     try:
-        told = checkpointer.metadata(step).custom_metadata
+        metadata = checkpointer.metadata(step).custom_metadata
         state = checkpointer.load(step, abstract_state)
     except (ValueError, KeyError, OSError, LookupError) as error:
         which = "the newest checkpoint" if step is None else f"checkpoint {step}"
         raise UserError(
             f"{which} in {checkpointer.directory} can't be read: it is damaged, or was written for "
-            f"another model than the config beside it describes ({type(error).__name__}). "
-            "Delete its folder to go on from an earlier one."
+            f"another model than that of config.json ({type(error).__name__}). "
+            "Delete its folder to continue from an earlier one."
         ) from error
-    theirs = (told or {}).get("model")
+    theirs = (metadata or {}).get("model")
     if theirs != model:
         differing = [f for f in model if not theirs or theirs.get(f) != model[f]]
         raise UserError(
             f"a checkpoint in {checkpointer.directory} was written with another config than the "
-            f"one beside it: model.{', model.'.join(differing) or 'name'} differs. Put back the "
-            "config.json that the run began with, or train it again."
+            f"run's config.json: model.{', model.'.join(differing) or 'name'} differs. Put back "
+            "the config.json that the run began with, or train it again."
         )
     missing = [x for x in jax.tree.leaves(state) if isinstance(x, jax.ShapeDtypeStruct)]
     if missing:
         raise UserError(
             f"a checkpoint in {checkpointer.directory} lacks {len(missing)} arrays of the "
-            "model that the config beside it describes."
+            "model that the run's config.json describes."
         )
     return state

@@ -27,7 +27,7 @@ PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """Return what a result depends on beside its config: command, commit, versions, device."""
+    """Return command, commit, versions and device: what a result depends on besides its config."""
     device = jax.devices()[0]
     return {
         "command": shlex.join(_command()),

@@ -30,6 +30,7 @@ from vocjax.errors import UserError, check_choice
 
 BASELINES, BEFORE = "baselines.json", "before.npz"
 TASKS = ("reconstruction", "classification", "segmentation")
+SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -195,8 +196,8 @@ def read_config(workdir: Path) -> ConfigDict:
     try:
         config.update(from_json(path.read_text()))
     except (ValueError, TypeError, AttributeError) as error:
-        told = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged: {told}. Restore it, or train anew.") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged: {reason}. Restore it, or train again.") from error
     return config.lock()
 
 
@@ -206,7 +207,7 @@ def read_results(directory: Path) -> dict[str, Any] | None:
 
 
 def read_epochs(directory: Path) -> list[dict[str, Any]]:
-    """Read the metrics.jsonl of a run; half a last line is passed over: the run was killed."""
+    """Read the metrics.jsonl of a run; half a last line, which a killed run leaves, is ignored."""
     path = directory / "metrics.jsonl"
     epochs: dict[int, dict[str, Any]] = {}
     with _reading(path):
@@ -295,12 +296,12 @@ def over_seeds(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     """Return {split: {metric: Spread}} of finished replicates; for a single run its values."""
     results = [run.results or {} for run in runs]
     if len(results) == 1:
-        return {split: results[0][split] for split in ("train", "val")}
+        return {split: results[0][split] for split in SPLITS}
     return {
         split: {
             metric: Spread(statistics.mean(values), statistics.stdev(values))
             for metric in results[0][split]
             for values in [[result[split][metric] for result in results]]
         }
-        for split in ("train", "val")
+        for split in SPLITS
     }

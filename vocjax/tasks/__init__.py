@@ -24,7 +24,7 @@ def make_task(config: ConfigDict) -> Task:
     try:
         return TASKS[config.task].make_task(config)
     except AttributeError as error:
-        # Of a field that is absent ml_collections says so in a KeyError, perhaps with a suggestion.
+        # ml_collections reports an absent field in a KeyError, perhaps with a suggestion.
         cause = error.args[0] if error.args else None
         named = re.match(r"'(\w+)'(\n|$)", cause.args[0]) if isinstance(cause, KeyError) else None
         if named is None or hasattr(config.model, named[1]):

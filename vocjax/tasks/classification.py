@@ -33,7 +33,6 @@ from vocjax.tasks.task import (
     Task,
     Trained,
     Variables,
-    applier,
     initializer,
     thumbnails,
 )
@@ -51,7 +50,7 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
     columns = jnp.asarray(class_columns(config.data.classes))
     if columns.size < 2:
         raise UserError(
-            f"data.classes must name at least two classes to tell apart, not "
+            f"data.classes must name at least two classes to choose from, not "
             f"{', '.join(config.data.classes) or 'none'}: an image is taken that shows one of them."
         )
     check_loss(config)
@@ -60,7 +59,6 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
     class_loss = losses.make_class_loss(fields)
     model = model or build.classifier(config)
     exclusive, joint = losses.is_exclusive(config.loss.name), reconstruction > 0
-    names = ("logits", "code", *(("reconstruction",) if joint else ()))
 
     def targets(batch: Batch) -> Targets:
         present, known = present_and_known(batch["labels"][:, columns], exclusive)
@@ -82,7 +80,7 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
 
     return Task(
         init=initializer(model, config),
-        apply=explained(applier(model, names, FEATURES), model),
+        apply=partial(apply, model),
         targets=targets,
         loss=loss,
         measure=partial(measure, exclusive, codes),
@@ -176,20 +174,29 @@ def present_and_known(states: Labels, exclusive: bool) -> tuple[Labels, Labels]:
     return states == 1, known
 
 
-def explained(
-    apply: Callable[..., tuple[Outputs, Any]], model: nn.Module
-) -> Callable[..., tuple[Outputs, Any]]:
-    """Add the `evidence` of the likeliest class to a classifier's outputs, in evaluation."""
+def apply(
+    model: nn.Module, variables: Variables, batch: Batch, train: bool, key: jax.Array
+) -> tuple[Outputs, Any]:
+    """Return logits and code of a batch, and the batch statistics after it.
 
-    def with_evidence(
-        variables: Variables, batch: Batch, train: bool, key: jax.Array
-    ) -> tuple[Outputs, Any]:
-        outputs, batch_stats = apply(variables, batch, train, key)
-        if not train:
-            outputs = outputs | {"evidence": evidence(model, variables, outputs["code"])}
-        return outputs, batch_stats
-
-    return with_evidence
+    A joint network adds its `reconstruction`, evaluation adds the `evidence` of the likeliest
+    class. A `code` in the batch takes the place of the encoder's.
+    """
+    (logits, code, *reconstruction), updates = model.apply(
+        variables,
+        batch["image"],
+        batch.get("code"),
+        train=train,
+        valid=batch["valid"],
+        rngs={"dropout": key},
+        mutable=["batch_stats"] if train else [],
+    )
+    outputs = {"logits": logits, "code": code}
+    if reconstruction:
+        outputs["reconstruction"] = reconstruction[0]
+    if not train:
+        outputs["evidence"] = evidence(model, variables, code)
+    return outputs, updates.get("batch_stats", variables["batch_stats"])
 
 
 def evidence(model: nn.Module, variables: Variables, code: jax.Array) -> jax.Array:

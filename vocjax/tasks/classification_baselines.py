@@ -40,7 +40,7 @@ def baselines(
       targets: gives `present` (0 or 1) and `known` (0 where difficult) of a batch.
       exclusive: whether logits are of a softmax over the classes, or of a sigmoid each.
       codes: what gives the codes [batch, numbers] of a batch.
-      joint: whether outputs need a reconstruction; the image's own mean colour stands in.
+      joint: whether outputs need a reconstruction, which is the image's mean colour.
     """
 
     def outputs(logits: jax.Array, batch: Batch) -> Outputs:
@@ -177,7 +177,7 @@ def ridge_probe(
 
     The strength, one for all classes, has the smallest leave-one-out error, which is closed, too
     (Hastie et al. 2009, "The elements of statistical learning", 7.52). A logistic regression on the
-    leave-one-out scores gives logits; those of scores that tell nothing are the class's frequency.
+    leave-one-out scores gives logits; scores without information give the class's frequency.
     Excluded labels count as their class's mean.
 
     Shapes as in `logistic_regression`.
@@ -188,7 +188,7 @@ def ridge_probe(
     counted = weight > 0
     level = (truth * counted).sum(axis=0) / np.maximum(counted.sum(axis=0), 1)
     labels = np.where(counted, truth - level, 0.0)
-    # Of the Gram matrix, as there are fewer images than numbers in most codes.
+    # By the Gram matrix, because most codes have more numbers than there are images.
     values, vectors = np.linalg.eigh(centred @ centred.T)
     values = values.clip(0)
     projected = vectors.T @ labels
@@ -223,7 +223,7 @@ def _as_logits(
     ]
     slope = np.array([float(c.kernel[0, 0]) for c in columns])
     shift = np.array([float(c.bias[0]) for c in columns])
-    # Scores that tell nothing run against the labels: each image lowers its class's mean by being
+    # Scores without information run against the labels: each image lowers its class's mean by being
     # left out. The frequency is left then.
     shift = np.where(slope > 0, shift, _log_odds(truth, weight, exclusive=False))
     slope = slope.clip(0)

@@ -18,7 +18,7 @@ Probability = TypeVar("Probability", jax.Array, np.ndarray)
 
 
 class PixelClasses(NamedTuple):
-    """How the pixels of a mask are told apart.
+    """The classes between which a network decides for each pixel.
 
     - "foreground": all classes merged into one, by one logit;
     - "sigmoid": a logit for each of `classes`, each a question of its own;

@@ -30,7 +30,6 @@ from vocjax.tasks.task import (
     Task,
     Trained,
     Variables,
-    applier,
     initializer,
     summed,
     thumbnails,
@@ -64,7 +63,7 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
 
     return Task(
         init=init,
-        apply=denoising(applier(model, ("image", "code")), noise),
+        apply=functools.partial(apply, model, noise),
         targets=lambda batch: {"image": batch["image"], "weight": batch["valid"]},
         loss=lambda outputs, targets: loss(outputs["image"], targets["image"]),
         measure=measure,
@@ -113,25 +112,28 @@ def baselines(numbers: int, *, with_pca: bool) -> Mapping[str, Baseline]:
     return found | {f"DCT, {numbers} coefficients": Baseline(fit_dct, linear_codes.outputs_of(dct))}
 
 
-def denoising(
-    apply: Callable[..., tuple[Outputs, Any]], deviation: float
-) -> Callable[..., tuple[Outputs, Any]]:
-    """Add Gaussian noise to what a model sees in training; its target stays clean.
+def apply(
+    model: nn.Module, noise: float, variables: Variables, batch: Batch, train: bool, key: jax.Array
+) -> tuple[Outputs, Any]:
+    """Return reconstruction and code of a batch's images, and the batch statistics after it.
 
-    Source: Vincent et al. 2008, "Extracting and composing robust features with denoising
-    autoencoders". `deviation` is in units of the intensity, 0 for none.
+    In training, Gaussian noise of the deviation `noise`, in units of the intensity, is added to
+    what the model sees; its target stays clean. Source: Vincent et al. 2008, "Extracting and
+    composing robust features with denoising autoencoders".
     """
-
-    def noisy(
-        variables: Variables, batch: Batch, train: bool, key: jax.Array
-    ) -> tuple[Outputs, Any]:
-        if train and deviation:
-            noise_key, key = jax.random.split(key)
-            noise = deviation * jax.random.normal(noise_key, batch["image"].shape)
-            batch = batch | {"image": batch["image"] + noise}
-        return apply(variables, batch, train, key)
-
-    return noisy
+    images = batch["image"]
+    if train and noise:
+        noise_key, key = jax.random.split(key)
+        images = images + noise * jax.random.normal(noise_key, images.shape)
+    (image, code), updates = model.apply(
+        variables,
+        images,
+        train=train,
+        valid=batch["valid"],
+        rngs={"dropout": key},
+        mutable=["batch_stats"] if train else [],
+    )
+    return {"image": image, "code": code}, updates.get("batch_stats", variables["batch_stats"])
 
 
 def errors(outputs: Outputs, image: jax.Array) -> dict[str, jax.Array]:
@@ -143,7 +145,7 @@ def errors(outputs: Outputs, image: jax.Array) -> dict[str, jax.Array]:
         "mse": losses.mse,
         "mae": losses.mae,
         "psnr": streaming.psnr,
-        "ssim": streaming.ssim,
+        "ssim": losses.structural_similarity,
     }
     if min(image.shape[1:3]) < losses.SSIM_WINDOW:
         del functions["ssim"]

@@ -35,7 +35,7 @@ from vocjax.tasks.task import (
     Outputs,
     Targets,
     Task,
-    applier,
+    Variables,
     initializer,
 )
 
@@ -62,7 +62,7 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
 
     return Task(
         init=initializer(model, config),
-        apply=applier(model, ("logits", "code")),
+        apply=partial(apply, model),
         targets=partial(targets_of, classes),
         loss=loss,
         measure=partial(measure, classes),
@@ -72,6 +72,21 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
         baselines=segmentation_baselines.baselines(classes),
         features=None,
     )
+
+
+def apply(
+    model: nn.Module, variables: Variables, batch: Batch, train: bool, key: jax.Array
+) -> tuple[Outputs, Any]:
+    """Return the logits of a batch's pixels, the code, and the batch statistics after it."""
+    (logits, code), updates = model.apply(
+        variables,
+        batch["image"],
+        train=train,
+        valid=batch["valid"],
+        rngs={"dropout": key},
+        mutable=["batch_stats"] if train else [],
+    )
+    return {"logits": logits, "code": code}, updates.get("batch_stats", variables["batch_stats"])
 
 
 def targets_of(classes: PixelClasses, batch: Batch) -> Targets:

@@ -12,7 +12,7 @@ from vocjax.metrics import confusion, segmentation
 from vocjax.tasks.pixel_classes import PixelClasses, decide, probability_of
 from vocjax.tasks.task import Final, Trained
 
-# Of these the threshold is chosen.
+# The threshold is one of these.
 THRESHOLDS = np.arange(1, 100) / 100
 SHOWN = 4  # of the best images, and of the worst
 
@@ -126,7 +126,7 @@ def _values(prediction: np.ndarray, truth: np.ndarray, classes: int) -> Values:
 
 
 def measured(images: Sequence[Values]) -> dict[str, float]:
-    """Return what images at their own size tell, by name."""
+    """Return the metrics of images at their own size, by name."""
     counts = np.sum([values.counts for values in images], axis=0)
     merged = confusion.foreground(counts)
     values = {

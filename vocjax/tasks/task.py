@@ -158,33 +158,6 @@ def initializer(model: nn.Module, config: ConfigDict) -> Callable[..., Variables
     return init
 
 
-def applier(
-    model: nn.Module, names: tuple[str, ...], features: FrozenFeatures | None = None
-) -> Callable[..., tuple[Outputs, Any]]:
-    """Return `apply(variables, batch, train, key)` of a model with outputs of these names.
-
-    The model takes the images and, if they are in the batch, the frozen features.
-    """
-
-    def apply(
-        variables: Variables, batch: Batch, train: bool, key: jax.Array
-    ) -> tuple[Outputs, Any]:
-        known = [batch[features.name]] if features and features.name in batch else []
-        outputs, updates = model.apply(
-            variables,
-            batch["image"],
-            *known,
-            train=train,
-            valid=batch["valid"],
-            rngs={"dropout": key},
-            mutable=["batch_stats"] if train else [],
-        )
-        named = dict(zip(names, outputs, strict=True))
-        return named, updates.get("batch_stats", variables["batch_stats"])
-
-    return apply
-
-
 def thumbnails(images: jax.Array) -> jax.Array:
     """Shrink images [batch, height, width, channels] in [0, 1] to `THUMBNAIL` pixels, uint8."""
     side = min(THUMBNAIL, images.shape[1])

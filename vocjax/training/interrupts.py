@@ -36,7 +36,7 @@ def stop_requests() -> Iterator[Callable[[int], int | None]]:
             raise KeyboardInterrupt
         received.append(number)
         if several:
-            os.kill(os.getpid(), signal.SIGTERM)  # tells the service, and by it the other hosts
+            os.kill(os.getpid(), signal.SIGTERM)  # the service passes it to the other hosts
 
     def requested(step: int) -> int | None:
         if several and not multihost_utils.reached_preemption_sync_point(step):

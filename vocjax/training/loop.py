@@ -94,7 +94,7 @@ def train_and_evaluate(
     data = source if isinstance(source, Dataset) else open_dataset(config, source, mesh)
 
     optimizers = tuple(
-        optimizer or phase_optimizer(config, phase, batches_of(data, config))
+        phase_optimizer(config, phase, batches_of(data, config), optimizer)
         for phase in valid.phases
     )
     evaluator = make_evaluator(valid.task, valid.sums, config.batch_size, mesh)

@@ -116,9 +116,18 @@ def phase_of_step(phases: tuple[Phase, ...], step: int, batches: int) -> int:
     return max(i for i, phase in enumerate(phases) if phase.first <= epoch or i == 0)
 
 
-def phase_optimizer(config: ConfigDict, phase: Phase, batches: int) -> optax.GradientTransformation:
-    """Return the optimizer of the parameters that a phase trains."""
-    optimizer = make_optimizer(config.optimizer, max((phase.end - phase.first) * batches, 1))
+def phase_optimizer(
+    config: ConfigDict,
+    phase: Phase,
+    batches: int,
+    optimizer: optax.GradientTransformation | None = None,
+) -> optax.GradientTransformation:
+    """Return the optimizer of the parameters that a phase trains, of `batches` an epoch.
+
+    An `optimizer` of your own takes the place of the config's; the phase scales its updates.
+    """
+    steps = max((phase.end - phase.first) * batches, 1)
+    optimizer = optimizer or make_optimizer(config.optimizer, steps)
     if set(phase.factors.values()) == {1.0}:
         return optimizer
 

@@ -1,22 +1,21 @@
-"""What tests of backbones share: random weights, those by a peer's names, and a comparison."""
+"""What tests of networks share: random variables, arrays by a peer's names, and an error."""
 
 import jax
 import numpy as np
-from flax.traverse_util import flatten_dict
 
+from experiments.parity import error, random_variables
 from vocjax.models.backbones.size import shapes
-from vocjax.pretrained.layouts import restore
-from vocjax.pretrained.parity import error, random_variables
+from vocjax.pretrained.matching import flatten, restore_names
 
 __all__ = ["apply", "error", "foreign", "random_variables", "shapes"]
 
 
-def foreign(variables, names):
-    """Arrays by the peer's names; every variable has one, and no two the same."""
-    flat = {"/".join(path[1:]): leaf for path, leaf in flatten_dict(variables).items()}
-    assert set(flat) == set(names)
-    arrays = {name: restore(flat[path], layout) for path, (name, layout) in names.items()}
-    assert len(arrays) == len(names)
+def foreign(variables, key_map):
+    """Arrays by the peer's names: every variable has one, and no two have the same."""
+    flat = flatten(variables)
+    assert set(flat) == set(key_map)
+    arrays = restore_names(flat, key_map)
+    assert len(arrays) == len(key_map)
     return arrays
 
 

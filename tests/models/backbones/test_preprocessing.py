@@ -45,5 +45,5 @@ def test_json_keeps_everything(preprocessing):
 def test_grey_images_and_unknown_orders_are_refused():
     with pytest.raises(UserError, match=r"1 channels.*set data\.channels to 3"):
         apply(CAFFE, jnp.zeros((1, 2, 2, 1)))
-    with pytest.raises(UserError, match="order 'GBR'; it is one of RGB, BGR"):
+    with pytest.raises(UserError, match="order is 'GBR'; it is one of RGB, BGR"):
         apply(CAFFE._replace(order="GBR"), jnp.zeros((1, 2, 2, 3)))

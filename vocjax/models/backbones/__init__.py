@@ -1,4 +1,4 @@
-"""Backbones: a file a paper, one contract (`blocks.Backbone`), one table of networks by name."""
+"""Backbones: one file a paper, one contract (`blocks.Backbone`), one line here for each name."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,6 +7,7 @@ from vocjax.models.backbones import (
     darknet,
     inception_v1,
     inception_v3,
+    inception_v3_keys,
     mobilenet,
     mobilenet_v2,
     resnet,
@@ -15,20 +16,29 @@ from vocjax.models.backbones import (
     xception,
 )
 from vocjax.models.backbones.heads import Network
+from vocjax.models.backbones.keys import Source
 
-# Called with the number of classes, 1000 if not said, and the backbone's fields.
+_TABLE: Mapping[str, tuple[Callable[..., Network], Mapping[str, Source]]] = {
+    "alexnet": (alexnet.alexnet, alexnet.SOURCES),
+    "vgg16": (vgg.vgg16, vgg.SOURCES),
+    "vgg19": (vgg.vgg19, vgg.SOURCES),
+    "resnet18": (resnet.resnet18, resnet.SOURCES_18),
+    "resnet50": (resnet.resnet50, resnet.SOURCES_50),
+    "darknet19": (darknet.darknet19, darknet.SOURCES),
+    "tiny_darknet": (darknet.tiny_darknet, darknet.SOURCES),
+    "inception_v1": (inception_v1.inception_v1, inception_v1.SOURCES),
+    "inception_v3": (inception_v3.inception_v3, inception_v3_keys.SOURCES),
+    "xception": (xception.xception, xception.SOURCES),
+    "mobilenet": (mobilenet.mobilenet, mobilenet.SOURCES),
+    "mobilenet_v2": (mobilenet_v2.mobilenet_v2, mobilenet_v2.SOURCES),
+    "squeezenet": (squeezenet.squeezenet, squeezenet.SOURCES),
+}
+
+# Called with the number of classes (default 1000) and the backbone's fields.
 BACKBONES: Mapping[str, Callable[..., Network]] = {
-    "alexnet": alexnet.alexnet,
-    "vgg16": vgg.vgg16,
-    "vgg19": vgg.vgg19,
-    "resnet18": resnet.resnet18,
-    "resnet50": resnet.resnet50,
-    "darknet19": darknet.darknet19,
-    "tiny_darknet": darknet.tiny_darknet,
-    "inception_v1": inception_v1.inception_v1,
-    "inception_v3": inception_v3.inception_v3,
-    "xception": xception.xception,
-    "mobilenet": mobilenet.mobilenet,
-    "mobilenet_v2": mobilenet_v2.mobilenet_v2,
-    "squeezenet": squeezenet.squeezenet,
+    name: network for name, (network, _) in _TABLE.items()
+}
+# Published weights of each backbone, by who published them: torchvision, keras, gluon, ...
+SOURCES: Mapping[str, Mapping[str, Source]] = {
+    name: sources for name, (_, sources) in _TABLE.items()
 }

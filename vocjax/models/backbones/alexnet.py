@@ -9,8 +9,10 @@ from jax.typing import DTypeLike
 
 from vocjax.models.backbones.blocks import Backbone, Conv, Sampling, max_pool
 from vocjax.models.backbones.heads import FlattenHead, Network
+from vocjax.models.backbones.keys import KeyMap, Source, torch_conv, torch_dense
+from vocjax.models.backbones.preprocessing import TORCHVISION
 
-# side of the convolution's kernel, 0 for none; channels; stride, but in conv1 of a 3x3 max-pool
+# side of the kernel (0: no convolution), channels, stride (of a 3x3 max-pool; in conv1 its own)
 TABLE = {
     "conv1": (11, 64, 4),
     "conv2": (5, 192, 2),
@@ -70,3 +72,16 @@ class AlexNet(Backbone):
 def alexnet(classes: int = 1000, **fields: Any) -> Network:
     """AlexNet for images of any size from 63 (`stem` "small": 7) pixels; made for 224."""
     return Network(AlexNet(**fields), FlattenHead(classes, 6))
+
+
+def torchvision_keys(_: Network) -> KeyMap:
+    """Keys of torchvision's state dict."""
+    keys = KeyMap()
+    for stage, index in enumerate((0, 3, 6, 8, 10), 1):
+        keys |= torch_conv(f"backbone/conv{stage}/conv", f"features.{index}", bias=True)
+    for layer, index in (("fc1", 1), ("fc2", 4), ("fc3", 6)):
+        keys |= torch_dense(f"head/{layer}", f"classifier.{index}")
+    return keys
+
+
+SOURCES = {"torchvision": Source(torchvision_keys, TORCHVISION)}

@@ -9,16 +9,18 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from vocjax.errors import check_choice
 from vocjax.models.backbones.blocks import (
     Backbone,
     Conv,
     ConvNorm,
     Norm,
     Sampling,
-    check_choice,
     max_pool,
 )
 from vocjax.models.backbones.heads import ConvHead, Network
+from vocjax.models.backbones.keys import KeyMap, Layout, Source
+from vocjax.models.backbones.preprocessing import IDENTITY
 
 Convolutions = Sequence[tuple[int, int]]  # (features, side of the kernel) of each
 
@@ -41,15 +43,15 @@ TINY_DARKNET: Sequence[Convolutions] = (
 
 NORMS = ("darknet", "usual")
 MOMENTUM = 0.99  # of Darknet's own code
-OUTSIDE = 1e-6  # what Darknet adds to the root, and others, larger, under it
+OUTSIDE = 1e-6  # Darknet adds it to the root; other libraries add more, under the root
 LEAKY = functools.partial(nn.leaky_relu, negative_slope=0.1)
 
 
 class DarknetNorm(nn.Module):
-    """Batch norm as Darknet's own code has it: divided by sqrt(var) + 1e-6, not sqrt(var + 1e-5).
+    """Batch norm of Darknet's own code: it divides by sqrt(var) + 1e-6, not by sqrt(var + 1e-5).
 
-    A channel that hardly varies is scaled up by as much as a million, and weights that were trained
-    so need it. Parameters `scale`, `bias`, statistics `mean`, `var`, as in `flax.linen.BatchNorm`.
+    It scales a channel that hardly varies up to a million times, and weights that were trained with
+    it need that. Parameters `scale` and `bias`, statistics `mean` and `var`, as in Flax's.
     """
 
     dtype: DTypeLike = jnp.float32
@@ -65,9 +67,9 @@ class DarknetNorm(nn.Module):
         mean, var = running_mean.value, running_var.value
         x = x.astype(jnp.float32)
         if train:
-            counted = None if valid is None else (valid > 0)[:, None, None, None]
-            mean = x.mean(axis=(0, 1, 2), where=counted)
-            var = x.var(axis=(0, 1, 2), where=counted)
+            mask = None if valid is None else (valid > 0)[:, None, None, None]
+            mean = x.mean(axis=(0, 1, 2), where=mask)
+            var = x.var(axis=(0, 1, 2), where=mask)
             if not self.is_initializing():
                 running_mean.value = MOMENTUM * running_mean.value + (1 - MOMENTUM) * mean
                 running_var.value = MOMENTUM * running_var.value + (1 - MOMENTUM) * var
@@ -137,7 +139,7 @@ class Darknet(Backbone):
     norm: str = "darknet"
 
     def __post_init__(self) -> None:
-        """Refuse what no backbone knows."""
+        """Check `norm`."""
         check_choice("norm", self.norm, NORMS)
         super().__post_init__()
 
@@ -166,3 +168,32 @@ def darknet19(classes: int = 1000, **fields: Any) -> Network:
 def tiny_darknet(classes: int = 1000, **fields: Any) -> Network:
     """Tiny Darknet for images of any size; made for 224 pixels."""
     return Network(Darknet(table=TINY_DARKNET, **fields), ConvHead(classes))
+
+
+def darknet_keys(network: Network) -> KeyMap:
+    """Keys of the arrays of a `.weights` file, in the file's order.
+
+    The file has no names, only one float32 after another. A name here is the convolution's number
+    in the `.cfg` file, from 0, and the field of Darknet's own `layer`.
+    """
+    convs = [
+        f"backbone/conv{stage}/conv{conv}"
+        for stage, convolutions in enumerate(network.backbone.table, 1)
+        for conv in range(1, len(convolutions) + 1)
+    ]
+    keys = KeyMap()
+    for index, ours in enumerate(convs):
+        keys |= {
+            f"{ours}/norm/bias": (f"{index}/biases", Layout.VECTOR),
+            f"{ours}/norm/scale": (f"{index}/scales", Layout.VECTOR),
+            f"{ours}/norm/mean": (f"{index}/rolling_mean", Layout.VECTOR),
+            f"{ours}/norm/var": (f"{index}/rolling_variance", Layout.VECTOR),
+            f"{ours}/conv/kernel": (f"{index}/weights", Layout.OIHW),
+        }
+    return keys | {
+        "head/conv/bias": (f"{len(convs)}/biases", Layout.VECTOR),
+        "head/conv/kernel": (f"{len(convs)}/weights", Layout.OIHW),
+    }
+
+
+SOURCES = {"darknet": Source(darknet_keys, IDENTITY, {"norm": "darknet"})}

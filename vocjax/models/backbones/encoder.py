@@ -1,4 +1,4 @@
-"""A backbone as an encoder of images in [0, 1]: what its weights want is done inside."""
+"""A backbone as an encoder of images in [0, 1], with the pre-processing of its weights."""
 
 import jax
 from flax import linen as nn
@@ -8,10 +8,10 @@ from vocjax.models.backbones.preprocessing import IDENTITY, Preprocessing, apply
 
 
 class BackboneEncoder(nn.Module):
-    """Pre-processing, then a backbone, whose parameters stand under `backbone`.
+    """Pre-processing, then a backbone, whose parameters lie under `backbone`.
 
-    It has what decoders want (`segmenter.StagedEncoder`), and its deepest map is a code. There are
-    no switches: nothing can be unpooled.
+    It is a `segmenter.StagedEncoder`, and its deepest map is the code. It has no switches, so that
+    no decoder can unpool.
     """
 
     backbone: Backbone
@@ -29,7 +29,7 @@ class BackboneEncoder(nn.Module):
 
     @property
     def centred(self) -> bool:
-        """Whether maps lie over the image's middle, as `Backbone.centred`."""
+        """Whether maps lie over the middle of the image, as in `Backbone.centred`."""
         return self.backbone.centred
 
     def stages(

@@ -1,4 +1,4 @@
-"""Heads: the deepest map of a backbone to a logit for each class, and the two as one network."""
+"""Heads, from a backbone's deepest map to one logit a class, and both as one network."""
 
 from collections.abc import Sequence
 
@@ -46,7 +46,7 @@ class MeanHead(nn.Module):
 
 
 class ConvHead(nn.Module):
-    """Dropout, a 1x1 convolution `conv` with bias, ReLU where wanted, mean over the map."""
+    """Dropout, a 1x1 convolution `conv` with bias, ReLU if `relu`, mean over the map."""
 
     classes: int
     dropout: float = 0.0
@@ -61,11 +61,11 @@ class ConvHead(nn.Module):
 
 
 class FlattenHead(nn.Module):
-    """Two dense layers of `width` with ReLU and dropout, and a third, on a map of side `side`.
+    """Two dense layers of `width` with ReLU and dropout, then a third, on a map of side `side`.
 
-    A map of another size is brought there by `adaptive_mean_pool`. The first layer's kernel
-    `fc1/kernel` is [side, side, channels, width]: read as a convolution it is what an FCN slides
-    over larger maps (Long et al. 2015). The others, `fc2` and `fc3`, have matrices.
+    `adaptive_mean_pool` brings a map of another size to that side. The first layer's kernel
+    `fc1/kernel` is [side, side, channels, width], so that an FCN can slide it over larger maps as a
+    convolution (Long et al. 2015). The others, `fc2` and `fc3`, have matrices.
     """
 
     classes: int
@@ -87,9 +87,9 @@ class FlattenHead(nn.Module):
 
 
 def adaptive_mean_pool(x: jax.Array, size: Sequence[int]) -> jax.Array:
-    """[batch, height, width, channels] to a map of `size`, by the means of as many windows.
+    """Pool [batch, height, width, channels] to a map of `size` by the means of as many windows.
 
-    Along an axis of n values window i of m covers those from floor(i n / m) up to, and without,
+    On an axis of n values window i of m begins at floor(i n / m) and ends before
     ceil((i + 1) n / m), as in torch's adaptive average pooling.
     """
     height, width = (_window_means(n, m) for n, m in zip(x.shape[1:3], size, strict=True))
@@ -98,7 +98,7 @@ def adaptive_mean_pool(x: jax.Array, size: Sequence[int]) -> jax.Array:
 
 
 def _window_means(n: int, m: int) -> np.ndarray:
-    """Matrix [m, n] float32 that takes n values to the means of m windows."""
+    """Return the matrix [m, n] float32 from n values to the means of m windows."""
     place, window = np.arange(n), np.arange(m)[:, None]
     inside = (place >= window * n // m) & (place < -(-(window + 1) * n // m))
     return (inside / inside.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from flax.core import FrozenDict
 from jax.typing import DTypeLike
 
-from vocjax.models.backbones.blocks import KERNEL_INIT, Backbone, ConvNorm, Norm, Sampling, max_pool
-from vocjax.models.backbones.heads import DENSE_INIT, MeanHead, Network, adaptive_mean_pool
+from vocjax.models.backbones.blocks import Backbone, ConvNorm, Norm, Sampling, max_pool
+from vocjax.models.backbones.heads import MeanHead, Network
+from vocjax.models.backbones.keys import KeyMap, Source, torch_conv_norm, torch_dense
+from vocjax.models.backbones.preprocessing import SYMMETRIC
 
 NORM = Norm(momentum=0.9, epsilon=1e-3)
 STEM = {"conv1": 64, "conv2": 192}
@@ -120,52 +121,31 @@ class InceptionV1(Backbone):
         return lambda x, **how: module(max_pool(x, POOLS[name], stride, before, padding), **how)
 
 
-class AuxiliaryNetwork(Network):
-    """A classifier with further heads at inner stages, for training (the paper's section 5).
-
-    `auxiliary` has them by stage; their parameters lie under "auxiliary_" and the stage's name.
-    They run where `apply` has the collection "auxiliary" mutable, and leave their logits [batch,
-    classes] there by stage. The paper adds .3 of their losses to the loss.
-    """
-
-    auxiliary: FrozenDict[str, nn.Module]
-
-    def __call__(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> jax.Array:
-        """As in `Network`."""
-        maps = self.backbone.stages(images, train=train, valid=valid)
-        if self.is_mutable_collection("auxiliary"):
-            for stage, head in self.auxiliary.items():
-                logits = head(maps[stage], train=train, valid=valid)
-                if not self.is_initializing():
-                    self.put_variable("auxiliary", stage, logits)
-        *_, deepest = maps.values()
-        return self.head(deepest, train=train)
+def inception_v1(classes: int = 1000, **fields: Any) -> Network:
+    """Inception v1 as in torchvision, without the auxiliary heads that train its inner stages."""
+    return Network(InceptionV1(**fields), MeanHead(classes, dropout=0.2))
 
 
-class AuxiliaryHead(nn.Module):
-    """Mean to 4x4, 1x1 convolution `conv` to 128, dense layers `fc1` of 1024 and `fc2`."""
-
-    classes: int
-    dropout: float = 0.7
-
-    @nn.compact
-    def __call__(
-        self, x: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> jax.Array:
-        """[batch, height, width, channels] to logits [batch, classes], float32."""
-        x = adaptive_mean_pool(x.astype(jnp.float32), (4, 4))
-        x = ConvNorm(128, 1, norm=NORM, name="conv")(x, train=train, valid=valid)
-        fc1 = nn.DenseGeneral(1024, axis=(1, 2, 3), kernel_init=KERNEL_INIT, name="fc1")
-        x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(fc1(x)))
-        return nn.Dense(self.classes, kernel_init=DENSE_INIT, name="fc2")(x)
+BRANCHES = {  # of torchvision's Inception
+    "conv1x1": "branch1",
+    "reduce3x3": "branch2.0",
+    "conv3x3": "branch2.1",
+    "reduce5x5": "branch3.0",
+    "conv5x5": "branch3.1",
+    "project": "branch4.1",
+}
 
 
-def inception_v1(classes: int = 1000, auxiliary: bool = False, **fields: Any) -> Network:
-    """Inception v1 as in torchvision; `auxiliary` adds heads at inception4a and inception4d."""
-    backbone, head = InceptionV1(**fields), MeanHead(classes, dropout=0.2)
-    if not auxiliary:
-        return Network(backbone, head)
-    heads = {stage: AuxiliaryHead(classes) for stage in ("inception4a", "inception4d")}
-    return AuxiliaryNetwork(backbone, head, FrozenDict(heads))
+def torchvision_keys(_: Network) -> KeyMap:
+    """Keys of torchvision's state dict, without its auxiliary heads, aux1 and aux2."""
+    convs = {"conv1": "conv1", "conv2/reduce": "conv2", "conv2/conv": "conv3"}
+    for module in MODULES:
+        convs |= {f"{module}/{ours}": f"{module}.{theirs}" for ours, theirs in BRANCHES.items()}
+    keys = torch_dense("head/dense", "fc")
+    for ours, theirs in convs.items():
+        keys |= torch_conv_norm(f"backbone/{ours}", f"{theirs}.conv", f"{theirs}.bn")
+    return keys
+
+
+# The published weights are Google's: torchvision turns its usual values into [-1, 1] for them.
+SOURCES = {"torchvision": Source(torchvision_keys, SYMMETRIC)}

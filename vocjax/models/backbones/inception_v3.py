@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from flax.core import FrozenDict
 from jax.typing import DTypeLike
 
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_choice
 from vocjax.models.backbones.blocks import (
     KERAS_NORM,
     Backbone,
@@ -17,11 +16,9 @@ from vocjax.models.backbones.blocks import (
     Norm,
     Padding,
     Sampling,
-    check_choice,
     max_pool,
 )
-from vocjax.models.backbones.heads import DENSE_INIT, MeanHead, Network
-from vocjax.models.backbones.inception_v1 import AuxiliaryNetwork
+from vocjax.models.backbones.heads import MeanHead, Network
 
 
 class Variant(NamedTuple):
@@ -216,7 +213,7 @@ class InceptionV3(Backbone):
     padding: str = "valid"
 
     def __post_init__(self) -> None:
-        """Refuse what no reference has."""
+        """Check `variant` and `padding`."""
         check_choice("variant", self.variant, VARIANTS)
         check_choice("padding", self.padding, PADDINGS)
         super().__post_init__()
@@ -235,7 +232,7 @@ class InceptionV3(Backbone):
         if self.padding == "valid" and self.stem == "imagenet" and min(images.shape[1:3]) < 75:
             raise UserError(
                 f"Inception v3 has images of {images.shape[1]}x{images.shape[2]} pixels and needs "
-                '75x75: use larger ones, or set padding to "same" or stem to "small".'
+                'at least 75x75: use larger images, or set padding to "same" or stem to "small".'
             )
         return super().stages(images, train=train, valid=valid)
 
@@ -259,34 +256,6 @@ class InceptionV3(Backbone):
         return lambda x, **how: module(max_pool(x, 3, stride, before, edge), **how)
 
 
-class AuxiliaryHead(nn.Module):
-    """Mean over 5x5 with stride 3, `conv0`, a 5x5 `conv1` without padding, mean, `dense`."""
-
-    classes: int
-    variant: str
-
-    @nn.compact
-    def __call__(
-        self, x: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> jax.Array:
-        """[batch, height, width, channels] to logits [batch, classes], float32.
-
-        Raises `UserError` for a map of less than 17x17 values.
-        """
-        if min(x.shape[1:3]) < 17:
-            raise UserError(
-                f"Inception v3's auxiliary head has a map of {x.shape[1]}x{x.shape[2]} values and "
-                "needs 17x17: use images of 299 pixels, or set auxiliary to False."
-            )
-        x = nn.avg_pool(x.astype(jnp.float32), (5, 5), (3, 3))
-        for name, features, kernel in (("conv0", 128, 1), ("conv1", 768, 5)):
-            conv = ConvNormRelu(
-                features, kernel, VARIANTS[self.variant], padding="VALID", name=name
-            )
-            x = conv(x, train=train, valid=valid)
-        return nn.Dense(self.classes, kernel_init=DENSE_INIT, name="dense")(x.mean(axis=(1, 2)))
-
-
 def mean_pool(x: jax.Array, dilation: int, counts_padding: bool) -> jax.Array:
     """Mean over the 3x3 window around every value of [batch, height, width, channels].
 
@@ -308,10 +277,6 @@ def mean_pool(x: jax.Array, dilation: int, counts_padding: bool) -> jax.Array:
     return sums(x) / (9 if counts_padding else sums(jnp.ones_like(x[:1, :, :, :1])))
 
 
-def inception_v3(classes: int = 1000, auxiliary: bool = False, **fields: Any) -> Network:
-    """Inception v3, made for 299 pixels; `auxiliary` adds a head at mixed6e, as in torchvision."""
-    backbone, head = InceptionV3(**fields), MeanHead(classes, dropout=0.5)
-    if not auxiliary:
-        return Network(backbone, head)
-    heads = {"mixed6e": AuxiliaryHead(classes, backbone.variant)}
-    return AuxiliaryNetwork(backbone, head, FrozenDict(heads))
+def inception_v3(classes: int = 1000, **fields: Any) -> Network:
+    """Inception v3, made for 299 pixels, without the auxiliary head that trains its mixed6e."""
+    return Network(InceptionV3(**fields), MeanHead(classes, dropout=0.5))

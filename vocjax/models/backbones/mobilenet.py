@@ -10,6 +10,15 @@ from jax.typing import DTypeLike
 
 from vocjax.models.backbones.blocks import KERAS_NORM, Backbone, ConvNorm, Sampling
 from vocjax.models.backbones.heads import MeanHead, Network
+from vocjax.models.backbones.keys import (
+    KeyMap,
+    Source,
+    keras_conv,
+    keras_conv_norm,
+    keras_depthwise,
+    keras_norm,
+)
+from vocjax.models.backbones.preprocessing import SYMMETRIC
 
 # (stride, channels) of block1 to block13
 BLOCKS = (
@@ -70,3 +79,17 @@ class MobileNet(Backbone):
 def mobilenet(classes: int = 1000, **fields: Any) -> Network:
     """MobileNet v1, width 1."""
     return Network(MobileNet(**fields), MeanHead(classes, dropout=1e-3))
+
+
+def keras_keys(_: Network) -> KeyMap:
+    """Keys of Keras's weights, where the dense layer is a 1x1 convolution."""
+    keys = keras_conv_norm("backbone/conv1", "conv1", "conv1_bn")
+    for i in range(1, len(BLOCKS) + 1):
+        ours = f"backbone/block{i}"
+        keys |= keras_depthwise(f"{ours}/depthwise/conv", f"conv_dw_{i}")
+        keys |= keras_norm(f"{ours}/depthwise/norm", f"conv_dw_{i}_bn")
+        keys |= keras_conv_norm(f"{ours}/pointwise", f"conv_pw_{i}", f"conv_pw_{i}_bn")
+    return keys | keras_conv("head/dense", "conv_preds", bias=True)
+
+
+SOURCES = {"keras": Source(keras_keys, SYMMETRIC)}

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from vocjax.errors import check_choice
 from vocjax.models.backbones.blocks import (
     TORCH_NORM,
     Activation,
@@ -17,9 +18,22 @@ from vocjax.models.backbones.blocks import (
     Norm,
     Padding,
     Sampling,
-    check_choice,
 )
 from vocjax.models.backbones.heads import MeanHead, Network
+from vocjax.models.backbones.keys import (
+    KeyMap,
+    Source,
+    gluon_conv,
+    gluon_norm,
+    keras_conv,
+    keras_conv_norm,
+    keras_dense,
+    keras_depthwise,
+    keras_norm,
+    torch_conv_norm,
+    torch_dense,
+)
+from vocjax.models.backbones.preprocessing import SYMMETRIC, TORCHVISION
 
 Row = tuple[int, int, int, int]
 
@@ -93,7 +107,7 @@ class Block(nn.Module):
         y = x
         for layer in layers:
             y = layer(y, train=train, valid=valid)
-        return x + y if self.sampling.nominal == 1 and x.shape[-1] == self.features else y
+        return x + y if self.sampling.nominal == 1 and x.shape[-1] == y.shape[-1] else y
 
 
 class MobileNetV2(Backbone):
@@ -107,7 +121,7 @@ class MobileNetV2(Backbone):
     variant: str = "torchvision"
 
     def __post_init__(self) -> None:
-        """Refuse an unknown variant."""
+        """Check `variant`."""
         check_choice("variant", self.variant, VARIANTS)
         super().__post_init__()
 
@@ -139,3 +153,58 @@ class MobileNetV2(Backbone):
 def mobilenet_v2(classes: int = 1000, **fields: Any) -> Network:
     """MobileNetV2, width 1; `variant` "torchvision", "keras" or "gluon"."""
     return Network(MobileNetV2(**fields), MeanHead(classes, dropout=0.2))
+
+
+PARTS = ("expand", "depthwise", "project")
+
+
+def torchvision_keys(_: Network) -> KeyMap:
+    """Keys of torchvision's state dict; the first block does not expand."""
+    keys = torch_conv_norm("backbone/conv1", "features.0.0", "features.0.1")
+    for index, block in enumerate(blocks_of(TABLE), 1):
+        theirs = f"features.{index}.conv"
+        *activated, project = PARTS[1:] if index == 1 else PARTS
+        for i, part in enumerate(activated):
+            keys |= torch_conv_norm(
+                f"backbone/{block}/{part}", f"{theirs}.{i}.0", f"{theirs}.{i}.1"
+            )
+        i = len(activated)
+        keys |= torch_conv_norm(f"backbone/{block}/{project}", f"{theirs}.{i}", f"{theirs}.{i + 1}")
+    keys |= torch_conv_norm("backbone/conv2", "features.18.0", "features.18.1")
+    return keys | torch_dense("head/dense", "classifier.1")
+
+
+def keras_keys(_: Network) -> KeyMap:
+    """Keys of Keras's weights; the first block does not expand."""
+    keys = keras_conv_norm("backbone/conv1", "Conv1", "bn_Conv1")
+    for index, block in enumerate(blocks_of(TABLE)):
+        prefix = f"block_{index}" if index else "expanded_conv"
+        for part in PARTS if index else PARTS[1:]:
+            ours, theirs = f"backbone/{block}/{part}", f"{prefix}_{part}"
+            conv = keras_depthwise if part == "depthwise" else keras_conv
+            keys |= conv(f"{ours}/conv", theirs) | keras_norm(f"{ours}/norm", f"{theirs}_BN")
+    keys |= keras_conv_norm("backbone/conv2", "Conv_1", "Conv_1_bn")
+    return keys | keras_dense("head/dense", "predictions")
+
+
+def gluon_keys(_: Network) -> KeyMap:
+    """Keys of Gluon's parameters, without the head: Gluon's has no bias."""
+
+    def conv_norm(ours: str, theirs: str, index: int) -> KeyMap:
+        conv = gluon_conv(f"{ours}/conv", f"{theirs}conv{index}")
+        return conv | gluon_norm(f"{ours}/norm", f"{theirs}batchnorm{index}")
+
+    features = "mobilenetv20_features_"
+    keys = conv_norm("backbone/conv1", features, 0)
+    for block_index, block in enumerate(blocks_of(LATE)):
+        theirs = f"{features}linearbottleneck{block_index}_"
+        for index, part in enumerate(PARTS):
+            keys |= conv_norm(f"backbone/{block}/{part}", theirs, index)
+    return keys | conv_norm("backbone/conv2", features, 1)
+
+
+SOURCES = {
+    "torchvision": Source(torchvision_keys, TORCHVISION, {"variant": "torchvision"}),
+    "keras": Source(keras_keys, SYMMETRIC, {"variant": "keras"}),
+    "gluon": Source(gluon_keys, TORCHVISION, {"variant": "gluon"}),
+}

@@ -1,22 +1,22 @@
-"""What is done to an image's values before a network whose weights come from elsewhere."""
+"""Pre-processing: bring an image's values into the range that a network was trained on."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_choice
 
 ORDERS = ("RGB", "BGR")
 Values = tuple[float, float, float]
 
 
 class Preprocessing(NamedTuple):
-    """x' = (x * white - mean) * scale, by channel, of x in [0, 1]; as a dict it is plain JSON.
+    """x' = (x * white - mean) * scale for each channel of x in [0, 1]; as a dict it is plain JSON.
 
-    - `order`: "RGB" or "BGR", of the channels that the network takes;
-    - `white`: what a pixel of 1 is before the mean is taken from it, 1 or 255;
-    - `mean` and `scale` of the channels, in that order.
+    - `order`: of the channels that the network takes, "RGB" or "BGR";
+    - `white`: the value of a pixel of 1 before the mean is subtracted, 1 or 255;
+    - `mean` and `scale`: of the channels, in that order.
     """
 
     order: str
@@ -34,10 +34,10 @@ IDENTITY = Preprocessing("RGB", 1.0, (0.0,) * 3, (1.0,) * 3)  # Darknet's
 
 
 def apply(preprocessing: Preprocessing, images: jax.Array) -> jax.Array:
-    """Bring images into the range that a network was trained on.
+    """Apply the pre-processing of a network's weights to images.
 
     Args:
-      preprocessing: what belongs to the network's weights.
+      preprocessing: of the network's source.
       images: [batch, height, width, 3] float32 in [0, 1], red first.
 
     Returns:
@@ -47,11 +47,10 @@ def apply(preprocessing: Preprocessing, images: jax.Array) -> jax.Array:
       UserError: the images have no three channels, or `order` is unknown.
     """
     order, white, mean, scale = preprocessing
-    if order not in ORDERS:
-        raise UserError(f"there is no channel order {order!r}; it is one of {', '.join(ORDERS)}.")
+    check_choice("preprocessing.order", order, ORDERS)
     if images.shape[-1] != 3:
         raise UserError(
-            f"images have {images.shape[-1]} channels, and pretrained weights want red, green and "
+            f"images have {images.shape[-1]} channels, and pretrained weights need red, green and "
             "blue; set data.channels to 3."
         )
     if order == "BGR":

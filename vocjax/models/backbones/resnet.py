@@ -1,7 +1,7 @@
 """ResNet18 and ResNet50 (He et al. 2016, "Deep residual learning", table 1)."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from vocjax.errors import check_choice
 from vocjax.models.backbones.blocks import (
     TORCH_NORM,
     Backbone,
@@ -16,10 +17,18 @@ from vocjax.models.backbones.blocks import (
     Norm,
     Padding,
     Sampling,
-    check_choice,
     max_pool,
 )
 from vocjax.models.backbones.heads import MeanHead, Network
+from vocjax.models.backbones.keys import (
+    KeyMap,
+    Source,
+    keras_conv_norm,
+    keras_dense,
+    torch_conv_norm,
+    torch_dense,
+)
+from vocjax.models.backbones.preprocessing import CAFFE, TORCHVISION
 
 WIDTHS = (64, 128, 256, 512)
 EXPANSION = 4  # of a bottleneck's last convolution
@@ -81,7 +90,7 @@ class Block(nn.Module):
             y = layer(y, train=train, valid=valid)
             if name == strided:
                 dilation = after
-        if self.sampling.nominal > 1 or x.shape[-1] != features:
+        if self.sampling.nominal > 1 or x.shape[-1] != y.shape[-1]:
             projection = conv(features, 1, stride, activation=None, name="projection")
             x = projection(x, train=train, valid=valid)
         return nn.relu(x + y)
@@ -133,7 +142,7 @@ class ResNet(Backbone):
     variant: str = "torchvision"
 
     def __post_init__(self) -> None:
-        """Refuse an unknown variant."""
+        """Check `variant`."""
         check_choice("variant", self.variant, VARIANTS if self.bottleneck else ["torchvision"])
         super().__post_init__()
 
@@ -175,3 +184,51 @@ def resnet18(classes: int = 1000, **fields: Any) -> Network:
 def resnet50(classes: int = 1000, **fields: Any) -> Network:
     """ResNet50; `variant` "torchvision" (v1.5), "keras" or "caffe" (v1)."""
     return Network(ResNet(depths=(3, 4, 6, 3), **fields), MeanHead(classes))
+
+
+def torchvision_keys(network: Network) -> KeyMap:
+    """Keys of torchvision's state dict."""
+    keys = torch_conv_norm("backbone/conv1", "conv1", "bn1")
+    for stage, block, layer, ours in _layers(network):
+        theirs = f"layer{stage - 1}.{block - 1}"
+        conv, norm = (f"conv{layer}", f"bn{layer}") if layer else ("downsample.0", "downsample.1")
+        keys |= torch_conv_norm(ours, f"{theirs}.{conv}", f"{theirs}.{norm}")
+    return keys | torch_dense("head/dense", "fc")
+
+
+def keras_keys(network: Network) -> KeyMap:
+    """Keys of Keras's weights."""
+    keys = keras_conv_norm("backbone/conv1", "conv1_conv", "conv1_bn", bias=True)
+    for stage, block, layer, ours in _layers(network):
+        theirs = f"conv{stage}_block{block}_{layer}"
+        keys |= keras_conv_norm(ours, f"{theirs}_conv", f"{theirs}_bn", bias=True)
+    return keys | keras_dense("head/dense", "predictions")
+
+
+def caffe_keys(network: Network) -> KeyMap:
+    """Keys of the authors' ResNet50 in Keras's layout, as Keras had it before its own."""
+    keys = keras_conv_norm("backbone/conv1", "conv1", "bn_conv1", bias=True)
+    for stage, block, layer, ours in _layers(network):
+        branch = f"branch2{'abc'[layer - 1]}" if layer else "branch1"
+        theirs = f"{stage}{'abcdef'[block - 1]}_{branch}"
+        keys |= keras_conv_norm(ours, f"res{theirs}", f"bn{theirs}", bias=True)
+    return keys | keras_dense("head/dense", "fc1000")
+
+
+def _layers(network: Network) -> Iterator[tuple[int, int, int, str]]:
+    """(stage, block, convolution, path) of the layers after conv1; number 0 is a projection."""
+    bottleneck = network.backbone.bottleneck
+    for stage, depth in enumerate(network.backbone.depths, 2):
+        for block in range(1, depth + 1):
+            projects = block == 1 and (bottleneck or stage > 2)
+            for layer in range(0 if projects else 1, 4 if bottleneck else 3):
+                name = f"conv{layer}" if layer else "projection"
+                yield stage, block, layer, f"backbone/conv{stage}/block{block}/{name}"
+
+
+SOURCES_18 = {"torchvision": Source(torchvision_keys, TORCHVISION)}
+SOURCES_50 = {
+    "torchvision": Source(torchvision_keys, TORCHVISION, {"variant": "torchvision"}),
+    "keras": Source(keras_keys, CAFFE, {"variant": "keras"}),
+    "caffe": Source(caffe_keys, CAFFE, {"variant": "caffe"}),
+}

@@ -9,8 +9,10 @@ from jax.typing import DTypeLike
 
 from vocjax.models.backbones.blocks import Backbone, Conv, Sampling, max_pool
 from vocjax.models.backbones.heads import ConvHead, Network
+from vocjax.models.backbones.keys import KeyMap, Source, gluon_conv, torch_conv
+from vocjax.models.backbones.preprocessing import TORCHVISION
 
-# squeezed channels; expanded ones, by 1x1 and as many by 3x3; stride, of a 3x3 max-pool
+# squeezed channels, expanded channels of 1x1 and of 3x3 each, stride of the 3x3 max-pool
 FIRES = {
     "fire2": (16, 64, 2),
     "fire3": (16, 64, 1),
@@ -88,3 +90,30 @@ class SqueezeNet(Backbone):
 def squeezenet(classes: int = 1000, **fields: Any) -> Network:
     """SqueezeNet 1.1, whose head has a ReLU after its convolution, conv10 in the paper."""
     return Network(SqueezeNet(**fields), ConvHead(classes, dropout=0.5, relu=True))
+
+
+PARTS = ("squeeze", "expand1x1", "expand3x3")
+
+
+def torchvision_keys(_: Network) -> KeyMap:
+    """Keys of torchvision's state dict, whose numbers count max-pools, too."""
+    keys = torch_conv("backbone/conv1/conv", "features.0", bias=True)
+    for fire, index in zip(FIRES, (3, 4, 6, 7, 9, 10, 11, 12), strict=True):
+        for part in PARTS:
+            keys |= torch_conv(f"backbone/{fire}/{part}", f"features.{index}.{part}", bias=True)
+    return keys | torch_conv("head/conv", "classifier.1", bias=True)
+
+
+def gluon_keys(_: Network) -> KeyMap:
+    """Keys of Gluon's parameters: convolutions by number."""
+    fires = [f"backbone/{fire}/{part}" for fire in FIRES for part in PARTS]
+    keys = KeyMap()
+    for index, ours in enumerate(["backbone/conv1/conv", *fires, "head/conv"]):
+        keys |= gluon_conv(ours, f"squeezenet0_conv{index}", bias=True)
+    return keys
+
+
+SOURCES = {
+    "torchvision": Source(torchvision_keys, TORCHVISION),
+    "gluon": Source(gluon_keys, TORCHVISION),
+}

@@ -10,6 +10,15 @@ from jax.typing import DTypeLike
 
 from vocjax.models.backbones.blocks import Backbone, Conv, Sampling, max_pool
 from vocjax.models.backbones.heads import FlattenHead, Network
+from vocjax.models.backbones.keys import (
+    KeyMap,
+    Source,
+    keras_conv,
+    keras_dense,
+    torch_conv,
+    torch_dense,
+)
+from vocjax.models.backbones.preprocessing import CAFFE, TORCHVISION
 
 # (convolutions, channels) between max-pools
 D = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
@@ -71,3 +80,31 @@ def vgg16(classes: int = 1000, **fields: Any) -> Network:
 def vgg19(classes: int = 1000, **fields: Any) -> Network:
     """VGG19 for images of any size from 32 (`stem` "small": 16) pixels; made for 224."""
     return Network(VGG(table=E, **fields), FlattenHead(classes, 7))
+
+
+def torchvision_keys(network: Network) -> KeyMap:
+    """Keys of torchvision's state dict, whose numbers count ReLUs and max-pools, too."""
+    keys, index = KeyMap(), 0
+    for stage, (convolutions, _) in enumerate(network.backbone.table, 1):
+        for conv in range(1, convolutions + 1):
+            keys |= torch_conv(f"backbone/conv{stage}/conv{conv}", f"features.{index}", bias=True)
+            index += 2
+        index += 1
+    for layer, index in (("fc1", 0), ("fc2", 3), ("fc3", 6)):
+        keys |= torch_dense(f"head/{layer}", f"classifier.{index}")
+    return keys
+
+
+def keras_keys(network: Network) -> KeyMap:
+    """Keys of Keras's weights."""
+    keys = KeyMap()
+    for stage, (convolutions, _) in enumerate(network.backbone.table, 1):
+        for conv in range(1, convolutions + 1):
+            ours = f"backbone/conv{stage}/conv{conv}"
+            keys |= keras_conv(ours, f"block{stage}_conv{conv}", bias=True)
+    for layer, theirs in (("fc1", "fc1"), ("fc2", "fc2"), ("fc3", "predictions")):
+        keys |= keras_dense(f"head/{layer}", theirs)
+    return keys
+
+
+SOURCES = {"torchvision": Source(torchvision_keys, TORCHVISION), "keras": Source(keras_keys, CAFFE)}

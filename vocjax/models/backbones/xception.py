@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from vocjax.errors import check_choice
 from vocjax.models.backbones.blocks import (
     KERAS_NORM,
     Backbone,
@@ -15,10 +16,18 @@ from vocjax.models.backbones.blocks import (
     DepthwiseConv,
     Padding,
     Sampling,
-    check_choice,
     max_pool,
 )
 from vocjax.models.backbones.heads import MeanHead, Network
+from vocjax.models.backbones.keys import (
+    KeyMap,
+    Layout,
+    Source,
+    keras_conv_norm,
+    keras_dense,
+    keras_norm,
+)
+from vocjax.models.backbones.preprocessing import SYMMETRIC
 
 PADDINGS = ("valid", "same")
 
@@ -99,7 +108,7 @@ class Block(nn.Module):
             y = strided_pool(y, stride, dilation)
         if self.sampling.nominal > 1 or x.shape[-1] != y.shape[-1]:
             shortcut = ConvNorm(
-                y.shape[-1],
+                self.features[-1],
                 1,
                 stride,
                 norm=KERAS_NORM,
@@ -129,9 +138,9 @@ class ExitFlow(nn.Module):
 def strided_pool(x: jax.Array, stride: int, dilation: int) -> jax.Array:
     """3x3 max-pool of [batch, height, width, channels] with "SAME" padding, as it is with a stride.
 
-    XLA and Keras centre a strided window on an odd value where the size is even, and on an even one
-    where it is odd, while the shortcut always takes even values. Where the stride has become
-    dilation, too, a window lies so against the shortcut, as the weights are trained for it.
+    XLA and Keras centre a strided window on odd values where the size is even and on even values
+    where it is odd, while the shortcut always takes even values. The weights are trained for that,
+    so the windows keep this place where the stride has become dilation.
     """
 
     def around(size: int) -> tuple[int, int]:
@@ -155,7 +164,7 @@ class Xception(Backbone):
     padding: str = "valid"
 
     def __post_init__(self) -> None:
-        """Refuse what no backbone knows."""
+        """Check `padding`."""
         check_choice("padding", self.padding, PADDINGS)
         super().__post_init__()
 
@@ -180,3 +189,32 @@ class Xception(Backbone):
 def xception(classes: int = 1000, **fields: Any) -> Network:
     """Xception, made for 299 pixels."""
     return Network(Xception(**fields), MeanHead(classes))
+
+
+def keras_keys(_: Network) -> KeyMap:
+    """Keys of Keras's weights.
+
+    Keras numbers the shortcuts' layers as it makes them: conv2d, conv2d_1, ... in the first model
+    of a process, and from there on in later ones.
+    """
+    keys = keras_dense("head/dense", "predictions")
+    for conv in ("conv1", "conv2"):
+        keys |= keras_conv_norm(f"backbone/block1/{conv}", f"block1_{conv}", f"block1_{conv}_bn")
+    for block, count in (*((name, len(row)) for name, (row, _) in BLOCKS.items()), ("block14", 2)):
+        for index in range(1, count + 1):
+            keys |= _separable_keys(f"backbone/{block}/sepconv{index}", f"{block}_sepconv{index}")
+    for index, block in enumerate(("block2", "block3", "block4", "block13")):
+        ours, end = f"backbone/{block}/shortcut", f"_{index}" if index else ""
+        keys |= keras_conv_norm(ours, f"conv2d{end}", f"batch_normalization{end}")
+    return keys
+
+
+def _separable_keys(ours: str, theirs: str) -> KeyMap:
+    return {
+        f"{ours}/depthwise/kernel": (f"{theirs}/depthwise_kernel", Layout.HWOI),
+        f"{ours}/pointwise/conv/kernel": (f"{theirs}/pointwise_kernel", Layout.HWIO),
+        **keras_norm(f"{ours}/pointwise/norm", f"{theirs}_bn"),
+    }
+
+
+SOURCES = {"keras": Source(keras_keys, SYMMETRIC)}

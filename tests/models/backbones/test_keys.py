@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vocjax.pretrained.layouts import Layout, convert, foreign_shape, restore
+from vocjax.models.backbones.keys import Layout, convert, foreign_shape, restore
 
 # A [H, W, I, O] kernel whose elements say where they are: 1000 h + 100 w + 10 i + o.
 KERNEL = sum(

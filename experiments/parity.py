@@ -1,7 +1,7 @@
-"""Whether a network computes what its origin's does: the same random weights and images in both.
+"""Compare a network with its source's network, with the same random weights and images in both.
 
-torchvision and Keras are imported by the functions that compare with them; nothing else in the
-package needs them. Keras is to run on JAX: KERAS_BACKEND=jax in the environment.
+Only the functions that need torchvision or Keras import them. Keras has to run on JAX: set
+KERAS_BACKEND=jax in the environment.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +12,11 @@ import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from vocjax.models.backbones import BACKBONES
+from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.models.backbones.size import shapes
 from vocjax.pretrained.matching import Arrays, flatten, restore_names
-from vocjax.pretrained.sources import SOURCES
 
-TORCHVISION = {  # its function and fields
+TORCHVISION = {  # the name of its function, and the fields
     "alexnet": ("alexnet", {}),
     "vgg16": ("vgg16", {}),
     "vgg19": ("vgg19", {}),
@@ -42,8 +41,8 @@ KERAS = {
 def random_variables(module: nn.Module, image_shape: Sequence[int], seed: int = 0) -> Any:
     """Draw the variables of a network, a backbone or a stage, float32, as NumPy arrays.
 
-    Kernels keep an activation's size (He et al. 2015); no bias, mean or scale is 0 or 1. Variances
-    are about 2: residual sums then don't grow so large that biases would not be seen.
+    Kernels keep the size of activations (He et al. 2015). No bias, mean or scale is 0 or 1.
+    Variances are about 2, so that residual sums do not hide the biases.
 
     Args:
       module: called with images, `train` and `valid`.
@@ -69,15 +68,15 @@ def random_variables(module: nn.Module, image_shape: Sequence[int], seed: int = 
 
 
 def error(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Largest difference of two arrays of any one shape, relative to the second's largest value."""
+    """Return the largest difference of two arrays of one shape, divided by `theirs`' maximum."""
     return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
 
 
 def torchvision_model(name: str, arrays: Arrays, **fields: Any) -> Any:
-    """Make a network of torchvision's with these arrays, by the names of its state dict.
+    """Make a network of torchvision with these arrays, by the names of its state dict.
 
-    Its fields are as given. Raises torch's RuntimeError unless they are all of its arrays but the
-    counts of batches, and no others.
+    Raises torch's RuntimeError unless `arrays` has all of the network's arrays, without the counts
+    of batches, and no others. `fields` are the network's own.
     """
     import torch
     import torchvision
@@ -91,9 +90,9 @@ def torchvision_model(name: str, arrays: Arrays, **fields: Any) -> Any:
 
 
 def keras_model(name: str, arrays: Arrays, classes: int, image_shape: Sequence[int]) -> Any:
-    """Make an application of Keras's, without softmax, with these arrays by their published names.
+    """Make a network of Keras, without softmax, with these arrays by their published names.
 
-    Raises ValueError unless they are all of its arrays, and no others.
+    Raises ValueError unless `arrays` has all of the network's arrays, and no others.
     """
     import keras
 
@@ -101,7 +100,7 @@ def keras_model(name: str, arrays: Arrays, classes: int, image_shape: Sequence[i
     model = getattr(keras.applications, name)(
         weights=None, classes=classes, classifier_activation=None, input_shape=tuple(image_shape)
     )
-    # Keras 3 says "kernel" where the published files have "depthwise_kernel".
+    # Keras 3 writes "kernel" where the published files have "depthwise_kernel".
     named = [
         (
             f"{layer.name}/depthwise_kernel"
@@ -117,28 +116,6 @@ def keras_model(name: str, arrays: Arrays, classes: int, image_shape: Sequence[i
     for theirs, weight in named:
         weight.assign(arrays[theirs])
     return model
-
-
-def parity_error(
-    backbone: str, origin: str, image_shape: Sequence[int], classes: int = 1000
-) -> float:
-    """Return the `error` of a network's logits against its origin's, both in float32.
-
-    Weights, statistics and two images are random.
-
-    Args:
-      backbone: a name in `BACKBONES`.
-      origin: a name in `ORIGINS` that is one of the backbone's sources.
-      image_shape: (height, width, 3); what the origin's network takes.
-      classes: of both heads.
-    """
-    source = SOURCES[backbone][origin]
-    network = BACKBONES[backbone](classes, **source.fields)
-    variables = random_variables(network, image_shape)
-    arrays = restore_names(flatten(variables), source.names(network))
-    images = np.random.default_rng(1).standard_normal((2, *image_shape), np.float32)
-    ours = jax.jit(network.apply)(variables, images)
-    return error(np.asarray(ours), ORIGINS[origin](backbone, arrays, images, classes))
 
 
 def _torchvision_logits(
@@ -157,8 +134,30 @@ def _keras_logits(backbone: str, arrays: Arrays, images: np.ndarray, classes: in
     return model.predict_on_batch(images)
 
 
-# By the name of the package.
-ORIGINS: Mapping[str, Callable[[str, Arrays, np.ndarray, int], np.ndarray]] = {
+# Each takes a backbone's name, arrays, images and the number of classes, and returns logits.
+PEERS: Mapping[str, Callable[[str, Arrays, np.ndarray, int], np.ndarray]] = {
     "torchvision": _torchvision_logits,
     "keras": _keras_logits,
 }
+
+
+def parity_error(
+    backbone: str, source: str, image_shape: Sequence[int], classes: int = 1000
+) -> float:
+    """Return the `error` of a network's logits against its source's, both in float32.
+
+    Weights, statistics and two images are random.
+
+    Args:
+      backbone: a name in `BACKBONES`.
+      source: a name in `PEERS` and in `SOURCES[backbone]`.
+      image_shape: (height, width, 3), of a size that the source's network takes.
+      classes: of both heads.
+    """
+    fields, key_map = SOURCES[backbone][source].fields, SOURCES[backbone][source].key_map
+    network = BACKBONES[backbone](classes, **fields)
+    variables = random_variables(network, image_shape)
+    arrays = restore_names(flatten(variables), key_map(network))
+    images = np.random.default_rng(1).standard_normal((2, *image_shape), np.float32)
+    ours = jax.jit(network.apply)(variables, images)
+    return error(np.asarray(ours), PEERS[source](backbone, arrays, images, classes))
