@@ -192,7 +192,12 @@ def finish(name: str, codec: Codec, trained: Trained) -> Final:
 
 
 def codec_of(model: nn.Module, config: ConfigDict) -> Codec:
-    """Return the codec of a model with the methods `encode` and `decode`."""
+    """Return the codec of a model; `UserError` unless it has the methods `encode` and `decode`."""
+    if not all(callable(getattr(model, name, None)) for name in ("encode", "decode")):
+        raise UserError(
+            f"{type(model).__name__} can't be trained to reconstruct: a network of this task needs "
+            "the methods `encode` (images to codes) and `decode` (codes to images)."
+        )
     images = jnp.zeros((1, *image_shape(config)))
 
     def run(variables: Variables, argument: jax.Array, method: str) -> jax.Array:
