@@ -27,7 +27,7 @@ ssim = compiled(losses.structural_similarity)
 elementwise_accuracy = compiled(streaming.elementwise_accuracy)
 exact_match = compiled(streaming.exact_match)
 argmax_accuracy = compiled(streaming.argmax_accuracy)
-soft_dice_per_image = compiled(streaming.soft_dice_per_image)
+soft_dice_per_image = compiled(losses.dice_coefficient)
 hard_dice_per_image = compiled(streaming.hard_dice_per_image)
 iou_per_image = compiled(streaming.iou_per_image)
 mse = compiled(losses.mse)
@@ -102,7 +102,7 @@ def test_mean_wants_one_flag_per_value():
 
 @compiled
 def sums(probability, target, weight, valid):
-    dice = streaming.soft_dice_per_image(probability, target, weight)
+    dice = losses.dice_coefficient(probability, target, weight)
     return {
         "dice": streaming.mean(dice, valid),
         "mse": streaming.mean(losses.mse(probability, target), valid),

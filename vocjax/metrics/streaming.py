@@ -101,16 +101,6 @@ def argmax_accuracy(scores: Array, target: Array, weight: Array) -> Array:
     return jnp.take_along_axis(present, best, axis=1)[:, 0].astype(jnp.float32)
 
 
-def soft_dice_per_image(probability: Array, target: Array, weight: Array) -> Array:
-    """Dice of each image from probabilities, 2 sum(w p t) / (sum(w p) + sum(w t)).
-
-    This is the study's metric; 1 where truth and prediction are both empty.
-
-    Shapes: `probability` in [0, 1], `target` (0 or 1) and `weight` [B, ...]; the result is [B].
-    """
-    return losses.dice_coefficient(probability, target, weight)
-
-
 def hard_dice_per_image(
     probability: Array, target: Array, weight: Array, threshold: float | Array
 ) -> Array:

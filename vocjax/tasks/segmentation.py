@@ -115,7 +115,7 @@ def measure(classes: PixelClasses, outputs: Outputs, targets: Targets) -> Measur
     index, weight = targets["index"], targets["pixel_weight"][..., 0]
     probability = probability_of(classes, outputs["logits"])
     covered, truth = foreground_of(classes, probability), (index > 0).astype(jnp.float32)
-    soft = streaming.soft_dice_per_image(covered, truth, weight)
+    soft = losses.dice_coefficient(covered, truth, weight)
     decided = decide(classes, probability, THRESHOLD)
     values = {
         "soft_dice_per_image": soft,
