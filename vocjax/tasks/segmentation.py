@@ -17,7 +17,7 @@ from vocjax.errors import UserError
 from vocjax.metrics import confusion, streaming
 from vocjax.metrics.segmentation import resize_scores
 from vocjax.models import build
-from vocjax.tasks import segmentation_baselines
+from vocjax.tasks import segmentation_baselines, task
 from vocjax.tasks.pixel_classes import (
     FOREGROUND,
     PixelClasses,
@@ -28,21 +28,11 @@ from vocjax.tasks.pixel_classes import (
     truth_of,
 )
 from vocjax.tasks.segmentation_eval import THRESHOLDS, finish
-from vocjax.tasks.task import (
-    Batch,
-    Description,
-    Measures,
-    Outputs,
-    Targets,
-    Task,
-    Variables,
-    initializer,
-)
 
 THRESHOLD = 0.5  # of the hard metrics in each epoch; the final evaluation chooses one on train
 
 
-def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
+def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
     """Build the task of a config; `UserError` where its fields don't fit together.
 
     A `model` of your own takes the place of the config's: a Linen module that maps images to
@@ -57,11 +47,11 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
     pixel_loss = losses.make_pixel_loss(config.loss, exclusive=classes.kind == "softmax")
     model = model or build.segmenter(config, classes.outputs)
 
-    def loss(outputs: Outputs, targets: Targets) -> jax.Array:
+    def loss(outputs: task.Outputs, targets: task.Targets) -> jax.Array:
         return pixel_loss(outputs["logits"], targets["wanted"], targets["pixel_weight"])
 
-    return Task(
-        init=initializer(model, config),
+    return task.Task(
+        init=task.initializer(model, config),
         apply=partial(apply, model),
         targets=partial(targets_of, classes),
         loss=loss,
@@ -75,8 +65,8 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
 
 
 def apply(
-    model: nn.Module, variables: Variables, batch: Batch, train: bool, key: jax.Array
-) -> tuple[Outputs, Any]:
+    model: nn.Module, variables: task.Variables, batch: task.Batch, train: bool, key: jax.Array
+) -> tuple[task.Outputs, Any]:
     """Return the logits of a batch's pixels, the code, and the batch statistics after it."""
     (logits, code), updates = model.apply(
         variables,
@@ -89,7 +79,7 @@ def apply(
     return {"logits": logits, "code": code}, updates.get("batch_stats", variables["batch_stats"])
 
 
-def targets_of(classes: PixelClasses, batch: Batch) -> Targets:
+def targets_of(classes: PixelClasses, batch: task.Batch) -> task.Targets:
     """Return what the masks of a batch ask for.
 
     `index` [batch, height, width] int32, `wanted` [batch, height, width, outputs] 0 or 1 and
@@ -107,7 +97,7 @@ def targets_of(classes: PixelClasses, batch: Batch) -> Targets:
     }
 
 
-def measure(classes: PixelClasses, outputs: Outputs, targets: Targets) -> Measures:
+def measure(classes: PixelClasses, outputs: task.Outputs, targets: task.Targets) -> task.Measures:
     """Sum foreground's Dice and IoU per image and over the set, and the confusion matrix.
 
     Every image's Dice is kept, soft and at each threshold; image, mask and probability are shown.
@@ -123,7 +113,7 @@ def measure(classes: PixelClasses, outputs: Outputs, targets: Targets) -> Measur
         "hard_dice_per_image": streaming.hard_dice_per_image(decided, truth, weight, 0),
     }
     by_threshold = streaming.hard_dice_by_threshold(covered, truth, weight, THRESHOLDS)
-    return Measures(
+    return task.Measures(
         sums={
             "means": {
                 name: streaming.mean(value, targets["weight"]) for name, value in values.items()
@@ -175,7 +165,7 @@ def describe(
     photo: np.ndarray,
     config: ConfigDict,
     results: Mapping[str, Any],
-) -> Description:
+) -> task.Description:
     """Return each found class's share of the photo, its mask over the photo, and the mask.
 
     `outputs` are one example's; probabilities are resized to the photo, then decided, at the
@@ -201,4 +191,4 @@ def describe(
         for name, index in zip(classes.names, classes.voc_indices, strict=True)
         if index and numbers.get(name, 0) > 0
     }
-    return Description(numbers, {"": painting.with_legend(overlay, found), "_mask": palette})
+    return task.Description(numbers, {"": painting.with_legend(overlay, found), "_mask": palette})
