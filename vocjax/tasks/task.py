@@ -91,16 +91,11 @@ class Trained(NamedTuple):
 
 
 class Final(NamedTuple):
-    """What the final evaluation adds to a run's results.
-
-    `values` {name: value} join the results, `splits` {split: {name: value}} those of a split,
-    `baselines` {baseline: {split: {name: value}}} those of the baselines; `arrays` are kept for
-    pictures.
-    """
+    """What the final evaluation adds to a run's results; `arrays` are kept for pictures."""
 
     values: Mapping[str, Any] = {}
-    splits: Mapping[str, dict[str, float]] = {}
-    baselines: Mapping[str, dict[str, dict[str, float]]] = {}
+    splits: Mapping[str, dict[str, float]] = {}  # by split
+    baselines: Mapping[str, dict[str, dict[str, float]]] = {}  # by baseline and split
     arrays: Mapping[str, np.ndarray] = {}
 
 

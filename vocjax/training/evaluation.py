@@ -84,10 +84,7 @@ def model_outputs(task: Task) -> OutputsOf:
 
 
 def measured_shapes(task: Task, variables: Variables, batch: Batch) -> Measures:
-    """Return the shapes of what is measured of a batch; nothing is computed.
-
-    `variables` and `batch` are arrays or `jax.ShapeDtypeStruct`.
-    """
+    """Return the shapes of what is measured of a batch, of arrays or `jax.ShapeDtypeStruct`s."""
 
     def measures(variables: Variables, batch: Batch) -> Measures:
         return _measure(task, model_outputs(task)(variables, batch), batch)
@@ -117,12 +114,8 @@ def evaluate_split(
 ) -> Evaluation:
     """Measure a split.
 
-    Args:
-      evaluator: of the task.
-      examples: the split.
-      argument: the variables of the model, or what a baseline has learnt.
-      outputs_of: the jitted outputs of a baseline; without it those of the model.
-      artifacts: whether arrays to keep and to show are wanted, too; else these are empty.
+    `argument` are the variables of the model, or what a baseline has learnt, whose jitted outputs
+    are `outputs_of` then. Arrays to keep and to show are empty without `artifacts`.
     """
     outputs_of = outputs_of or evaluator.outputs
     n = len(examples.ids)
@@ -183,10 +176,7 @@ def evaluate_baselines(
 
 
 def with_features(evaluator: Evaluator, examples: Examples, variables: Variables) -> Examples:
-    """Return examples whose batches hold the task's frozen features, computed here, once.
-
-    Examples of a task without such features are returned as they are.
-    """
+    """Return examples whose batches hold the task's frozen features, if any, computed once."""
     if evaluator.task.features is None:
         return examples
     name, mesh = evaluator.task.features.name, evaluator.mesh
@@ -219,9 +209,8 @@ def whole_batches(examples: Examples, batch_size: int, mesh: Mesh) -> Iterator[B
 def place(tree: Any, mesh: Mesh) -> Any:
     """Put a pytree, alike on every host, onto every device."""
 
-    def whole(array: np.ndarray) -> jax.Array:
-        sharding = replicated(mesh)  # without a program, which would be compiled
-        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+    def whole(array: np.ndarray) -> jax.Array:  # without a program, which would be compiled
+        return jax.make_array_from_callback(array.shape, replicated(mesh), array.__getitem__)
 
     return jax.tree.map(whole, jax.device_get(tree))
 

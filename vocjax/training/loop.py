@@ -122,10 +122,8 @@ def _train(setup: Setup, state: TrainState, effects: Effects) -> TrainState:
     """Train from the state's step to the end, phase by phase."""
     step = int(state.step)
     if not setup.steps:
-        metrics = evaluate_split(
-            setup.evaluator, setup.data.splits["val"], variables_of(state)
-        ).metrics
-        effects.checkpoints.save(0, state, metrics)
+        val = evaluate_split(setup.evaluator, setup.data.splits["val"], variables_of(state))
+        effects.checkpoints.save(0, state, val.metrics)
     for phase, optimizer in zip(setup.valid.phases, setup.optimizers, strict=True):
         if step >= phase.end * setup.batches:
             continue
@@ -246,9 +244,9 @@ def _images(setup: Setup, first: int, last: int) -> int:
 
 def _not_finite(what: str, ids: np.ndarray, effects: Effects) -> UserError:
     last = effects.checkpoints.last_step
-    saved = (
-        "nothing was saved before" if last is None else f"the last good checkpoint is step {last}"
-    )
+    saved = "nothing was saved before"
+    if last is not None:
+        saved = f"the last good checkpoint is step {last}"
     return UserError(
         f"{what}; {saved}. The batch held {', '.join(ids)}. "
         "Look at these images, lower optimizer.learning_rate or set optimizer.clip_norm, and "
@@ -288,8 +286,8 @@ def _evaluate_at_the_end(
     )
     samples = found["val"].shown | dict(final.arrays)
     for split, evaluation in found.items():
-        samples |= {f"{split}/ids": data.splits[split].ids, f"{split}/labels": data.labels[split]}
-        samples |= {f"{split}/{name}": array for name, array in evaluation.kept.items()}
+        own = {"ids": data.splits[split].ids, "labels": data.labels[split]} | evaluation.kept
+        samples |= {f"{split}/{name}": array for name, array in own.items()}
     writer.write_arrays(setup.workdir / "samples.npz", samples)
     for name, of_baseline in final.baselines.items():
         for split, values in of_baseline.items():

@@ -69,9 +69,8 @@ def batches_of(data: Dataset, config: ConfigDict) -> int:
 def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
     """Make the run directory, and measure the baselines once.
 
-    Returns:
-      The setup with what the baselines have learnt, and the state of a run that begins; None for
-      one that is continued.
+    Return the setup with what the baselines have learnt, and the state of a run that begins, None
+    for one that is continued.
     """
     config, workdir, valid, data, _, evaluator, _ = setup
     # Before anything is written: what a run begins with may turn out not to exist.
@@ -112,8 +111,8 @@ def _flat(evaluator: Evaluator, splits: dict[str, Examples], name: str) -> dict[
     found = {}
     for split, examples in splits.items():
         batches = whole_batches(examples, evaluator.batch_size, evaluator.mesh)
-        parts = [np.asarray(batch[name]) for batch in batches]
-        found[f"{split}/{name}"] = np.concatenate([p.reshape(len(p), -1) for p in parts])
+        parts = np.concatenate([batch[name] for batch in batches])
+        found[f"{split}/{name}"] = parts.reshape(len(parts), -1)
     return found
 
 

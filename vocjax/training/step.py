@@ -87,11 +87,11 @@ def augments(config: ConfigDict) -> bool:
 
 def augmented(key: jax.Array, batch: Batch, config: ConfigDict) -> Batch:
     """Augment the images of a batch, float32 in [0, 1], and their masks, if they have them."""
-    fields = config.data.augment
+    fields, images = config.data.augment, batch["image"]
     image, mask = augment(
         key,
-        batch["image"],
-        batch.get("mask", jnp.zeros(batch["image"].shape[:3], jnp.uint8)),
+        images,
+        batch.get("mask", jnp.zeros(images.shape[:3], jnp.uint8)),
         flips=fields.flip,
         crop_padding=fields.crop_padding,
         zoom_share=fields.zoom,
