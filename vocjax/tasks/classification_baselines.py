@@ -195,8 +195,19 @@ def ridge_probe(
     left_out = left_out_at(strength)
     dual = vectors @ (projected / (values + strength)[:, None])
     kernel = centred.T @ dual
-    offset, scores = level - mean @ kernel, left_out + level
-    # Each class's score becomes a logit by logistic regression.
+    offset = level - mean @ kernel
+    return _as_logits(kernel, offset, left_out + level, truth, weight, exclusive)
+
+
+def _as_logits(
+    kernel: np.ndarray,
+    offset: np.ndarray,
+    scores: np.ndarray,
+    truth: np.ndarray,
+    weight: np.ndarray,
+    exclusive: bool,
+) -> Linear:
+    """Scale each class's score to a logit by logistic regression on the scores given."""
     columns = [
         logistic_regression(scores[:, [k]], truth[:, [k]], weight[:, [k]], exclusive=False)
         for k in range(truth.shape[1])
