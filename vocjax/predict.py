@@ -103,24 +103,14 @@ def _results(workdir: Path, checkpoint: str, step: int) -> dict[str, Any]:
     """Return what is known of a checkpoint: results.json, or what `vocjax evaluate` wrote of it."""
     if checkpoint == "last":
         return read_results(workdir) or {}
-    for split in SPLITS:
-        known = read_json(workdir / f"evaluation_{split}_{checkpoint}.json") or {}
-        if known.get("step") == step:
-            return known
-    return {}
-
-
-class Predicted(NamedTuple):
-    """How many images there were, and those of them that can't be read."""
-
-    images: int
-    unreadable: list[Path]
+    known = (read_json(workdir / f"evaluation_{split}_{checkpoint}.json") for split in SPLITS)
+    return next((found for found in known if found and found.get("step") == step), {})
 
 
 def predict(
     workdir: Path, images: Sequence[Path], output: Path, checkpoint: str = "last"
-) -> Predicted:
-    """Write the predictions of a run for images into `output`.
+) -> tuple[int, list[Path]]:
+    """Write the predictions of a run for images; return their number and those that can't be read.
 
     `NAME.png` is a picture: the resized image and its reconstruction, the classifier's evidence
     or the mask over the image at its own size; of a mask `NAME_mask.png` holds the indices, with
@@ -156,7 +146,7 @@ def predict(
                 bar.write(" ".join([str(path), *numbers]), file=sys.stdout)
                 for ending, picture in said.pictures.items():
                     picture.save(output / f"{path.stem}{ending}.png")
-    return Predicted(len(paths), unreadable)
+    return len(paths), unreadable
 
 
 def files_of(images: Sequence[Path]) -> list[Path]:

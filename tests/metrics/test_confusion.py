@@ -31,6 +31,7 @@ READINGS = (
 )
 
 on_host = partial(confusion.count_on_host, weight=FLAT + 1, classes=3)
+by_threshold_of = partial(confusion.count_by_threshold, ONE, ONE, ONE)
 # Jitted, as the training step has them.
 count = jax.jit(confusion.count, static_argnames="classes")
 add = jax.jit(streaming.add)
@@ -262,7 +263,7 @@ def test_eight_devices_count_as_one():
         (lambda: on_host(FLAT, FLAT + 3), "the truth holds 3 to 3: expected 0 to 2"),
         (lambda: on_host(FLAT + 4, FLAT), "the prediction holds 4 to 4"),
         (lambda: on_host(FLAT - 1, FLAT), "the prediction holds -1 to -1"),
-        (lambda: confusion.count_by_threshold(*[ONE] * 3, np.array([2, 1])), r"\[2 1\] must asc"),
+        (lambda: by_threshold_of(np.array([2, 1])), r"\[2 1\] must ascend"),
         (lambda: confusion.iou(np.zeros((2, 3), int)), r"counts \(2, 3\) are no confusion matrix"),
     ],
 )

@@ -73,10 +73,7 @@ def tversky(
     is 0/0 for s = 0: the loss is 0, its gradient too.
 
     Shapes: `logits` and `target` [B, ...] alike, [B, H, W, K] where there are classes, target in
-    [0, 1]; alpha and beta at least 0; the result is [B].
-
-    Raises:
-      UserError: another reduction, other classes; a negative number, or alpha and beta both 0.
+    [0, 1]; the result is [B]. `UserError` for another option, a negative number, alpha + beta = 0.
     """
     for name, value in (("smoothing", smoothing), ("alpha", alpha), ("beta", beta)):
         check_range(f"loss.{name}", value, 0)
@@ -85,7 +82,7 @@ def tversky(
     check_same_shape(logits, target)
     wide, axes = broadcast(weight, logits), _summed_axes(logits, reduction, classes)
     p, t = _probability(logits, weight, exclusive), included(target, wide)
-    index = _tversky_index(p, t, wide, alpha, beta, axes, smoothing)
+    index = _tversky_index(p, t, wide, axes, alpha, beta, smoothing)
     loss = _mean_over_classes(1 - index, jnp.sum(wide * t, axis=axes) > 0, classes)
     return jnp.broadcast_to(loss, logits.shape[:1])
 
@@ -111,11 +108,7 @@ def lovasz(
     intersection-over-union measure in neural networks"). The weights of the pixels multiply their
     counts in the Jaccard loss. An empty truth gives the largest error; no pixels give 0.
 
-    Shapes: `logits` and `target` [B, ...] alike, [B, H, W, K] where there are classes, target 0 or
-    1; the result is [B].
-
-    Raises:
-      UserError: another reduction, other classes.
+    Shapes and errors as for `tversky`, but the target is 0 or 1.
     """
     check_same_shape(logits, target)
     wide = broadcast(weight, logits)
@@ -145,17 +138,17 @@ def dice_coefficient(probability: Array, target: Array, weight: Array) -> Array:
     check_same_shape(probability, target)
     weight = broadcast(weight, probability)
     p, t = included(probability, weight), included(target, weight)
-    return _tversky_index(p, t, weight, 0.5, 0.5, reduced_axes(p, "image"), smoothing=0.0)
+    return _tversky_index(p, t, weight, reduced_axes(p, "image"))
 
 
 def _tversky_index(
     p: Array,
     t: Array,
     weight: Array,
-    alpha: float,
-    beta: float,
     axes: tuple[int, ...],
-    smoothing: float,
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    smoothing: float = 0.0,
 ) -> Array:
     """Return Tversky's index of the included elements, 1 for 0/0."""
     both = p * t

@@ -72,7 +72,6 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
         measure=partial(measure, exclusive, codes),
         summary=partial(summary, exclusive),
         finish=finish,
-        inspect=None,
         baselines=classification_baselines.baselines(targets, exclusive, codes, joint=joint),
         features=FEATURES,
     )

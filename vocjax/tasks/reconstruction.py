@@ -56,7 +56,6 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
         finish=functools.partial(finish, config.model.name, codec),
         inspect=linear_codes.INSPECTIONS.get(config.model.name),
         baselines=baselines(codec.numbers, with_pca=config.model.name != "pca"),
-        features=None,
     )
 
 
@@ -146,12 +145,9 @@ def measure(outputs: task.Outputs, targets: task.Targets) -> task.Measures:
     if "code" in outputs:
         code = outputs["code"].astype(jnp.float32)
         kept["code"] = code.reshape(code.shape[0], -1)
-    return task.Measures(
-        sums={name: streaming.mean(values, targets["weight"]) for name, values in found.items()},
-        rows={},
-        kept=kept,
-        shown={"image": image, "reconstruction": outputs["image"].clip(0, 1)},
-    )
+    sums = {name: streaming.mean(values, targets["weight"]) for name, values in found.items()}
+    shown = {"image": image, "reconstruction": outputs["image"].clip(0, 1)}
+    return task.Measures(sums, {}, kept, shown)
 
 
 def summary(sums: dict[str, streaming.Mean], rows: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -58,9 +58,7 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
         measure=partial(measure, classes),
         summary=summary,
         finish=partial(finish, classes),
-        inspect=None,
         baselines=segmentation_baselines.baselines(classes),
-        features=None,
     )
 
 
@@ -113,23 +111,15 @@ def measure(classes: PixelClasses, outputs: task.Outputs, targets: task.Targets)
         "hard_dice_per_image": streaming.hard_dice_per_image(decided, truth, weight, 0),
     }
     by_threshold = streaming.hard_dice_by_threshold(covered, truth, weight, THRESHOLDS)
-    return task.Measures(
-        sums={
-            "means": {
-                name: streaming.mean(value, targets["weight"]) for name, value in values.items()
-            },
-            "overlap": overlap(covered, truth, weight),
-            "confusion": confusion.count(decided, index, weight, len(classes.names)),
-        },
-        rows={},
-        kept={"soft_dice_per_image": soft, "hard_dice_by_threshold": by_threshold},
-        shown={
-            "image": targets["image"],
-            "mask": targets["mask"],
-            "probability": covered,
-            "prediction": decided.astype(jnp.uint8),
-        },
-    )
+    sums = {
+        "means": {name: streaming.mean(of, targets["weight"]) for name, of in values.items()},
+        "overlap": overlap(covered, truth, weight),
+        "confusion": confusion.count(decided, index, weight, len(classes.names)),
+    }
+    kept = {"soft_dice_per_image": soft, "hard_dice_by_threshold": by_threshold}
+    shown = {"probability": covered, "prediction": decided.astype(jnp.uint8)}
+    shown |= {name: targets[name] for name in ("image", "mask")}
+    return task.Measures(sums, {}, kept, shown)
 
 
 def summary(sums: dict[str, Any], rows: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -168,9 +158,8 @@ def describe(
 ) -> task.Description:
     """Return each found class's share of the photo, its mask over the photo, and the mask.
 
-    `outputs` are one example's; probabilities are resized to the photo, then decided, at the
-    threshold that the run chose on its training images. The mask has VOC's indices and palette; a
-    merged foreground has index 1.
+    Probabilities are resized to the photo, then decided, at the threshold that the run chose on
+    train. The mask has VOC's indices and palette; a merged foreground has index 1.
     """
     classes = pixel_classes(config)
     probability = probability_of(classes, jnp.asarray(outputs["logits"]))

@@ -17,6 +17,7 @@ SHOWN = 4  # of the best images, and of the worst
 
 ALL_BACKGROUND, ALL_FOREGROUND = "all background", "all foreground"
 BEST_MASK = "one mask for all"
+OURS = "the model"
 
 
 class Seen(NamedTuple):
@@ -54,8 +55,7 @@ def finish(classes: PixelClasses, trained: Trained) -> Final:
     constant = {ALL_BACKGROUND: 0}
     if classes.kind == "foreground":
         constant[ALL_FOREGROUND] = 1
-    ours: list[Values] = []
-    theirs: dict[str, list[Values]] = {name: [] for name in constant}
+    found: dict[str, list[Values]] = {name: [] for name in (OURS, *constant)}
     ranked: Ranked = {"best": [], "worst": []}
     for number, (outputs, example) in enumerate(trained.originals(trained.split)):
         truth = classes.indices[example["mask"]]
@@ -64,20 +64,24 @@ def finish(classes: PixelClasses, trained: Trained) -> Final:
         probability = np.asarray(probability_of(classes, jnp.asarray(outputs["logits"])))
         scores = segmentation.resize_scores(probability, *truth.shape)
         prediction = decide(classes, scores, threshold or 0.0).astype(np.uint8)
-        ours.append(_values(prediction, truth, len(classes.names)))
-        for name, index in constant.items():
-            everywhere = np.full_like(prediction, index)
-            theirs[name].append(_values(everywhere, truth, len(classes.names)))
+        everywhere = {name: np.full_like(prediction, index) for name, index in constant.items()}
+        for name, decided in {OURS: prediction, **everywhere}.items():
+            counts = confusion.count_on_host(
+                decided, truth, truth != segmentation.VOID, len(classes.names)
+            )
+            dice = segmentation.hard_dice(decided, truth)
+            found[name].append(Values(counts, dice, segmentation.boundary_f_score(decided, truth)))
         size = example["image"].shape[0]
         small = resize_mask(truth, size), resize_mask(prediction, size)
-        value = float(confusion.mean_iou(ours[-1].counts))
+        value = float(confusion.mean_iou(found[OURS][-1].counts))
         for heap, sign in zip(ranked.values(), (1, -1), strict=True):
             seen = Seen(value, number, example["image"], *small)
             heapq.heappush(heap, (sign * value, -number, seen))
             if len(heap) > SHOWN:
                 heapq.heappop(heap)
-    splits[trained.split] |= measured(ours)
-    totals = np.sum([values.counts for values in ours], axis=0)
+    metrics = {name: measured(images) for name, images in found.items()}
+    splits[trained.split] |= metrics.pop(OURS)
+    totals = np.sum([values.counts for values in found[OURS]], axis=0)
     arrays = {"full_size/confusion": totals, "thresholds": THRESHOLDS}
     for name, heap in ranked.items():
         columns = zip(*(seen for *_, seen in sorted(heap, reverse=True)), strict=True)
@@ -89,7 +93,7 @@ def finish(classes: PixelClasses, trained: Trained) -> Final:
     }
     if threshold is not None:
         values["threshold"] = threshold
-    baselines = {name: {trained.split: measured(of)} for name, of in theirs.items()}
+    baselines = {name: {trained.split: values} for name, values in metrics.items()}
     return Final(values, splits, baselines, arrays)
 
 
@@ -104,14 +108,6 @@ def _at_threshold(
     chosen = int(np.argmax(curves["train"]))
     name = "hard_dice_per_image_at_threshold"
     return float(THRESHOLDS[chosen]), {s: {name: float(c[chosen])} for s, c in curves.items()}
-
-
-def _values(prediction: np.ndarray, truth: np.ndarray, classes: int) -> Values:
-    return Values(
-        confusion.count_on_host(prediction, truth, truth != segmentation.VOID, classes),
-        segmentation.hard_dice(prediction, truth),
-        segmentation.boundary_f_score(prediction, truth),
-    )
 
 
 def measured(images: Sequence[Values]) -> dict[str, float]:

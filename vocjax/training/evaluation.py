@@ -1,5 +1,6 @@
 """The one evaluation pass over a split: of a model or of a baseline, in an epoch or at the end."""
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -22,28 +23,19 @@ OutputsOf = Callable[[Any, Batch], Outputs]  # of a model's variables or of what
 
 
 class Evaluation(NamedTuple):
-    """What is measured of a split.
+    """What is measured of a split."""
 
-    - `metrics` {name: value}, the mean loss first;
-    - `kept`: the arrays [n, ...] that the task keeps of every example;
-    - `shown`: the larger ones of `SHOWN` examples, spread evenly, with their rows as `shown`.
-    """
-
-    metrics: dict[str, float]
-    kept: dict[str, np.ndarray]
-    shown: dict[str, np.ndarray]
+    metrics: dict[str, float]  # the mean loss first
+    kept: dict[str, np.ndarray]  # the arrays [n, ...] that the task keeps of every example
+    shown: dict[str, np.ndarray]  # those of `SHOWN` examples, spread evenly; their rows as `shown`
 
 
 class Evaluator(NamedTuple):
-    """The compiled programs of a task that all evaluations share.
-
-    `outputs(variables, batch)` are those of the model in evaluation mode; `measure(sums, outputs,
-    batch)` adds to the sums, which begin as `zeros()`.
-    """
+    """The compiled programs of a task that all evaluations share."""
 
     task: Task
-    outputs: OutputsOf
-    measure: Callable[[Any, Outputs, Batch], Measures]
+    outputs: OutputsOf  # of the model in evaluation mode
+    measure: Callable[[Any, Outputs, Batch], Measures]  # adds to the sums, which begin as `zeros()`
     zeros: Callable[[], Any]
     batch_size: int
     mesh: Mesh
@@ -63,14 +55,9 @@ def make_evaluator(task: Task, sums: Any, batch_size: int, mesh: Mesh) -> Evalua
         measures = _measure(task, outputs, batch)
         return measures._replace(sums=streaming.add(sums, measures.sums))
 
-    return Evaluator(
-        task,
-        jax.jit(model_outputs(task), out_shardings=replicated(mesh)),
-        jax.jit(measure, donate_argnums=0, out_shardings=replicated(mesh)),
-        jax.jit(lambda: zeros_like(sums), out_shardings=replicated(mesh)),
-        batch_size,
-        mesh,
-    )
+    jit = functools.partial(jax.jit, out_shardings=replicated(mesh))
+    outputs, measure = jit(model_outputs(task)), jit(measure, donate_argnums=0)
+    return Evaluator(task, outputs, measure, jit(lambda: zeros_like(sums)), batch_size, mesh)
 
 
 def model_outputs(task: Task) -> OutputsOf:

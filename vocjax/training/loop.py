@@ -74,12 +74,9 @@ def train_and_evaluate(
       data: in place of the config's, `data.dataset.from_arrays(...)` for instance.
       optimizer: in place of the config's; phases still freeze parameters and scale updates.
 
-    Returns:
-      What results.json holds: the final metrics by split, the best epoch, the baselines.
-
-    Raises:
-      UserError: the config, the data or the directory can't be used, or the loss is not finite.
-      Interrupted: SIGTERM or Ctrl-C came; the state was saved before.
+    The result is what results.json holds: final metrics, best epoch, baselines. `UserError`
+    where the config, the data or the directory can't be used, or the loss is not finite;
+    `Interrupted` where SIGTERM or Ctrl-C came, after the state was saved.
     """
     workdir, mesh = Path(workdir), make_mesh()
     own = {"task": task, "data": data, "optimizer": optimizer}
@@ -289,8 +286,8 @@ def _evaluate_at_the_end(
         own = {"ids": data.splits[split].ids, "labels": data.labels[split]} | evaluation.kept
         samples |= {f"{split}/{name}": array for name, array in own.items()}
     writer.write_arrays(setup.workdir / "samples.npz", samples)
-    for name, of_baseline in final.baselines.items():
-        for split, values in of_baseline.items():
+    for name in final.baselines.keys() & baselines.keys():
+        for split, values in final.baselines[name].items():
             baselines[name][split] |= values
     inspected = task.inspect and jax.jit(task.inspect)(variables, setup.fitted)
     return {
