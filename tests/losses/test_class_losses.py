@@ -114,14 +114,13 @@ def test_a_row_that_is_excluded_as_a_whole_does_not_count_for_the_batch():
 def test_values_equal_keras_and_scikit_learn(exclusive, gamma, amount):
     logits, target = draw_one_hot()
     logits /= 3  # Keras takes the logarithm of 1 - p, and loses digits where p is near 1
-    ones, peers = np.ones_like(target), keras.losses
-    if gamma and exclusive:  # Keras' alpha is a factor of the whole loss, .25 by default
-        theirs = partial(peers.CategoricalFocalCrossentropy, alpha=1.0, gamma=gamma)
-    elif gamma:
-        theirs = partial(peers.BinaryFocalCrossentropy, gamma=gamma)
-    else:
-        theirs = peers.CategoricalCrossentropy if exclusive else peers.BinaryCrossentropy
-    expected = theirs(label_smoothing=amount, from_logits=True, reduction=None)(target, logits)
+    ones, name = np.ones_like(target), "Categorical" if exclusive else "Binary"
+    theirs = getattr(keras.losses, name + ("FocalCrossentropy" if gamma else "Crossentropy"))
+    options = {"gamma": gamma} if gamma else {}
+    if gamma and exclusive:
+        options["alpha"] = 1.0  # a factor of the whole loss, .25 by default
+    peer = theirs(label_smoothing=amount, from_logits=True, reduction=None, **options)
+    expected = peer(target, logits)
     smoothed = smooth_labels(target, ones, amount, exclusive=exclusive)
     ours, _ = focal(logits, smoothed, ones, gamma=gamma, exclusive=exclusive)
     np.testing.assert_allclose(ours, expected, rtol=2e-6)
@@ -203,12 +202,12 @@ def test_the_gradient_of_focal_is_its_slope():
 @BOTH
 @pytest.mark.parametrize("gamma", [0.0, 0.5])
 def test_excluded_columns_count_for_nothing_whatever_they_hold(exclusive, gamma):
-    options = {"gamma": gamma, "exclusive": exclusive}
+    loss = partial(focal, gamma=gamma, exclusive=exclusive)
     logits, target, weight = draw()
-    expected, slope = focal(logits, target, weight, **options)
+    expected, slope = loss(logits, target, weight)
     for rubbish in (np.nan, np.inf, -np.inf):
-        x, t = (np.where(weight == 0, rubbish, a).astype(np.float32) for a in (logits, target))
-        for ours, theirs in zip(focal(x, t, weight, **options), (expected, slope), strict=True):
+        dirty = (np.where(weight == 0, rubbish, a).astype(np.float32) for a in (logits, target))
+        for ours, theirs in zip(loss(*dirty, weight), (expected, slope), strict=True):
             np.testing.assert_array_equal(ours, theirs)
     assert not np.any(slope[weight == 0])
     assert np.any(slope) and np.all(np.isfinite(slope))

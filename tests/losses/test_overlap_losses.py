@@ -178,14 +178,11 @@ def test_options_and_shapes_that_make_no_sense_are_refused(loss):
             values_of(loss, *draw(), **options)
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
+def test_numbers_out_of_their_range_are_refused():
+    for values, message in (
         ({"smoothing": -1.0}, "loss.smoothing is -1.0; it must be at least 0"),
         ({"alpha": -0.5}, "loss.alpha is -0.5; it must be at least 0"),
         ({"alpha": 0.0, "beta": 0.0}, "loss.alpha and loss.beta are both 0"),
-    ],
-)
-def test_numbers_out_of_their_range_are_refused(values, message):
-    with pytest.raises(UserError, match=message):
-        losses.tversky(*[np.zeros((1, 2, 2))] * 3, **values)
+    ):
+        with pytest.raises(UserError, match=message):
+            losses.tversky(*[np.zeros((1, 2, 2))] * 3, **values)
