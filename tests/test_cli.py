@@ -138,7 +138,7 @@ def test_missing_files_are_named(finished_run, capsys, monkeypatch, tmp_path):
         (["train", "--config", "no.py", "--workdir", "w"], "there is no config file no.py"),
         (["evaluate", "--workdir", "w"], "w holds no run (no config.json)"),
         (["evaluate", "--workdir", finished, "--split", "test"], "the split is 'test'"),
-        (["evaluate", "--workdir", finished, "--checkpoint", "5"], "there is no checkpoint '5'"),
+        (["evaluate", "--workdir", finished, "--checkpoint", "5"], "checkpoint is '5'; it is one"),
         (["predict", "--workdir", "w", "a.jpg", "--output", "empty"], "w holds no run"),
         (["report", "w", "--output", "r.html"], "w does not exist"),
         (["report", "empty", "--output", "r.html"], "empty is no run"),

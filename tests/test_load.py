@@ -139,7 +139,7 @@ def test_last_and_best_checkpoint(taken):
     assert (results["best"]["epoch"], results["step"]) == (1, 4)
     assert vocjax.load(run).step == vocjax.load(str(run), "last").step == 4
     assert vocjax.load(run, checkpoint="best").step == 2
-    with pytest.raises(UserError, match=r"no checkpoint 'frist'; it is one of last, best"):
+    with pytest.raises(UserError, match=r"checkpoint is 'frist'; it is one of last, best"):
         vocjax.load(run, "frist")
     with pytest.raises(UserError, match=r"holds no run \(no config.json\)"):
         vocjax.load(str(run.parent))

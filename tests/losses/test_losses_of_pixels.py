@@ -23,20 +23,10 @@ def softmax(x):
     return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
 
 
-def loop_binary(x, t, gamma=0.0):
-    total = 0.0
-    for xi, ti in zip(x.flat, t.flat, strict=True):
-        p_t = sigmoid(xi if ti else -xi)
-        total -= (1 - p_t) ** gamma * np.log(p_t)
-    return total / x.size if x.size else 0.0
-
-
-def loop_softmax(x, t, gamma=0.0):
-    total = 0.0
-    for row, truth in zip(softmax(x), t, strict=True):
-        p_t = row[truth.argmax()]
-        total -= (1 - p_t) ** gamma * np.log(p_t)
-    return total / len(x) if len(x) else 0.0
+def focal(gamma, exclusive, x, t):
+    """The mean over pixels, and over columns where classes don't exclude each other."""
+    p_t = softmax(x)[t > 0] if exclusive else sigmoid(np.where(t, x, -x))
+    return -np.mean((1 - p_t) ** gamma * np.log(p_t)) if x.size else 0.0
 
 
 def over_classes(one, p, t, classes):
@@ -47,13 +37,9 @@ def over_classes(one, p, t, classes):
     return sum(one(p[:, k], t[:, k]) for k in columns) / max(len(columns), 1)
 
 
-def loop_tversky(alpha, beta, smoothing, probability, classes, x, t):
+def tversky(alpha, beta, smoothing, probability, classes, x, t):
     def one(p, t):
-        tp = fp = fn = 0.0
-        for pi, ti in zip(p, t, strict=True):
-            tp += pi * ti
-            fp += pi * (1 - ti)
-            fn += (1 - pi) * ti
+        tp, fp, fn = sum(p * t), sum(p * (1 - t)), sum((1 - p) * t)
         denominator = tp + alpha * fp + beta * fn + smoothing
         return 1 - (tp + smoothing) / denominator if denominator else 0.0
 
@@ -75,70 +61,71 @@ def lovasz(errors, truth):
     return value
 
 
-def loop_hinge(classes, x, t):
-    return over_classes(lovasz, np.maximum(0, 1 - x * (2 * t - 1)), t, classes)
-
-
-def loop_lovasz_softmax(classes, x, t):
-    return over_classes(lovasz, abs(t - softmax(x)), t, classes)
+def lovasz_of(exclusive, classes, x, t):
+    errors = abs(t - softmax(x)) if exclusive else np.maximum(0, 1 - x * (2 * t - 1))
+    return over_classes(lovasz, errors, t, classes)
 
 
 class Case(NamedTuple):
+    """A loss, its options, and the same of the pixels that count, [n, classes], by NumPy."""
+
     ours: Callable[..., jax.Array]
     options: dict[str, Any]
-    loop: Callable[[np.ndarray, np.ndarray], float]  # of the pixels that count, [n, classes]
+    theirs: Callable[[np.ndarray, np.ndarray], float]
 
     @property
     def exclusive(self):
         return self.options.get("exclusive", False)
 
 
-def tversky_case(ours, options, alpha, beta, smoothing=0.0):
-    probability = softmax if options.get("exclusive") else sigmoid
-    loop = partial(loop_tversky, alpha, beta, smoothing, probability)
-    return Case(ours, options, partial(loop, options.get("classes", "together")))
+def focal_case(ours, gamma, **options):
+    return Case(ours, options, partial(focal, gamma, "exclusive" in options))
 
 
-# Each function with both reductions, of sigmoids and of a softmax.
-IMAGE, BATCH, SOFTMAX = {"reduction": "image"}, {"reduction": "batch"}, {"exclusive": True}
-ALL, PRESENT = {"classes": "all"}, {"classes": "present"}
+def tversky_case(ours, numbers, **options):
+    """`numbers` are alpha, beta and the smoothing."""
+    probability = softmax if "exclusive" in options else sigmoid
+    classes = options.get("classes", "together")
+    return Case(ours, options, partial(tversky, *numbers, probability, classes))
+
+
+def lovasz_case(**options):
+    theirs = partial(lovasz_of, "exclusive" in options, options.get("classes", "together"))
+    return Case(losses.lovasz, options, theirs)
+
+
+SOFTMAX = {"exclusive": True}
+DICE, JACCARD, TVERSKY = losses.soft_dice, losses.soft_jaccard, losses.tversky
 CASES = {
-    "cross-entropy": Case(losses.cross_entropy, BATCH, loop_binary),
-    "focal": Case(losses.focal, IMAGE | {"gamma": 2.0}, partial(loop_binary, gamma=2.0)),
-    "softmax cross-entropy": Case(losses.cross_entropy, IMAGE | SOFTMAX, loop_softmax),
-    "softmax focal": Case(
-        losses.focal, BATCH | SOFTMAX | {"gamma": 0.5}, partial(loop_softmax, gamma=0.5)
-    ),
-    "Dice": tversky_case(losses.soft_dice, BATCH, 0.5, 0.5),
+    "cross-entropy": focal_case(losses.cross_entropy, 0.0),
+    "focal": focal_case(partial(losses.focal, gamma=2.0), 2.0),
+    "softmax cross-entropy": focal_case(losses.cross_entropy, 0.0, **SOFTMAX),
+    "softmax focal": focal_case(partial(losses.focal, gamma=0.5), 0.5, **SOFTMAX),
+    "Dice": tversky_case(DICE, (0.5, 0.5, 0)),
     "Dice, softmax, mean of classes": tversky_case(
-        losses.soft_dice, IMAGE | SOFTMAX | ALL | {"smoothing": 1.0}, 0.5, 0.5, 0.5
+        DICE, (0.5, 0.5, 0.5), classes="all", smoothing=1.0, **SOFTMAX
     ),
     "Jaccard, mean of classes, smoothed": tversky_case(
-        losses.soft_jaccard, BATCH | ALL | {"smoothing": 1.0}, 1.0, 1.0, 1.0
+        JACCARD, (1, 1, 1), classes="all", smoothing=1.0
     ),
     "Tversky, present classes": tversky_case(
-        losses.tversky, IMAGE | PRESENT | {"alpha": 0.3, "beta": 0.7}, 0.3, 0.7
+        TVERSKY, (0.3, 0.7, 0), alpha=0.3, beta=0.7, classes="present"
     ),
     "Tversky, softmax, smoothed": tversky_case(
-        losses.tversky, BATCH | SOFTMAX | {"alpha": 0.7, "beta": 0.2, "smoothing": 2}, 0.7, 0.2, 2
+        TVERSKY, (0.7, 0.2, 2), alpha=0.7, beta=0.2, smoothing=2.0, **SOFTMAX
     ),
-    "Lovász hinge": Case(losses.lovasz, IMAGE, partial(loop_hinge, "together")),
-    "Lovász hinge, present classes": Case(
-        losses.lovasz, BATCH | PRESENT, partial(loop_hinge, "present")
-    ),
-    "Lovász-softmax, present classes": Case(
-        losses.lovasz, BATCH | SOFTMAX | PRESENT, partial(loop_lovasz_softmax, "present")
-    ),
-    "Lovász-softmax, mean of classes": Case(
-        losses.lovasz, IMAGE | SOFTMAX | ALL, partial(loop_lovasz_softmax, "all")
-    ),
+    "Lovász hinge": lovasz_case(),
+    "Lovász-softmax": lovasz_case(classes="present", **SOFTMAX),
+    "Lovász-softmax, mean of classes": lovasz_case(classes="all", **SOFTMAX),
 }
 EVERY = pytest.mark.parametrize("name", CASES)
+EITHER = pytest.mark.parametrize("reduction", ["image", "batch"])
 
 
-def run(name, *arrays):
+def run(name, reduction, *arrays):
     """The values [B] of a case, and the gradient of their sum."""
-    return values_and_slope(CASES[name].ours, *arrays, **CASES[name].options)
+    case = CASES[name]
+    return values_and_slope(case.ours, *arrays, **case.options, reduction=reduction)
 
 
 def draw(exclusive):
@@ -161,39 +148,37 @@ def draw(exclusive):
 
 def counted(array, weight, reduction):
     """The rows that aren't void, float64 [n, classes], of each image or of the batch."""
-    groups = [(array[i], weight[i, ..., 0]) for i in range(len(array))]
-    if reduction == "batch":
-        groups = [(array, weight[..., 0])]
-    return [a[w > 0].astype(np.float64) for a, w in groups]
+    groups = [(array, weight)] if reduction == "batch" else zip(array, weight, strict=True)
+    return [a[w[..., 0] > 0].astype(np.float64) for a, w in groups]
 
 
 @EVERY
-def test_values_and_slopes_equal_a_loop_over_what_counts(name):
+@EITHER
+def test_values_and_slopes_equal_those_of_the_pixels_that_count(name, reduction):
     case, step = CASES[name], 1e-5
-    reduction = case.options["reduction"]
     logits, target, weight = draw(case.exclusive)
     direction = np.random.default_rng(1).normal(0, 1, SHAPE)
 
-    def loop(h):
+    def theirs(h):
         xs, ts = (counted(a, weight, reduction) for a in (logits + h * direction, target))
-        values = [case.loop(x, t) for x, t in zip(xs, ts, strict=True)]
-        return values * (SHAPE[0] if reduction == "batch" else 1)
+        return np.broadcast_to([case.theirs(x, t) for x, t in zip(xs, ts, strict=True)], 3)
 
-    values, slope = run(name, logits, target, weight)
+    values, slope = run(name, reduction, logits, target, weight)
     assert values.dtype == jnp.float32
-    np.testing.assert_allclose(values, loop(0), rtol=1e-5)
-    expected = (sum(loop(step)) - sum(loop(-step))) / (2 * step)
+    np.testing.assert_allclose(values, theirs(0), rtol=1e-5)
+    expected = (theirs(step) - theirs(-step)).sum() / (2 * step)
     np.testing.assert_allclose((slope * direction).sum(), expected, rtol=1e-4)
     assert np.max(values) > 0.1
 
 
 @EVERY
-def test_void_counts_for_nothing_whatever_it_holds(name):
+@EITHER
+def test_void_counts_for_nothing_whatever_it_holds(name, reduction):
     logits, target, weight = draw(CASES[name].exclusive)
-    expected = run(name, logits, target, weight)
+    expected = run(name, reduction, logits, target, weight)
     for rubbish in (np.nan, np.inf):
         dirty = (np.where(weight > 0, a, rubbish).astype(np.float32) for a in (logits, target))
-        values, slope = run(name, *dirty, weight)
+        values, slope = run(name, reduction, *dirty, weight)
         np.testing.assert_array_equal(values, expected[0])
         np.testing.assert_array_equal(slope, expected[1])
         assert not np.any(np.where(weight > 0, 0, slope))
@@ -201,7 +186,8 @@ def test_void_counts_for_nothing_whatever_it_holds(name):
 
 
 @EVERY
-def test_masks_and_logits_at_the_edges_have_finite_values_and_gradients(name):
+@EITHER
+def test_masks_and_logits_at_the_edges_have_finite_values_and_gradients(name, reduction):
     exclusive = CASES[name].exclusive
     drawn, target, _ = draw(exclusive)
     empty, full = np.zeros(SHAPE, np.float32), np.ones(SHAPE, np.float32)
@@ -211,18 +197,18 @@ def test_masks_and_logits_at_the_edges_have_finite_values_and_gradients(name):
     tops = np.eye(SHAPE[-1], dtype=np.float32)[1]
     for logits in (drawn, 1e4 * (2 * tops - 1) + 0 * drawn, 1e4 * np.sign(drawn), 0 * drawn):
         for truth in (target, empty, full):
-            values, slope = run(name, logits, truth, every)
+            values, slope = run(name, reduction, logits, truth, every)
             assert np.all(np.isfinite(values)) and np.all(values >= 0)
             assert np.all(np.isfinite(slope))
-            for array in run(name, logits, truth, 0 * every):
+            for array in run(name, reduction, logits, truth, 0 * every):
                 np.testing.assert_array_equal(array, 0)
 
 
 @pytest.mark.parametrize("name", ["softmax focal", "Tversky, softmax, smoothed", "Lovász hinge"])
 def test_low_precision_is_computed_in_float32(name):
     low = [jnp.asarray(a, jnp.bfloat16) for a in draw(CASES[name].exclusive)]
-    expected, _ = run(name, *(np.asarray(a, np.float32) for a in low))
-    values, _ = run(name, *low)
+    expected, _ = run(name, "batch", *(np.asarray(a, np.float32) for a in low))
+    values, _ = run(name, "batch", *low)
     assert values.dtype == jnp.float32
     np.testing.assert_allclose(values, expected, rtol=1e-6)
 

@@ -105,7 +105,7 @@ def test_run_keeps_its_best_and_evaluates_it(tiny_config, tmp_path):
     assert last["metrics"] == results["val"]
     assert evaluate(tmp_path, "train")["metrics"] == results["train"]
     assert json.loads((tmp_path / "evaluation_val_best.json").read_text()) == best
-    with pytest.raises(UserError, match=r"no checkpoint 'newest'; it is one of last, best"):
+    with pytest.raises(UserError, match=r"checkpoint is 'newest'; it is one of last, best"):
         evaluate(tmp_path, "val", "newest")
     with pytest.raises(UserError, match=r"no split 'test'; there are train and val"):
         evaluate(tmp_path, "test")
