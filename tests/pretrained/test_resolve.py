@@ -177,8 +177,8 @@ def test_an_origin_with_nothing_is_refused_unless_the_backbone_has_a_name(tmp_pa
 
 def test_what_a_run_keeps_of_weights(weights):
     origin = weights("squeezenet", "gluon")
-    source = read_imported(origin).source
-    assert origin_facts(origin) == {"backbone": "squeezenet", "family": "gluon", **source}
+    file = read_imported(origin).file
+    assert origin_facts(origin) == {"backbone": "squeezenet", "source": "gluon", "file": file}
 
 
 def test_what_a_run_keeps_of_another_run(tmp_path):

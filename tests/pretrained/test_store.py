@@ -78,7 +78,7 @@ def test_through_every_source_and_back(backbone, source, tmp_path):
     same(read(out), theirs)
     again = bring(out, tmp_path / "again")
     same(again.arrays, kept.arrays)
-    assert facts_of(again) | {"directory": None} == facts_of(kept) | {"directory": None}
+    assert facts_of(again) | {"file": None} == facts_of(kept) | {"file": None}
 
 
 def test_the_directory_says_what_it_holds(bring, squeezenet_file, tmp_path):
@@ -103,8 +103,8 @@ def test_the_directory_says_what_it_holds(bring, squeezenet_file, tmp_path):
             "backbone/fire9/expand3x3/bias",
             "backbone/fire9/expand3x3/kernel",
         ],
-        "directory": {
-            "file": "squeezenet.safetensors",
+        "file": {
+            "name": "squeezenet.safetensors",
             "sha256": hashlib.sha256(content).hexdigest(),
             "bytes": len(content),
         },
@@ -134,7 +134,7 @@ def test_the_source_that_is_named_is_taken(bring):
             {"classes": CLASSES, "skip": ["backbone/fire.*", "backbone/conv1"]},
             r"--skip backbone/fire\.\* --skip backbone/conv1 leaves nothing of the backbone",
         ),
-        ("resnet50", {}, "have no source's names of this backbone"),
+        ("resnet50", {}, "come from no source of this backbone"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(

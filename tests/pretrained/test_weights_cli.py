@@ -135,7 +135,7 @@ def test_import_ignores_names_that_are_given(here, capsys):
     assert (code, err) == (0, "")
     assert "\nignored in the file: 99 arrays (decoder.0.weight, decoder.1.weight, deco" in out
     assert set(read_imported(here / "out").ignored) == set(own)
-    refused(capsys, here, "Name the backbone", "import", *arguments)
+    refused(capsys, here, "come from no source of this backbone", "import", *arguments)
 
 
 def test_import_says_what_follows_darknets_backbone(here, capsys):
