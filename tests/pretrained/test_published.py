@@ -12,8 +12,7 @@ from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.models.backbones.preprocessing import apply as preprocess
 from vocjax.pretrained.formats import read
-from vocjax.pretrained.matching import fill, flatten, match
-from vocjax.pretrained.sources import detect
+from vocjax.pretrained.matching import detect, fill, flatten, match
 
 FOLDER = Path(os.environ.get("VOCJAX_DEVKITS", "nowhere"))
 WEIGHTS, DEVKIT = FOLDER / "weights", FOLDER / "VOCdevkit/VOC2009"

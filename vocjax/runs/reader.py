@@ -107,14 +107,9 @@ class Run:
 
 
 def read_runs(directories: Sequence[Path]) -> list[Run]:
-    """Read run directories and folders of them: in the order given, within a folder by start.
+    """Read run directories, and folders of them by start; a run that is named twice is read once.
 
-    Args:
-        directories: each a run directory, or a folder that holds run directories one level down. A
-            run that is named twice is read once.
-
-    Raises:
-        UserError: there are no directories, one is neither, or a file of a run can't be read.
+    Raises `UserError` if there are none, one is neither, or a file of a run can't be read.
     """
     if not directories:
         raise UserError(
@@ -122,8 +117,8 @@ def read_runs(directories: Sequence[Path]) -> list[Run]:
         )
     runs: dict[Path, Run] = {}
     for directory in directories:
-        inside = directory.glob("*/config.json")
-        paths = [directory] if (directory / "config.json").is_file() else [p.parent for p in inside]
+        inside = (path.parent for path in directory.glob("*/config.json"))
+        paths = [directory] if is_run(directory) else list(inside)
         if not paths:
             found = "is a file" if directory.is_file() else "does not exist"
             if directory.is_dir():
@@ -132,19 +127,16 @@ def read_runs(directories: Sequence[Path]) -> list[Run]:
                 f"{directory} {found}. Expected the directory of a run, or a folder of such "
                 "directories: give the --workdir of a `vocjax train`."
             )
-        read = [read_run(path) for path in paths]
-        read.sort(key=lambda run: (str(lookup(run.provenance, "started") or ""), run.directory))
-        for run in read:
+        read = map(read_run, paths)
+        for run in sorted(
+            read, key=lambda r: (str(r.provenance.get("started") or ""), r.directory)
+        ):
             runs.setdefault(run.directory.resolve(), run)
     return list(runs.values())
 
 
 def read_run(directory: Path) -> Run:
-    """Read one run directory, finished or not.
-
-    Raises:
-        UserError: a file is broken, or the config's task is none of `TASKS`.
-    """
+    """Read a run, finished or not; `UserError` for a broken file, or a task not of `TASKS`."""
     config = read_json(directory / "config.json") or {}
     check_choice(f"task in {directory / 'config.json'}", config.get("task"), TASKS)
     return Run(
@@ -152,7 +144,7 @@ def read_run(directory: Path) -> Run:
         config=config,
         provenance=read_json(directory / "run.json") or {},
         epochs=read_epochs(directory),
-        results=read_json(directory / "results.json"),
+        results=read_results(directory),
         samples=_read_samples(directory / "samples.npz"),
     )
 
@@ -188,11 +180,10 @@ def is_run(directory: Path) -> bool:
 def read_config(workdir: Path) -> ConfigDict:
     """Return the config of a run; `UserError` if the directory holds none that can be read.
 
-    A field that is not there has its value from `base_config`; the task refuses a model or a loss
-    without one of its fields.
+    A field that is not there has its value from `base_config`.
     """
     path = workdir / "config.json"
-    if not path.is_file():
+    if not is_run(workdir):
         raise UserError(
             f"{workdir} holds no run (no config.json); "
             f"`vocjax train --config FILE --workdir {workdir}` makes one."
