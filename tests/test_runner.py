@@ -1,7 +1,6 @@
 """Several experiments in one go: their order and fields, their report, and going on."""
 
 import argparse
-import itertools
 import json
 import runpy
 import signal
@@ -11,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from vocjax import runner
+from vocjax.config import to_json
 from vocjax.errors import UserError
 from vocjax.models.backbones.preprocessing import IDENTITY
 from vocjax.pretrained import resolve
 from vocjax.runner import Experiment, print_results
 from vocjax.training.interrupts import Interrupted
-from vocjax.training.records import Records
+from vocjax.training.validate import validate
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SMALL = ("data.size=8", "model.components=2")
@@ -91,20 +91,8 @@ def test_a_mistake_of_the_last_is_told_before_the_first_begins(experiments, tmp_
     assert not (tmp_path / "new").exists()
 
 
-def stop_at(step, monkeypatch):
-    """Send this process a SIGTERM at a step, once."""
-    steps, count_step = itertools.count(1), Records.step
-
-    def count_and_stop(self):
-        count_step(self)
-        if next(steps) == step:
-            signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(Records, "step", count_and_stop)
-
-
-def test_a_campaign_that_was_stopped_goes_on_in_its_order(done, experiments, monkeypatch, tmp_path):
-    stop_at(4, monkeypatch)
+def test_a_campaign_that_was_stopped_goes_on_in_its_order(done, experiments, signal_at, tmp_path):
+    signal_at({4: (signal.SIGTERM,)})
     with pytest.raises(Interrupted, match="step 4 of 6 is saved"):
         runner.run(experiments, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["second"]
@@ -133,15 +121,33 @@ def described(origin):
     }
 
 
+@pytest.fixture(scope="module")
+def check_once():
+    """`validate`, once for all configs that differ in nothing that can be wrong."""
+    seen = set()
+
+    def check(config):
+        alike = config.copy_and_resolve_references()
+        with alike.unlocked():
+            alike.update({"name": "", "seed": 0, "init_from": ""})
+            alike.data.update({"data_dir": "", "split_seed": 0})
+        if (text := to_json(alike)) not in seen:
+            validate(config)
+            seen.add(text)
+
+    return check
+
+
 @pytest.mark.parametrize("dataset", ["toy", pytest.param("voc2009", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "name",
     sorted({path.stem for path in EXPERIMENTS.glob("*.py")} - {"backbones", "collect", "imagenet"}),
 )
-def test_plans_can_be_run(name, dataset, monkeypatch):
+def test_plans_can_be_run(name, dataset, check_once, monkeypatch):
     """Every config loads and fits together; what an override misspells would show after hours."""
     monkeypatch.setattr(resolve, "check_origin", lambda origin: None)
     monkeypatch.setattr(resolve, "described", described)
+    monkeypatch.setattr(runner, "validate", check_once)
     plan = runpy.run_path(str(EXPERIMENTS / f"{name}.py"))["plan"]
     homes = {"data_dir": Path("all"), "objects_dir": Path("objects"), "workdir": Path("runs")}
     experiments = plan(argparse.Namespace(dataset=dataset, **homes))
@@ -239,8 +245,8 @@ def test_flags_that_do_not_parse(arguments, message, script):
     assert message in err
 
 
-def test_a_script_that_is_stopped_says_so(experiments, script, monkeypatch, tmp_path):
-    stop_at(3, monkeypatch)
+def test_a_script_that_is_stopped_says_so(experiments, script, signal_at, tmp_path):
+    signal_at({3: (signal.SIGTERM,)})
     code, out, err = script(lambda options: experiments, "--workdir", tmp_path)
     assert (code, out) == (128 + signal.SIGTERM, "")
     assert err.splitlines()[-1].startswith("mine.py: stopped by signal; step 3 of ")
