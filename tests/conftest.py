@@ -233,7 +233,8 @@ def quick_run(
         change: Callable[[Task], Task] = lambda task: task,
         **overrides: Any,
     ) -> dict[str, Any]:
-        config = tiny_config("linear_autoencoder", **({"data.size": 4} | overrides))
+        small = {"data.size": 4, "optimizer.name": "adam"}
+        config = tiny_config("linear_autoencoder", **(small | overrides))
         return train_and_evaluate(config, workdir, change(_bare(config)), arrays, optimizer)
 
     return run

@@ -138,7 +138,7 @@ def test_missing_files_are_named(finished_run, capsys, monkeypatch, tmp_path):
     for arguments, message in (
         (["train", "--config", "no.py", "--workdir", "w"], "there is no config file no.py"),
         (["evaluate", "--workdir", "w"], "w holds no run (no config.json)"),
-        (["evaluate", "--workdir", finished, "--split", "test"], "the split is 'test'"),
+        (["evaluate", "--workdir", finished, "--split", "test"], "split is 'test'"),
         (["evaluate", "--workdir", finished, "--checkpoint", "5"], "there is no checkpoint '5'"),
         (["predict", "--workdir", "w", "a.jpg", "--output", "empty"], "w holds no run"),
         (["report", "w", "--output", "r.html"], "w does not exist"),
@@ -178,7 +178,7 @@ def test_what_cannot_be_explored(finished_run, capsys, tmp_path):
         port = taken.getsockname()[1]
         for arguments, message in (
             ([classifier], "is a run of classification, which has no decoder; give one of"),
-            ([unfinished], "unfinished is not finished; go on with its `vocjax train`"),
+            ([unfinished], "unfinished is not finished; continue its `vocjax train`"),
             ([pca, "--port", port], f"can't listen on port {port} of 127.0.0.1: it is in use"),
             ([pca, "--port", 70000], "the port is 70000; it must be at least 0 and less"),
             ([pca, "--host", "nowhere.invalid"], "the host 'nowhere.invalid' has no address"),
@@ -271,7 +271,7 @@ print("BANNED", sorted(name for name in sys.modules if name.split(".")[0] in ban
 def test_whole_path_without_tensorflow(child_environment, tmp_path):
     Image.new("RGB", (40, 30), (200, 60, 60)).save(tmp_path / "photo.png")
     config = ["--config", str(CONFIGS / "linear_autoencoder.py"), "--config.data.size=8"]
-    small = ["--config.model.components=2", "--config.epochs=1", "--config.batch_size=8"]
+    small = ["--config.model.components=2", "--config.epochs=1", "--config.data.classes=()"]
     lines = [
         ["data", "prepare", "--dataset", "toy"],
         ["data", "info", "--dataset", "toy", "--figure", "toy.png"],

@@ -25,6 +25,8 @@ def fast_config(tiny_config):
             "linear_autoencoder",
             **{
                 "data.size": 4,
+                "optimizer.name": "adam",
+                "optimizer.schedule": "constant",
                 "optimizer.learning_rate": 0.02,
                 "optimizer.average_decay": decay,
             },
