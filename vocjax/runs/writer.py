@@ -51,13 +51,9 @@ def check(
         )
     known = reader.read_json(workdir / "run.json") or {}
     if (theirs := known.get("custom", list(custom))) != list(custom):
-        then, now = (
-            f"a {' and a '.join(of)} that Python code made" if of else "the config alone"
-            for of in (theirs, custom)
-        )
         raise UserError(
-            f"{workdir} was trained with {then}, not with {now}. Continue it as it began, or give "
-            "another directory."
+            f"{workdir} was trained with {_made(theirs)}, not with {_made(custom)}. Continue it "
+            "as it began, or give another directory."
         )
     fingerprint = reader.lookup(known, "dataset", "fingerprint")
     if fingerprint not in (None, data["fingerprint"]):
@@ -65,6 +61,12 @@ def check(
             f"{workdir} was begun on data with fingerprint {fingerprint}, and the fingerprint of "
             f"{config.data.data_dir} is {data['fingerprint']} now. Give another --workdir."
         )
+
+
+def _made(custom: Sequence[str]) -> str:
+    named = [{"task": "a task", "optimizer": "an optimizer"}.get(name, name) for name in custom]
+    listed = " and ".join(filter(None, (", ".join(named[:-1]), *named[-1:])))
+    return f"{listed} that Python code made" if custom else "the config alone"
 
 
 def begin(workdir: Path, config: ConfigDict, facts: Mapping[str, Any]) -> None:
