@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from vocjax.data import toy, voc
-from vocjax.data.devkit import CLASSES, OFFICIAL_COUNTS, Counts, read
+from vocjax.data.devkit import CLASSES, OFFICIAL_COUNTS, read
 from vocjax.data.download import ARCHIVES, Archive
 from vocjax.data.index import counts, examine, from_json, to_json
 from vocjax.errors import UserError
@@ -67,7 +67,7 @@ def test_the_index_has_labels_sizes_and_membership(prepared_year: voc.Prepared):
     index = prepared_year.index
     assert index.sizes.tolist() == [[18, 26], [20, 24], [20, 24], [20, 24], [30, 20]]
     assert index.labels[:, CLASSES.index("dog")].tolist() == [-1, -1, 1, 0, -1]
-    assert counts(index) == Counts((2, 1), (2, 1))
+    assert counts(index) == ((2, 1), (2, 1))
     for column, again in zip(index, from_json(to_json(index)), strict=True):
         np.testing.assert_array_equal(column, again)
         assert column.dtype == again.dtype
@@ -109,7 +109,7 @@ def test_toy_is_drawn_at_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     few = partial(toy.write_devkit, images=(3, 2), segmentation=(2, 1))
     monkeypatch.setattr(toy, "write_devkit", few)
     loaded = voc.load("toy", tmp_path)
-    assert counts(loaded.index) == Counts((3, 2), (2, 1))
+    assert counts(loaded.index) == ((3, 2), (2, 1))
     assert loaded.source == "generator seed 0"
     assert not loaded.partial
     assert {path.name for path in tmp_path.iterdir()} <= {"voc", ".lock"}
@@ -151,7 +151,7 @@ def test_a_devkit_is_partial_unless_it_has_the_official_counts(
     prepared_year: voc.Prepared, good_year: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     assert prepared_year.partial
-    monkeypatch.setitem(OFFICIAL_COUNTS, "voc2009", Counts((2, 1), (2, 1)))
+    monkeypatch.setitem(OFFICIAL_COUNTS, "voc2009", ((2, 1), (2, 1)))
     assert not voc.prepare("voc2009", tmp_path, devkit=good_year).partial
 
 
@@ -250,7 +250,7 @@ def test_a_broken_source_is_refused_and_leaves_nothing(year: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-@pytest.mark.parametrize("step", ["examine", "_encode_mask"])
+@pytest.mark.parametrize("step", ["examine", "encode_mask"])
 def test_an_interruption_leaves_nothing(good_year: Path, tmp_path: Path, monkeypatch, step, error):
     def interrupt(*_):
         raise error

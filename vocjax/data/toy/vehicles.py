@@ -2,26 +2,8 @@
 
 import numpy as np
 
-from vocjax.data.toy.parts import (
-    DARK,
-    GLASS,
-    PALE,
-    Colour,
-    Part,
-    Random,
-    Shape,
-    box,
-    curve,
-    ellipse,
-    limb,
-    paint,
-    panel,
-    polygon,
-    rgb,
-    ring,
-    tone,
-    within,
-)
+from vocjax.data.toy.colours import DARK, GLASS, PALE, Colour, Random, paint, rgb, tone
+from vocjax.data.toy.parts import Shape, box, curve, ellipse, limb, panel, polygon, ring, within
 
 LAMP = rgb(248, 238, 196)
 
@@ -192,7 +174,7 @@ def train(rng: Random) -> Shape:
 
 
 def _steam_engine(body: Colour, trim: Colour) -> Shape:
-    wheels: list[Part] = []
+    wheels: Shape = []
     for x in (-0.75, -0.2, 0.3, 0.75):
         wheels += _wheel(x, 0.18, 0.22, trim)
     return [
