@@ -7,6 +7,7 @@ between -3 and 3.
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -49,12 +50,8 @@ class LatentSpace(NamedTuple):
 
 def latent_space(codec: Codec, variables: Variables, codes: np.ndarray) -> LatentSpace:
     """Return the latent space of trained variables, with the axes of the training codes."""
-    encode, decode = jax.jit(codec.encode), jax.jit(codec.decode)
-    return LatentSpace(
-        lambda images: encode(variables, images),
-        lambda codes: decode(variables, codes),
-        principal_axes(jnp.asarray(codes)),
-    )
+    encode, decode = (partial(jax.jit(map_), variables) for map_ in (codec.encode, codec.decode))
+    return LatentSpace(encode, decode, principal_axes(jnp.asarray(codes)))
 
 
 def principal_axes(codes: jax.Array) -> PCAState:

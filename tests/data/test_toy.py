@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.feature import hog
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -47,17 +48,17 @@ def annotation(kit: Path, id_: str) -> ElementTree.Element:
     return ElementTree.parse(kit / "Annotations" / f"{id_}.xml").getroot()
 
 
-def number(element: ElementTree.Element, path: str) -> int:
-    return int(element.findtext(path, "missing"))
+def numbers(element: ElementTree.Element, *paths: str) -> list[int]:
+    return [int(element.findtext(path, "missing")) for path in paths]
 
 
 def objects(kit: Path, id_: str, difficult: bool) -> list[tuple[str, list[int]]]:
     """Class and box [left, top, right, bottom], from 1, of an image's objects."""
     corners = [f"bndbox/{corner}" for corner in ("xmin", "ymin", "xmax", "ymax")]
     return [
-        (one.findtext("name", "missing"), [number(one, corner) for corner in corners])
+        (one.findtext("name", "missing"), numbers(one, *corners))
         for one in annotation(kit, id_).iter("object")
-        if number(one, "difficult") == difficult
+        if numbers(one, "difficult") == [difficult]
     ]
 
 
@@ -74,11 +75,9 @@ def test_seed_split_and_index_alone_decide_an_image(kit, tmp_path):
     many = drawn_files(kit)
     write_devkit(tmp_path / "same", images=(3, 4), segmentation=(2, 4))
     few = drawn_files(tmp_path / "same")
-    assert len(few) == 3 + 4 + 2 + 4
-    assert few == {name: many[name] for name in few}
+    assert len(few) == 3 + 4 + 2 + 4 and few.items() <= many.items()
     write_devkit(tmp_path / "other", seed=1, images=(3, 3), segmentation=(3, 3))
-    other = drawn_files(tmp_path / "other")
-    assert all(many[name] != content for name, content in other.items())
+    assert not drawn_files(tmp_path / "other").items() & many.items()
     images = [content for name, content in many.items() if name.endswith(".jpg")]
     assert len(set(images)) == len(images) == 42
 
@@ -119,14 +118,12 @@ def test_sizes_and_boxes_agree(kit):
             assert image.mode == "RGB"
             width, height = image.size
         assert 84 <= min(width, height) <= max(width, height) <= 160
-        sides = tuple(number(root, f"size/{side}") for side in ("width", "height", "depth"))
-        assert sides == (width, height, 3)
-        assert number(root, "segmented") == (id_ in masked)
+        written = numbers(root, "size/width", "size/height", "size/depth", "segmented")
+        assert written == [width, height, 3, id_ in masked]
         if id_ in masked:
             assert mask(kit, id_).shape == (height, width)
         for _, (left, top, right, bottom) in objects(kit, id_, True) + objects(kit, id_, False):
-            assert 1 <= left < right <= width
-            assert 1 <= top < bottom <= height
+            assert 1 <= left < right <= width and 1 <= top < bottom <= height
 
 
 def test_masks_hold_the_annotated_objects_and_difficult_ones_are_void(kit):
@@ -174,14 +171,11 @@ def test_the_reader_of_real_devkits_reads_it(kit):
     assert masked == set(ids(kit, "Segmentation", "trainval"))
 
 
-@pytest.mark.parametrize("segmentation", [(5, 2), (4, 3), (0, 2)])
-def test_counts_that_do_not_fit_are_refused(tmp_path, segmentation):
-    with pytest.raises(UserError, match=r"images=\(4, 2\).*at least one.*Raise `images`"):
-        write_devkit(tmp_path, images=(4, 2), segmentation=segmentation)
+def test_counts_that_do_not_fit_and_a_folder_with_something_in_it_are_refused(tmp_path):
+    for segmentation in ((5, 2), (4, 3), (0, 2)):
+        with pytest.raises(UserError, match=r"images=\(4, 2\).*at least one.*Raise `images`"):
+            write_devkit(tmp_path, images=(4, 2), segmentation=segmentation)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_folder_with_something_in_it_is_refused(tmp_path):
     (tmp_path / "train.txt").write_text("2009_000001\n")
     with pytest.raises(UserError, match=r"is not empty.*Give a new"):
         write_devkit(tmp_path, images=(1, 1), segmentation=(1, 1))
@@ -231,9 +225,6 @@ def test_a_better_model_scores_better(default_kit):
 
 
 def orientations(images: np.ndarray) -> np.ndarray:
-    """Histograms of gradient orientation in cells of 8x8 pixels (after Dalal and Triggs, 2005)."""
-    down, right = np.gradient(images.mean(-1), axis=(1, 2))
-    bins = (np.arctan2(down, right) % np.pi / np.pi * 8).astype(int) % 8
-    votes = np.hypot(down, right)[..., None] * (bins[..., None] == np.arange(8))
-    cells = votes.reshape(len(images), 8, 8, 8, 8, 8).sum((2, 4)).reshape(len(images), -1)
-    return np.sqrt(cells / cells.sum(1, keepdims=True))
+    """Histograms of gradient orientation in cells of 8x8 pixels (Dalal and Triggs, 2005)."""
+    cells = {"orientations": 8, "pixels_per_cell": (8, 8), "cells_per_block": (8, 8)}
+    return np.stack([hog(image.mean(-1), block_norm="L1-sqrt", **cells) for image in images])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -45,27 +46,17 @@ def listing(folder: Path) -> list[str]:
 
 def test_examples_are_the_devkit_row_by_row(good_year: Path, prepared_year: voc.Prepared):
     index, examples = prepared_year.index, prepared_year.examples
-    assert index.ids.tolist() == IDS
-    assert len(examples) == len(IDS)
-    for row, id_ in enumerate(IDS):
-        example = examples[row]
-        assert example["image_id"] == id_.encode()
-        with Image.open(good_year / f"JPEGImages/{id_}.jpg") as image:
-            np.testing.assert_array_equal(example["image"], np.asarray(image))
-        assert example["mask"].shape == (*index.sizes[row], 1)
+    assert index.ids.tolist() == [example["image_id"].decode() for example in examples] == IDS
+    for row, (id_, example) in enumerate(zip(IDS, examples, strict=True)):
+        image = np.asarray(Image.open(good_year / f"JPEGImages/{id_}.jpg"))
+        path = good_year / f"SegmentationClass/{id_}.png"
+        mask = np.asarray(Image.open(path)) if path.exists() else np.full(index.sizes[row], 255)
+        np.testing.assert_array_equal(example["image"], image)
+        np.testing.assert_array_equal(example["mask"], mask[..., None])
         assert example["mask"].dtype == example["image"].dtype == np.uint8
-        if index.segmentation[row] == "none":
-            assert np.all(example["mask"] == 255)
-        else:
-            with Image.open(good_year / f"SegmentationClass/{id_}.png") as mask:
-                np.testing.assert_array_equal(example["mask"][..., 0], np.asarray(mask))
         np.testing.assert_array_equal(example["labels"], index.labels[row])
         assert voc.MEMBERSHIP[example["main"]] == index.main[row]
         assert voc.MEMBERSHIP[example["segmentation"]] == index.segmentation[row]
-
-
-def test_the_index_has_labels_sizes_and_membership(prepared_year: voc.Prepared):
-    index = prepared_year.index
     assert index.sizes.tolist() == [[18, 26], [20, 24], [20, 24], [20, 24], [30, 20]]
     assert index.labels[:, CLASSES.index("dog")].tolist() == [-1, -1, 1, 0, -1]
     assert counts(index) == ((2, 1), (2, 1))
@@ -91,8 +82,7 @@ def test_grey_images_have_three_channels_and_several_files_keep_the_order(
     monkeypatch.setattr(voc, "SHARD", 2)
     prepared = voc.prepare("voc2009", tmp_path, devkit=year)
     image = prepared.examples[2]["image"]
-    assert image.shape == (20, 24, 3)
-    assert np.ptp(image) == 0
+    assert image.shape == (20, 24, 3) and np.ptp(image) == 0
     assert len(list(prepared.directory.glob("*array_record*"))) == 3
     assert [example["image_id"].decode() for example in prepared.examples] == IDS
 
@@ -111,8 +101,7 @@ def test_toy_is_drawn_at_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(toy, "write_devkit", few)
     loaded = voc.load("toy", tmp_path)
     assert counts(loaded.index) == ((3, 2), (2, 1))
-    assert loaded.source == "generator seed 0"
-    assert not loaded.partial
+    assert (loaded.source, loaded.partial) == ("generator seed 0", False)
     assert {path.name for path in tmp_path.iterdir()} <= {"voc", ".lock"}
     monkeypatch.setattr(toy, "write_devkit", None)  # drawn once, not again
     assert voc.load("toy", tmp_path).fingerprint == loaded.fingerprint
@@ -135,16 +124,13 @@ def test_a_wrong_source_is_refused(good_year: Path, tmp_path: Path, dataset, sou
     assert listing(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    ("dataset", "message"),
-    [
+def test_what_is_not_prepared_cannot_be_loaded(tmp_path: Path):
+    for dataset, message in (
         ("voc209", "the data set is 'voc209'"),
         ("voc2009", "vocjax data prepare --dataset voc2009 --data_dir "),
-    ],
-)
-def test_what_is_not_prepared_cannot_be_loaded(tmp_path: Path, dataset, message):
-    with pytest.raises(UserError, match=message):
-        voc.load(dataset, tmp_path)
+    ):
+        with pytest.raises(UserError, match=message):
+            voc.load(dataset, tmp_path)
     assert listing(tmp_path) == []
 
 
@@ -222,11 +208,7 @@ SHRUNK = "2007_000010.png is 10 x 8 pixels, and its image .*2007_000010.jpg 26 x
     [
         ("JPEGImages/2009_000003.jpg", None, "2009_000003.jpg can't be decoded as JPEG"),
         ("SegmentationClass/2007_000010.png", ((10, 8), 0), SHRUNK),
-        (
-            "SegmentationClass/2009_000001.png",
-            ((24, 20), 21),
-            "2009_000001.png holds the class index 21",
-        ),
+        ("SegmentationClass/2009_000001.png", ((24, 20), 21), "0001.png holds the class index 21"),
         ("ImageSets/Main/sheep_val.txt", None, "sheep_val.txt gives no label for 2009_000003"),
     ],
 )
@@ -246,10 +228,7 @@ def test_a_broken_source_is_refused_and_leaves_nothing(
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 @pytest.mark.parametrize("step", ["examine", "encode_mask"])
 def test_an_interruption_leaves_nothing(good_year: Path, tmp_path: Path, monkeypatch, step, error):
-    def interrupt(*_):
-        raise error
-
-    monkeypatch.setattr(voc, step, interrupt)
+    monkeypatch.setattr(voc, step, Mock(side_effect=error))
     with pytest.raises(error):
         voc.prepare("voc2009", tmp_path, devkit=good_year)
     assert listing(tmp_path) == []

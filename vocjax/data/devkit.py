@@ -154,11 +154,9 @@ def decode_mask(content: bytes, path: Path) -> np.ndarray:
 
 def encode_mask(path: Path | None, size: tuple[int, int]) -> bytes:
     """Encode class indices as a single-channel PNG; without a mask, void of `size` (w, h)."""
-    image = Image.new("L", size, VOID)
-    if path:
-        image = Image.fromarray(decode_mask(path.read_bytes(), path))
+    mask = decode_mask(path.read_bytes(), path) if path else np.full(size[::-1], VOID, np.uint8)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    Image.fromarray(mask).save(buffer, "PNG")
     return buffer.getvalue()
 
 

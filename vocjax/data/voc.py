@@ -250,16 +250,10 @@ def _open(dataset: str, directory: Path) -> Prepared:
         for file in builder.info.splits[SPLIT].filepaths:
             Path(file).stat()  # a file that is missing fails here and not during training
         metadata = builder.info.metadata
+        facts = [metadata[name] for name in ("fingerprint", "partial", "source")]
         decoders = {"image": _PillowDecoder(), "mask": _PillowDecoder()}
-        return Prepared(
-            name=dataset,
-            directory=directory,
-            index=from_json(metadata["index"]),
-            fingerprint=metadata["fingerprint"],
-            partial=metadata["partial"],
-            source=metadata["source"],
-            examples=builder.as_data_source(SPLIT, decoders=decoders),
-        )
+        examples = builder.as_data_source(SPLIT, decoders=decoders)
+        return Prepared(dataset, directory, from_json(metadata["index"]), *facts, examples)
     except Exception as error:  # TFDS, protobuf and json each raise their own
         raise UserError(
             f"{directory} can't be opened as a prepared data set ({error!r}). Delete that folder "
