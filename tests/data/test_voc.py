@@ -111,7 +111,6 @@ def test_toy_is_drawn_at_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ("dataset", "sources", "message"),
     [
         ("voc209", (), r"the data set is 'voc209'; .* Did you mean 'voc2009'\?"),
-        ("voc2007", ("devkit",), "is VOC2009; expected VOC2007"),
         ("voc2009", ("devkit", "archive"), "takes one of --archive and --devkit"),
         ("toy", ("devkit",), "toy takes neither"),
         ("custom", (), "custom takes --devkit"),

@@ -11,8 +11,6 @@ from vocjax.data.index import Index, Prepared, counts
 from vocjax.errors import UserError
 from vocjax.painting import overlay
 
-COLUMNS = 4
-
 
 def summary(prepared: Prepared) -> str:
     """Describe a prepared data set in lines of text: its source, sizes in pixels and counts."""
@@ -40,7 +38,7 @@ def contact_sheet(prepared: Prepared, file: Path) -> None:
     suffix, and where the file can't be written.
     """
     shown = np.flatnonzero((prepared.index.labels == PRESENT).any(axis=0))
-    columns = max(1, min(COLUMNS, len(shown)))
+    columns = max(1, min(4, len(shown)))
     height = max(1, math.ceil(len(shown) / columns))
     figure = Figure(figsize=(3.2 * columns, 1.6 * height), layout="constrained", dpi=120)
     for place, column in enumerate(shown.tolist(), 1):

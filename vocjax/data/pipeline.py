@@ -67,8 +67,7 @@ def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
 def resize_object(mask: np.ndarray, size: int) -> np.ndarray:
     """Squash class indices [height, width] uint8 to a foreground mask, 0 or 1, as the study did.
 
-    Pixels of a class and of void are 1. They are resized bilinearly (with Pillow's antialiasing),
-    and every pixel above 0 is foreground. So void is foreground, and objects grow.
+    Void is foreground, and objects grow: every pixel above 0 after bilinear resizing counts.
     """
     covered = Image.fromarray((mask > 0).astype(np.float32))
     share = np.asarray(covered.resize((size, size), Image.Resampling.BILINEAR))
