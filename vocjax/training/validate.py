@@ -37,10 +37,7 @@ class Valid(NamedTuple):
 
 
 def validate(config: ConfigDict, task: Task | None = None) -> Valid:
-    """Check a whole config; raise `UserError` for the first mistake.
-
-    `pretrained.resolve.complete` comes before it. Your own `task` takes the place of the config's.
-    """
+    """Check a whole config, and your own `task` in place of its; `UserError` for a mistake."""
     _check_fields(config)
     check_data(config.data)
     task = task or make_task(config)
@@ -80,10 +77,8 @@ def batch_shapes(config: ConfigDict) -> Any:
 
 
 def _check_best(config: ConfigDict, task: Task, measures: Measures) -> None:
-    """Raise `UserError` unless the task measures `best.metric`, and `best.mode` is its better end.
-
-    Of whole-split metrics the names are those of no examples at all.
-    """
+    """Raise `UserError` unless the task measures `best.metric`, and `best.mode` fits it."""
+    # Whole-split metrics of no examples have their names, too.
     rows = {name: np.zeros((0, *x.shape[1:]), x.dtype) for name, x in measures.rows.items()}
     names = summarise(task, zeros_like(measures.sums), rows)
     check_choice("best.metric", config.best.metric, names)
