@@ -13,10 +13,10 @@ from random_values import draw_variables
 from vocjax import losses
 from vocjax.config import load_config
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import ConvAutoencoder, Decoder, encoder_and_decoder
-from vocjax.models.encoders import Encoder
+from vocjax.models.autoencoder import ConvAutoencoder, Decoder, Encoder
+from vocjax.models.encoders import encoder_and_decoder
 from vocjax.models.layers import DOWNSAMPLINGS, NORMS, UPSAMPLINGS, Style
-from vocjax.models.resampling import max_pool, max_positions
+from vocjax.models.ops import max_pool, max_positions
 from vocjax.models.segmenter import Mirror
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -12,11 +12,12 @@ from random_values import draw_variables
 from vocjax.config import load_config, with_backbone
 from vocjax.errors import UserError
 from vocjax.models import build
+from vocjax.models.autoencoder import Encoder
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import CAFFE, apply
-from vocjax.models.encoders import Encoder, make_encoder
+from vocjax.models.encoders import make_encoder
 from vocjax.models.layers import ConvBlock, Style
-from vocjax.models.resampling import max_pool
+from vocjax.models.ops import max_pool
 from vocjax.training.phases import in_evaluation_mode
 
 CONFIGS = Path(__file__).parents[2] / "configs"

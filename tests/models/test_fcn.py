@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from random_values import draw, draw_variables
 
 from vocjax.errors import UserError
-from vocjax.models.encoders import Encoder
+from vocjax.models.autoencoder import Encoder
 from vocjax.models.fcn import FCNDecoder, network
 from vocjax.models.segmenter import Segmenter
 

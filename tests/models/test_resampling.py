@@ -9,8 +9,8 @@ from compared import assert_as_good_as_bfloat16_is, assert_equal_in_float32, wit
 from flax import linen as nn
 from random_values import draw
 
-from vocjax.models.ops import SAME, xla_conv
-from vocjax.models.resampling import (
+from vocjax.models.ops import (
+    SAME,
     bilinear_upsample,
     max_pool,
     max_positions,
@@ -18,6 +18,7 @@ from vocjax.models.resampling import (
     strided_conv,
     transposed_conv,
     upsample_conv,
+    xla_conv,
 )
 
 

@@ -7,15 +7,16 @@ import pytest
 from random_values import draw, draw_variables
 
 from vocjax.errors import UserError
-from vocjax.models.encoders import Encoder
+from vocjax.models.autoencoder import Encoder
 from vocjax.models.layers import UPSAMPLINGS, Style
-from vocjax.models.ops import SAME, xla_conv
-from vocjax.models.resampling import (
+from vocjax.models.ops import (
+    SAME,
     bilinear_upsample,
     max_pool,
     max_positions,
     max_unpool,
     transposed_conv,
+    xla_conv,
 )
 from vocjax.models.segmenter import Segmenter
 from vocjax.models.unet import SkipBlock, UNetDecoder, check_doubling

@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from vocjax.models.backbones.blocks import KERAS_NORM, Conv, ConvNorm, Sampling, atrous, max_pool
+from vocjax.models.backbones.blocks import (
+    KERAS_NORM,
+    Conv,
+    ConvNorm,
+    Sampling,
+    atrous,
+    depthwise_conv,
+)
 from vocjax.models.backbones.heads import ConvHead, FlattenHead, MeanHead, adaptive_mean_pool
-from vocjax.models.ops import depthwise_conv
+from vocjax.models.ops import max_pool
 
 
 def draw(*shape, seed=0):
