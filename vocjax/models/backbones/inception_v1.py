@@ -109,9 +109,11 @@ class InceptionV1(Backbone):
         stride, before, after = sampling
         if name == "conv1":
             return ConvNorm(64, 7, stride, padding=3, norm=NORM, dtype=self.dtype, name=name)
-        module: nn.Module = Stem(self.dtype, name=name)
+        module: nn.Module
         if name in MODULES:
             module = Inception(MODULES[name], after, self.dtype, name=name)
+        else:
+            module = Stem(self.dtype, name=name)
         if sampling.nominal == 1:
             return module
         padding = "SAME" if stride == 1 else "CEIL"

@@ -85,7 +85,7 @@ class Block(nn.Module):
             y = strided_pool(y, stride, dilation)
         if self.sampling.nominal > 1 or x.shape[-1] != y.shape[-1]:
             conv = functools.partial(KerasConvNorm, activation=None, dtype=self.dtype)
-            x = conv(y.shape[-1], 1, stride, name="shortcut")(x, train=train, valid=valid)
+            x = conv(self.features[-1], 1, stride, name="shortcut")(x, train=train, valid=valid)
         return x + y
 
 
