@@ -4,13 +4,14 @@
 # make lint: check format, lint and types. make test: that, and the tests.
 # make test-slow: the tests that take longer.
 # make test-peers: parity with PyTorch's packages, gigabytes, in a virtual environment of its own.
-# Another Python: make test PYTHON=python3.12 VENV=.venv312
+# make test-newest: the tests that a newer Python, with its newer JAX, can break:
+#   make test-newest PYTHON=python3.12 VENV=.venv312
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install study format lint test test-slow test-peers clean
+.PHONY: install study format lint test test-slow test-newest test-peers clean
 
 install: $(VENV)/.installed
 
@@ -31,6 +32,14 @@ test: lint
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
+
+# What a newer JAX, Flax, Optax, Orbax, TFDS or NumPy breaks first.
+NEWEST := tests/test_cli.py tests/test_load.py tests/test_predict.py tests/training tests/runs \
+	tests/data/test_voc.py tests/data/test_pipeline.py tests/models/test_build.py \
+	tests/models/test_ops.py tests/models/test_draw.py tests/metrics tests/pretrained/test_store.py
+
+test-newest: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(NEWEST)
 
 test-peers:
 	$(MAKE) .venv-peers/.installed-test VENV=.venv-peers

@@ -19,5 +19,5 @@ def get_config() -> ConfigDict:
     config.model.encoder = (256, 128, 64, 32)
     config.model.decoder = (32, 64, 128)
     config.loss.name = "mse"
-    config.loss.noise = 0.0  # standard deviation of the noise on what the encoder sees in training
+    config.loss.noise = 0.0  # standard deviation of the noise on the input in training
     return config

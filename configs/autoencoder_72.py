@@ -1,4 +1,4 @@
-"""Task 1: the lecture's code of 72 numbers, 2x2x18, by a fifth pooling.
+"""Task 1: the lecture's code of 72 numbers, 2x2x18, after a fifth pooling.
 
 vocjax train --config configs/autoencoder_72.py --workdir runs/autoencoder_72
 """
@@ -19,5 +19,5 @@ def get_config() -> ConfigDict:
     config.model.encoder = (256, 128, 64, 32, 32, 18)
     config.model.decoder = (32, 32, 64, 128, 256)
     config.loss.name = "mse"
-    config.loss.noise = 0.0  # standard deviation of the noise on what the encoder sees in training
+    config.loss.noise = 0.0  # standard deviation of the noise on the input in training
     return config

@@ -1,10 +1,10 @@
-"""Task 1 with a pretrained backbone: what its features still know of the image.
+"""Task 1 with a pretrained backbone: how much of an image its features keep.
 
 vocjax weights import --backbone resnet18 FILE --skip head --output weights/resnet18
 vocjax train --config configs/autoencoder_pretrained.py --workdir runs/autoencoder_pretrained \
     --config.init_from=weights/resnet18
 
-The decoder alone learns. It doubles as often as the backbone halves: five times for stride 32.
+Only the decoder learns. It doubles as often as the backbone halves: five times for stride 32.
 """
 
 from ml_collections import ConfigDict

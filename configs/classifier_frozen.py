@@ -3,7 +3,7 @@
 vocjax train --config configs/classifier_frozen.py --workdir runs/classifier_frozen \
     --config.init_from=runs/autoencoder_256
 
-The codes are computed once, so that an epoch takes no time.
+The codes are computed once, so an epoch takes almost no time.
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""Task 2: one network that reconstructs and classifies, both losses added up.
+"""Task 2: one network that reconstructs and classifies, with the sum of both losses.
 
 vocjax train --config configs/classifier_joint.py --workdir runs/classifier_joint
 """
@@ -13,5 +13,5 @@ def get_config() -> ConfigDict:
     config = study_classifier()
     config.name = "Classifier 256, joint"
     config.model.decoder = (32, 64, 128, 256)
-    config.loss.reconstruction = 10.0  # the squared error is a tenth of the log-loss, and less
+    config.loss.reconstruction = 10.0  # the squared error is at most a tenth of the log-loss
     return config

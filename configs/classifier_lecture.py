@@ -1,4 +1,4 @@
-"""Task 2, the lecture's classifier: encoder, two fully connected layers and a softmax.
+"""Task 2, the lecture's classifier: encoder, two fully connected layers, softmax.
 
 vocjax train --config configs/classifier_lecture.py --workdir runs/classifier_lecture \
     --config.init_from=runs/autoencoder_256

@@ -1,10 +1,11 @@
-"""Task 2 with a pretrained backbone: its features, computed once, and one layer on their mean.
+"""Task 2 with a frozen pretrained backbone: one layer on the mean of its features.
 
 vocjax weights import --backbone squeezenet FILE --skip head --output weights/squeezenet
 vocjax train --config configs/classifier_pretrained.py --workdir runs/classifier_pretrained \
     --config.init_from=weights/squeezenet
 
-`--config.optimizer.phases` unfreezes it, stage by stage where wanted: see experiments/transfer.py.
+The features are computed once. `--config.optimizer.phases` unfreezes the backbone, at once or stage
+by stage: see experiments/transfer.py.
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""Task 2, ours: a small residual network from scratch, for the 428 dogs and aeroplanes.
+"""Task 2, ours: a small residual network, trained from scratch on 428 dogs and aeroplanes.
 
 vocjax train --config configs/classifier_residual.py --workdir runs/classifier_residual
 """

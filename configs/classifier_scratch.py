@@ -1,8 +1,8 @@
-"""Task 2, the assignment's second network: the same architecture, end to end from a fresh draw.
+"""Task 2, the assignment's second network: the same architecture, trained from scratch.
 
 vocjax train --config configs/classifier_scratch.py --workdir runs/classifier_scratch
 
-No init_from: the draw depends on the seed and on nothing that an autoencoder learnt.
+There is no init_from: the first parameters depend only on the seed.
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,10 @@
-"""Task 3 with a pretrained backbone: FCN-8s, class scores of three strides, summed.
+"""Task 3 with a pretrained backbone: FCN-8s, the sum of class scores of three strides.
 
 vocjax weights import --backbone vgg16 FILE --skip head --output weights/vgg16
 vocjax train --config configs/fcn_pretrained.py --workdir runs/fcn_pretrained \
     --config.init_from=weights/vgg16
 
---config.model.skips=0 is FCN-32s, 1 FCN-16s.
+With --config.model.skips=0 it is FCN-32s, with 1 FCN-16s.
 """
 
 from ml_collections import ConfigDict

@@ -18,8 +18,8 @@ def get_config() -> ConfigDict:
     config.model.components = 16
     config.model.tied = False
     config.loss.name = "mse"
-    # A whole-batch gradient and a rate that falls to 0: what is left to find is a subspace, and
-    # noise would keep it from closing in on the last of its directions.
+    # A whole-batch gradient and a rate that falls to 0: noise would keep the network from finding
+    # the last directions of the subspace.
     config.batch_size = 1024
     config.epochs = 300
     config.evaluate_every_epochs = 10

@@ -17,6 +17,6 @@ def get_config() -> ConfigDict:
     config.data.classes = ("aeroplane", "dog")
     config.model.name = "pca"
     config.model.components = 128
-    config.model.solver = "full"  # or streaming, in one pass, for data that does not fit
+    config.model.solver = "full"  # or streaming: one pass, for data that does not fit in memory
     config.loss.name = "mse"
     return config

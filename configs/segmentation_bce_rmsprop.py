@@ -2,7 +2,7 @@
 
 vocjax train --config configs/segmentation_bce_rmsprop.py --workdir runs/segmentation_bce_rmsprop
 
-With --config.data.masks=legacy the study's own protocol: void is object, objects grow.
+With --config.data.masks=legacy it has the study's protocol: void is object, objects grow.
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""Task 3, ours: 20 classes and background, a U-Net from scratch, scored at full resolution.
+"""Task 3, ours: a U-Net from scratch for 20 classes and background, scored at full size.
 
 vocjax train --config configs/segmentation_classes.py --workdir runs/segmentation_classes
 """

@@ -1,4 +1,4 @@
-"""Task 3: DeepLab's atrous pyramid over the study's encoder, all 20 classes and background.
+"""Task 3: DeepLab's atrous pyramid on the study's encoder, for 20 classes and background.
 
 vocjax train --config configs/segmentation_deeplab.py --workdir runs/segmentation_deeplab
 """

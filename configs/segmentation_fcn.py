@@ -1,4 +1,4 @@
-"""Task 3: FCN with summed skips over the study's encoder, all 20 classes and background.
+"""Task 3: FCN with summed skips on the study's encoder, for 20 classes and background.
 
 vocjax train --config configs/segmentation_fcn.py --workdir runs/segmentation_fcn
 """
@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
     config.model.name = "fcn"
     config.model.target = "softmax"
     config.model.stem = "same"
-    config.model.skips = 2  # 0 to 2 over a backbone of stride 32: FCN-32s, 16s and 8s
+    config.model.skips = 2  # 0, 1 and 2 on a backbone of stride 32: FCN-32s, 16s and 8s
     config.model.upsample = "bilinear"
     del config.model.decoder
     config.loss.name = "cross_entropy"

@@ -2,7 +2,7 @@
 
 vocjax train --config configs/segmentation_norm.py --workdir runs/segmentation_norm
 
-With --config.data.masks=legacy the study's own protocol: void is object, objects grow.
+With --config.data.masks=legacy it has the study's protocol: void is object, objects grow.
 """
 
 from ml_collections import ConfigDict
@@ -15,5 +15,5 @@ def get_config() -> ConfigDict:
     config = study_segmenter()
     config.name = "Run 5, soft Dice, norm"
     config.model.norm = "batch"
-    config.model.dropout = 0.5  # the slides don't say; a sister solution has this
+    config.model.dropout = 0.5  # the slides do not say it; a related solution has 0.5
     return config

@@ -2,7 +2,7 @@
 
 vocjax train --config configs/segmentation_norm_long.py --workdir runs/segmentation_norm_long
 
-With --config.data.masks=legacy the study's own protocol: void is object, objects grow.
+With --config.data.masks=legacy it has the study's protocol: void is object, objects grow.
 """
 
 from ml_collections import ConfigDict
@@ -16,5 +16,5 @@ def get_config() -> ConfigDict:
     config.name = "Run 6, soft Dice, norm, 30 epochs"
     config.epochs = 30
     config.model.norm = "batch"
-    config.model.dropout = 0.5  # the slides don't say; a sister solution has this
+    config.model.dropout = 0.5  # the slides do not say it; a related solution has 0.5
     return config

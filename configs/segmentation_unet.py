@@ -1,4 +1,4 @@
-"""Task 3, ours: a U-Net from scratch, object against background, at the study's 64 pixels.
+"""Task 3, ours: a U-Net from scratch for object and background, at the study's 64 pixels.
 
 vocjax train --config configs/segmentation_unet.py --workdir runs/segmentation_unet
 """

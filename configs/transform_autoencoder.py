@@ -1,8 +1,8 @@
-"""Task 1: the best reconstruction from 256 numbers: learnt filters around a cosine transform.
+"""Task 1, ours: learnt filters before and after a cosine transform, 256 numbers.
 
 vocjax train --config configs/transform_autoencoder.py --workdir runs/transform_autoencoder
 
-`python experiments/ladder_reconstruction.py` tells what brought how much.
+`python experiments/ladder_reconstruction.py` measures what each part of it brings.
 """
 
 from ml_collections import ConfigDict

@@ -86,12 +86,12 @@ def taken(finished_run, tiny_config, toy_dir, files, tmp_path_factory):
     return Taken(away / "moved", results, out.getvalue().splitlines(), said)
 
 
-def test_a_run_taken_to_another_machine_gives_what_predict_printed(taken, files):
+def test_a_run_taken_to_another_machine_gives_what_predict_printed(taken, files, child_environment):
     flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"
     done = subprocess.run(
         [sys.executable, "-c", IN_PYTHON, *map(str, files)],
         cwd=taken.run.parent,
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        env=child_environment(XLA_FLAGS=flags, JAX_PLATFORMS="cpu"),
         capture_output=True,
         text=True,
     )
@@ -139,7 +139,7 @@ def test_last_and_best_checkpoint(taken):
     assert (results["best"]["epoch"], results["step"]) == (1, 4)
     assert vocjax.load(run).step == vocjax.load(str(run), "last").step == 4
     assert vocjax.load(run, checkpoint="best").step == 2
-    with pytest.raises(UserError, match=r"no checkpoint 'frist'; it is one of last, best"):
+    with pytest.raises(UserError, match=r"checkpoint is 'frist'; it is one of last, best"):
         vocjax.load(run, "frist")
     with pytest.raises(UserError, match=r"holds no run \(no config.json\)"):
         vocjax.load(str(run.parent))

@@ -35,11 +35,9 @@ class TestOverlay:
         np.testing.assert_array_equal(painted[1], alone)
         np.testing.assert_array_equal(images, before)
 
-    def test_an_index_without_a_colour_is_an_error(self):
+    def test_an_index_without_a_colour_is_an_error_and_void_has_the_devkits(self):
         with pytest.raises(IndexError):
             painting.overlay(self.image, self.mask + 2, PALETTE)
-
-    def test_the_outline_has_the_colour_of_the_devkit(self):
         np.testing.assert_array_equal(devkit.PALETTE[painting.VOID], painting.OUTLINE)
 
 
@@ -75,9 +73,7 @@ def test_grey_is_the_mean_of_the_channels_of_bytes_and_of_floats():
 
 
 def test_a_grid_has_its_images_in_rows_with_white_gaps_between_them():
-    images = np.arange(6, dtype=np.uint8).reshape(2, 3, 1, 1, 1) * np.ones(
-        (1, 1, 2, 1, 1), np.uint8
-    )
+    images = np.arange(6, dtype=np.uint8).repeat(2).reshape(2, 3, 2, 1, 1)
     shown = painting.grid(images, 1)
     white = [255] * 5
     row, below = [0, 255, 1, 255, 2], [3, 255, 4, 255, 5]

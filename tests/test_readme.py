@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from experiments.tables.kept import RESULTS, read_kept
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+# A block whose first line is "# NAME.py" is a file that the other blocks use.
+FILES = {found[1]: block for block in BLOCKS if (found := re.match(r"# (\w+\.py)\n", block))}
 
 
 def test_tables_are_those_of_the_kept_results():
@@ -49,16 +52,34 @@ def test_kept_figures_of_backbones_are_complete_and_say_how_they_were_made():
                 assert found["error"] < 1e-4 and found["version"]
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_python_of_the_readme_runs(block, tiny_config, tmp_path, monkeypatch):
+@pytest.fixture
+def folder_of_a_reader(tiny_config, tmp_path, monkeypatch):
+    """A working directory with the README's files, in which configs load small."""
+
     def load(path: Path, overrides: tuple[str, ...] = ()):
         assert (ROOT / path).is_file()
-        return tiny_config(path.stem, epochs=1, **{"data.size": 64})
+        config = tiny_config(path.stem, epochs=1, **{"data.size": 64})
+        for override in overrides:
+            field, value = override.removeprefix("--config.").split("=")
+            config.update_from_flattened_dict({field: value})
+        return config
 
+    for name, block in FILES.items():
+        (tmp_path / name).write_text(block)
+        monkeypatch.delitem(sys.modules, Path(name).stem, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(vocjax.config, "load_config", load)
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block not in FILES.values()])
+def test_python_of_the_readme_runs(block, folder_of_a_reader):
     scope: dict[str, Any] = {}
     exec(compile(block, "README.md", "exec"), scope)
-    if "train_and_evaluate" in block:
-        assert scope["results"]["val"]["loss"] > 0
-        assert next((tmp_path / "runs").iterdir()).joinpath("results.json").is_file()
+    assert scope["results"]["val"]["loss"] > 0
+    assert next((folder_of_a_reader / "runs").glob("*/results.json"))
+
+
+def test_the_readme_has_at_most_200_lines():
+    assert len(README.splitlines()) <= 200

@@ -28,19 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, left = parser.parse_known_args(arguments)
     if left and options.verb is not _train:
         parser.error(f"unknown argument {left[0]!r}; see `{options.prog} --help`")
-    if any(not argument.startswith("--config.") for argument in left if argument.startswith("-")):
-        bad = next(a for a in left if a.startswith("-") and not a.startswith("--config."))
-        parser.error(f"unknown argument {bad!r}; fields are set like --config.epochs=3")
+    if bad := [a for a in left if a.startswith("-") and not a.startswith("--config.")]:
+        parser.error(f"unknown argument {bad[0]!r}; fields are set like --config.epochs=3")
     try:
         return options.verb(options, left)
-    except UserError as error:
-        print(f"vocjax: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:  # the reader of a pipe, `head` say, has seen enough
         # Python flushes at its end, and would complain there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except OSError as error:  # no space left, no permission: the text names the file
+    except (UserError, OSError) as error:  # the second, no space left say, names the file
         print(f"vocjax: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -63,11 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         "build a data set from an archive, a devkit or a download",
         "vocjax data prepare --dataset voc2009 --devkit VOCdevkit --data_dir data",
     )
-    source = prepare.add_mutually_exclusive_group()
+    source, unpacked = prepare.add_mutually_exclusive_group(), "an unpacked devkit, whole or part"
     source.add_argument("--archive", type=Path, metavar="TAR", help="the official archive")
-    source.add_argument(
-        "--devkit", type=Path, metavar="DIR", help="an unpacked devkit, whole or part"
-    )
+    source.add_argument("--devkit", type=Path, metavar="DIR", help=unpacked)
     info = _verb(
         data_verbs,
         "info",
@@ -89,12 +83,8 @@ def _parser() -> argparse.ArgumentParser:
         "--config.optimizer.learning_rate=3e-4",
     )
     train.add_argument("--config", type=Path, required=True, metavar="FILE")
-    train.add_argument("--workdir", type=Path, required=True, metavar="DIR")
-    train.add_argument(
-        "--distributed",
-        action="store_true",
-        help="one of several hosts: join the others first",
-    )
+    several = "one of several hosts: join the others first"
+    train.add_argument("--distributed", action="store_true", help=several)
 
     evaluate = _verb(
         verbs,
@@ -103,7 +93,6 @@ def _parser() -> argparse.ArgumentParser:
         "measure a trained run on a split",
         "vocjax evaluate --workdir runs/ae --split val",
     )
-    evaluate.add_argument("--workdir", type=Path, required=True, metavar="DIR")
     evaluate.add_argument("--split", default="val", help="train or val (default: val)")
 
     predict = _verb(
@@ -113,10 +102,8 @@ def _parser() -> argparse.ArgumentParser:
         "apply a trained run to image files",
         "vocjax predict --workdir runs/ae photo.jpg --output predictions",
     )
-    predict.add_argument("--workdir", type=Path, required=True, metavar="DIR")
-    predict.add_argument(
-        "images", type=Path, nargs="+", metavar="IMAGE", help="a file, or a folder of images"
-    )
+    what = "a file, or a folder of images"
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help=what)
     predict.add_argument("--output", type=Path, required=True, metavar="DIR")
     for verb in (evaluate, predict):
         verb.add_argument("--checkpoint", default="last", help="last or best (default: last)")
@@ -130,13 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("directories", type=Path, nargs="+", metavar="DIR")
     report.add_argument("--output", type=Path, required=True, metavar="FILE")
+    more = "more run directories, for tables and comparisons alone"
     report.add_argument(
-        "--without_pictures",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="DIR",
-        help="more run directories, for tables and comparisons alone",
+        "--without_pictures", type=Path, nargs="+", default=[], metavar="DIR", help=more
     )
 
     explore = _verb(
@@ -146,13 +129,11 @@ def _parser() -> argparse.ArgumentParser:
         "open a local page with a slider for each direction of an autoencoder's code",
         "vocjax explore --workdir runs/ae",
     )
-    explore.add_argument("--workdir", type=Path, required=True, metavar="DIR")
-    explore.add_argument(
-        "--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only"
-    )
-    explore.add_argument(
-        "--port", type=int, default=8000, help="default: 8000; 0: any that is free"
-    )
+    host = "127.0.0.1"
+    explore.add_argument("--host", default=host, help=f"default: {host}, this machine only")
+    explore.add_argument("--port", type=int, default=8000, help="default: 8000; 0: any free one")
+    for verb in (train, evaluate, predict, explore):
+        verb.add_argument("--workdir", type=Path, required=True, metavar="DIR")
 
     weights = verbs.add_parser("weights", help="bring in backbones' weights, or take them out")
     weights_verbs = weights.add_subparsers(metavar="VERB", required=True)
@@ -264,13 +245,6 @@ def _explore(options: argparse.Namespace, _: Sequence[str]) -> int:
     from vocjax.runs.restore import latent_space_of
 
     config, space = latent_space_of(options.workdir)
-    server = make_server(
-        space,
-        size=config.data.size,
-        channels=config.data.channels,
-        title=config.name,
-        host=options.host,
-        port=options.port,
-    )
-    serve(server)
+    image = {"size": config.data.size, "channels": config.data.channels, "title": config.name}
+    serve(make_server(space, **image, host=options.host, port=options.port))
     return 0

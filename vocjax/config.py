@@ -133,9 +133,8 @@ def with_backbone(config: ConfigDict, name: str = "") -> ConfigDict:
     decide. `pretrained.resolve.complete` fills in what belongs to these weights: `fields` of the
     network, `preprocessing`, and `last`, the last stage that is pretrained.
     """
-    for field in ("encoder", "stem", "downsample"):
-        if field in config.model:
-            del config.model[field]
+    for field in {"encoder", "stem", "downsample"} & set(config.model):
+        del config.model[field]
     config.model.backbone = ConfigDict(
         {
             "name": name,
@@ -157,8 +156,8 @@ def with_backbone(config: ConfigDict, name: str = "") -> ConfigDict:
 def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
     """Read a config file and apply overrides such as `--config.optimizer.learning_rate=3e-4`.
 
-    Raises `UserError` for a missing or broken file, an unknown field (with the nearest known one)
-    or a value of the wrong type. The last value of a field that is given twice counts.
+    Of a field that is given twice the last value counts. `UserError` for a missing or broken file,
+    an unknown field (with the nearest known one) or a value of the wrong type.
     """
     config, values = _run(path), flags.FlagValues()
     arguments = ["vocjax", *_last_of_each(overrides)]
@@ -199,9 +198,8 @@ def _run(path: Path) -> ConfigDict:
         get_config = runpy.run_path(str(path)).get("get_config")
         config = get_config and get_config()
     except Exception as error:  # whatever a file of the user's can raise
-        raise UserError(
-            f"{path} can't be run: {type(error).__name__}: {_sentence(error)}"
-        ) from error
+        what = f"{type(error).__name__}: {_sentence(error)}"
+        raise UserError(f"{path} can't be run: {what}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(
             f"{path} is not a config: it must define get_config(), which returns base_config() "
@@ -240,11 +238,11 @@ def _with_tuples(value: Any) -> Any:
 def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
     """Return a line `field: old -> new` for every field in which two configs differ."""
     before, after = _flat(old.to_dict()), _flat(new.to_dict())
-    return [
-        f"{field}: {before.get(field, 'absent')!r} -> {after.get(field, 'absent')!r}"
+    pairs = {
+        field: (before.get(field, "absent"), after.get(field, "absent"))
         for field in sorted(before.keys() | after.keys())
-        if before.get(field, "absent") != after.get(field, "absent")
-    ]
+    }
+    return [f"{field}: {a!r} -> {b!r}" for field, (a, b) in pairs.items() if a != b]
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

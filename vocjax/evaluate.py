@@ -21,16 +21,10 @@ from vocjax.training.validate import validate
 def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dict[str, Any]:
     """Return {"split", "checkpoint", "step", "images", "metrics"} and write it into the run.
 
-    The values of the task's final evaluation join it: a segmentation's "threshold" and
-    "iou_by_class", an autoencoder's "code".
-
-    Args:
-      workdir: the run directory.
-      split: "train" or "val", VOC's own.
-      checkpoint: "last" or "best" (by the run's `best.metric` on validation).
-
-    Raises:
-      UserError: the run or its data can't be opened, or a name is unknown.
+    `split` is "train" or "val", VOC's own, `checkpoint` "last" or "best" (by the run's
+    `best.metric` on validation). The values of the task's final evaluation join the result: a
+    segmentation's "threshold" and "iou_by_class", an autoencoder's "code". `UserError` where the
+    run or its data can't be opened.
     """
     check_choice("split", split, SPLITS)
     mesh = make_mesh()
@@ -47,14 +41,11 @@ def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dic
     def measured(split: str) -> Evaluation:
         return evaluate_split(evaluator, data(split).splits[split], variables, None, True)
 
-    def kept(split: str) -> dict:
-        return measured(split).kept
-
     final = task.finish(
         Trained(
             variables,
             fitted={},
-            kept=kept,
+            kept=lambda split: measured(split).kept,
             shown={},
             before={},
             originals=lambda split: originals_of(evaluator, data(split).splits[split], variables),

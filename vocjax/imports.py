@@ -10,16 +10,10 @@ from vocjax.errors import UserError
 
 
 def import_function(field: str, name: str) -> Callable[..., Any]:
-    """Return the function that `name`, "module:function", names.
+    """Return the function that `name`, "my_losses:boundary", names; `UserError` if there is none.
 
-    The module is looked for in the current directory and on `sys.path`.
-
-    Args:
-      field: the config's field that holds the name, for the messages.
-      name: module and function, "my_losses:boundary".
-
-    Raises:
-      UserError: the name has no such form, or the module or the function cannot be had.
+    The module is looked for in the current directory and on `sys.path`. `field` is the config's
+    field that holds the name, for the messages.
     """
     module_name, _, function_name = name.partition(":")
     if not module_name or not function_name:

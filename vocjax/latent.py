@@ -7,6 +7,7 @@ between -3 and 3.
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -30,8 +31,8 @@ Variables = dict[str, Any]  # Flax's {"params": ..., "batch_stats": ...}
 class Codec(NamedTuple):
     """Encoder and decoder of an autoencoder, as functions of its variables.
 
-    `encode(variables, images [n, height, width, channels]) -> codes [n, numbers]`;
-    `decode(variables, codes [n, numbers]) -> images`.
+    `encode` maps images [n, height, width, channels] in [0, 1] to codes [n, numbers], `decode` maps
+    codes to images.
     """
 
     encode: Callable[[Variables, jax.Array], jax.Array]
@@ -40,11 +41,7 @@ class Codec(NamedTuple):
 
 
 class LatentSpace(NamedTuple):
-    """Encoder and decoder of a trained autoencoder, and the PCA of its training codes, `axes`.
-
-    `encode` maps images [n, height, width, channels] in [0, 1] to codes [n, numbers], `decode` maps
-    codes to images.
-    """
+    """A `Codec` with its trained variables, and the PCA of its training codes, `axes`."""
 
     encode: Callable[[jax.Array], jax.Array]
     decode: Callable[[jax.Array], jax.Array]
@@ -53,12 +50,8 @@ class LatentSpace(NamedTuple):
 
 def latent_space(codec: Codec, variables: Variables, codes: np.ndarray) -> LatentSpace:
     """Return the latent space of trained variables, with the axes of the training codes."""
-    encode, decode = jax.jit(codec.encode), jax.jit(codec.decode)
-    return LatentSpace(
-        lambda images: encode(variables, images),
-        lambda codes: decode(variables, codes),
-        principal_axes(jnp.asarray(codes)),
-    )
+    encode, decode = (partial(jax.jit(map_), variables) for map_ in (codec.encode, codec.decode))
+    return LatentSpace(encode, decode, principal_axes(jnp.asarray(codes)))
 
 
 def principal_axes(codes: jax.Array) -> PCAState:
@@ -85,10 +78,7 @@ def interpolate(start: jax.Array, end: jax.Array, steps: int) -> jax.Array:
 
 
 def walk(axes: PCAState, direction: int, deviations: jax.Array) -> jax.Array:
-    """Return codes [n, numbers] along one principal direction through the mean code.
-
-    `deviations` [n] are the distances from it in standard deviations.
-    """
+    """Return the codes [n, numbers] at `deviations` [n] from the mean along one direction."""
     points = jnp.zeros((len(deviations), len(axes.variance)))
     return from_coordinates(axes, points.at[:, direction].set(deviations))
 
@@ -96,8 +86,8 @@ def walk(axes: PCAState, direction: int, deviations: jax.Array) -> jax.Array:
 def plane(axes: PCAState, deviations: jax.Array) -> jax.Array:
     """Return a grid of codes [n, n, numbers] in the plane of the first two directions.
 
-    The first coordinate grows with the column, the second one from the last row to the first. Both
-    take the values `deviations` [n].
+    Both coordinates take the values `deviations` [n]: the first one along the columns, the second
+    one from the last row to the first.
     """
     n = len(deviations)
     points = jnp.zeros((n, n, len(axes.variance)))
@@ -133,17 +123,12 @@ def survey(
 ) -> dict[str, np.ndarray]:
     """Return what a report shows of a latent space.
 
-    Args:
-      codec: encoder and decoder.
-      variables: those of the trained model.
-      samples: `train/code`, `val/code` [n, numbers] and some validation images, `image`.
-      key: for the drawn codes and the seed of t-SNE.
-
-    Returns:
-      Decoded images [..., height, width, channels] in [0, 1], float16: `latent/interpolation`
-      between pairs of the given images, `latent/walk` along the first directions, `latent/plane`
-      of the first two, `latent/sample` from the fitted Gaussian. `latent/neighbours`
-      [images, count], the rows of `train/code` nearest to each image. The result of `embeddings`.
+    `samples` are `train/code`, `val/code` [n, numbers] and some validation images, `image`. The
+    result has decoded images [..., height, width, channels] in [0, 1], float16:
+    `latent/interpolation` between pairs of the given images, `latent/walk` along the first
+    directions, `latent/plane` of the first two, `latent/sample` from the fitted Gaussian; then
+    `latent/neighbours` [images, count], the rows of `train/code` nearest to each image, and the
+    result of `embeddings`.
     """
     codes = {split: samples[f"{split}/code"] for split in ("train", "val")}
     space = latent_space(codec, variables, codes["train"])
@@ -170,13 +155,11 @@ def _decoded(space: LatentSpace, points: Mapping[str, jax.Array]) -> dict[str, n
     batches = padded.reshape(-1, DECODED_AT_ONCE, codes.shape[1])
     decoded = [space.decode(jnp.asarray(batch)).clip(0, 1) for batch in batches]
     images = np.concatenate([np.asarray(batch).astype(np.float16) for batch in decoded])
-    result, first = {}, 0
-    for name, p in points.items():
-        count = math.prod(p.shape[:-1])
-        shape = (*p.shape[:-1], *images.shape[1:])
-        result[f"latent/{name}"] = images[first : first + count].reshape(shape)
-        first += count
-    return result
+    ends = np.cumsum([math.prod(p.shape[:-1]) for p in points.values()])
+    return {
+        f"latent/{name}": part.reshape(*p.shape[:-1], *images.shape[1:])
+        for (name, p), part in zip(points.items(), np.split(images, ends)[:-1], strict=True)
+    }
 
 
 def embeddings(codes: Mapping[str, np.ndarray], key: jax.Array) -> dict[str, np.ndarray]:

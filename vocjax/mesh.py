@@ -12,9 +12,8 @@ from vocjax.errors import UserError
 def join_hosts() -> None:
     """Connect this process with those of the other hosts; call it before any other use of JAX.
 
-    JAX learns from Slurm, Open MPI, Kubernetes and Cloud TPU who takes part. Elsewhere it learns
-    it from the variables JAX_COORDINATOR_ADDRESS (host:port of the first process),
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID. `UserError` if it learns it from nothing.
+    JAX learns from Slurm, Open MPI, Kubernetes and Cloud TPU who takes part, elsewhere from the
+    variables that the `UserError` names, which is raised where it learns it from nothing.
     """
     try:
         processes, this = (

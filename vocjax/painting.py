@@ -18,19 +18,16 @@ def as_bytes(images: np.ndarray) -> np.ndarray:
 
 
 def grey(images: np.ndarray) -> np.ndarray:
-    """Return images without their colours: the mean of the channels, three times.
-
-    Shapes: uint8, or float in [0, 1], `[..., channels]`; the result is uint8 `[..., 3]`.
-    """
+    """Return the mean of the channels three times: uint8 or [0, 1] `[..., channels]` to uint8."""
     scale = 255 if np.issubdtype(images.dtype, np.floating) else 1
     mean = scale * images.mean(axis=-1, keepdims=True, dtype=np.float64)
     return np.repeat(np.rint(np.clip(mean, 0, 255)).astype(np.uint8), 3, axis=-1)
 
 
 def grid(images: np.ndarray, gap: int) -> np.ndarray:
-    """Return images side by side in rows, with white gaps between them.
+    """Return images side by side in rows, with white gaps of `gap` pixels between them.
 
-    Shapes: uint8 `[rows, columns, height, width, 1 or 3]`; `gap` in pixels. The result is uint8
+    Shapes: uint8 `[rows, columns, height, width, 1 or 3]`; the result is uint8
     `[rows * (height + gap) - gap, columns * (width + gap) - gap, 3]`.
     """
     rows, columns, height, width, _ = images.shape
@@ -43,20 +40,11 @@ def grid(images: np.ndarray, gap: int) -> np.ndarray:
 def overlay(
     image: np.ndarray, mask: np.ndarray, palette: np.ndarray, alpha: float = 0.5
 ) -> np.ndarray:
-    """Paint a mask of class indices over an image.
+    """Paint class indices, integer `[..., height, width]`, over an image, uint8 `[..., 3]`.
 
-    Args:
-        image: uint8 `[..., height, width, 3]`.
-        mask: integer `[..., height, width]`. Index 0 leaves the image as it is; 255 (void) is
-            painted opaque in VOC's outline colour.
-        palette: uint8 `[classes, 3]`, the colour of each index.
-        alpha: share of the class colour in the mixture, in [0, 1].
-
-    Returns:
-        uint8 `[..., height, width, 3]`, a new array.
-
-    Raises:
-        IndexError: the mask holds an index, other than 255, that the palette has no colour for.
+    Index 0 leaves the image as it is; 255 (void) is painted opaque in VOC's outline colour; others
+    are mixed with a share `alpha` of their colour in `palette`, uint8 `[classes, 3]`. The result is
+    a new array. Raises `IndexError` for an index that the palette has no colour for.
     """
     void = mask == VOID
     colours = palette[np.where(void, 0, mask)]
@@ -66,16 +54,10 @@ def overlay(
 
 
 def heat_map(image: np.ndarray, values: np.ndarray, alpha: float = 0.6) -> np.ndarray:
-    """Tint an image red where values are positive and blue where they are negative.
+    """Tint an image, uint8 `[..., height, width, 3]`, red for positive values, blue for negative.
 
-    Args:
-        image: uint8 `[..., height, width, 3]`.
-        values: float `[..., h, w]`, resized to the image bilinearly; after that the largest
-            magnitude of all has the full tint.
-        alpha: share of the colour in the full tint, in [0, 1].
-
-    Returns:
-        uint8 `[..., height, width, 3]`, a new array.
+    The values, float `[..., h, w]`, are resized to the image bilinearly; after that the largest
+    magnitude of all has the full tint, a share `alpha` of the colour. The result is a new array.
     """
     height, width = image.shape[-3:-1]
     maps = [Image.fromarray(v) for v in values.reshape(-1, *values.shape[-2:]).astype(np.float32)]

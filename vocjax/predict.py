@@ -17,6 +17,7 @@ from vocjax.data.photo import read_photo
 from vocjax.data.pipeline import resize_image
 from vocjax.data.splits import SPLITS
 from vocjax.errors import UserError
+from vocjax.files import replacing
 from vocjax.mesh import make_mesh
 from vocjax.models.fields import image_shape
 from vocjax.runs.reader import read_json, read_results
@@ -33,8 +34,7 @@ class Model(NamedTuple):
     """A trained run, ready to be applied; `vocjax.load(workdir)` makes one.
 
     `apply(variables, images [batch_size, height, width, channels]) -> outputs` is jitted. `results`
-    holds results.json for the last checkpoint, and what `vocjax evaluate` wrote for the best. The
-    others are those of `runs.restore.Restored`.
+    holds results.json for the last checkpoint, and what `vocjax evaluate` wrote for the best.
     """
 
     config: ConfigDict
@@ -47,11 +47,8 @@ class Model(NamedTuple):
     def predict(self, images: Iterable[str | Path | np.ndarray]) -> list[dict[str, float]]:
         """Return the numbers that `vocjax predict` prints of each image: class probabilities, say.
 
-        Args:
-          images: image files, or arrays uint8 [height, width, 3] of any size.
-
-        Raises:
-          UserError: an image can't be read, or is neither of the two.
+        `images` are image files, or arrays uint8 [height, width, 3] of any size; `UserError` for
+        one that can't be read, or is neither.
         """
         if isinstance(images, str | Path) or not isinstance(images, Iterable):
             raise UserError(f"predict takes a list of images; for one, give [{str(images)!r}].")
@@ -72,11 +69,8 @@ class Model(NamedTuple):
     def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return the model's outputs in evaluation mode: float32 arrays [n, ...] by name.
 
-        Args:
-          images: float32 [n, height, width, channels] in [0, 1], of the config's size.
-
-        Raises:
-          UserError: images of another shape or type.
+        `images` are float32 [n, height, width, channels] in [0, 1], of the config's size; others
+        are a `UserError`.
         """
         shape, n, images = image_shape(self.config), self.config.batch_size, np.asarray(images)
         if images.shape[1:] != shape or images.dtype != np.float32:
@@ -109,36 +103,20 @@ def _results(workdir: Path, checkpoint: str, step: int) -> dict[str, Any]:
     """Return what is known of a checkpoint: results.json, or what `vocjax evaluate` wrote of it."""
     if checkpoint == "last":
         return read_results(workdir) or {}
-    for split in SPLITS:
-        known = read_json(workdir / f"evaluation_{split}_{checkpoint}.json") or {}
-        if known.get("step") == step:
-            return known
-    return {}
-
-
-class Predicted(NamedTuple):
-    """How many images there were, and those of them that can't be read."""
-
-    images: int
-    unreadable: list[Path]
+    known = (read_json(workdir / f"evaluation_{split}_{checkpoint}.json") for split in SPLITS)
+    return next((found for found in known if found and found.get("step") == step), {})
 
 
 def predict(
     workdir: Path, images: Sequence[Path], output: Path, checkpoint: str = "last"
-) -> Predicted:
-    """Write the predictions of a run for images into `output`.
+) -> tuple[int, list[Path]]:
+    """Write the predictions of a run for images; return their number and those that can't be read.
 
     `NAME.png` is a picture: the resized image and its reconstruction, the classifier's evidence
     or the mask over the image at its own size; of a mask `NAME_mask.png` holds the indices, with
     VOC's palette. predictions.json has the numbers by file: probabilities, or each class's share of
-    the image.
-
-    Args:
-      images: files, and folders, of which every file is an image.
-      output: made where it does not exist.
-
-    Raises:
-      UserError: the run can't be loaded, there is no image, or two would write the same picture.
+    the image. In a folder every file counts as an image. `UserError` where the run can't be loaded,
+    there is no image, or two would write the same picture.
     """
     paths = files_of(images)
     _check_names(paths, output)
@@ -168,18 +146,15 @@ def predict(
                 bar.write(" ".join([str(path), *numbers]), file=sys.stdout)
                 for ending, picture in said.pictures.items():
                     picture.save(output / f"{path.stem}{ending}.png")
-    return Predicted(len(paths), unreadable)
+    return len(paths), unreadable
 
 
 def files_of(images: Sequence[Path]) -> list[Path]:
     """Return files, and those in folders in the order of their names, each once."""
-    found = [
-        path
-        for image in images
-        for path in (
-            sorted(p for p in image.iterdir() if p.is_file()) if image.is_dir() else [image]
-        )
-    ]
+    found: list[Path] = []
+    for image in images:
+        inside = sorted(p for p in image.iterdir() if p.is_file()) if image.is_dir() else [image]
+        found += inside
     if not found:
         raise UserError(f"there is no file in {', '.join(map(str, images))}.")
     return list(dict.fromkeys(found))
@@ -187,24 +162,17 @@ def files_of(images: Sequence[Path]) -> list[Path]:
 
 @contextlib.contextmanager
 def json_object(path: Path) -> Iterator[Callable[[str, Any], None]]:
-    """Write a JSON object entry by entry, by the `write(key, value)` that this gives.
+    """Write a JSON object entry by entry, by the `write(key, value)` that this gives."""
+    empty = True
+    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
 
-    The file takes its name when it is whole.
-    """
-    part, empty = path.with_name(path.name + ".part"), True
-    try:
-        with part.open("w", encoding="utf-8") as file:
+        def write(key: str, value: Any) -> None:
+            nonlocal empty
+            file.write(f"{'{' if empty else ','}\n  {json.dumps(key)}: {json.dumps(value)}")
+            empty = False
 
-            def write(key: str, value: Any) -> None:
-                nonlocal empty
-                file.write(f"{'{' if empty else ','}\n  {json.dumps(key)}: {json.dumps(value)}")
-                empty = False
-
-            yield write
-            file.write("{}\n" if empty else "\n}\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        yield write
+        file.write("{}\n" if empty else "\n}\n")
 
 
 def _check_names(images: Sequence[Path], output: Path) -> None:

@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,10 +38,8 @@ def ladder(
 ) -> list[Experiment]:
     """Return experiments of which each has all changes of the one before, and its own.
 
-    Args:
-      config: the file in configs/.
-      shared: fields that all have.
-      steps: (name, *changes) of each.
+    `config` is the file in configs/, `shared` are fields that all have, and `steps` are (name,
+    *changes) of each.
     """
     experiments, changes = [], tuple(shared)
     for number, (name, *further) in enumerate(steps, start=1):
@@ -54,21 +53,15 @@ def run(
 ) -> dict[str, dict[str, Any]]:
     """Train and evaluate experiments and write their report; return the results by directory.
 
-    All configs are checked before the first run begins.
-
-    Args:
-      experiments: in this order; a finished run is left as it is, a stopped one is continued.
-      workdir: holds a run directory for each, and report.html.
-      overrides: further `--config.FIELD=VALUE`, for every one of them.
+    A finished run is left as it is, a stopped one is continued. `workdir` holds a run directory for
+    each, and report.html; `overrides`, `--config.FIELD=VALUE`, are for all.
     """
-    # Before hours pass.
+    # All, before hours pass.
     configs = [checked(experiment, overrides, workdir) for experiment in experiments]
     results = {}
     for experiment, config in zip(experiments, configs, strict=True):
-        try:
+        with _naming(experiment):
             found = train_and_evaluate(config, workdir / experiment.directory)
-        except UserError as error:
-            raise UserError(f"{experiment.directory}: {error}") from error
         results[experiment.directory] = found
     pictured = [workdir / e.directory for e in experiments if e.pictured]
     others = [workdir / e.directory for e in experiments if not e.pictured]
@@ -76,19 +69,24 @@ def run(
     return results
 
 
+@contextmanager
+def _naming(experiment: Experiment) -> Iterator[None]:
+    """Put the run's name before the `UserError` of the block."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{experiment.directory}: {error}") from error
+
+
 def checked(
     experiment: Experiment, overrides: Sequence[str] = (), workdir: Path | None = None
 ) -> ConfigDict:
     """Return an experiment's config; `UserError`, with the run's name, where it can't be run."""
     changes = [f"--config.{change}" for change in experiment.overrides]
-    try:
-        config = complete(
-            load_config(CONFIGS / f"{experiment.config}.py", [*changes, *overrides]),
-            workdir and workdir / experiment.directory,
-        )
+    with _naming(experiment):
+        config = load_config(CONFIGS / f"{experiment.config}.py", [*changes, *overrides])
+        config = complete(config, workdir and workdir / experiment.directory)
         validate(config)
-    except UserError as error:
-        raise UserError(f"{experiment.directory}: {error}") from error
     return config
 
 
@@ -100,16 +98,12 @@ def print_results(results: dict[str, dict[str, Any]]) -> None:
         width = max(map(len, (*metrics, "train / val")))
         print("\n" + "train / val".ljust(width), *(label.rjust(15) for label in columns), sep="  ")
         for metric in metrics:
-            cells = (
-                _train_and_val(values, metric).rjust(max(15, len(label)))
-                for label, values in columns.items()
-            )
+            cells = []
+            for label, values in columns.items():
+                numbers = [values[split].get(metric) for split in ("train", "val")]
+                texts = [" " * 6 if n is None else f"{n:6.4f}" for n in numbers]
+                cells.append(" / ".join(texts).rjust(max(15, len(label))))
             print(metric.ljust(width), *cells, sep="  ")
-
-
-def _train_and_val(values: dict[str, Any], metric: str) -> str:
-    numbers = (values[split].get(metric) for split in ("train", "val"))
-    return " / ".join(" " * 6 if number is None else f"{number:6.4f}" for number in numbers)
 
 
 def main(
@@ -126,9 +120,8 @@ def main(
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--dataset", default="toy", help="toy (default), or voc2007 to voc2012")
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="default: data")
-    parser.add_argument(
-        "--objects_dir", type=Path, help="data_dir of tasks 1 and 2, where it is another"
-    )
+    objects = "data_dir of tasks 1 and 2, where it is another"
+    parser.add_argument("--objects_dir", type=Path, help=objects)
     options, overrides = parser.parse_known_args()
     options.objects_dir = options.objects_dir or options.data_dir
     for override in overrides:

@@ -1,5 +1,6 @@
 """A devkit of six tiny images, written by hand so that tests can break it."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -64,20 +65,18 @@ def write_lists(folder: Path, members: dict[str, list[str]]) -> None:
         (folder / f"{split}.txt").write_text("".join(f"{id_}\n" for id_ in ids))
 
 
-@pytest.fixture
-def year(tmp_path: Path) -> Path:
-    """The folder VOCdevkit/VOC2009 of a good devkit."""
-    folder = tmp_path / "VOCdevkit" / "VOC2009"
-    write_devkit(folder)
-    return folder
-
-
 @pytest.fixture(scope="session")
 def good_year(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same devkit, to be read and not changed."""
+    """The folder VOC2009 of a good devkit, to be read and not changed."""
     folder = tmp_path_factory.mktemp("devkit") / "VOC2009"
     write_devkit(folder)
     return folder
+
+
+@pytest.fixture
+def year(good_year: Path, tmp_path: Path) -> Path:
+    """A copy of it, VOCdevkit/VOC2009, to be broken."""
+    return shutil.copytree(good_year, tmp_path / "VOCdevkit/VOC2009")
 
 
 @pytest.fixture(scope="session")

@@ -75,40 +75,24 @@ def test_crop_moves_image_and_mask_together(drawn):
     assert shifts == {(y, x) for y in range(-2, 3) for x in range(-2, 3)}
 
 
-@pytest.fixture(scope="module")
-def windows():
-    """Draws of zoom by .4: the places that an image shows, and the rows and columns of a mask.
-
-    [200, 20, 30, 2] in pixels, and twice [200, 20, 30].
-    """
+def test_zoom_shows_image_and_mask_of_one_window_whose_sides_and_place_are_drawn():
     height, width = 20, 30
     places = np.indices((height, width)).transpose(1, 2, 0)
     image = jnp.asarray((places + 0.5) / [height, width], jnp.float32)
     mask = jnp.asarray(places @ [width, 1])
     images, masks = jax.jit(jax.vmap(lambda key: zoom(key, image, mask, 0.4)))(keys())
-    return np.asarray(images) * [height, width], *np.divmod(masks, width)
-
-
-def test_zoom_shows_image_and_mask_of_the_same_place(windows):
-    places, by_row, by_column = windows
-    # Away from the border, where the resampling of a slope is exact.
-    inside = np.s_[:, 4:-4, 4:-4]
-    for axis, nearest in enumerate((by_row, by_column)):
-        assert np.abs(places[..., axis] - (nearest + 0.5))[inside].max() < 0.55
-
-
-def test_zoom_draws_height_width_and_place_of_its_window(windows):
-    _, by_row, by_column = windows
+    by_row, by_column = np.divmod(masks, width)
+    off = np.asarray(images) * [height, width] - np.stack([by_row, by_column], axis=-1) - 0.5
+    assert np.abs(off)[:, 4:-4, 4:-4].max() < 0.55  # where the resampling of a slope is exact
     first, last = by_row[:, 0, 0], by_row[:, -1, 0]
     left, right = by_column[:, 0, 0], by_column[:, 0, -1]
-    height, width = (last - first + 1) / 20, (right - left + 1) / 30
-    for share in (height, width):
+    tall, wide = (last - first + 1) / height, (right - left + 1) / width
+    for share in (tall, wide):
         assert 0.55 <= share.min() < 0.65 and 0.95 < share.max() <= 1
         assert share.mean() == pytest.approx(0.8, abs=0.05)
-    assert abs(np.corrcoef(height, width)[0, 1]) < 0.3
+    assert abs(np.corrcoef(tall, wide)[0, 1]) < 0.3
     assert first.min() == 0 and last.max() == 19
-    small = height < 0.75
-    assert set(first[small]) >= {0, 2, 4, 6}  # anywhere in the image
+    assert set(first[tall < 0.75]) >= {0, 2, 4, 6}  # anywhere in the image
     for mask in (by_row[:, :, 0], by_column[:, 0]):
         assert set(np.unique(np.diff(mask, axis=1))) == {0, 1}  # an even enlargement
 
@@ -142,17 +126,14 @@ def test_everything_at_once_keeps_shapes_types_and_ranges():
     assert set(np.unique(masks)) <= {0, 3, 20, VOID}
 
 
-def test_the_key_decides_and_nothing_else():
+def test_the_key_decides_alone_and_every_example_has_its_own_draw():
     images, masks = draw_images()
     first, again, other = (augmenter()(jax.random.key(k), images, masks) for k in (0, 0, 1))
     for a, b, c in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(a, b)
         assert np.any(a != c)
-
-
-def test_every_example_has_its_own_draw():
-    images, masks = (np.repeat(array[:1], 6, axis=0) for array in draw_images())
-    augmented, _ = augmenter()(jax.random.key(0), images, masks)
+    alike = (np.repeat(array[:1], 6, axis=0) for array in (images, masks))
+    augmented, _ = augmenter()(jax.random.key(0), *alike)
     assert len(np.unique(np.asarray(augmented).reshape(6, -1), axis=0)) == 6
 
 

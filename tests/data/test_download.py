@@ -1,5 +1,6 @@
 import hashlib
 import io
+import re
 import socket
 import tarfile
 from collections.abc import Iterator
@@ -26,19 +27,17 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         asked = self.headers["Range"]
         self.server.requests.append((self.path, asked))
+        resumes = asked and self.path != "/plain"
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if resumes else 0
         if self.path not in ("/good", "/plain", "/cut", "/wrong"):
             return self.send_error(404)
-        content = CONTENT[::-1] if self.path == "/wrong" else CONTENT
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
-        if self.path == "/plain":
-            start = 0
-        if start >= len(content):
+        if start >= len(CONTENT):
             return self.send_error(416)
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
+        self.send_header("Content-Length", str(len(CONTENT) - start))
         self.end_headers()
-        end = len(content) // 2 if self.path == "/cut" else len(content)
-        self.wfile.write(content[start:end])
+        content = CONTENT[::-1] if self.path == "/wrong" else CONTENT
+        self.wfile.write(content[start : len(CONTENT) // (2 if self.path == "/cut" else 1)])
         return None
 
     def log_message(self, *_):
@@ -128,13 +127,8 @@ def test_dead_addresses_are_passed_over_and_listed(server: Server, tmp_path: Pat
         none = archive._replace(addresses=(dead, *archive.addresses[:1]))
         with pytest.raises(UserError) as error:
             download.fetch(none, tmp_path / "b")
-    for part in (
-        f"{dead}: <urlopen error",
-        "/missing: HTTP Error 404",
-        str(tmp_path / "b/voc.tar"),
-        "--archive",
-        "--devkit",
-    ):
+    said = [f"{dead}: <urlopen error", "/missing: HTTP Error 404", str(tmp_path / "b/voc.tar")]
+    for part in (*said, "--archive", "--devkit"):
         assert part in str(error.value)
 
 
@@ -142,19 +136,18 @@ def test_every_year_has_an_official_archive():
     assert list(ARCHIVES) == list(range(2007, 2013))
     assert ARCHIVES[2009].md5 == "a3e00b113cfcfebf17e343f59da3caa1"
     for year, archive in ARCHIVES.items():
-        assert len(archive.md5) == 32
-        assert len(archive.addresses) >= 2
+        assert len(archive.md5) == 32 and len(archive.addresses) >= 2
         assert all(address.endswith(f"/{archive.file}") for address in archive.addresses)
         assert archive.file.endswith(f"-{year}.tar")
     assert len({archive.md5 for archive in ARCHIVES.values()}) == 6
 
 
-def write_tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
-    with tarfile.open(path, "w") as tar:
+def write_tar(folder: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
+    with tarfile.open(folder / "voc.tar", "w") as tar:
         for info, content in members:
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    return path
+    return folder / "voc.tar"
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
@@ -165,14 +158,12 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
 
 def test_unpacks_what_is_needed(tmp_path: Path):
     path = write_tar(
-        tmp_path / "voc.tar",
-        [
-            (member("VOCdevkit/VOC2009/JPEGImages", tarfile.DIRTYPE), b""),
-            (member("VOCdevkit/VOC2009/JPEGImages/a.jpg"), b"image"),
-            (member("VOCdevkit/VOC2009/ImageSets/Main/train.txt"), b"a"),
-            (member("VOCdevkit/VOC2009/SegmentationObject/a.png"), b"not needed"),
-            (member("VOCdevkit/VOCcode/VOCinit.m"), b"not needed"),
-        ],
+        tmp_path,
+        (member("VOCdevkit/VOC2009/JPEGImages", tarfile.DIRTYPE), b""),
+        (member("VOCdevkit/VOC2009/JPEGImages/a.jpg"), b"image"),
+        (member("VOCdevkit/VOC2009/ImageSets/Main/train.txt"), b"a"),
+        (member("VOCdevkit/VOC2009/SegmentationObject/a.png"), b"not needed"),
+        (member("VOCdevkit/VOCcode/VOCinit.m"), b"not needed"),
     )
     download.unpack(path, tmp_path / "out")
     year = tmp_path / "out/VOCdevkit/VOC2009"
@@ -196,16 +187,14 @@ def test_unpacks_what_is_needed(tmp_path: Path):
     ids=lambda info: f"{info.name} {info.type.decode()}",
 )
 def test_refuses_links_and_ways_out(tmp_path: Path, bad: tarfile.TarInfo):
-    path = write_tar(tmp_path / "voc.tar", [(bad, b"")])
-    with pytest.raises(UserError) as error:
+    path = write_tar(tmp_path, (bad, b""))
+    with pytest.raises(UserError, match=re.escape(f"{path}: its member {bad.name!r}")):
         download.unpack(path, tmp_path / "out")
-    assert str(path) in str(error.value)
-    assert repr(bad.name) in str(error.value)
     assert names(tmp_path) == ["voc.tar"]
 
 
 def test_refuses_what_is_no_whole_tar(tmp_path: Path):
-    path = write_tar(tmp_path / "voc.tar", [(member("VOC2009/JPEGImages/a.jpg"), CONTENT)])
+    path = write_tar(tmp_path, (member("VOC2009/JPEGImages/a.jpg"), CONTENT))
     for content in (path.read_bytes()[:100_000], b"<html>404</html>" * 100, b""):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"voc\.tar isn't a whole tar archive"):

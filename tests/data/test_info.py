@@ -9,23 +9,19 @@ from vocjax.errors import UserError
 
 
 def test_summary_counts_images_and_classes(prepared_year: voc.Prepared):
-    lines = [" ".join(line.split()) for line in info.summary(prepared_year).splitlines()]
-    assert "voc2009: 5 images, a part of its year" in lines
-    assert f"directory {prepared_year.directory}" in lines
-    assert "source devkit" in lines
-    assert f"fingerprint {prepared_year.fingerprint}" in lines
-    assert "height 18 to 30 pixels, median 20" in lines
-    assert "width 20 to 26 pixels, median 24" in lines
-    assert "Main 2 1 of 3473 and 3581 in the official lists" in lines
-    assert "Segmentation 2 1 of 749 and 750 in the official lists" in lines
+    lines = {" ".join(line.split()) for line in info.summary(prepared_year).splitlines()}
+    assert lines >= {
+        "voc2009: 5 images, a part of its year",
+        f"directory {prepared_year.directory}",
+        "source devkit",
+        f"fingerprint {prepared_year.fingerprint}",
+        "height 18 to 30 pixels, median 20",
+        "width 20 to 26 pixels, median 24",
+        "Main 2 1 of 3473 and 3581 in the official lists",
+        "Segmentation 2 1 of 749 and 750 in the official lists",
+    }
     # Class by class: Main train, Main val, Segmentation train, Segmentation val.
-    assert "dog 1 +1 0 1 0" in lines
-    assert "person 0 0 0 +1 0" in lines
-    assert "sheep 0 0 0 1" in lines
-    assert "cow 0 0 0 0" in lines
-
-
-def test_summary_of_a_whole_set_and_of_an_uncertain_year(prepared_year: voc.Prepared):
+    assert lines >= {"dog 1 +1 0 1 0", "person 0 0 0 +1 0", "sheep 0 0 0 1", "cow 0 0 0 0"}
     whole = info.summary(prepared_year._replace(partial=False))
     assert "part of" not in whole
     uncertain = info.summary(prepared_year._replace(name="voc2008"))
@@ -38,10 +34,8 @@ def test_contact_sheet_shows_each_class_and_masks_where_there_are_any(
     prepared_year: voc.Prepared, tmp_path: Path
 ):
     def sheet(**columns: np.ndarray) -> np.ndarray:
-        file = tmp_path / "new" / "sheet.png"
-        info.contact_sheet(
-            prepared_year._replace(index=prepared_year.index._replace(**columns)), file
-        )
+        file, index = tmp_path / "new" / "sheet.png", prepared_year.index._replace(**columns)
+        info.contact_sheet(prepared_year._replace(index=index), file)
         with Image.open(file) as image:
             return np.asarray(image.convert("RGB"))
 

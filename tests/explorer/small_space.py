@@ -1,6 +1,7 @@
 """A latent space that costs nothing: a PCA of smooth pictures."""
 
 import numpy as np
+from sklearn.decomposition import PCA
 
 from vocjax.latent import LatentSpace
 from vocjax.models.pca import PCAState
@@ -22,20 +23,18 @@ def smooth_images(n, size, channels, seed=0):
 
 
 def make_space():
-    """The latent space of a PCA with `NUMBERS` components, in NumPy, which compiles nothing."""
+    """The latent space of a PCA with `NUMBERS` components, which compiles nothing."""
     images = smooth_images(40, SIZE, 3).reshape(40, -1)
-    mean = images.mean(axis=0)
-    pictures = np.linalg.svd(images - mean, full_matrices=False)[2][:NUMBERS]
+    pictures = PCA(NUMBERS, svd_solver="full").fit(images)
 
     def encode(images):
-        return (images.reshape(len(images), -1) - mean) @ pictures.T
+        return (images.reshape(len(images), -1) - pictures.mean_) @ pictures.components_.T
 
     def decode(codes):
-        return (mean + codes @ pictures).reshape(-1, SIZE, SIZE, 3)
+        return (pictures.mean_ + codes @ pictures.components_).reshape(-1, SIZE, SIZE, 3)
 
-    codes = encode(images[: DIRECTIONS + 1])
-    centred = codes - codes.mean(axis=0)
-    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
-    variance = singular[:DIRECTIONS] ** 2 / DIRECTIONS
-    axes = PCAState(codes.mean(axis=0), directions[:DIRECTIONS], variance, variance.sum())
-    return LatentSpace(encode, decode, axes)
+    axes = PCA(DIRECTIONS, svd_solver="full").fit(encode(images[: DIRECTIONS + 1]))
+    variance = axes.explained_variance_
+    return LatentSpace(
+        encode, decode, PCAState(axes.mean_, axes.components_, variance, variance.sum())
+    )

@@ -7,7 +7,7 @@ import numpy as np
 
 
 @functools.cache
-def _program(loss, options):
+def _gradient(loss, options):
     def total(logits, target, weight):
         values = loss(logits, target, weight, **dict(options))
         return values.sum(), values
@@ -15,11 +15,16 @@ def _program(loss, options):
     return jax.jit(jax.grad(total, has_aux=True))
 
 
+@functools.cache
+def _values(loss, options):
+    return jax.jit(functools.partial(loss, **dict(options)))
+
+
 def values_and_slope(loss, *arrays, **options):
     """Return the loss [B] of (logits, target, weight), and the gradient of its sum."""
-    slope, values = _program(loss, tuple(options.items()))(*arrays)
+    slope, values = _gradient(loss, tuple(options.items()))(*arrays)
     return np.asarray(values), np.asarray(slope)
 
 
 def values_of(loss, *arrays, **options):
-    return values_and_slope(loss, *arrays, **options)[0]
+    return np.asarray(_values(loss, tuple(options.items()))(*arrays))

@@ -38,9 +38,8 @@ def class_weights(target, weight, factors, exclusive):
 
 def focal(*arrays, gamma=0.0, **options):
     """Values and slope; gamma 0 is the cross-entropy."""
-    if gamma:
-        return values_and_slope(losses.focal, *arrays, gamma=gamma, **options)
-    return values_and_slope(losses.cross_entropy, *arrays, **options)
+    loss, own = (losses.focal, {"gamma": gamma}) if gamma else (losses.cross_entropy, {})
+    return values_and_slope(loss, *arrays, **own, **options)
 
 
 def binary(*arrays, **options):
@@ -70,30 +69,23 @@ def draw(n=20, classes=4):
 
 
 def draw_one_hot():
-    rng = np.random.default_rng(1)
-    return rng.normal(0, 3, (20, 4)).astype(np.float32), np.eye(4, dtype=np.float32)[
-        rng.integers(0, 4, 20)
-    ]
+    rng, rows = np.random.default_rng(1), np.eye(4, dtype=np.float32)
+    return rng.normal(0, 3, (20, 4)).astype(np.float32), rows[rng.integers(0, 4, 20)]
 
 
 def loop(logits, target, weight, gamma, exclusive):
     """The focal loss of each row, in float64."""
     values = []
-    for x, t, w in zip(logits.astype(float), target, weight, strict=True):
-        counted = [k for k in range(len(x)) if w[k] > 0]
-        value = 0.0
+    for row in zip(logits.astype(float), target, weight, strict=True):
+        x, t, w = (a[row[2] > 0] for a in row)  # the columns that count
         if exclusive:
-            norm, present = sum(np.exp(x[k]) for k in counted), sum(t[k] for k in counted)
-            for k in counted:
-                p = np.exp(x[k]) / norm
-                value -= w[k] * t[k] / (present or 1) * (1 - p) ** gamma * np.log(p)
+            p = np.exp(x) / np.exp(x).sum()
+            terms = -w * t / (t.sum() or 1) * (1 - p) ** gamma * np.log(p)
         else:
-            for k in counted:
-                p = 1 / (1 + np.exp(-x[k]))
-                entropy = -(t[k] * np.log(p) + (1 - t[k]) * np.log(1 - p))
-                value += w[k] * (1 - t[k] * p - (1 - t[k]) * (1 - p)) ** gamma * entropy
-            value /= sum(w[k] for k in counted) or 1
-        values.append(value)
+            p = 1 / (1 + np.exp(-x))
+            entropy = -(t * np.log(p) + (1 - t) * np.log(1 - p))
+            terms = w / (w.sum() or 1) * (1 - t * p - (1 - t) * (1 - p)) ** gamma * entropy
+        values.append(terms.sum())
     return values
 
 
@@ -122,14 +114,13 @@ def test_a_row_that_is_excluded_as_a_whole_does_not_count_for_the_batch():
 def test_values_equal_keras_and_scikit_learn(exclusive, gamma, amount):
     logits, target = draw_one_hot()
     logits /= 3  # Keras takes the logarithm of 1 - p, and loses digits where p is near 1
-    ones, peers = np.ones_like(target), keras.losses
-    if gamma and exclusive:  # Keras' alpha is a factor of the whole loss, .25 by default
-        theirs = partial(peers.CategoricalFocalCrossentropy, alpha=1.0, gamma=gamma)
-    elif gamma:
-        theirs = partial(peers.BinaryFocalCrossentropy, gamma=gamma)
-    else:
-        theirs = peers.CategoricalCrossentropy if exclusive else peers.BinaryCrossentropy
-    expected = theirs(label_smoothing=amount, from_logits=True, reduction=None)(target, logits)
+    ones, name = np.ones_like(target), "Categorical" if exclusive else "Binary"
+    theirs = getattr(keras.losses, name + ("FocalCrossentropy" if gamma else "Crossentropy"))
+    options = {"gamma": gamma} if gamma else {}
+    if gamma and exclusive:
+        options["alpha"] = 1.0  # a factor of the whole loss, .25 by default
+    peer = theirs(label_smoothing=amount, from_logits=True, reduction=None, **options)
+    expected = peer(target, logits)
     smoothed = smooth_labels(target, ones, amount, exclusive=exclusive)
     ours, _ = focal(logits, smoothed, ones, gamma=gamma, exclusive=exclusive)
     np.testing.assert_allclose(ours, expected, rtol=2e-6)
@@ -211,12 +202,12 @@ def test_the_gradient_of_focal_is_its_slope():
 @BOTH
 @pytest.mark.parametrize("gamma", [0.0, 0.5])
 def test_excluded_columns_count_for_nothing_whatever_they_hold(exclusive, gamma):
-    options = {"gamma": gamma, "exclusive": exclusive}
+    loss = partial(focal, gamma=gamma, exclusive=exclusive)
     logits, target, weight = draw()
-    expected, slope = focal(logits, target, weight, **options)
+    expected, slope = loss(logits, target, weight)
     for rubbish in (np.nan, np.inf, -np.inf):
-        x, t = (np.where(weight == 0, rubbish, a).astype(np.float32) for a in (logits, target))
-        for ours, theirs in zip(focal(x, t, weight, **options), (expected, slope), strict=True):
+        dirty = (np.where(weight == 0, rubbish, a).astype(np.float32) for a in (logits, target))
+        for ours, theirs in zip(loss(*dirty, weight), (expected, slope), strict=True):
             np.testing.assert_array_equal(ours, theirs)
     assert not np.any(slope[weight == 0])
     assert np.any(slope) and np.all(np.isfinite(slope))
@@ -243,14 +234,8 @@ def test_labels_are_smoothed_over_included_columns():
 def test_a_present_class_of_sigmoids_counts_by_its_factor():
     logits, target, weight = draw()
     weighted = class_weights(target, weight, FACTORS, exclusive=False)
-    expected = []
-    for x, t, w in zip(logits, target, weight, strict=True):
-        total = norm = 0.0
-        for xi, ti, wi, factor in zip(x, t, w, FACTORS, strict=True):
-            p = 1 / (1 + np.exp(-float(xi)))
-            total -= wi * (factor * np.log(p) if ti else np.log(1 - p))
-            norm += wi * (factor if ti else 1)
-        expected.append(total / norm if norm else 0.0)
+    np.testing.assert_array_equal(weighted, np.where(target > 0, FACTORS, 1) * weight)
+    expected = loop(logits, target, weighted, 0.0, exclusive=False)
     np.testing.assert_allclose(binary(logits, target, weighted), expected, rtol=1e-5)
 
 
@@ -271,10 +256,8 @@ def test_pixels_are_smoothed_and_weighted_as_rows_are(exclusive):
     _, target, weight = draw()
     pixels = [x.reshape(2, 5, 2, 4) for x in (target, weight)]
     for function, option in ((losses.smooth_labels, 0.2), (losses.class_weights, FACTORS)):
-        rows = function(target, weight, option, exclusive)
-        np.testing.assert_array_equal(
-            function(*pixels, option, exclusive=exclusive), rows.reshape(2, 5, 2, 4)
-        )
+        rows, ours = (function(*x, option, exclusive) for x in ((target, weight), pixels))
+        np.testing.assert_array_equal(ours, rows.reshape(2, 5, 2, 4))
 
 
 @BOTH

@@ -1,6 +1,7 @@
 """Errors and dissimilarity of images against Keras and scikit-image."""
 
 import os
+from functools import partial
 
 os.environ["KERAS_BACKEND"] = "jax"
 
@@ -20,12 +21,10 @@ gradient = jax.jit(jax.grad(lambda *images: losses.dissimilarity(*images).sum())
 def test_mse_and_mae_equal_keras_per_example():
     rng = np.random.default_rng(0)
     prediction, target = rng.random((2, 5, 4, 3, 2), np.float32)
-    for ours, theirs in [
-        (jax.jit(losses.mse), keras.losses.mean_squared_error),
-        (jax.jit(losses.mae), keras.losses.mean_absolute_error),
-    ]:
+    peers = keras.losses.mean_squared_error, keras.losses.mean_absolute_error
+    for ours, theirs in zip((losses.mse, losses.mae), peers, strict=True):
         expected = np.asarray(theirs(target, prediction)).mean(axis=(1, 2))
-        np.testing.assert_allclose(ours(prediction, target), expected, rtol=1e-6)
+        np.testing.assert_allclose(jax.jit(ours)(prediction, target), expected, rtol=1e-6)
 
 
 def test_the_gradient_of_dissimilarity_is_that_of_scikit_images_similarity():
@@ -33,16 +32,11 @@ def test_the_gradient_of_dissimilarity_is_that_of_scikit_images_similarity():
     prediction, target, direction = rng.random((3, 14, 12, 3))
     slope = gradient(*(x[None].astype(np.float32) for x in (prediction, target)))
 
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    similarity = partial(skimage.metrics.structural_similarity, data_range=1, channel_axis=-1)
+
     def theirs(step):
-        return 1 - skimage.metrics.structural_similarity(
-            prediction + step * direction,
-            target,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-            data_range=1,
-            channel_axis=-1,
-        )
+        return 1 - similarity(prediction + step * direction, target, **options)
 
     expected = (theirs(1e-4) - theirs(-1e-4)) / 2e-4
     assert float((np.asarray(slope[0]) * direction).sum()) == pytest.approx(expected, rel=1e-3)
@@ -78,7 +72,9 @@ def test_images_of_low_precision_are_computed_in_float32():
 
 def test_images_that_would_broadcast_to_nonsense_are_refused():
     # [4, 4, 1] against [4, 4] would broadcast to [4, 4, 4].
-    with pytest.raises(ValueError, match="must be alike"):
-        losses.mse(jnp.zeros((4, 4, 1)), jnp.zeros((4, 4)))
-    with pytest.raises(ValueError, match="must be alike"):
-        dissimilarity(jnp.zeros((2, 16, 16, 3)), jnp.zeros((2, 16, 16, 1)))
+    for loss, *shapes in (
+        (losses.mse, (4, 4, 1), (4, 4)),
+        (dissimilarity, (2, 16, 16, 3), (2, 16, 16, 1)),
+    ):
+        with pytest.raises(ValueError, match="must be alike"):
+            loss(*map(jnp.zeros, shapes))

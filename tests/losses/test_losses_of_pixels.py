@@ -23,20 +23,10 @@ def softmax(x):
     return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
 
 
-def loop_binary(x, t, gamma=0.0):
-    total = 0.0
-    for xi, ti in zip(x.flat, t.flat, strict=True):
-        p_t = sigmoid(xi if ti else -xi)
-        total -= (1 - p_t) ** gamma * np.log(p_t)
-    return total / x.size if x.size else 0.0
-
-
-def loop_softmax(x, t, gamma=0.0):
-    total = 0.0
-    for row, truth in zip(softmax(x), t, strict=True):
-        p_t = row[truth.argmax()]
-        total -= (1 - p_t) ** gamma * np.log(p_t)
-    return total / len(x) if len(x) else 0.0
+def focal(gamma, exclusive, x, t):
+    """The mean over pixels, and over columns where classes don't exclude each other."""
+    p_t = softmax(x)[t > 0] if exclusive else sigmoid(np.where(t, x, -x))
+    return -np.mean((1 - p_t) ** gamma * np.log(p_t)) if x.size else 0.0
 
 
 def over_classes(one, p, t, classes):
@@ -47,13 +37,9 @@ def over_classes(one, p, t, classes):
     return sum(one(p[:, k], t[:, k]) for k in columns) / max(len(columns), 1)
 
 
-def loop_tversky(alpha, beta, smoothing, probability, classes, x, t):
+def tversky(alpha, beta, smoothing, probability, classes, x, t):
     def one(p, t):
-        tp = fp = fn = 0.0
-        for pi, ti in zip(p, t, strict=True):
-            tp += pi * ti
-            fp += pi * (1 - ti)
-            fn += (1 - pi) * ti
+        tp, fp, fn = sum(p * t), sum(p * (1 - t)), sum((1 - p) * t)
         denominator = tp + alpha * fp + beta * fn + smoothing
         return 1 - (tp + smoothing) / denominator if denominator else 0.0
 
@@ -75,58 +61,62 @@ def lovasz(errors, truth):
     return value
 
 
-def loop_hinge(classes, x, t):
-    return over_classes(lovasz, np.maximum(0, 1 - x * (2 * t - 1)), t, classes)
-
-
-def loop_lovasz_softmax(classes, x, t):
-    return over_classes(lovasz, abs(t - softmax(x)), t, classes)
+def lovasz_of(exclusive, classes, x, t):
+    errors = abs(t - softmax(x)) if exclusive else np.maximum(0, 1 - x * (2 * t - 1))
+    return over_classes(lovasz, errors, t, classes)
 
 
 class Case(NamedTuple):
+    """A loss, its options, and the same of the pixels that count, [n, classes], by NumPy."""
+
     ours: Callable[..., jax.Array]
     options: dict[str, Any]
-    loop: Callable[[np.ndarray, np.ndarray], float]  # of the pixels that count, [n, classes]
+    theirs: Callable[[np.ndarray, np.ndarray], float]
 
     @property
     def exclusive(self):
         return self.options.get("exclusive", False)
 
 
-def tversky_case(ours, options, alpha, beta, smoothing=0.0):
-    probability = softmax if options.get("exclusive") else sigmoid
-    loop = partial(loop_tversky, alpha, beta, smoothing, probability)
-    return Case(ours, options, partial(loop, options.get("classes", "together")))
+def focal_case(ours, gamma, **options):
+    return Case(ours, options, partial(focal, gamma, "exclusive" in options))
 
 
-EXCLUSIVE = {"exclusive": True}
+def tversky_case(ours, numbers, **options):
+    """`numbers` are alpha, beta and the smoothing."""
+    probability = softmax if "exclusive" in options else sigmoid
+    classes = options.get("classes", "together")
+    return Case(ours, options, partial(tversky, *numbers, probability, classes))
+
+
+def lovasz_case(**options):
+    theirs = partial(lovasz_of, "exclusive" in options, options.get("classes", "together"))
+    return Case(losses.lovasz, options, theirs)
+
+
+SOFTMAX = {"exclusive": True}
+DICE, JACCARD, TVERSKY = losses.soft_dice, losses.soft_jaccard, losses.tversky
 CASES = {
-    "cross-entropy": Case(losses.cross_entropy, {}, loop_binary),
-    "focal": Case(losses.focal, {"gamma": 2.0}, partial(loop_binary, gamma=2.0)),
-    "softmax cross-entropy": Case(losses.cross_entropy, EXCLUSIVE, loop_softmax),
-    "softmax focal": Case(
-        losses.focal, {"gamma": 0.5, **EXCLUSIVE}, partial(loop_softmax, gamma=0.5)
-    ),
-    "Dice": tversky_case(losses.soft_dice, {}, 0.5, 0.5),
+    "cross-entropy": focal_case(losses.cross_entropy, 0.0),
+    "focal": focal_case(partial(losses.focal, gamma=2.0), 2.0),
+    "softmax cross-entropy": focal_case(losses.cross_entropy, 0.0, **SOFTMAX),
+    "softmax focal": focal_case(partial(losses.focal, gamma=0.5), 0.5, **SOFTMAX),
+    "Dice": tversky_case(DICE, (0.5, 0.5, 0)),
     "Dice, softmax, mean of classes": tversky_case(
-        losses.soft_dice, {"classes": "all", "smoothing": 1.0, **EXCLUSIVE}, 0.5, 0.5, 0.5
+        DICE, (0.5, 0.5, 0.5), classes="all", smoothing=1.0, **SOFTMAX
     ),
     "Jaccard, mean of classes, smoothed": tversky_case(
-        losses.soft_jaccard, {"classes": "all", "smoothing": 1.0}, 1.0, 1.0, 1.0
+        JACCARD, (1, 1, 1), classes="all", smoothing=1.0
     ),
     "Tversky, present classes": tversky_case(
-        losses.tversky, {"alpha": 0.3, "beta": 0.7, "classes": "present"}, 0.3, 0.7
+        TVERSKY, (0.3, 0.7, 0), alpha=0.3, beta=0.7, classes="present"
     ),
     "Tversky, softmax, smoothed": tversky_case(
-        losses.tversky, {"alpha": 0.7, "beta": 0.2, "smoothing": 2.0, **EXCLUSIVE}, 0.7, 0.2, 2.0
+        TVERSKY, (0.7, 0.2, 2), alpha=0.7, beta=0.2, smoothing=2.0, **SOFTMAX
     ),
-    "Lovász hinge": Case(losses.lovasz, {}, partial(loop_hinge, "together")),
-    "Lovász-softmax": Case(
-        losses.lovasz, {"classes": "present", **EXCLUSIVE}, partial(loop_lovasz_softmax, "present")
-    ),
-    "Lovász-softmax, mean of classes": Case(
-        losses.lovasz, {"classes": "all", **EXCLUSIVE}, partial(loop_lovasz_softmax, "all")
-    ),
+    "Lovász hinge": lovasz_case(),
+    "Lovász-softmax": lovasz_case(classes="present", **SOFTMAX),
+    "Lovász-softmax, mean of classes": lovasz_case(classes="all", **SOFTMAX),
 }
 EVERY = pytest.mark.parametrize("name", CASES)
 EITHER = pytest.mark.parametrize("reduction", ["image", "batch"])
@@ -158,28 +148,25 @@ def draw(exclusive):
 
 def counted(array, weight, reduction):
     """The rows that aren't void, float64 [n, classes], of each image or of the batch."""
-    groups = [(array[i], weight[i, ..., 0]) for i in range(len(array))]
-    if reduction == "batch":
-        groups = [(array, weight[..., 0])]
-    return [a[w > 0].astype(np.float64) for a, w in groups]
+    groups = [(array, weight)] if reduction == "batch" else zip(array, weight, strict=True)
+    return [a[w[..., 0] > 0].astype(np.float64) for a, w in groups]
 
 
 @EVERY
 @EITHER
-def test_values_and_slopes_equal_a_loop_over_what_counts(name, reduction):
+def test_values_and_slopes_equal_those_of_the_pixels_that_count(name, reduction):
     case, step = CASES[name], 1e-5
     logits, target, weight = draw(case.exclusive)
     direction = np.random.default_rng(1).normal(0, 1, SHAPE)
 
-    def loop(h):
+    def theirs(h):
         xs, ts = (counted(a, weight, reduction) for a in (logits + h * direction, target))
-        values = [case.loop(x, t) for x, t in zip(xs, ts, strict=True)]
-        return values * (SHAPE[0] if reduction == "batch" else 1)
+        return np.broadcast_to([case.theirs(x, t) for x, t in zip(xs, ts, strict=True)], 3)
 
     values, slope = run(name, reduction, logits, target, weight)
     assert values.dtype == jnp.float32
-    np.testing.assert_allclose(values, loop(0), rtol=1e-5)
-    expected = (sum(loop(step)) - sum(loop(-step))) / (2 * step)
+    np.testing.assert_allclose(values, theirs(0), rtol=1e-5)
+    expected = (theirs(step) - theirs(-step)).sum() / (2 * step)
     np.testing.assert_allclose((slope * direction).sum(), expected, rtol=1e-4)
     assert np.max(values) > 0.1
 

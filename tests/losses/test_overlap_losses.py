@@ -30,27 +30,15 @@ def draw(seed=0, shape=IMAGES):
     return logits, target, weight
 
 
-def dice(p, t, w, smoothing):
-    numerator, denominator = smoothing, smoothing
-    for pi, ti, wi in zip(p.flat, t.flat, w.flat, strict=True):
-        numerator += 2 * pi * ti * wi
-        denominator += pi * wi + ti * wi
-    return numerator / denominator
-
-
-def test_soft_dice_of_a_foreground_equals_a_loop(smoothing=1.0):
+@REDUCTIONS
+def test_soft_dice_of_a_foreground_has_its_weights_and_smoothing(reduction):
     logits, target, weight = draw()
     weight[4] = 0
     weight[1] *= 0.5
-    p = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    loss = partial(values_of, losses.soft_dice, smoothing=smoothing)
-    batch = loss(logits, target, weight)
-    np.testing.assert_allclose(batch, [1 - dice(p, target, weight, smoothing)] * 5, rtol=1e-5)
-    image = values_of(
-        losses.soft_dice, logits, target, weight, reduction="image", smoothing=smoothing
-    )
-    expected = [1 - dice(*x, smoothing) for x in zip(p[:4], target[:4], weight[:4], strict=True)]
-    np.testing.assert_allclose(image, [*expected, 0.0], rtol=1e-5)
+    p, axes = jax.nn.sigmoid(logits), None if reduction == "batch" else (1, 2)
+    dice = (2 * (weight * p * target).sum(axes) + 1) / ((weight * (p + target)).sum(axes) + 1)
+    ours = values_of(losses.soft_dice, logits, target, weight, reduction=reduction, smoothing=1.0)
+    np.testing.assert_allclose(ours, np.broadcast_to(1 - dice, 5), rtol=1e-5)
 
 
 def test_dice_and_tversky_equal_keras():
@@ -190,14 +178,11 @@ def test_options_and_shapes_that_make_no_sense_are_refused(loss):
             values_of(loss, *draw(), **options)
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
+def test_numbers_out_of_their_range_are_refused():
+    for values, message in (
         ({"smoothing": -1.0}, "loss.smoothing is -1.0; it must be at least 0"),
         ({"alpha": -0.5}, "loss.alpha is -0.5; it must be at least 0"),
         ({"alpha": 0.0, "beta": 0.0}, "loss.alpha and loss.beta are both 0"),
-    ],
-)
-def test_numbers_out_of_their_range_are_refused(values, message):
-    with pytest.raises(UserError, match=message):
-        losses.tversky(*[np.zeros((1, 2, 2))] * 3, **values)
+    ):
+        with pytest.raises(UserError, match=message):
+            losses.tversky(*[np.zeros((1, 2, 2))] * 3, **values)

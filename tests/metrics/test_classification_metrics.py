@@ -79,19 +79,16 @@ class TestAveragePrecision:
 
     def test_a_recall_of_exactly_three_tenths_counts_for_that_point(self):
         """0.1 + 0.1 + 0.1 > 0.3 in floating point."""
-        truth = np.array([1] * 3 + [0] * 90 + [1] * 7)
-        score = np.linspace(1, 0, 100)
-        rest = by_definition(score, truth, "11 points")
-        assert rest > 4 / 11
-        assert average_precision(score, truth, "11 points") == pytest.approx(rest, abs=1e-14)
+        truth, score = np.repeat([1, 0, 1], [3, 90, 7]), np.linspace(1, 0, 100)
+        expected = by_definition(score, truth, "11 points")
+        assert expected > 4 / 11
+        assert average_precision(score, truth, "11 points") == pytest.approx(expected, abs=1e-14)
 
     @pytest.mark.parametrize("rule", classification.RULES)
-    def test_it_is_nan_without_a_positive(self, rule):
+    def test_it_is_nan_without_a_positive_and_an_error_by_another_rule(self, rule):
         assert isnan(average_precision(np.array([0.1, 0.9]), np.zeros(2), rule))
         assert isnan(average_precision(np.zeros(0), np.zeros(0), rule))
-
-    def test_an_unknown_rule_is_an_error(self):
-        with pytest.raises(ValueError, match="every point"):
+        with pytest.raises(ValueError, match=rule):
             average_precision(np.ones(1), np.ones(1), "every pixel")
 
 
@@ -108,57 +105,57 @@ class TestCurves:
         np.testing.assert_allclose(false_positive, [0, 0, 0.5, 0.5, 1])
         np.testing.assert_allclose(true_positive, [0, 0.5, 0.5, 1, 1])
 
-    @pytest.mark.parametrize(
-        ("curve", "truth"),
-        [
-            (classification.roc, np.zeros(3)),
-            (classification.roc, np.ones(3)),
-            (classification.precision_recall, np.zeros(3)),
-        ],
-    )
-    def test_a_curve_that_is_not_defined_is_an_error(self, curve, truth):
-        with pytest.raises(ValueError, match="positive"):
-            curve(np.arange(3.0), truth)
+    def test_a_curve_that_is_not_defined_is_an_error(self):
+        roc, precision_recall = classification.roc, classification.precision_recall
+        for curve, truth in ((roc, np.zeros), (roc, np.ones), (precision_recall, np.zeros)):
+            with pytest.raises(ValueError, match="positive"):
+                curve(np.arange(3.0), truth(3))
 
 
 class TestConfusion:
     def test_it_is_scikit_learns_where_nothing_is_excluded(self):
         probability, target, weight = one_class_each()
-        expected = sklearn.metrics.confusion_matrix(
-            target.argmax(axis=1), probability.argmax(axis=1)
-        )
+        classes = target.argmax(axis=1), probability.argmax(axis=1)
         found = classification.confusion(probability, target, weight)
         assert np.issubdtype(found.dtype, np.integer)
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(found, sklearn.metrics.confusion_matrix(*classes))
 
-    def test_excluded_columns_are_passed_over_in_truth_and_decision(self):
-        probability = np.array([[0.9, 0.5, 0.2], [0.1, 0.8, np.nan], [0.9, 0.5, 0.6]])
-        target = np.array([[0, 1, 0], [0, 1, 1], [1, 0, 1]])
-        weight = np.array([[0, 1, 1], [1, 1, 0], [0, 1, 1]])
-        expected = [[0, 0, 0], [0, 2, 0], [0, 0, 1]]
-        np.testing.assert_array_equal(
-            classification.confusion(probability, target, weight), expected
-        )
+    @pytest.mark.parametrize(
+        ("probability", "target", "weight", "expected"),
+        [
+            (  # excluded columns are passed over in truth and decision
+                [[0.9, 0.5, 0.2], [0.1, 0.8, np.nan], [0.9, 0.5, 0.6]],
+                [[0, 1, 0], [0, 1, 1], [1, 0, 1]],
+                [[0, 1, 1], [1, 1, 0], [0, 1, 1]],
+                [[0, 0, 0], [0, 2, 0], [0, 0, 1]],
+            ),
+            (  # of several present classes the decided one is the truth
+                [[0.2, 0.8, 0.0], [0.2, 0.0, 0.8]],
+                [[1, 1, 0]] * 2,
+                [[1, 1, 1]] * 2,
+                [[0, 0, 1], [0, 1, 0], [0, 0, 0]],
+            ),
+            (  # images without an included present class are left out
+                [[0.9, 0.1]] * 3,
+                [[0, 0], [1, 0], [0, 1]],
+                [[1, 1], [0, 1], [1, 1]],
+                [[0, 0], [1, 0]],
+            ),
+        ],
+        ids=["excluded", "several", "none"],
+    )
+    def test_it_counts_what_is_included(self, probability, target, weight, expected):
+        arrays = map(np.array, (probability, target, weight))
+        np.testing.assert_array_equal(classification.confusion(*arrays), expected)
 
-    def test_of_several_present_classes_the_decided_one_is_the_truth(self):
+    def test_the_order_of_several_present_classes_has_no_effect(self):
         probability = np.array([[0.2, 0.8, 0.0], [0.2, 0.0, 0.8]])
-        target, weight = np.array([[1, 1, 0]] * 2), np.ones((2, 3))
-        expected = [[0, 0, 1], [0, 1, 0], [0, 0, 0]]
-        np.testing.assert_array_equal(
-            classification.confusion(probability, target, weight), expected
-        )
-        swapped = [2, 1, 0]
-        for order in ([0, 1, 2], swapped):
-            columns = (x[:, order] for x in (probability, target, weight))
-            found = classification.classification_metrics(*columns, exclusive=True)
+        for order in ([0, 1, 2], [2, 1, 0]):
+            target = np.array([[1, 1, 0]] * 2)[:, order]
+            found = classification.classification_metrics(
+                probability[:, order], target, np.ones((2, 3)), exclusive=True
+            )
             assert found["balanced_accuracy"] == pytest.approx(1 / 2)
-
-    def test_images_without_an_included_present_class_are_left_out(self):
-        probability = np.array([[0.9, 0.1]] * 3)
-        target, weight = np.array([[0, 0], [1, 0], [0, 1]]), np.array([[1, 1], [0, 1], [1, 1]])
-        np.testing.assert_array_equal(
-            classification.confusion(probability, target, weight), [[0, 0], [1, 0]]
-        )
 
 
 class TestCalibration:
@@ -173,11 +170,8 @@ class TestCalibration:
     def test_the_error_is_that_of_a_loop_over_the_bins(self):
         rng = np.random.default_rng(0)
         confidence, right = rng.random(300), rng.random(300) < 0.7
-        error = 0.0
-        for i in range(15):
-            inside = [i / 15 < c <= (i + 1) / 15 for c in confidence]
-            gaps = right[inside].astype(float) - confidence[inside]
-            error += abs(gaps.sum()) / 300
+        bins = [(i / 15 < confidence) & (confidence <= (i + 1) / 15) for i in range(15)]
+        error = sum(abs((right - confidence)[inside].sum()) for inside in bins) / 300
         found = classification.expected_calibration_error(confidence, right)
         assert found == pytest.approx(error, rel=1e-12)
 
@@ -210,15 +204,13 @@ class TestClassificationMetrics:
         probability, target, weight = one_class_each()
         truth, decided = target.argmax(axis=1), probability.argmax(axis=1)
         found = classification.classification_metrics(probability, target, weight, exclusive=True)
-        assert found["balanced_accuracy"] == pytest.approx(
-            sklearn.metrics.balanced_accuracy_score(truth, decided)
-        )
-        assert found["f1"] == pytest.approx(
-            sklearn.metrics.f1_score(truth, decided, average="macro")
-        )
-        assert found["roc_auc"] == pytest.approx(
-            sklearn.metrics.roc_auc_score(truth, probability, multi_class="ovr", average="macro")
-        )
+        peers, options = sklearn.metrics, {"average": "macro"}
+        for name, expected in {
+            "balanced_accuracy": peers.balanced_accuracy_score(truth, decided),
+            "f1": peers.f1_score(truth, decided, **options),
+            "roc_auc": peers.roc_auc_score(truth, probability, multi_class="ovr", **options),
+        }.items():
+            assert found[name] == pytest.approx(expected), name
 
     def test_those_of_sigmoids_are_scikit_learns_over_included_elements(self):
         probability, target, weight = draw()

@@ -31,20 +31,17 @@ READINGS = (
 )
 
 on_host = partial(confusion.count_on_host, weight=FLAT + 1, classes=3)
+by_threshold_of = partial(confusion.count_by_threshold, ONE, ONE, ONE)
 # Jitted, as the training step has them.
 count = jax.jit(confusion.count, static_argnames="classes")
 add = jax.jit(streaming.add)
 hard_dice_per_image = jax.jit(streaming.hard_dice_per_image)
 
 
-@jax.jit
-def by_threshold(probability, target, weight):
-    return confusion.count_by_threshold(probability, target, weight, THRESHOLDS)
-
-
-@jax.jit
-def dice_by_threshold(probability, target, weight):
-    return streaming.hard_dice_by_threshold(probability, target, weight, THRESHOLDS)
+by_threshold, dice_by_threshold = (
+    jax.jit(partial(function, thresholds=THRESHOLDS))
+    for function in (confusion.count_by_threshold, streaming.hard_dice_by_threshold)
+)
 
 
 def draw_classes(seed=0, shape=(9, 6, 5)):
@@ -59,31 +56,25 @@ def draw_classes(seed=0, shape=(9, 6, 5)):
 def draw_masks(seed=0, shape=(7, 6, 5)):
     """Probabilities, many of them thresholds, a 0 / 1 target, a 0 / 1 weight; NaN where void."""
     rng = np.random.default_rng(seed)
-    probability = np.where(
-        rng.random(shape) < 0.5, rng.random(shape), rng.integers(0, 21, shape) / 20
-    )
+    any_value = rng.random(shape) < 0.5
+    probability = np.where(any_value, rng.random(shape), rng.integers(0, 21, shape) / 20)
     target = (rng.random(shape) < 0.4).astype(np.float32)
     weight = (rng.random(shape) < 0.8).astype(np.float32)
     return np.where(weight > 0, probability, np.nan).astype(np.float32), target, weight
 
 
 def counted(prediction, truth, weight):
+    """Truth and prediction where they count, as scikit-learn takes them."""
     return truth[weight > 0], prediction[weight > 0]
 
 
-def test_counts_on_device_and_host_equal_a_loop_and_scikit_learn():
-    prediction, truth, weight = draw_classes()
-    looped = np.zeros((CLASSES, CLASSES), int)
-    for p, t, w in zip(prediction.flat, truth.flat, weight.flat, strict=True):
-        looped[t if w else 0, p] += int(w)
-    theirs = sklearn.metrics.confusion_matrix(
-        *counted(prediction, truth, weight), labels=range(CLASSES)
-    )
-    np.testing.assert_array_equal(looped, theirs)
+def test_counts_on_device_and_host_equal_scikit_learn():
+    images = draw_classes()
+    theirs = sklearn.metrics.confusion_matrix(*counted(*images), labels=range(CLASSES))
     for ours, dtype in ((count, jnp.int32), (confusion.count_on_host, np.int64)):
-        counts = ours(prediction, truth, weight, CLASSES)
+        counts = ours(*images, CLASSES)
         assert counts.dtype == dtype
-        np.testing.assert_array_equal(counts, looped)
+        np.testing.assert_array_equal(counts, theirs)
 
 
 @pytest.mark.parametrize("there", [0, 4, 200, VOID])
@@ -145,14 +136,11 @@ def test_readings_by_class_equal_scikit_learn():
 def test_readings_over_classes_equal_scikit_learn_and_keras():
     images = draw_classes()
     counts = count(*images, CLASSES)
-    truth, prediction = counted(*images)
+    pixels, jaccard = counted(*images), sklearn.metrics.jaccard_score
     for read, expected in (
-        (confusion.mean_iou, sklearn.metrics.jaccard_score(truth, prediction, average="macro")),
-        (
-            confusion.frequency_weighted_iou,
-            sklearn.metrics.jaccard_score(truth, prediction, average="weighted"),
-        ),
-        (confusion.pixel_accuracy, sklearn.metrics.accuracy_score(truth, prediction)),
+        (confusion.mean_iou, jaccard(*pixels, average="macro")),
+        (confusion.frequency_weighted_iou, jaccard(*pixels, average="weighted")),
+        (confusion.pixel_accuracy, sklearn.metrics.accuracy_score(*pixels)),
     ):
         assert read(counts) == pytest.approx(expected, rel=1e-14)
     peer = keras.metrics.MeanIoU(num_classes=CLASSES, ignore_class=VOID)
@@ -222,10 +210,8 @@ def test_hard_dice_by_threshold_is_hard_dice_at_each():
 def test_thresholds_take_no_array_of_pixels_by_thresholds():
     thresholds = np.arange(1, 200) / 200
     pixels = jax.ShapeDtypeStruct((2, 20, 20), np.float32)
-    lowered = jax.jit(lambda *images: streaming.hard_dice_by_threshold(*images, thresholds)).lower(
-        pixels, pixels, pixels
-    )
-    memory = lowered.compile().memory_analysis()
+    program = jax.jit(partial(streaming.hard_dice_by_threshold, thresholds=thresholds))
+    memory = program.lower(*[pixels] * 3).compile().memory_analysis()
     assert memory.temp_size_in_bytes < pixels.size * len(thresholds)
 
 
@@ -277,10 +263,7 @@ def test_eight_devices_count_as_one():
         (lambda: on_host(FLAT, FLAT + 3), "the truth holds 3 to 3: expected 0 to 2"),
         (lambda: on_host(FLAT + 4, FLAT), "the prediction holds 4 to 4"),
         (lambda: on_host(FLAT - 1, FLAT), "the prediction holds -1 to -1"),
-        (
-            lambda: confusion.count_by_threshold(ONE, ONE, ONE, np.array([0.5, 0.4])),
-            r"\[0.5 0.4\] must ascend",
-        ),
+        (lambda: by_threshold_of(np.array([2, 1])), r"\[2 1\] must ascend"),
         (lambda: confusion.iou(np.zeros((2, 3), int)), r"counts \(2, 3\) are no confusion matrix"),
     ],
 )

@@ -1,20 +1,19 @@
 """Scores at the images' own size: against loops, jax.image, scikit-learn and scikit-image."""
 
-import itertools
-
 import jax
 import numpy as np
 import pytest
 import sklearn.metrics
 from scipy.spatial.distance import cdist
+from scipy.stats import hmean
 from skimage.segmentation import find_boundaries
 
 from vocjax.metrics import streaming
 from vocjax.metrics.segmentation import boundary_f_score, hard_dice, resize_scores
 
 VOID = 255
-SIZES = [((5, 7), (11, 30)), ((4, 4), (4, 9)), ((1, 1), (3, 2)), ((6, 3), (6, 3))]
-SHRUNK = [((11, 30), (5, 7)), ((9, 4), (3, 10))]
+LARGER = [((5, 7), (11, 30)), ((4, 4), (4, 9)), ((1, 1), (3, 2)), ((6, 3), (6, 3))]
+SIZES = [*LARGER, ((11, 30), (5, 7)), ((9, 4), (3, 10))]
 
 
 def draw(seed=0, shape=(30, 40), classes=5, void=0.1):
@@ -32,27 +31,9 @@ def draw_blobs(seed, shape=(25, 30), classes=4):
     return resize_scores(scores, *shape).argmax(axis=-1).astype(np.uint8)
 
 
-def bilinear(scores, height, width):
-    """Each output pixel by itself, in float64, for enlargement."""
-    result = np.zeros((height, width))
-    for i, j in np.ndindex(height, width):
-        y = np.clip((i + 0.5) * scores.shape[0] / height - 0.5, 0, scores.shape[0] - 1)
-        x = np.clip((j + 0.5) * scores.shape[1] / width - 0.5, 0, scores.shape[1] - 1)
-        for v, u in itertools.product({int(y), int(np.ceil(y))}, {int(x), int(np.ceil(x))}):
-            result[i, j] += (1 - abs(y - v)) * (1 - abs(x - u)) * scores[v, u]
-    return result
-
-
-@pytest.mark.parametrize(("size", "larger"), SIZES)
-def test_enlarged_scores_equal_a_loop(size, larger):
-    scores = np.random.default_rng(0).normal(size=size).astype(np.float32)
-    ours = resize_scores(scores, *larger)
-    assert (ours.shape, ours.dtype) == (larger, np.float32)
-    np.testing.assert_allclose(ours, bilinear(scores, *larger), atol=1e-6)
-
-
-@pytest.mark.parametrize(("size", "other"), SIZES + SHRUNK)
-def test_resized_scores_equal_jax(size, other, classes=(3,)):
+@pytest.mark.parametrize("classes", [(), (3,)])
+@pytest.mark.parametrize(("size", "other"), SIZES)
+def test_resized_scores_equal_jax(size, other, classes):
     """Also where an axis or both shrink: both widen the triangle then."""
     scores = np.random.default_rng(0).normal(size=(*size, *classes)).astype(np.float32)
     ours = resize_scores(scores, *other)
@@ -61,28 +42,22 @@ def test_resized_scores_equal_jax(size, other, classes=(3,)):
     np.testing.assert_allclose(ours, theirs, atol=1e-5)  # its coordinates are float32
 
 
-def test_void_is_not_counted_whatever_is_predicted_there():
-    prediction, truth = draw()
-    others = np.where(truth == VOID, 250, prediction)
-    assert hard_dice(others, truth) == hard_dice(prediction, truth)
-    assert hard_dice(others, np.full_like(truth, VOID)) == 1
-
-
 def test_hard_dice_equals_scikit_learn_and_that_of_the_batches():
     prediction, truth = draw()
     weight = (truth != VOID).astype(np.float32)
-    foreground = (truth > 0).astype(np.float32)
+    foreground, ours = (truth > 0).astype(np.float32), hard_dice(prediction, truth)
     expected = sklearn.metrics.f1_score(foreground[weight > 0], prediction[weight > 0] > 0)
-    assert hard_dice(prediction, truth) == pytest.approx(expected, rel=1e-14)
-    assert hard_dice(prediction > 0, truth) == hard_dice(prediction, truth)
+    assert ours == pytest.approx(expected, rel=1e-14)
+    assert ours == hard_dice(prediction > 0, truth)
+    assert ours == hard_dice(np.where(truth == VOID, 250, prediction), truth)
     batch = ((prediction > 0).astype(np.float32), foreground, weight)
     theirs = jax.jit(streaming.hard_dice_per_image)(*(x[None] for x in batch), 0.5)
-    assert hard_dice(prediction, truth) == pytest.approx(float(theirs[0]), rel=1e-6)
+    assert ours == pytest.approx(float(theirs[0]), rel=1e-6)
 
 
 def test_hard_dice_of_empty_masks():
     empty, full = np.zeros((4, 5), np.uint8), np.ones((4, 5), np.uint8)
-    assert hard_dice(empty, empty) == 1
+    assert hard_dice(empty, empty) == hard_dice(full, np.full_like(full, VOID)) == 1
     assert hard_dice(full, empty) == hard_dice(empty, full) == 0
 
 
@@ -104,8 +79,7 @@ def reference(prediction, truth, filled, tolerance):
         counted = near.any(axis=1) | (truth[p] != VOID)
         precision = near.any(axis=1)[counted].mean() if counted.any() else 1.0
         recall = near.any(axis=0).mean()
-        f_score = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-        scores.append(f_score)
+        scores.append(hmean([precision, recall]))
     return np.mean(scores) if scores else 1.0
 
 

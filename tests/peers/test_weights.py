@@ -9,8 +9,7 @@ from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.models.backbones.preprocessing import TORCHVISION
 from vocjax.models.backbones.preprocessing import apply as preprocess
 from vocjax.pretrained.formats import read, write
-from vocjax.pretrained.matching import fill, flatten, match, restore_names
-from vocjax.pretrained.sources import detect
+from vocjax.pretrained.matching import detect, fill, flatten, match, restore_names
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")

@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch_files as torch_
+from drawn_weights import same
 
 from vocjax.errors import UserError
 from vocjax.pretrained.formats import darknet, read, write
@@ -17,13 +18,6 @@ ARRAYS = {
     "file": RNG.standard_normal((5, 4), np.float32).T,  # not contiguous
     "count": np.float32(7).reshape(()),
 }
-
-
-def same(got, expected):
-    assert set(got) == set(expected)
-    for name, array in expected.items():
-        assert got[name].dtype == array.dtype
-        np.testing.assert_array_equal(got[name], array)
 
 
 @pytest.mark.parametrize("ending", [".npz", ".safetensors"])
@@ -66,28 +60,19 @@ def test_a_state_dict_is_read(tmp_path, write_):
     transposed = torch_.tensor((2, 2), (1, 3), 1, torch_.storage(key="1"))
     half = torch_.tensor((3,), (1,), 0, torch_.storage("BFloat16", "2", 3))
     parameter = torch_.call(
-        torch_.named("torch._utils", "_rebuild_parameter"),
-        half,
-        b"\x89",
-        torch_.call(torch_.named("collections", "OrderedDict")),
+        torch_.named("torch._utils", "_rebuild_parameter"), half, b"\x89", torch_.EMPTY
     )
     long = torch_.tensor((), (), 0, torch_.storage("Long", "3", 1))
-    state = torch_.ordered(
-        {"conv.weight": torch_.tensor(), "t": transposed, "p": parameter, "n": long}
-    )
-    storages = {
-        "0": SIX,
-        "1": 10 + SIX,
-        "2": np.asarray([0x3FC0, 0xC000, 0], "<u2"),
-        "3": np.asarray([9]),
-    }
+    tensors = {"conv.weight": torch_.tensor(), "t": transposed, "p": parameter, "n": long}
+    of_bfloat16 = np.asarray([0x3FC0, 0xC000, 0], "<u2")
+    storages = {"0": SIX, "1": 10 + SIX, "2": of_bfloat16, "3": np.asarray([9])}
     expected = {
         "conv.weight": SIX.reshape(2, 3),
         "t": np.asarray([[11, 14], [12, 15]], np.float32),
         "p": np.asarray([1.5, -2, 0], np.float32),
         "n": np.asarray(9),
     }
-    same(read(write_(tmp_path / "weights", state, storages)), expected)
+    same(read(write_(tmp_path / "weights", torch_.ordered(tensors), storages)), expected)
 
 
 def test_a_state_dict_of_python_2_is_read(tmp_path):

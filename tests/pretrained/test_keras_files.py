@@ -4,6 +4,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from drawn_weights import same
 
 from vocjax.errors import UserError
 from vocjax.pretrained.formats import read
@@ -34,12 +35,9 @@ def network():
     model()
     made = model()
     assert made.layers[5].name == "conv2d_2"
-    first_model = {
-        "conv2d_2": "conv2d",
-        "conv2d_3": "conv2d_1",
-        "batch_normalization_2": "batch_normalization",
-        "batch_normalization_3": "batch_normalization_1",
-    }
+    first_model = {"conv2d_2": "conv2d", "conv2d_3": "conv2d_1"}
+    first_model |= {"batch_normalization_2": "batch_normalization"}
+    first_model |= {"batch_normalization_3": "batch_normalization_1"}
     arrays = {
         f"{first_model.get(layer.name, layer.name)}/{weight.name}": np.asarray(weight)
         for layer in made.layers
@@ -47,12 +45,6 @@ def network():
     }
     arrays["dw/depthwise_kernel"] = arrays.pop("dw/kernel")
     return made, arrays
-
-
-def same(got, expected):
-    assert set(got) == set(expected)
-    for name, array in expected.items():
-        np.testing.assert_array_equal(got[name], array)
 
 
 # NumPy's, about how Keras copies a variable.
@@ -92,8 +84,8 @@ def test_what_keras_2_wrote(tmp_path, network):
 
 
 def test_what_keras_1_wrote(tmp_path, network):
-    said = {"kernel": "W", "bias": "b", "moving_mean": "running_mean"}
-    said["moving_variance"] = "running_std"
+    said = {"kernel": "W", "bias": "b"}
+    said |= {"moving_mean": "running_mean", "moving_variance": "running_std"}
 
     def rename(layer, weight):
         end = "_1" if layer == "conv1" else ""
@@ -110,26 +102,21 @@ def test_what_keras_1_wrote(tmp_path, network):
     same(read(tmp_path / "a.h5"), arrays)
 
 
-def test_a_model_inside_of_a_model_is_refused(tmp_path):
-    arrays = {"inner/a/kernel": np.zeros(1), "inner/b/kernel": np.ones(1)}
+@pytest.mark.parametrize(
+    ("datasets", "weights", "words"),
+    [
+        (["inner/a/k", "inner/b/k"], ["a/k", "b/k"], "two weights of the same name.*inner one al"),
+        (["layers/conv2d/vars/0"], None, "'conv2d' has no name.*newer one"),
+        (["numbers"], None, "has no layer_names, as the files of Keras"),
+    ],
+    ids=["a model in a model", "no names", "another program's"],
+)
+def test_files_of_other_models_and_programs_are_refused(datasets, weights, words, tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.attrs["layer_names"] = ["inner"]
-        file["inner/a/kernel:0"] = arrays["inner/a/kernel"]
-        file["inner/b/kernel:0"] = arrays["inner/b/kernel"]
-        file["inner"].attrs["weight_names"] = ["a/kernel:0", "b/kernel:0"]
-    with pytest.raises(UserError, match=r"two weights of the same name.*inner one alone"):
-        read(tmp_path / "a.h5")
-
-
-def test_layers_without_names_are_refused(tmp_path):
-    with h5py.File(tmp_path / "a.weights.h5", "w") as file:
-        file["layers/conv2d/vars/0"] = np.zeros((1, 1, 2, 2))
-    with pytest.raises(UserError, match=r"'conv2d' has no name.*newer one"):
-        read(tmp_path / "a.weights.h5")
-
-
-def test_another_programs_file_is_refused(tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["numbers"] = np.zeros(3)
-    with pytest.raises(UserError, match="has no layer_names, as the files of Keras"):
+        for dataset in datasets:
+            file[dataset] = np.zeros((1, 1, 2, 2))
+        if weights:
+            file.attrs["layer_names"] = ["inner"]
+            file["inner"].attrs["weight_names"] = weights
+    with pytest.raises(UserError, match=words):
         read(tmp_path / "a.h5")

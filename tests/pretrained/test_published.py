@@ -9,11 +9,10 @@ from models.backbones.parity import apply, error, shapes
 from PIL import Image
 
 from vocjax.errors import UserError
-from vocjax.models.backbones import BACKBONES, SOURCES
-from vocjax.models.backbones.preprocessing import apply as preprocess
-from vocjax.pretrained.formats import read
-from vocjax.pretrained.matching import fill, flatten, match
-from vocjax.pretrained.sources import detect
+from vocjax.models.backbones import BACKBONES
+from vocjax.pretrained.classify import classifier_of
+from vocjax.pretrained.matching import fill
+from vocjax.pretrained.store import IMAGE, import_weights
 
 FOLDER = Path(os.environ.get("VOCJAX_DEVKITS", "nowhere"))
 WEIGHTS, DEVKIT = FOLDER / "weights", FOLDER / "VOCdevkit/VOC2009"
@@ -26,18 +25,6 @@ pytestmark = [
 ]
 SQUEEZENET, TINY = "squeezenet1.1_gluon_full_oihw.npz", "tiny_darknet.weights"
 CATS = {"tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat"}
-
-
-def load(backbone, file, skip=()):
-    """(network, its variables as far as the file has them, match, source) of a published file."""
-    arrays, sources = read(WEIGHTS / file), SOURCES[backbone]
-    networks = {name: BACKBONES[backbone](**source.fields) for name, source in sources.items()}
-    key_maps = {name: source.key_map(networks[name]) for name, source in sources.items()}
-    name = detect(arrays, key_maps)
-    abstract = shapes(networks[name], (224, 224, 3))
-    wanted = {path: leaf.shape for path, leaf in flatten(abstract).items()}
-    found = match(arrays, key_maps[name], wanted, skip)
-    return networks[name], fill(abstract, found.arrays), found, name
 
 
 @pytest.mark.parametrize(
@@ -62,21 +49,22 @@ def load(backbone, file, skip=()):
         ),
     ],
 )
-def test_the_whole_file_is_taken(backbone, file, skip, source, numbers):
-    *_, found, name = load(backbone, file, [skip] if skip else [])
-    assert name == source
-    assert sum(array.size for array in found.arrays.values()) == numbers
-    assert not found.ignored
+def test_the_whole_file_is_taken(backbone, file, skip, source, numbers, tmp_path):
+    facts = backbone, WEIGHTS / file, tmp_path / "out"
+    made = import_weights(*facts, skip=[skip] if skip else [])
+    assert (made.source, made.parameters, made.ignored) == (source, numbers, [])
     if skip:
-        with pytest.raises(UserError, match=f"{len(found.skipped)} missing") as caught:
-            load(backbone, file)
+        with pytest.raises(UserError, match=f"{len(made.skipped)} missing") as caught:
+            import_weights(*facts)
         assert str(caught.value).endswith(f": {skip}")
 
 
-def test_squeezenet_meets_its_reference():
-    network, variables, *_ = load("squeezenet", SQUEEZENET)
+def test_squeezenet_meets_its_reference(tmp_path):
+    made = import_weights("squeezenet", WEIGHTS / SQUEEZENET, tmp_path / "out")
+    network = BACKBONES["squeezenet"]()
     with np.load(WEIGHTS / "squeezenet1.1_reference.npz") as reference:
         images, expected = reference["input_nchw"].transpose(0, 2, 3, 1), reference["output"]
+    variables = fill(shapes(network, IMAGE), made.arrays)
     assert error(apply(network, variables, images), expected) < 1e-5
 
 
@@ -88,15 +76,15 @@ def photographs(name):
 
 
 @pytest.mark.parametrize(("backbone", "file"), [("squeezenet", SQUEEZENET), ("tiny_darknet", TINY)])
-def test_cats_are_seen_in_photographs_of_cats(backbone, file):
-    network, variables, _, name = load(backbone, file)
+def test_cats_are_seen_in_photographs_of_cats(backbone, file, tmp_path):
+    import_weights(backbone, WEIGHTS / file, tmp_path / "out")
+    classify = classifier_of(tmp_path / "out")
     labels = (WEIGHTS / "tiny_darknet_labels.txt").read_text().splitlines()
-    darknets = {i for i, label in enumerate(labels) if label in CATS}
+    darknets = [i for i, label in enumerate(labels) if label in CATS]
     cats = darknets if backbone == "tiny_darknet" else range(281, 286)
 
     def seen(photos):
-        images = preprocess(SOURCES[backbone][name].preprocessing, photos)
-        return np.isin(apply(network, variables, images).argmax(axis=1), list(cats)).mean()
+        return np.isin(classify(photos).argmax(axis=1), cats).mean()
 
     assert seen(photographs("cat")) > 0.3  # of 1000 classes
     assert seen(photographs("dog")) < 0.1

@@ -38,6 +38,10 @@ def run_with(tmp_path):
     return make
 
 
+def values(preprocessing):
+    return {f"preprocessing.{name}": value for name, value in preprocessing._asdict().items()}
+
+
 def pretrained(origin, workdir=None, **backbone):
     """The config of a run that begins with `origin`, given fields of its backbone."""
     flags = [f"--config.model.backbone.{field}={value}" for field, value in backbone.items()]
@@ -84,19 +88,29 @@ def test_a_stage_that_the_weights_fill_can_be_the_last(skipped, last, weights):
     assert pretrained(weights("squeezenet", "gluon", skipped), last=last).last == last
 
 
+FIRE3, CONV1 = "backbone/fire3/squeeze/kernel", "backbone/conv1/conv/bias"
+
+
 @pytest.mark.parametrize(
-    ("skipped", "last", "words"),
+    ("skipped", "backbone", "words"),
     [
-        ("backbone/fire3/squeeze/kernel", "fire3", "last is 'fire3', and .* end at 'fire2'"),
-        ("backbone/fire3/squeeze/kernel", "fire9", "last is 'fire9', and .* end at 'fire2'"),
-        ("backbone/conv1/conv/bias", "", "can't begin a run: the import skipped parts of conv1"),
-        ("backbone/conv1/conv/bias", "fire9", "can't begin a run: .* first stage of squeezenet"),
+        (FIRE3, {"last": "fire3"}, "last is 'fire3', and .* end at 'fire2'"),
+        (FIRE3, {"last": "fire9"}, "last is 'fire9', and .* end at 'fire2'"),
+        (CONV1, {}, "can't begin a run: the import skipped parts of conv1"),
+        (CONV1, {"last": "fire9"}, "can't begin a run: .* first stage of squeezenet"),
+        ("head/kernel", {"name": "vgg16"}, "name is 'vgg16', and .* has weights of squeezenet"),
+        ("head/kernel", values(CAFFE), r"has order 'BGR', white 255.0, mean .*with order 'RGB', w"),
+        (
+            "head/kernel",
+            {"preprocessing.white": 255.0},
+            r"has white 255.0, mean \(0.0, .*, scale .*with white 1.0, mean \(0.48",
+        ),
     ],
 )
-def test_a_stage_that_the_weights_do_not_fill_is_refused(skipped, last, words, weights):
+def test_what_the_weights_do_not_have_is_refused(skipped, backbone, words, weights):
     origin = weights("squeezenet", "gluon", [skipped])
     with pytest.raises(UserError, match=words):
-        pretrained(origin, last=last)
+        pretrained(origin, **backbone)
 
 
 def test_weights_that_are_gone_are_those_of_the_run_in_the_workdir(weights, tmp_path):
@@ -136,25 +150,10 @@ def test_other_fields_than_the_origins_are_refused(theirs, ours, words, run_with
         pretrained(run, fields=ours)
 
 
-def test_a_preprocessing_that_is_asked_for_is_the_weights_or_refused(weights):
-    def chosen(preprocessing):
-        return {f"preprocessing.{name}": value for name, value in preprocessing.items()}
-
-    origin = weights("squeezenet", "gluon")
-    for same in (TORCHVISION, IDENTITY):
-        got = pretrained(origin, **chosen(same._asdict())).preprocessing
-        assert got.to_dict() == TORCHVISION._asdict()
-    for other, words in (
-        (CAFFE._asdict(), r"has order 'BGR', white 255.0, mean .*with order 'RGB', wh"),
-        ({"white": 255.0}, r"has white 255.0, mean \(0.0, .*, scale .*with white 1.0, mean \(0.48"),
-    ):
-        with pytest.raises(UserError, match=words):
-            pretrained(origin, **chosen(other))
-
-
-def test_another_backbone_is_refused(weights):
-    with pytest.raises(UserError, match=r"name is 'vgg16', and .* has weights of squeezenet"):
-        pretrained(weights("squeezenet", "gluon"), name="vgg16")
+@pytest.mark.parametrize("asked", [TORCHVISION, IDENTITY], ids=["torchvision", "identity"])
+def test_the_preprocessing_is_that_of_the_weights(asked, weights):
+    got = pretrained(weights("squeezenet", "gluon"), **values(asked)).preprocessing
+    assert got.to_dict() == TORCHVISION._asdict()
 
 
 def test_a_config_without_weights_names_its_backbone():
@@ -177,8 +176,8 @@ def test_an_origin_with_nothing_is_refused_unless_the_backbone_has_a_name(tmp_pa
 
 def test_what_a_run_keeps_of_weights(weights):
     origin = weights("squeezenet", "gluon")
-    source = read_imported(origin).source
-    assert origin_facts(origin) == {"backbone": "squeezenet", "family": "gluon", **source}
+    file = read_imported(origin).file
+    assert origin_facts(origin) == {"backbone": "squeezenet", "source": "gluon", "file": file}
 
 
 def test_what_a_run_keeps_of_another_run(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.pretrained.formats import darknet
-from vocjax.pretrained.sources import detect
+from vocjax.pretrained.matching import detect
 
 
 def key_maps(backbone):

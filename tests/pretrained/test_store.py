@@ -34,9 +34,13 @@ PAIRS = [
 
 @pytest.fixture
 def bring(squeezenet_file, tmp_path):
-    """`bring(**arguments)` imports that file into tmp_path / "out"."""
-    arguments = ("squeezenet", squeezenet_file, tmp_path / "out")
-    return functools.partial(import_weights, *arguments, classes=CLASSES)
+    """`bring(backbone, **arguments)` imports that file into tmp_path / "out"."""
+
+    def bring(backbone="squeezenet", classes=CLASSES, **arguments):
+        out = tmp_path / "out"
+        return import_weights(backbone, squeezenet_file, out, classes=classes, **arguments)
+
+    return bring
 
 
 def facts_of(weights):
@@ -78,7 +82,7 @@ def test_through_every_source_and_back(backbone, source, tmp_path):
     same(read(out), theirs)
     again = bring(out, tmp_path / "again")
     same(again.arrays, kept.arrays)
-    assert facts_of(again) | {"directory": None} == facts_of(kept) | {"directory": None}
+    assert facts_of(again) | {"file": None} == facts_of(kept) | {"file": None}
 
 
 def test_the_directory_says_what_it_holds(bring, squeezenet_file, tmp_path):
@@ -103,8 +107,8 @@ def test_the_directory_says_what_it_holds(bring, squeezenet_file, tmp_path):
             "backbone/fire9/expand3x3/bias",
             "backbone/fire9/expand3x3/kernel",
         ],
-        "directory": {
-            "file": "squeezenet.safetensors",
+        "file": {
+            "name": "squeezenet.safetensors",
             "sha256": hashlib.sha256(content).hexdigest(),
             "bytes": len(content),
         },
@@ -131,17 +135,15 @@ def test_the_source_that_is_named_is_taken(bring):
         ),
         (
             "squeezenet",
-            {"classes": CLASSES, "skip": ["backbone/fire.*", "backbone/conv1"]},
+            {"skip": ["backbone/fire.*", "backbone/conv1"]},
             r"--skip backbone/fire\.\* --skip backbone/conv1 leaves nothing of the backbone",
         ),
-        ("resnet50", {}, "have no source's names of this backbone"),
+        ("resnet50", {}, "come from no source of this backbone"),
     ],
 )
-def test_arguments_that_do_not_fit_are_refused(
-    backbone, arguments, words, squeezenet_file, tmp_path
-):
+def test_arguments_that_do_not_fit_are_refused(backbone, arguments, words, bring, tmp_path):
     with pytest.raises(UserError, match=words):
-        import_weights(backbone, squeezenet_file, tmp_path / "out", **arguments)
+        bring(backbone, **arguments)
     assert not list(tmp_path.iterdir())
 
 
@@ -171,14 +173,12 @@ def test_nothing_else_is_replaced(bring, tmp_path):
     assert output.read_text() == "precious"
     output.unlink()
     output.mkdir()
-    (output / "notes.txt").write_text("precious")
     words = r"has something other than imported weights \(notes.txt\); give another --output"
-    with pytest.raises(UserError, match=words):
-        bring()
-    (output / "weights.json").write_text("{}")
-    with pytest.raises(UserError, match=words):
-        bring()
-    assert (output / "notes.txt").read_text() == "precious"
+    for name in ("notes.txt", "weights.json"):
+        (output / name).write_text("{}")
+        with pytest.raises(UserError, match=words):
+            bring()
+    assert (output / "notes.txt").read_text() == "{}"
 
 
 OLD, NEW = ({"a": np.full(30_000, value, np.float32)} for value in (1, 2))
@@ -188,23 +188,25 @@ def put(folder, arrays):
     return imported(folder / "out", "squeezenet", "gluon", arrays=arrays)
 
 
-@contextlib.contextmanager
-def room(number):
-    """No file may have more bytes than that, as on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (number, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@pytest.mark.parametrize("there", [False, True], ids=["new", "replaced"])
-def test_a_full_disk_leaves_what_was_there(there, tmp_path):
-    if there:
+@pytest.fixture(params=[False, True], ids=["new", "replaced"])
+def before(request, tmp_path):
+    """The files that are there: none, or older weights."""
+    if request.param:
         put(tmp_path, OLD)
-    before = files(tmp_path)
-    with room(100_000), pytest.raises(UserError, match=r"out can't be written \(File too large\)"):
+    return files(tmp_path)
+
+
+@pytest.fixture
+def little_room():
+    """No file may have more than 100,000 bytes, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_what_was_there(before, little_room, tmp_path):
+    with pytest.raises(UserError, match=r"out can't be written \(File too large\)"):
         put(tmp_path, NEW)
     assert files(tmp_path) == before
 
@@ -215,12 +217,9 @@ def test_a_place_that_can_not_be_written_is_refused(tmp_path):
         put(tmp_path / "out", NEW)
 
 
-@pytest.mark.parametrize("there", [False, True], ids=["new", "replaced"])
 @pytest.mark.parametrize("renamed", [0, 1, 2])
-def test_ctrl_c_leaves_what_was_there_or_what_is_new(there, renamed, tmp_path, monkeypatch):
-    if there:
-        put(tmp_path, OLD)
-    before, rename, done = files(tmp_path), Path.rename, []
+def test_ctrl_c_leaves_what_was_there_or_what_is_new(before, renamed, tmp_path, monkeypatch):
+    rename, done = Path.rename, []
 
     def interrupted(path, target):
         if len(done) == renamed:
@@ -233,7 +232,7 @@ def test_ctrl_c_leaves_what_was_there_or_what_is_new(there, renamed, tmp_path, m
     with contextlib.suppress(KeyboardInterrupt):
         put(tmp_path, NEW)
     assert {path.name for path in tmp_path.iterdir()} <= {"out"}
-    if renamed < 1 + there:
+    if renamed < 1 + bool(before):
         assert files(tmp_path) == before
     else:
         same(read_imported(tmp_path / "out").arrays, NEW)

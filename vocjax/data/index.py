@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vocjax.data.devkit import CLASSES, Counts, Record, decode_image, decode_mask
+from vocjax.data.devkit import CLASSES, OFFICIAL_COUNTS, Counts, Record, decode_image, decode_mask
 from vocjax.errors import UserError
 
 
@@ -39,13 +39,10 @@ class Prepared(NamedTuple):
 
 
 def examine(records: Sequence[Record], advance: Callable[[], object]) -> tuple[Index, str]:
-    """Decode every image and mask once; return the index and the fingerprint.
+    """Decode every image and mask once; return the index and the fingerprint (sha256, in hex).
 
-    The fingerprint is the sha256, in hex, over each record's id, labels, membership, image file
-    and mask file. `advance` is called after each record.
-
-    Raises:
-        UserError: a file is broken, or a mask has another size than its image.
+    `advance` is called after each record. Raises `UserError` for a broken file, and for a mask of
+    another size than its image.
     """
     digest = hashlib.sha256()
     sizes = []
@@ -74,19 +71,19 @@ def counts(index: Index) -> Counts:
         (int(np.sum(membership == "train")), int(np.sum(membership == "val")))
         for membership in (index.main, index.segmentation)
     )
-    return Counts(main, segmentation)
+    return main, segmentation
+
+
+def is_official(dataset: str, index: Index) -> bool:
+    """Return whether a year has as many images as the organisers count."""
+    return counts(index) == OFFICIAL_COUNTS.get(dataset)
 
 
 def to_json(index: Index) -> dict[str, Any]:
     """Return an index as lists, one a column; the labels of an image are a string of 1, 0 and -."""
+    columns = {name: column.tolist() for name, column in index._asdict().items()}
     rows = np.array(["0", "1", "-"])[index.labels]
-    return {
-        "ids": index.ids.tolist(),
-        "sizes": index.sizes.tolist(),
-        "labels": ["".join(row) for row in rows],
-        "main": index.main.tolist(),
-        "segmentation": index.segmentation.tolist(),
-    }
+    return columns | {"labels": ["".join(row) for row in rows]}
 
 
 def from_json(columns: Mapping[str, Any]) -> Index:

@@ -11,15 +11,9 @@ from vocjax.data.index import Index, Prepared, counts
 from vocjax.errors import UserError
 from vocjax.painting import overlay
 
-COLUMNS = 4
-
 
 def summary(prepared: Prepared) -> str:
-    """Describe a prepared data set in lines of text.
-
-    Folder, source and fingerprint; sizes in pixels; the numbers of images in each split, and for
-    each class those where it is present and, after a plus, those where it is only difficult.
-    """
+    """Describe a prepared data set in lines of text: its source, sizes in pixels and counts."""
     index = prepared.index
     heights, widths = (_range(index.sizes[:, axis]) for axis in (0, 1))
     lines = [
@@ -40,15 +34,11 @@ def summary(prepared: Prepared) -> str:
 def contact_sheet(prepared: Prepared, file: Path) -> None:
     """Draw one example of each class that is present, with its mask if it has one.
 
-    Args:
-        prepared: the data set.
-        file: the file to write; its suffix gives the format (.png, .jpg, .pdf, .svg).
-
-    Raises:
-        UserError: no image format has this suffix, or the file can't be written.
+    The suffix of `file` gives the format (.png, .jpg, .pdf, .svg). Raises `UserError` for another
+    suffix, and where the file can't be written.
     """
     shown = np.flatnonzero((prepared.index.labels == PRESENT).any(axis=0))
-    columns = max(1, min(COLUMNS, len(shown)))
+    columns = max(1, min(4, len(shown)))
     height = max(1, math.ceil(len(shown) / columns))
     figure = Figure(figsize=(3.2 * columns, 1.6 * height), layout="constrained", dpi=120)
     for place, column in enumerate(shown.tolist(), 1):

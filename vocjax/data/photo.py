@@ -16,11 +16,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 def read_photo(file: Path | IO[bytes]) -> np.ndarray:
     """Read an image file, upright, as uint8 [height, width, 3]; 16 bits are scaled to 8.
 
-    All threads share the warning filters that it sets, so only one may call it at a time.
-
-    Raises:
-        UserError: the file is no image of `FORMATS`, is damaged, or has more pixels than Pillow
-            takes for harmless.
+    All threads share the warning filters that it sets, so only one may call it at a time. Raises
+    `UserError` for a file that is damaged or of no format in `FORMATS`, and for more pixels than
+    Pillow takes for harmless.
     """
     try:
         with warnings.catch_warnings():

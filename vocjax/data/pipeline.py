@@ -36,11 +36,10 @@ Batches = Callable[[Plan], Iterator[Placed]]
 
 
 class Examples(NamedTuple):
-    """The n examples of a split, from which batches can be taken.
+    """The n examples of a split: their image ids [n], and `batches`, from a `plan` to its batches.
 
-    `ids` [n] are the image ids, row by row. `batches` yields the batches of a plan, as `plan` makes
-    it. `mask_of(row)` reads the mask of a row at its own size, class indices uint8 [height, width];
-    it is None without masks.
+    `mask_of(row)` reads a mask at its own size, class indices uint8 [height, width]; it is None
+    without masks.
     """
 
     ids: np.ndarray
@@ -68,8 +67,7 @@ def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
 def resize_object(mask: np.ndarray, size: int) -> np.ndarray:
     """Squash class indices [height, width] uint8 to a foreground mask, 0 or 1, as the study did.
 
-    Pixels of a class and of void are 1. They are resized bilinearly (with Pillow's antialiasing),
-    and every pixel above 0 is foreground. So void is foreground, and objects grow.
+    Void is foreground, and objects grow: every pixel above 0 after bilinear resizing counts.
     """
     covered = Image.fromarray((mask > 0).astype(np.float32))
     share = np.asarray(covered.resize((size, size), Image.Resampling.BILINEAR))
@@ -83,11 +81,7 @@ MASKS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
 
 
 def check_data(data: ConfigDict) -> None:
-    """Check the fields of a config's `data`, before anything is read.
-
-    Raises:
-      UserError: a field has a value that it cannot have, or two fields exclude each other.
-    """
+    """Raise `UserError` for a field of a config's `data` that is wrong or excludes another."""
     choices: dict[str, Collection[object]] = {
         "dataset": DATASETS,
         "image_set": IMAGE_SETS,
@@ -121,15 +115,12 @@ def open_examples(
     storage: str = "auto",
     labels: np.ndarray | None = None,
 ) -> Examples:
-    """Make rows of a prepared data set ready for batches.
+    """Make `rows` [n] of a prepared data set's index ready for batches.
 
     Args:
-      prepared: the data set.
-      rows: [n] rows of its index, as `splits.choose` gives them.
-      mesh: the devices.
       size: side of the square images, in pixels.
       channels: 3 for RGB, 1 for grey.
-      masks: a key of `MASKS`, how the masks of batches are resized; empty for no masks.
+      masks: a key of `MASKS`, or empty for no masks.
       storage: "device" decodes once and keeps uint8 arrays on every device; "stream" reads and
         decodes the files again for every batch, in threads; "auto" chooses by `RESIDENT_BYTES`.
       labels: [n, 20] of these rows, where they differ from the index.
@@ -158,20 +149,18 @@ def open_examples(
         return arrays
 
     n_bytes = len(rows) * size * size * (channels + bool(masks))
-    resident = storage == "device" or (storage == "auto" and n_bytes <= RESIDENT_BYTES)
-    batches = _resident(decode, len(rows), mesh) if resident else _streamed(decode, mesh)
+    fits = storage == "device" or (storage == "auto" and n_bytes <= RESIDENT_BYTES)
+    if fits:
+        with ThreadPoolExecutor() as pool:
+            batches = resident(_stack(list(pool.map(decode, range(len(rows))))), mesh)
+    else:
+        batches = _streamed(decode, mesh)
     mask_of = (lambda row: read(row)["mask"][..., 0]) if masks else None
-    return Examples(ids, resident, batches, mask_of)
+    return Examples(ids, fits, batches, mask_of)
 
 
 def _stack(examples: list[Arrays]) -> Arrays:
     return {name: np.stack([e[name] for e in examples]) for name in examples[0]}
-
-
-def _resident(decode: Callable[[int], Arrays], n: int, mesh: Mesh) -> Batches:
-    with ThreadPoolExecutor() as pool:
-        host = _stack(list(pool.map(decode, range(n))))
-    return resident(host, mesh)
 
 
 def resident(host: Arrays, mesh: Mesh) -> Batches:
@@ -223,13 +212,10 @@ def _streamed(decode: Callable[[int], Arrays], mesh: Mesh) -> Batches:
 
 
 def plan(order: np.ndarray, batch_size: int, mesh: Mesh, *, first: int = 0) -> Plan:
-    """Cut an order of rows into batches of one shape; yield the rows and `valid` of each.
+    """Cut rows `order` [n] into batches of one shape; yield the rows and `valid` of each.
 
-    Args:
-      order: [n] rows, in the order in which they are used.
-      batch_size: examples in a batch. The last batch is filled up with row 0, of `valid` 0.
-      mesh: the size of a batch is rounded up to a multiple of the mesh's, by such rows too.
-      first: the first batch to yield, where an epoch continues after an interruption.
+    Row 0, of `valid` 0, fills up the last batch, and all to a multiple of the mesh's size. `first`
+    is the first batch to yield, where an epoch continues after an interruption.
     """
     padded = rows_per_batch(min(batch_size, len(order)), mesh)
     for start in range(first * batch_size, len(order), batch_size):

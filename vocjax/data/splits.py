@@ -29,8 +29,7 @@ _PHOTOGRAPH = re.compile(r"\d{4}_\d{6}|.*", re.DOTALL)
 def class_columns(classes: Sequence[str]) -> tuple[int, ...]:
     """Return the column of each class in `labels`, 0 to 19.
 
-    Raises:
-      UserError: VOC has no such class, or a class is named twice.
+    Raises `UserError` where VOC has no such class, or a class is named twice.
     """
     for name in classes:
         check_choice("data.classes", name, CLASSES)
@@ -60,11 +59,7 @@ def choose(index: Index, data: ConfigDict, split: str) -> Selection:
     "legacy_917_139" is the study's: of its 539 validation images, a shuffle moved 400 to the 517 of
     training. The shuffle depends on `data.split_seed`; of other numbers, the same share moves.
     Then crops of one photograph, or copies that the rule "repeat" makes, can be in both splits.
-
-    `data.several` is the multi-label rule, a key of `MULTI_LABEL_RULES`.
-
-    Raises:
-      UserError: the split is neither train nor val, or no image is left.
+    Raises `UserError` where the split is neither train nor val, or no image is left.
     """
     check_choice("the split", split, SPLITS)
     if data.split == LEGACY:
@@ -120,22 +115,11 @@ def _apply_rule(index: Index, rows: np.ndarray, data: ConfigDict) -> Selection:
 def select(
     index: Index, image_set: str, split: str, classes: Sequence[str] = (), held_out: float = 0.0
 ) -> np.ndarray:
-    """Return the sorted rows of `index` that are in a split and show one of `classes`.
+    """Return the sorted rows of VOC's split that show one of `classes`, or all without classes.
 
-    Args:
-      index: the index of a prepared data set.
-      image_set: one of `IMAGE_SETS`.
-      split: "train" or "val", VOC's own.
-      classes: keep the images with at least one of these classes present, each once. A difficult
-        class does not count. Empty: keep every image.
-      held_out: where above 0, this share of the training images is "val" and the others are
-        "train", to tune without VOC's validation images.
-
-    Returns:
-      int64 rows.
-
-    Raises:
-      UserError: no image is left, or a class is unknown.
+    A difficult class does not count. Where `held_out` is above 0, this share of the training images
+    is "val" and the others are "train", to tune without VOC's validation images. Raises `UserError`
+    where no image is left, or a class is unknown.
     """
     membership = index.main if image_set == "Main" else index.segmentation
     if held_out:
@@ -164,14 +148,10 @@ def is_held_out(ids: np.ndarray, share: float) -> np.ndarray:
     A hash of the photograph's id decides. So crops of one photograph (2008_000019_0 and
     2008_000019_1) stay together, and more images change nothing for the others.
     """
-    return np.array([_hash(photograph) < share for photograph in photographs(ids)])
+    digests = (hashlib.sha256(photograph.encode()).digest() for photograph in photographs(ids))
+    return np.array([int.from_bytes(digest[:6]) / 2**48 < share for digest in digests])
 
 
 def photographs(ids: np.ndarray) -> np.ndarray:
     """Return the ids [n] of the photographs: 2008_000019 for its crops 2008_000019_0 and _1."""
     return np.array([_PHOTOGRAPH.findall(str(id_))[0] for id_ in ids])
-
-
-def _hash(text: str) -> float:
-    """Map a text to a number in [0, 1)."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48

@@ -20,18 +20,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from vocjax.data import download, toy
-from vocjax.data.devkit import (
-    CLASSES,
-    DATASETS,
-    OFFICIAL_COUNTS,
-    VOID,
-    YEARS,
-    Record,
-    decode_mask,
-    read,
-    year_directory,
-)
-from vocjax.data.index import Index, Prepared, counts, examine, from_json, to_json
+from vocjax.data.devkit import CLASSES, DATASETS, YEARS, Record, encode_mask, read, year_directory
+from vocjax.data.index import Prepared, examine, from_json, is_official, to_json
 from vocjax.errors import UserError, check_choice
 
 TOY_SEED = 0
@@ -97,17 +87,15 @@ class Voc(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[
     def _examples(self, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
         for row, record in enumerate(self._records[start : start + SHARD], start):
             image = record.image.read_bytes()
-            yield (
-                row,
-                {
-                    "image": image,
-                    "mask": _encode_mask(record.mask, Image.open(io.BytesIO(image)).size),
-                    "labels": record.labels,
-                    "image_id": record.id,
-                    "main": record.main,
-                    "segmentation": record.segmentation,
-                },
-            )
+            example = {
+                "image": image,
+                "mask": encode_mask(record.mask, Image.open(io.BytesIO(image)).size),
+                "labels": record.labels,
+                "image_id": record.id,
+                "main": record.main,
+                "segmentation": record.segmentation,
+            }
+            yield row, example
             self._advance()
 
 
@@ -126,16 +114,11 @@ def prepare(
 ) -> Prepared:
     """Build a data set under `data_dir`, or open the one that is there.
 
-    Args:
-        dataset: one of `DATASETS`.
-        data_dir: gets `voc/<dataset>/<version>`, and `downloads` where a download is needed.
-        archive: the official tar of the year.
-        devkit: an unpacked devkit, whole or in part: see `devkit.year_directory`. Without archive
-            and devkit, `toy` is drawn and a year is downloaded; `custom` needs a devkit.
-
-    Raises:
-        UserError: an argument is wrong, the source is broken (then nothing half-built is left), or
-            the data set was prepared before from other data.
+    `data_dir` gets `voc/<dataset>/<version>`, and `downloads` where a download is needed. A year
+    comes from its official tar `archive`, from an unpacked `devkit`, whole or in part (see
+    `devkit.year_directory`), or else from a download; `custom` needs a devkit; `toy` is drawn.
+    Raises `UserError` where an argument is wrong, the source is broken (then nothing half-built is
+    left), or the data set was prepared before from other data.
     """
     directory = _directory(dataset, data_dir)
     _check_source(dataset, archive, devkit)
@@ -152,6 +135,7 @@ def prepare(
             if existing:
                 _check_same(existing, fingerprint, source)
                 return existing
+            whole = source.startswith("archive") or is_official(dataset, index)
             builder = Voc(
                 config=dataset,
                 data_dir=scratch / "built",
@@ -159,7 +143,7 @@ def prepare(
                 records=records,
                 metadata={
                     "fingerprint": fingerprint,
-                    "partial": _is_partial(dataset, source, index),
+                    "partial": dataset in YEARS and not whole,
                     "source": source,
                     "index": to_json(index),
                 },
@@ -174,11 +158,7 @@ def prepare(
 
 
 def load(dataset: str, data_dir: Path) -> Prepared:
-    """Open a prepared data set; `toy` is prepared at its first use.
-
-    Raises:
-        UserError: no such data set, or it has not been prepared in `data_dir`.
-    """
+    """Open a prepared data set, or raise `UserError`; `toy` is prepared at its first use."""
     directory = _directory(dataset, data_dir)
     if directory.exists():
         return _open(dataset, directory)
@@ -254,12 +234,6 @@ def _source(
     return year_directory(scratch, YEARS[dataset]), f"archive {official.file}"
 
 
-def _is_partial(dataset: str, source: str, index: Index) -> bool:
-    if dataset not in YEARS or source.startswith("archive"):  # its md5 was the official one
-        return False
-    return counts(index) != OFFICIAL_COUNTS.get(dataset)
-
-
 def _check_same(existing: Prepared, fingerprint: str, source: str) -> None:
     if existing.fingerprint != fingerprint:
         raise UserError(
@@ -270,32 +244,18 @@ def _check_same(existing: Prepared, fingerprint: str, source: str) -> None:
     _say(f"{existing.name} is prepared already, from the same data: {existing.directory}")
 
 
-def _encode_mask(path: Path | None, size: tuple[int, int]) -> bytes:
-    """Encode class indices as a single-channel PNG; without a mask, void of `size` (w, h)."""
-    image = Image.new("L", size, VOID)
-    if path:
-        image = Image.fromarray(decode_mask(path.read_bytes(), path))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def _open(dataset: str, directory: Path) -> Prepared:
     try:
         builder = tfds.builder_from_directory(directory)
         for file in builder.info.splits[SPLIT].filepaths:
             Path(file).stat()  # a file that is missing fails here and not during training
         metadata = builder.info.metadata
+        fields = ("fingerprint", "partial", "source")
+        fingerprint, partial, source = (metadata[name] for name in fields)
         decoders = {"image": _PillowDecoder(), "mask": _PillowDecoder()}
-        return Prepared(
-            name=dataset,
-            directory=directory,
-            index=from_json(metadata["index"]),
-            fingerprint=metadata["fingerprint"],
-            partial=metadata["partial"],
-            source=metadata["source"],
-            examples=builder.as_data_source(SPLIT, decoders=decoders),
-        )
+        examples = builder.as_data_source(SPLIT, decoders=decoders)
+        index = from_json(metadata["index"])
+        return Prepared(dataset, directory, index, fingerprint, partial, source, examples)
     except Exception as error:  # TFDS, protobuf and json each raise their own
         raise UserError(
             f"{directory} can't be opened as a prepared data set ({error!r}). Delete that folder "

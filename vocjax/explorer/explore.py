@@ -59,30 +59,17 @@ def make_server(
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> Server:
-    """Compile encoder and decoder of a space, and listen.
+    """Compile encoder and decoder of a space of square images of `size` pixels, and listen.
 
-    Args:
-      space: the latent space to explore.
-      size: height and width of its images in pixels.
-      channels: 3 for RGB, 1 for grey.
-      title: the page's heading, a run's name for example.
-      host: address to listen on; only this machine reaches the page at 127.0.0.1.
-      port: port to listen on; 0 picks a free one.
+    Only this machine reaches the page at 127.0.0.1; port 0 picks a free one. The server answers
 
-    Raises:
-      UserError: nothing can listen there, or the model's numbers aren't finite.
-    """
-    return Server(host, port, make_routes(space, size, channels, title))
-
-
-def make_routes(space: LatentSpace, size: int, channels: int, title: str) -> dict[str, Route]:
-    """Return the answers of the explorer.
-
-    - GET / and the files that it names: the page;
+    - GET / and the files that it names: the page, with `title` as its heading;
     - GET /space: {"title", "share" [directions] of the codes' variance, "numbers" in a code,
       "image_bytes" at most};
     - POST /decode {"coordinates": [directions], "residual": [numbers]}: a PNG;
     - POST /encode, the bytes of an image file: see `make_encoder`.
+
+    Raises `UserError` where nothing can listen, or the model's numbers aren't finite.
     """
     variance, numbers = np.asarray(space.axes.variance), len(space.axes.mean)
     if not variance.sum() > 0:
@@ -100,7 +87,7 @@ def make_routes(space: LatentSpace, size: int, channels: int, title: str) -> dic
         "numbers": numbers,
         "image_bytes": REQUEST_BYTES,
     }
-    return {
+    routes = {
         "GET /": _file("page.html", "text/html"),
         "GET /page.css": _file("page.css", "text/css"),
         "GET /page.js": _file("page.js", "text/javascript"),
@@ -108,6 +95,7 @@ def make_routes(space: LatentSpace, size: int, channels: int, title: str) -> dic
         "POST /decode": Route("image/png", lambda body: decode(**parse_point(body, counts))),
         "POST /encode": Route("application/json", lambda body: _json(encode(body))),
     }
+    return Server(host, port, routes)
 
 
 def make_decoder(space: LatentSpace) -> Callable[..., bytes]:
@@ -162,8 +150,7 @@ def make_encoder(space: LatentSpace, size: int, channels: int) -> Callable[[byte
 def parse_point(body: bytes, counts: Mapping[str, int]) -> dict[str, np.ndarray]:
     """Read a JSON object of lists of `counts` numbers each as float32 arrays.
 
-    Raises `UserError` for anything else, and for numbers that aren't finite or beyond
-    `LARGEST_NUMBER`.
+    Raises `UserError` for anything else, and for numbers beyond `LARGEST_NUMBER`.
     """
     try:
         point = json.loads(body)

@@ -56,29 +56,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
         names = {"localhost", "127.0.0.1", "[::1]", self.server.host, address}
         if re.sub(r":\d+$", "", host) not in names:
             sentence = f"the explorer doesn't answer to this host name; open {self.server.url}"
-            return self.send_error(HTTPStatus.FORBIDDEN, sentence)
+            return self.send_error(403, sentence)
         if self.headers.get("Origin", f"http://{host}") != f"http://{host}":
-            sentence = "the explorer answers to its own page only."
-            return self.send_error(HTTPStatus.FORBIDDEN, sentence)
+            return self.send_error(403, "the explorer answers to its own page only.")
         route = self.server.routes.get(f"{self.command} {self.path}")
         if route is None:
-            sentence = f"there is nothing here; open {self.server.url} instead."
-            return self.send_error(HTTPStatus.NOT_FOUND, sentence)
+            return self.send_error(404, f"there is nothing here; open {self.server.url} instead.")
         length = self.headers.get("Content-Length", "0")
         if not (length.isdecimal() and len(length) < 10 and int(length) <= REQUEST_BYTES):
-            sentence = f"the explorer takes at most {REQUEST_BYTES} bytes."
-            return self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence)
+            return self.send_error(413, f"the explorer takes at most {REQUEST_BYTES} bytes.")
         body = self.rfile.read(int(length))
         try:
             with self.server.computing:
                 content = route.respond(body)
         except UserError as error:
-            return self.send_error(HTTPStatus.BAD_REQUEST, str(error))
+            return self.send_error(400, str(error))
         except Exception as error:
             print(f"vocjax explore: {type(error).__name__}: {error}", file=sys.stderr)
             sentence = f"the explorer failed ({type(error).__name__}); its terminal says more."
-            return self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
-        self._send(HTTPStatus.OK, route.content_type, content)
+            return self.send_error(500, sentence)
+        self._send(200, route.content_type, content)
 
     do_GET = do_POST = answer
 
@@ -100,18 +97,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Listens once it is made; `serve_forever()` answers, at `url`.
+    """Listens on `host` and `port` (0: a free one) once it is made; `serve_forever()` answers.
 
-    `is_local` says whether only this machine can reach it, `computing` is the lock that a request
-    holds while its answer is computed.
+    `routes` are by method and path, "GET /" for instance. `is_local` says whether only this machine
+    can reach `url`; a request holds the lock `computing` while its answer is computed. Raises
+    `UserError` where nothing can listen.
     """
 
     def __init__(self, host: str, port: int, routes: Mapping[str, Route]) -> None:
-        """Listen on `host` and `port` (0: a free one).
-
-        `routes` are by method and path, "GET /" for instance. Raises `UserError` where nothing can
-        listen there.
-        """
         check_range("the port", port, 0, 65536)
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

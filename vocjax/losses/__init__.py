@@ -11,25 +11,3 @@ from vocjax.losses.images import SSIM_WINDOW, dissimilarity, mae, mse, structura
 from vocjax.losses.overlap import dice_coefficient, lovasz, soft_dice, soft_jaccard, tversky
 from vocjax.losses.table import is_exclusive, make_class_loss, make_image_loss, make_pixel_loss
 from vocjax.losses.weights import weighted_mean
-
-__all__ = [
-    "SSIM_WINDOW",
-    "class_weights",
-    "cross_entropy",
-    "dice_coefficient",
-    "dissimilarity",
-    "focal",
-    "is_exclusive",
-    "lovasz",
-    "mae",
-    "make_class_loss",
-    "make_image_loss",
-    "make_pixel_loss",
-    "mse",
-    "smooth_labels",
-    "soft_dice",
-    "soft_jaccard",
-    "structural_similarity",
-    "tversky",
-    "weighted_mean",
-]

@@ -3,6 +3,10 @@
 `reduction` "image" is the mean over an example's included elements; "batch" is the mean over those
 of the whole batch, and every example gets this one value. Where nothing is included the loss and
 its gradient are 0. Where classes exclude each other an element is a row of K numbers.
+
+Losses are stable for logits of any size. Their `logits` and `target` are [B, ...] alike, [B, K] or
+[B, H, W, K] for exclusive classes, the target in [0, 1]; the result is [B]. Another reduction is a
+`UserError`.
 """
 
 import jax
@@ -39,14 +43,6 @@ def cross_entropy(
     an included column, whatever its weight: a weight other than 1 multiplies a row's value. Where
     all weights are 1 the gradient is p - y, divided by the number of rows. A row without an
     included present class gives 0.
-
-    Stable for logits of any size.
-
-    Shapes: `logits` and `target` [B, ...] alike, [B, K] or [B, H, W, K] for exclusive classes,
-    target in [0, 1]; the result is [B].
-
-    Raises:
-      UserError: another reduction.
     """
     return focal(logits, target, weight, gamma=0.0, exclusive=exclusive, reduction=reduction)
 
@@ -66,12 +62,7 @@ def focal(
     p_t = t p + (1 - t)(1 - p), and the cross-entropy stands for -log p_t. Exclusive classes: the
     mean over rows of -sum_k w y (1 - p)^gamma log p, y as in `cross_entropy`. There is no alpha:
     `class_weights` weighs classes (Lin et al. 2017, "Focal loss for dense object detection").
-    gamma 0 is `cross_entropy`. Stable for logits of any size.
-
-    Shapes: as for `cross_entropy`; gamma at least 0; the result is [B].
-
-    Raises:
-      UserError: another reduction, a negative gamma.
+    gamma 0 is `cross_entropy`; a negative one is a `UserError`.
     """
     check_range("loss.gamma", gamma, 0)
     check_same_shape(logits, target)
@@ -117,8 +108,7 @@ def class_weights(target: Array, weight: Array, factors: Array, exclusive: bool)
     """Return weights in which each present class k has its factor f_k.
 
     Sigmoids: w_k (1 - t_k + t_k f_k); the element of a present class counts f_k times, as with
-    PyTorch's pos_weight. A loss here divides by the sum of these weights, PyTorch does not: for its
-    value, multiply the loss by their sum and divide it by the sum of `weight`. Exclusive classes:
+    PyTorch's pos_weight; but a loss here divides by the sum of these weights. Exclusive classes:
     w_k sum_j y_j f_j, which multiplies the `cross_entropy` of a row by its class's factor, or by
     the mean factor of several classes (y as there), as PyTorch's CrossEntropyLoss(weight=f,
     reduction="none") does. Give the target as it is before `smooth_labels`.

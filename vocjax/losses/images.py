@@ -5,8 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from vocjax.losses.weights import check_same_shape, reduced_axes
-
 # Structural similarity as Wang et al. (2004) set it: pixels and deviation of the Gaussian window,
 # and the squares of K1 and K2 for values in [0, 1].
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
@@ -19,7 +17,7 @@ def mse(prediction: Array, target: Array) -> Array:
     Shapes: `prediction` and `target` [B, ...] alike; the result is [B].
     """
     error = _difference(prediction, target)
-    return jnp.mean(error**2, axis=reduced_axes(error, "image"))
+    return jnp.mean(error**2, axis=tuple(range(1, error.ndim)))
 
 
 def mae(prediction: Array, target: Array) -> Array:
@@ -28,7 +26,7 @@ def mae(prediction: Array, target: Array) -> Array:
     Shapes: `prediction` and `target` [B, ...] alike; the result is [B].
     """
     error = _difference(prediction, target)
-    return jnp.mean(jnp.abs(error), axis=reduced_axes(error, "image"))
+    return jnp.mean(jnp.abs(error), axis=tuple(range(1, error.ndim)))
 
 
 def dissimilarity(prediction: Array, target: Array) -> Array:
@@ -45,11 +43,11 @@ def structural_similarity(prediction: Array, target: Array) -> Array:
     The mean over channels, and over the Gaussian windows inside the image, of
     (2 m_p m_t + C1)(2 s_pt + C2) / ((m_p^2 + m_t^2 + C1)(s_p^2 + s_t^2 + C2)), with the windows'
     means m, variances s^2 and covariance s_pt (Wang et al. 2004, "Image quality assessment: from
-    error visibility to structural similarity"). ValueError for images of less than 11 pixels.
+    error visibility to structural similarity").
 
-    Shapes: `prediction` and `target` [B, H, W, C] alike; the result is [B].
+    Shapes: `prediction` and `target` [B, H, W, C] alike, H and W at least 11; the result is [B].
     """
-    check_same_shape(prediction, target)
+    _check_alike(prediction, target)
     if prediction.ndim != 4 or min(prediction.shape[1:3]) < SSIM_WINDOW:
         raise ValueError(
             f"structural similarity needs [B, H, W, C] with H and W at least {SSIM_WINDOW}, "
@@ -74,8 +72,14 @@ def structural_similarity(prediction: Array, target: Array) -> Array:
 
 
 def _difference(prediction: Array, target: Array) -> Array:
-    check_same_shape(prediction, target)
+    _check_alike(prediction, target)
     return prediction.astype(jnp.float32) - target.astype(jnp.float32)
+
+
+def _check_alike(prediction: Array, target: Array) -> None:
+    # Not in losses/weights.py: these losses have no weights, and a reader needs this file alone.
+    if prediction.shape != target.shape:
+        raise ValueError(f"prediction {prediction.shape} and target {target.shape} must be alike")
 
 
 def _gaussian_windows(n: int) -> np.ndarray:

@@ -1,8 +1,7 @@
 """Losses of overlap between prediction and truth: Dice, Jaccard, Tversky, Lovász.
 
-`reduction` is what one quotient sums over. "image" is each image. "batch" is the whole batch, and
-every image gets this one value, so that the mean over any of them is the loss; padded images must
-have weight 0 then.
+`reduction` is what one quotient sums over: "image", or "batch", whose one value every image gets;
+padded images must have weight 0 then.
 
 `classes` is how the classes of [B, H, W, K] are combined. With "together" one quotient sums over
 all of them, as over pixels; arrays [B, ...] without classes need this. With "all" each class has
@@ -11,6 +10,8 @@ in the truth of the image (or batch), 0 where none does.
 
 Elements of weight 0 are in no sum, and the gradient is 0 there, even where they hold NaN.
 """
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -43,48 +44,12 @@ def soft_dice(
 ) -> Array:
     """Soft Dice loss, 1 - (2 sum(w p t) + s) / (sum(w p) + sum(w t) + s), `smoothing` s.
 
-    This is `tversky` with alpha = beta = 1/2 and half the smoothing; see there. The study's loss is
-    that of the batch, without smoothing.
+    This is `tversky` with alpha = beta = 1/2 and half the smoothing. The study's loss is that of
+    the batch, without smoothing.
     """
     check_range("loss.smoothing", smoothing, 0)
-    return tversky(
-        logits,
-        target,
-        weight,
-        alpha=0.5,
-        beta=0.5,
-        exclusive=exclusive,
-        reduction=reduction,
-        smoothing=smoothing / 2,
-        classes=classes,
-    )
-
-
-def soft_jaccard(
-    logits: Array,
-    target: Array,
-    weight: Array,
-    *,
-    exclusive: bool = False,
-    reduction: str = "batch",
-    smoothing: float = 0.0,
-    classes: str = "together",
-) -> Array:
-    """Soft Jaccard (IoU) loss, 1 - (I + s) / (sum(w p) + sum(w t) - I + s), I = sum(w p t).
-
-    This is `tversky` with alpha = beta = 1; see there.
-    """
-    return tversky(
-        logits,
-        target,
-        weight,
-        alpha=1.0,
-        beta=1.0,
-        exclusive=exclusive,
-        reduction=reduction,
-        smoothing=smoothing,
-        classes=classes,
-    )
+    loss = partial(tversky, exclusive=exclusive, reduction=reduction, classes=classes)
+    return loss(logits, target, weight, smoothing=smoothing / 2)
 
 
 def tversky(
@@ -108,10 +73,7 @@ def tversky(
     is 0/0 for s = 0: the loss is 0, its gradient too.
 
     Shapes: `logits` and `target` [B, ...] alike, [B, H, W, K] where there are classes, target in
-    [0, 1]; alpha and beta at least 0; the result is [B].
-
-    Raises:
-      UserError: another reduction, other classes; a negative number, or alpha and beta both 0.
+    [0, 1]; the result is [B]. `UserError` for another option, a negative number, alpha + beta = 0.
     """
     for name, value in (("smoothing", smoothing), ("alpha", alpha), ("beta", beta)):
         check_range(f"loss.{name}", value, 0)
@@ -120,9 +82,13 @@ def tversky(
     check_same_shape(logits, target)
     wide, axes = broadcast(weight, logits), _summed_axes(logits, reduction, classes)
     p, t = _probability(logits, weight, exclusive), included(target, wide)
-    index = _tversky_index(p, t, wide, alpha, beta, axes, smoothing)
+    index = _tversky_index(p, t, wide, axes, alpha, beta, smoothing)
     loss = _mean_over_classes(1 - index, jnp.sum(wide * t, axis=axes) > 0, classes)
     return jnp.broadcast_to(loss, logits.shape[:1])
+
+
+# Soft Jaccard (IoU) loss, 1 - (I + s) / (sum(w p) + sum(w t) - I + s), I = sum(w p t).
+soft_jaccard = partial(tversky, alpha=1.0, beta=1.0)
 
 
 def lovasz(
@@ -142,11 +108,7 @@ def lovasz(
     intersection-over-union measure in neural networks"). The weights of the pixels multiply their
     counts in the Jaccard loss. An empty truth gives the largest error; no pixels give 0.
 
-    Shapes: `logits` and `target` [B, ...] alike, [B, H, W, K] where there are classes, target 0 or
-    1; the result is [B].
-
-    Raises:
-      UserError: another reduction, other classes.
+    Shapes and errors as for `tversky`, but the target is 0 or 1.
     """
     check_same_shape(logits, target)
     wide = broadcast(weight, logits)
@@ -155,7 +117,14 @@ def lovasz(
         errors = jnp.abs(truth - _probability(logits, weight, exclusive))
     else:
         errors = jax.nn.relu(1 - included(logits, wide) * (2 * truth - 1))
-    return _lovasz(errors, target, wide, reduction, classes)
+    axes = _summed_axes(errors, reduction, classes)
+    truth = wide * truth
+    errors, truth, other = (_flattened(x, axes) for x in (errors, truth, wide - truth))
+    order = jnp.argsort(errors, axis=-1, descending=True)
+    errors, truth, other = (jnp.take_along_axis(x, order, axis=-1) for x in (errors, truth, other))
+    loss = jnp.sum(errors * _jaccard_increments(truth, other), axis=-1)
+    loss = _mean_over_classes(loss, jnp.sum(truth, axis=-1) > 0, classes)
+    return jnp.broadcast_to(loss, logits.shape[:1])
 
 
 def dice_coefficient(probability: Array, target: Array, weight: Array) -> Array:
@@ -169,17 +138,17 @@ def dice_coefficient(probability: Array, target: Array, weight: Array) -> Array:
     check_same_shape(probability, target)
     weight = broadcast(weight, probability)
     p, t = included(probability, weight), included(target, weight)
-    return _tversky_index(p, t, weight, 0.5, 0.5, reduced_axes(p, "image"), smoothing=0.0)
+    return _tversky_index(p, t, weight, reduced_axes(p, "image"))
 
 
 def _tversky_index(
     p: Array,
     t: Array,
     weight: Array,
-    alpha: float,
-    beta: float,
     axes: tuple[int, ...],
-    smoothing: float,
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    smoothing: float = 0.0,
 ) -> Array:
     """Return Tversky's index of the included elements, 1 for 0/0."""
     both = p * t
@@ -192,27 +161,12 @@ def _tversky_index(
     return jnp.where(empty, 1.0, intersection / jnp.where(empty, 1.0, union))
 
 
-def _lovasz(errors: Array, target: Array, weight: Array, reduction: str, classes: str) -> Array:
-    """Return the Lovász extension of the Jaccard loss in `errors` [B, ...], at least 0."""
-    axes = _summed_axes(errors, reduction, classes)
-    truth = weight * included(target, weight)
-    errors, truth, other = (_flattened(x, axes) for x in (errors, truth, weight - truth))
-    order = jnp.argsort(errors, axis=-1, descending=True)
-    errors, truth, other = (jnp.take_along_axis(x, order, axis=-1) for x in (errors, truth, other))
-    loss = jnp.sum(errors * _jaccard_increments(truth, other), axis=-1)
-    loss = _mean_over_classes(loss, jnp.sum(truth, axis=-1) > 0, classes)
-    return jnp.broadcast_to(loss, target.shape[:1])
-
-
 def _jaccard_increments(truth: Array, other: Array) -> Array:
     """Return how much the Jaccard loss grows with each wrong pixel, from the first to the last.
 
     After some pixels the loss is (missed + extra) / (total + extra), with the weights of the wrong
-    pixels in the truth (missed) and outside (extra), and the truth's total. The difference of
-    two such values is computed in closed form: for a million pixels, a subtraction would leave
-    rounding errors only.
-
-    Shapes: `truth` and `other` [..., N], one of the two 0 at each place; the result is alike.
+    pixels in the truth [..., N] (missed) and outside, in `other` (extra). The difference of two
+    such values is computed in closed form: a subtraction would leave rounding errors only.
     """
     total = jnp.sum(truth, axis=-1, keepdims=True)
     found, union = total - jnp.cumsum(truth, axis=-1), total + jnp.cumsum(other, axis=-1)
@@ -243,9 +197,8 @@ def _summed_axes(values: Array, reduction: str, classes: str) -> tuple[int, ...]
 def _flattened(values: Array, axes: tuple[int, ...]) -> Array:
     """Return `values` with `axes` moved to the end and merged into one axis."""
     kept = [axis for axis in range(values.ndim) if axis not in axes]
-    return jnp.moveaxis(values, kept, range(len(kept))).reshape(
-        *(values.shape[axis] for axis in kept), -1
-    )
+    moved = jnp.moveaxis(values, kept, range(len(kept)))
+    return moved.reshape(*moved.shape[: len(kept)], -1)
 
 
 def _mean_over_classes(loss: Array, occurs: Array, classes: str) -> Array:

@@ -51,12 +51,10 @@ def make_pixel_loss(fields: Mapping[str, Any], exclusive: bool) -> Loss:
     """Return the loss of pixels that `fields`, a config's `loss`, describes.
 
     `fields["name"]` is a name of `PIXEL_LOSSES`, a function of the user's own, or a sum of these
-    with factors: "soft_dice + 0.5 my_losses:boundary".
+    with factors: "soft_dice + 0.5 my_losses:boundary". An unknown name or field, or a value out of
+    its range, is a `UserError`.
 
     Shapes: the loss takes logits and truth [B, H, W, K] and weight [B, H, W, 1]; it gives [B].
-
-    Raises:
-      UserError: an unknown name or field, or a value out of its range.
     """
     pixel = jnp.zeros((1, 1, 1, 2))
     trial = pixel, pixel, pixel[..., :1]
@@ -66,12 +64,9 @@ def make_pixel_loss(fields: Mapping[str, Any], exclusive: bool) -> Loss:
 def make_image_loss(fields: Mapping[str, Any]) -> Loss:
     """Return the loss of reconstructed images that `fields`, a config's `loss`, describes.
 
-    `fields["name"]` is as for `make_pixel_loss`, with the names of `IMAGE_LOSSES`.
+    `fields["name"]` and errors are as for `make_pixel_loss`, with the names of `IMAGE_LOSSES`.
 
     Shapes: the loss takes prediction and target [B, H, W, C]; it gives [B].
-
-    Raises:
-      UserError: an unknown name or field, or a value out of its range.
     """
     image = jnp.zeros((1, images.SSIM_WINDOW, images.SSIM_WINDOW, 1))
     return _weighted_sum(fields, IMAGE_LOSSES, (image, image))
@@ -83,14 +78,11 @@ def make_class_loss(fields: Mapping[str, Any]) -> Loss:
     `fields["name"]` is a name of `CLASS_LOSSES` or a function of the user's own. The truth is
     smoothed by `label_smoothing`. `class_weights`, empty or a factor for each class, multiply what
     present classes lose, as PyTorch's pos_weight and weight do: the mean over columns and images
-    does not divide by them.
+    does not divide by them. Errors are as for `make_pixel_loss`.
 
     Shapes: the loss takes logits, truth (0 or 1) and weight [B, K]; it gives [B].
-
-    Raises:
-      UserError: an unknown name or field, or a value out of its range.
     """
-    others = {name: fields[name] for name in fields}
+    others = dict(fields)
     smoothing, factors = others.pop("label_smoothing", 0.0), others.pop("class_weights", ())
     check_range("loss.label_smoothing", smoothing, 0, 1)
     exclusive, row = is_exclusive(fields["name"]), jnp.zeros((1, 2))

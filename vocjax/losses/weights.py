@@ -10,12 +10,9 @@ def weighted_mean(values: Array, weight: Array, *, reduction: str = "image") -> 
     """Weighted mean, sum(w v) / sum(w), over all axes but the first; 0 where sum(w) is 0.
 
     With `reduction` "batch" the sums are over the first axis, too, and every example gets this one
-    value.
+    value; any other reduction is a `UserError`.
 
     Shapes: `values` [B, ...]; the result is [B] float32.
-
-    Raises:
-      UserError: another reduction.
     """
     weight, axes = broadcast(weight, values), reduced_axes(values, reduction)
     total = jnp.sum(weight * included(values, weight), axis=axes)
@@ -24,11 +21,7 @@ def weighted_mean(values: Array, weight: Array, *, reduction: str = "image") -> 
 
 
 def reduced_axes(values: Array, reduction: str) -> tuple[int, ...]:
-    """Return the axes of `values` [B, ...] that a loss sums over; "image" keeps the first axis.
-
-    Raises:
-      UserError: another reduction than "image" or "batch".
-    """
+    """Return the axes of `values` [B, ...] that a loss sums over; "image" keeps the first axis."""
     check_choice("loss.reduction", reduction, ("batch", "image"))
     return tuple(range(reduction == "image", values.ndim))
 

@@ -18,7 +18,6 @@ from vocjax.metrics.confusion import count_on_host
 DRAWN_AT_ONCE = 1_000_000  # numbers of a bootstrap in memory at a time
 
 Rule = Literal["11 points", "every point"]
-# The names of what `classification_metrics` returns.
 RULES: tuple[Rule, ...] = ("11 points", "every point")
 
 
@@ -49,7 +48,7 @@ def precision_recall(score: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, 
 def roc(score: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return false and true positive rate, from (0, 0) to (1, 1), at the corners of the curve.
 
-    Shapes: `score` [n], `truth` [n], 0 or 1. `ValueError` without a positive and a negative.
+    `score` [n], `truth` [n], 0 or 1; `ValueError` without a positive and a negative.
     """
     from sklearn import metrics
 
@@ -65,10 +64,8 @@ def average_precision(score: np.ndarray, truth: np.ndarray, rule: Rule) -> float
 
     "11 points" (VOC 2007 to 2009) is the mean over recall r = 0, .1, ..., 1, and "every point"
     (VOC 2010 on) the integral over r, of the largest precision at a recall of at least r. Images
-    with the same score are retrieved together, so that their order has no effect.
+    with the same score are retrieved together. `score` [n], `truth` [n], 0 or 1.
     Everingham et al., "The PASCAL Visual Object Classes Challenge" (2010); the devkit of VOC 2010.
-
-    Shapes: `score` [n], `truth` [n], 0 or 1. `ValueError` if the rule is none of `RULES`.
     """
     if rule not in RULES:
         raise ValueError(f"the rule is {rule!r}, expected one of {', '.join(RULES)}")
@@ -89,8 +86,6 @@ def confusion(probability: np.ndarray, target: np.ndarray, weight: np.ndarray) -
     The truth of an image with more than one present class is the likeliest class if it is present,
     else the first present one. Excluded columns are neither truth nor decision, and an image
     without an included present class is left out.
-
-    Shapes: `probability`, `target` and `weight` [n, K].
     """
     truth, decided = _likeliest(*_elements(probability, target, weight))
     return count_on_host(decided, truth, np.ones_like(truth), probability.shape[1])
@@ -104,8 +99,6 @@ def decisions(
     Exclusive: one decision for each image with an included present class; its confidence is the
     largest probability of the included columns, and it is right if that class is present. Else: one
     decision for each included element, of confidence max(p, 1 - p).
-
-    Shapes: `probability`, `target` and `weight` [n, K].
     """
     probability, present, counted = _elements(probability, target, weight)
     if not exclusive:
@@ -122,9 +115,8 @@ def reliability(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return mean confidence, share right and count, each [b], of the bins that are not empty.
 
-    The bins are ((i - 1) / bins, i / bins], i from 1; 0 belongs to the first.
-
-    Shapes: `confidence` [m] in [0, 1], `right` [m], 0 or 1.
+    The bins are ((i - 1) / bins, i / bins], i from 1; 0 belongs to the first. `confidence` [m] in
+    [0, 1], `right` [m], 0 or 1.
     """
     _check_alike(1, confidence=confidence, right=right)
     confidence = np.asarray(confidence, np.float64)
@@ -139,9 +131,8 @@ def reliability(
 def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
     """Mean distance between confidence and share right over equal-width bins, weighted by count.
 
-    NaN without a decision. Guo et al., "On Calibration of Modern Neural Networks" (2017).
-
-    Shapes: `confidence` [m] in [0, 1], `right` [m], 0 or 1.
+    NaN without a decision; arrays as for `reliability`. Guo et al., "On Calibration of Modern
+    Neural Networks" (2017).
     """
     mean_confidence, share_right, count = reliability(confidence, right, bins)
     if not count.size:
@@ -159,8 +150,6 @@ def classification_metrics(
     For sigmoids, the mean over columns with positives and negatives, and over those with positives.
     `roc_auc`, `map_11_points` and `map_every_point`: the mean over columns where they are defined.
     `ece`: of all decisions. NaN where nothing is defined.
-
-    Shapes: `probability`, `target` and `weight` [n, K].
     """
     from sklearn import metrics
 
@@ -197,11 +186,10 @@ def paired_bootstrap(
 ) -> Interval:
     """Percentile bootstrap of mean(a) - mean(b) over images, the same draw of images for both.
 
-    With `groups`, whole groups are drawn, as many as there are, because crops of one photograph are
-    not independent. Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
-
-    Shapes: `a` and `b` [n], one value an image; `groups` [n], equal for images of one group.
-    `ValueError` without an image, or if `level` is not between 0 and 1.
+    `a` and `b` [n] have one value an image. With `groups` [n], equal for images of one group, whole
+    groups are drawn, as many as there are, because crops of one photograph are not independent.
+    Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13. `ValueError`
+    without an image, or if `level` is not between 0 and 1.
     """
     members = np.arange(len(a)) if groups is None else np.asarray(groups)
     _check_alike(1, a=a, b=b, groups=members)

@@ -34,8 +34,8 @@ def count_by_threshold(
     """Count each image's background and foreground at every threshold, [B, T, 2, 2] int32.
 
     Foreground means probability > threshold. The sum over the first axis is the data set's, as with
-    `count`. No array of the size B H W T is made: each pixel is counted once, in the bin between
-    two thresholds, and the bins are summed from above.
+    `count`. Each pixel is counted once, in the bin between two thresholds, and the bins are summed
+    from above: no array of the size B H W T is made.
 
     Shapes: `probability` in [0, 1], `truth` (0 or 1) and `weight` [B, ...] alike; `thresholds` [T]
     in ascending order.
@@ -56,10 +56,7 @@ def count_by_threshold(
 def count_on_host(
     prediction: np.ndarray, truth: np.ndarray, weight: np.ndarray, classes: int
 ) -> np.ndarray:
-    """Count pairs of classes with NumPy, int64 [classes, classes].
-
-    An element counts if its weight is above 0. `ValueError` where such an element holds another
-    number than 0..classes-1.
+    """Do what `count` does with NumPy, int64; `ValueError` for a counted number that is no class.
 
     Shapes: `prediction`, `truth` (integers) and `weight` (or bool) alike.
     """
@@ -91,10 +88,7 @@ def iou(counts: ArrayLike) -> np.ndarray:
 
 
 def mean_iou(counts: ArrayLike) -> np.ndarray:
-    """Mean of the present classes' `iou`, [...]; NaN where all are absent.
-
-    A class that is only predicted counts, with 0. `present` gives the classes that count.
-    """
+    """Mean of the `present` classes' `iou`, [...]; one that is only predicted counts, with 0."""
     known = present(counts)
     return _quotient(np.where(known, iou(counts), 0).sum(axis=-1), known.sum(axis=-1))
 
@@ -115,10 +109,9 @@ def pixel_accuracy(counts: ArrayLike) -> np.ndarray:
 
 
 def dice(counts: ArrayLike) -> np.ndarray:
-    """Dice of each class over all counted pixels, 2 tp / (2 tp + fp + fn); NaN where absent.
+    """Dice of each class over all counted pixels, 2 tp / (2 tp + fp + fn), [..., K].
 
     This is the F1 score of the data set's pixels; the mean of the images' Dice is another number.
-    The result is [..., K].
     """
     both, true, predicted = _pixels(counts)
     return _quotient(2 * both, true + predicted)
@@ -146,11 +139,7 @@ def _count_pairs(rows: Array, columns: Array, weight: Array, shape: tuple[int, i
     return jnp.zeros(shape, jnp.int32).at[rows, columns].add(counted, mode="drop")
 
 
-def _check_alike(
-    prediction: Array | np.ndarray, truth: Array | np.ndarray, weight: Array | np.ndarray
-) -> None:
-    if not prediction.shape == truth.shape == weight.shape:
-        raise ValueError(
-            f"prediction {prediction.shape}, truth {truth.shape}, weight {weight.shape} must be "
-            "alike"
-        )
+def _check_alike(*arrays: Array | np.ndarray) -> None:
+    prediction, truth, weight = (array.shape for array in arrays)
+    if not prediction == truth == weight:
+        raise ValueError(f"prediction {prediction}, truth {truth}, weight {weight} must be alike")

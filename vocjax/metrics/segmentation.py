@@ -17,23 +17,17 @@ def resize_scores(scores: np.ndarray, height: int, width: int) -> np.ndarray:
     Bilinear with half-pixel centres: output pixel i is at (i + 1/2) h / height - 1/2 of the input;
     beyond the centres of the outer pixels their values are repeated. Along an axis that shrinks,
     the triangle is as wide as the output's pixels (antialiasing). `jax.image.resize` does the same
-    with float32 coordinates. The result is a view: in memory the classes come first.
+    with float32 coordinates.
     """
     if scores.ndim == 2:
         return resize_scores(scores[..., None], height, width)[..., 0]
-    planes = np.ascontiguousarray(np.moveaxis(scores, -1, 0), np.float32)
-    resized = [
-        Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)
-        for plane in planes
-    ]
+    planes = map(Image.fromarray, np.ascontiguousarray(np.moveaxis(scores, -1, 0), np.float32))
+    resized = [plane.resize((width, height), Image.Resampling.BILINEAR) for plane in planes]
     return np.moveaxis(np.stack([np.asarray(plane) for plane in resized]), 0, -1)
 
 
 def hard_dice(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Dice of an image's foreground, all classes merged, 2 tp / (2 tp + fp + fn), in [0, 1].
-
-    1 where neither has foreground among the counted pixels, as `streaming.hard_dice_per_image`.
-    """
+    """Dice of an image's foreground, all classes merged, in [0, 1]; 1 where neither has any."""
     _check_alike(prediction, truth)
     counted = truth != VOID
     true, predicted = (truth > 0) & counted, (prediction > 0) & counted
@@ -48,18 +42,18 @@ def boundary_f_score(prediction: np.ndarray, truth: np.ndarray, tolerance: float
     class; the image's frame is no boundary. P is the share of predicted boundary pixels that have a
     true one within `tolerance` times the image's diagonal, R the share of true ones that have a
     predicted one there (Csurka et al., "What is a good evaluation measure for semantic
-    segmentation?", 2013). Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video
-    Object Segmentation" (2016), have .008 of the diagonal.
+    segmentation?", 2013).
 
     VOC surrounds objects by void, so that no two classes touch: void first takes the class of the
     nearest labelled pixel. The boundary in the middle of the void counts as true, but predicted
     boundary pixels in void that match nothing are not counted.
 
     The classes are those of truth or prediction at labelled pixels, without background. A class
-    that only one of them has scores 0: so does an empty prediction of an object, and any prediction
-    where there is none. The result is 1 where both have background only, or where all is void. A
-    class that fills the frame in both, and so has no boundary, scores 1.
+    that only one of them has scores 0, one that fills the frame in both, and so has no boundary, 1.
+    The result is 1 where both have background only, or where all is void.
     """
+    from scipy import ndimage
+
     _check_alike(prediction, truth)
     labelled = truth != VOID
     in_prediction, in_truth = (
@@ -69,7 +63,10 @@ def boundary_f_score(prediction: np.ndarray, truth: np.ndarray, tolerance: float
         return 1.0
     if not in_prediction & in_truth:
         return 0.0
-    filled = _filled(truth)
+    nearest = ndimage.distance_transform_edt(
+        truth == VOID, return_distances=False, return_indices=True
+    )
+    filled = truth[tuple(nearest)]  # void has the class of the nearest labelled pixel
     predicted, true = _boundary(prediction), _boundary(filled)
     distance = tolerance * np.hypot(*truth.shape)
     scores = [
@@ -77,16 +74,6 @@ def boundary_f_score(prediction: np.ndarray, truth: np.ndarray, tolerance: float
         for index in in_prediction & in_truth
     ]
     return sum(scores) / len(in_prediction | in_truth)
-
-
-def _filled(truth: np.ndarray) -> np.ndarray:
-    """Give void pixels the class of the nearest labelled one."""
-    from scipy import ndimage
-
-    nearest = ndimage.distance_transform_edt(
-        truth == VOID, return_distances=False, return_indices=True
-    )
-    return truth[tuple(nearest)]
 
 
 def _boundary(classes: np.ndarray) -> np.ndarray:

@@ -1,13 +1,11 @@
 """Metrics of a data set as sums: values per example, added over batches, divided at the end.
 
 A step computes the values of its examples, [B] float32, and gives the valid ones to `mean`. Such
-sums are added by `add` and read by `value`. A confusion matrix is a sum, too; see
-`metrics.confusion`. Everything but `value` is pure and can be jitted.
+sums, and those of `metrics.confusion`, are added by `add`. All but `value` can be jitted.
 
 `weight` has the rank of the array that it weighs; 0 excludes an element (a void pixel, a difficult
 label), whatever it holds. For an example with excluded elements only, the metrics of classification
-are 0 (`exact_match` and Dice 1). This is a convention and no measurement: where a data set has such
-examples, make them invalid.
+are 0 (`exact_match` and Dice 1), by convention: make such examples invalid.
 """
 
 from typing import NamedTuple, TypeVar
@@ -36,12 +34,7 @@ class Mean(NamedTuple):
 
 
 def mean(values: Array, valid: Array) -> Mean:
-    """Sum the values of a batch's valid examples.
-
-    Values of other examples contribute nothing, even NaN.
-
-    Shapes: `values` [B]; `valid` [B], bool or 0 / 1.
-    """
+    """Sum the values [B] of a batch's `valid` examples [B], bool or 0 / 1; others can be NaN."""
     if values.shape != valid.shape:
         raise ValueError(f"values {values.shape} and valid {valid.shape} must be alike")
     counted = valid > 0
@@ -63,9 +56,7 @@ def value(sums: Mean) -> float:
 def psnr(prediction: Array, target: Array) -> Array:
     """Peak signal-to-noise ratio per image, -10 log10(mse) decibels, for values in [0, 1].
 
-    Infinite where the two are equal.
-
-    Shapes: `prediction` and `target` [B, ...] alike; the result is [B].
+    Infinite where the two, [B, ...], are equal; the result is [B].
     """
     return -10 * jnp.log10(losses.mse(prediction, target))
 
@@ -73,26 +64,20 @@ def psnr(prediction: Array, target: Array) -> Array:
 def elementwise_accuracy(probability: Array, target: Array, weight: Array) -> Array:
     """Weighted share of an example's columns that are right, present meaning probability > 0.5.
 
-    This is Keras's accuracy for a binary cross-entropy over several columns.
-
-    Shapes: `probability`, `target` (0 or 1) and `weight` [B, K]; the result is [B].
+    This is Keras's accuracy for a binary cross-entropy over several columns. Target 0 or 1; all
+    arrays are [B, K], the result is [B].
     """
     return losses.weighted_mean(_columns_right(probability, target), weight)
 
 
 def exact_match(probability: Array, target: Array, weight: Array) -> Array:
-    """1 where every counted column of an example is right, present meaning probability > 0.5.
-
-    Shapes: `probability`, `target` (0 or 1) and `weight` [B, K]; the result is [B].
-    """
+    """1 where every counted column is right; arrays as for `elementwise_accuracy`."""
     right = _columns_right(probability, target) | (weight <= 0)
     return jnp.all(right, axis=1).astype(jnp.float32)
 
 
 def argmax_accuracy(scores: Array, target: Array, weight: Array) -> Array:
-    """1 where the column with the largest score is one of the present classes.
-
-    Excluded columns are passed over. An example without a present class gives 0.
+    """1 where the counted column with the largest score is one of the present classes, else 0.
 
     Shapes: `scores` (logits or probabilities), `target` (0 or 1), `weight` [B, K]; the result [B].
     """
@@ -101,34 +86,20 @@ def argmax_accuracy(scores: Array, target: Array, weight: Array) -> Array:
     return jnp.take_along_axis(present, best, axis=1)[:, 0].astype(jnp.float32)
 
 
-def soft_dice_per_image(probability: Array, target: Array, weight: Array) -> Array:
-    """Dice of each image from probabilities, 2 sum(w p t) / (sum(w p) + sum(w t)).
-
-    This is the study's metric; 1 where truth and prediction are both empty.
-
-    Shapes: `probability` in [0, 1], `target` (0 or 1) and `weight` [B, ...]; the result is [B].
-    """
-    return losses.dice_coefficient(probability, target, weight)
-
-
 def hard_dice_per_image(
     probability: Array, target: Array, weight: Array, threshold: float | Array
 ) -> Array:
     """Dice of each image from decisions, foreground meaning probability > threshold.
 
-    This is the F1 score of the counted pixels; 1 where truth and prediction are both empty.
-
-    Shapes: `probability` in [0, 1], `target` (0 or 1) and `weight` [B, ...]; the result is [B].
+    This is the F1 score of the counted pixels; for empty masks and shapes see `dice_coefficient`.
     """
     return losses.dice_coefficient(probability > threshold, target, weight)
 
 
 def iou_per_image(dice: Array) -> Array:
-    """Intersection over union of each image from its Dice D, D / (2 - D), soft or hard alike.
+    """Intersection over union of each image [B] from its Dice D, D / (2 - D), soft or hard.
 
     Take it of each image: the mean of these values exceeds the value of the mean Dice.
-
-    Shapes: `dice` [B] in [0, 1]; the result is [B].
     """
     return dice / (2 - dice)
 
@@ -136,10 +107,7 @@ def iou_per_image(dice: Array) -> Array:
 def hard_dice_by_threshold(
     probability: Array, target: Array, weight: Array, thresholds: np.ndarray
 ) -> Array:
-    """`hard_dice_per_image` at every threshold, [B, T] float32, for weights of 0 and 1.
-
-    Shapes: as for `confusion.count_by_threshold`.
-    """
+    """`hard_dice_per_image` at every threshold, [B, T] float32; see `count_by_threshold`."""
     counts = confusion.count_by_threshold(probability, target, weight, thresholds)
     both = counts[..., 1, 1]
     total = counts[..., 1, :].sum(axis=-1) + counts[..., :, 1].sum(axis=-1)

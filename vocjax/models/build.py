@@ -1,15 +1,13 @@
 """From a config to its network: a table for each task, or a function of the user's own."""
 
-import importlib
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from flax import linen as nn
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError, check_choice
+from vocjax.imports import import_function
 from vocjax.models import classifier as classification
 from vocjax.models import deeplab, fcn, linear, pca, transform, unet
 from vocjax.models.autoencoder import ConvAutoencoder
@@ -77,7 +75,7 @@ def segmenter(config: ConfigDict, outputs: int) -> nn.Module:
 def _build(networks: Mapping[str, Entry], config: ConfigDict, outputs: int) -> nn.Module:
     model = config.model
     if ":" in model.name:
-        network = own_network(model.name)(config, outputs)
+        network = import_function("model.name", model.name)(config, outputs)
         if not isinstance(network, nn.Module):
             raise UserError(f"{model.name} returned {network!r}; it must return a Flax module.")
         return network
@@ -85,28 +83,3 @@ def _build(networks: Mapping[str, Entry], config: ConfigDict, outputs: int) -> n
     build, fields = networks[model.name]
     check_fields(model, fields)
     return build(config, outputs)
-
-
-def own_network(name: str) -> Build:
-    """Import the function that "module:function" names; `UserError` if there is none.
-
-    Python finds the module on its path, to which the current directory is added.
-    """
-    module_name, _, function_name = name.partition(":")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
-        raise UserError(
-            f"model.name is {name!r}, and the module {module_name!r} can't be imported: {error}. "
-            "It must lie in the current directory or on PYTHONPATH."
-        ) from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise UserError(
-            f"model.name is {name!r}, and the module {module_name!r} has no function "
-            f"{function_name!r}; it must define one that takes (config, outputs) and returns a "
-            "Flax module."
-        )
-    return function

@@ -15,12 +15,11 @@ from vocjax.pretrained.store import IMAGE, read_imported
 
 
 def classifier_of(directory: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the classifier of imported weights, with its preprocessing.
+    """Return a function of images [batch, height, width, 3], float32 in [0, 1], of any size.
 
-    It takes images [batch, height, width, 3] float32 in [0, 1] of any size that the network takes,
-    and returns probabilities [batch, classes] float32, in the order of the file's head.
-
-    Raises `UserError` if the directory has no imported weights, or if a part was skipped.
+    It applies the weights' preprocessing and their network, and returns probabilities [batch,
+    classes] float32, in the order of the file's head. Raises `UserError` if the directory has no
+    imported weights, or if a part was skipped.
     """
     imported = read_imported(directory)
     if imported.classes is None or imported.skipped:

@@ -48,33 +48,25 @@ def add_verbs(add: AddVerb) -> None:
         help="of the names in the file: torchvision, keras, gluon, caffe or darknet (default: the "
         "one that knows most of them)",
     )
-    for flag, help_ in (
+    for flag, what in (
         ("--skip", "a part, by our path, that the file shall not fill; can be repeated"),
         ("--ignore", "names in the file that shall not be used; can be repeated"),
     ):
-        bring.add_argument(flag, action="append", default=[], metavar="REGEX", help=help_)
-    bring.add_argument(
-        "--classes",
-        type=int,
-        default=1000,
-        metavar="N",
-        help="of the head in the file (default: 1000)",
-    )
+        bring.add_argument(flag, action="append", default=[], metavar="REGEX", help=what)
+    what = "of the head in the file (default: 1000)"
+    bring.add_argument("--classes", type=int, default=1000, metavar="N", help=what)
     export = add(
         "export",
         _export,
         "write imported weights, or a run's backbone, under another library's names",
         "vocjax weights export weights/resnet50 --output resnet50.safetensors --source torchvision",
     )
-    export.add_argument(
-        "directory", type=Path, metavar="DIR", help="imported weights, or a run directory"
-    )
-    export.add_argument(
-        "--output", type=Path, required=True, metavar="FILE", help=".npz or .safetensors"
-    )
-    export.add_argument(
-        "--source", default="", help="of the names (default: the one that the weights came with)"
-    )
+    what = "imported weights, or a run directory"
+    export.add_argument("directory", type=Path, metavar="DIR", help=what)
+    what = ".npz or .safetensors"
+    export.add_argument("--output", type=Path, required=True, metavar="FILE", help=what)
+    what = "of the names (default: the one that the weights came with)"
+    export.add_argument("--source", default="", help=what)
     classify = add(
         "classify",
         _classify,
@@ -83,12 +75,10 @@ def add_verbs(add: AddVerb) -> None:
     )
     classify.add_argument("directory", type=Path, metavar="DIR", help="imported weights")
     classify.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
-    classify.add_argument(
-        "--labels", type=Path, metavar="FILE", help="a class's name in each line (default: numbers)"
-    )
-    classify.add_argument(
-        "--size", type=int, default=224, help="of the square that a photo becomes (default: 224)"
-    )
+    what = "a class's name in each line (default: numbers)"
+    classify.add_argument("--labels", type=Path, metavar="FILE", help=what)
+    what = "of the square that a photo becomes (default: 224)"
+    classify.add_argument("--size", type=int, default=224, help=what)
 
 
 def _import(options: argparse.Namespace, _: Sequence[str]) -> int:

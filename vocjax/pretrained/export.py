@@ -22,47 +22,36 @@ ENCODER = "encoder/"  # the path of a run's backbone begins with it
 
 
 class Weights(NamedTuple):
-    """Weights to export, in our layout by our path; or exported, in the source's by its names.
-
-    - `backbone` and `fields` make the network;
-    - `source`: one of `SOURCES[backbone]`; empty for those of a run that are not exported yet;
-    - `preprocessing`: of the weights, which can differ from the source's usual one;
-    - `arrays`: float32.
-    """
+    """Weights to export, in our layout by our path; or exported, in the source's by its names."""
 
     backbone: str
     fields: Mapping[str, Any]
-    source: str
-    preprocessing: Preprocessing
-    arrays: Arrays
+    source: str  # one of `SOURCES[backbone]`; empty for those of a run that are not exported yet
+    preprocessing: Preprocessing  # of the weights: the source's usual one may be another
+    arrays: Arrays  # float32
 
 
 def export_weights(directory: Path, output: Path, source: str = "") -> Weights:
     """Write a backbone's arrays under foreign names; `import_weights` reads them, too.
 
-    Args:
-      directory: imported weights, or a run whose config has `model.backbone`: its backbone in the
-        last checkpoint, without the task's head.
-      output: a `.npz` or `.safetensors` file. Keras's arrays are named "layer/weight" in it.
-        Darknet has no names; its arrays are named by layer and field, "0/biases".
-      source: of the names, one of `SOURCES` whose network computes the same. If empty, that of the
-        imported weights or, of a run, the first (one with the run's preprocessing, if there is).
+    `directory` has imported weights, or a run whose config has `model.backbone`: its backbone in
+    the last checkpoint, without the task's head. `output` is a `.npz` or `.safetensors` file, in
+    which Keras's arrays are named "layer/weight", and Darknet's by layer and field, "0/biases".
+    `source` as in `fitting_source`.
 
-    Raises:
-      UserError: `directory` is neither of the two, `source` is another network's, or `output` can't
-        be written.
+    Raises `UserError` if `directory` has neither, `source` does not fit, or `output` can't be
+    written.
     """
-    weights = _of_imported(directory) if is_imported(directory) else _of_run(directory)
+    if is_imported(directory):
+        imported = read_imported(directory)
+        weights = Weights(*(getattr(imported, field) for field in Weights._fields))
+    else:
+        weights = _of_run(directory)
     network = BACKBONES[weights.backbone](**weights.fields)
     name = fitting_source(weights, network, source)
     arrays = restore_names(weights.arrays, sources_of(weights.backbone)[name].key_map(network))
     write(output, arrays)
     return weights._replace(source=name, arrays=arrays)
-
-
-def _of_imported(directory: Path) -> Weights:
-    imported = read_imported(directory)
-    return Weights(*(getattr(imported, field) for field in Weights._fields))
 
 
 def _of_run(workdir: Path) -> Weights:
@@ -84,7 +73,10 @@ def _of_run(workdir: Path) -> Weights:
 
 
 def fitting_source(weights: Weights, network: Network, source: str = "") -> str:
-    """Return the source to export under: `source`, or one whose network computes the same.
+    """Return the source to export under, whose network computes the same.
+
+    If `source` is empty, it is the one that imported weights came with or, of a run, the first (one
+    with the run's preprocessing, if there is).
 
     Raises `UserError` if `source`, or every source, is of a network that computes something else.
     """
@@ -104,7 +96,5 @@ def fitting_source(weights: Weights, network: Network, source: str = "") -> str:
             f"{', '.join(fitting) or 'none, so that it can not be exported'}."
         )
 
-    def is_alike(name: str) -> bool:
-        return sources[name].preprocessing == weights.preprocessing
-
-    return source or weights.source or max(fitting, key=is_alike)
+    alike = {name: sources[name].preprocessing == weights.preprocessing for name in fitting}
+    return source or weights.source or max(fitting, key=alike.__getitem__)

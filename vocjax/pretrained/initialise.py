@@ -90,14 +90,10 @@ def _encoder(variables: Variables) -> dict[Keys, Any]:
 def _imported(origin: Path, ours: dict[Keys, Any]) -> dict[Keys, Any]:
     """Return the arrays of imported weights by our paths, our own where the import skipped one."""
     imported = read_imported(origin)
-    arrays = {}
-    for path, own in ours.items():
-        name = "/".join(path[1:])  # without the collection
-        if name in imported.skipped:
-            arrays[path] = own
-        elif name in imported.arrays:
-            arrays[path] = imported.arrays[name]
-    return arrays
+    names = {path: "/".join(path[1:]) for path in ours}  # without the collection
+    arrays = imported.arrays
+    found = {path: arrays[name] for path, name in names.items() if name in arrays}
+    return found | {path: ours[path] for path, name in names.items() if name in imported.skipped}
 
 
 def _for_grey(ours: Any, theirs: Any) -> Any:

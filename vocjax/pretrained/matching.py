@@ -3,20 +3,14 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vocjax.errors import UserError
-from vocjax.models.backbones.keys import (
-    KeyMap,
-    Layout,
-    Shape,
-    convert,
-    foreign_shape,
-    restore,
-)
+from vocjax.models.backbones.keys import KeyMap, Layout, Shape, convert, foreign_shape, restore
 from vocjax.pretrained.formats.darknet import NUMBERS
 
 Arrays = Mapping[str, np.ndarray]
@@ -43,13 +37,35 @@ def flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fill(variables: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
-    """Return variables in which `arrays` replace the leaves at their paths.
-
-    Raises KeyError for a path that the variables do not have.
-    """
+    """Return variables in which `arrays` replace the leaves at their paths; KeyError for others."""
     leaves = flatten_dict(variables)
     paths = {"/".join(path[1:]): path for path in leaves}
     return unflatten_dict(leaves | {paths[path]: array for path, array in arrays.items()})
+
+
+def detect(arrays: Iterable[str], key_maps: Mapping[str, KeyMap]) -> str:
+    """Return the source, of a backbone's `key_maps`, that has most of a file's foreign names.
+
+    Raises `UserError` if no key map has more than half of the names.
+    """
+    names = {name for name in arrays if not any(re.fullmatch(regex, name) for regex in IGNORED)}
+    if names == {NUMBERS} and "darknet" in key_maps:
+        return "darknet"
+    known = {
+        source: names.intersection(theirs for theirs, _ in key_map.values())
+        for source, key_map in key_maps.items()
+    }
+    source = max(known, key=lambda source: len(known[source]))
+    if 2 * len(known[source]) > len(names):
+        return source
+    strange = sorted(names - known[source])[:3]
+    raise UserError(
+        f"the names of the file's arrays come from no source of this backbone "
+        f"({', '.join(key_maps)}). The nearest is {source}, which has {len(known[source])} of "
+        f"{len(names)} names. It names an array {next(iter(key_maps[source].values()))[0]!r}, for "
+        f"instance; the file has {', '.join(map(repr, strange))}. Give --backbone the network that "
+        "the file belongs to."
+    )
 
 
 def match(
@@ -57,21 +73,18 @@ def match(
 ) -> Match:
     """Bring a file's arrays into a network's layout, all of them or none.
 
-    Args:
-      arrays: by foreign name, as `formats.read` returns them.
-      names: (foreign name, layout) by our path. Entries that the network does not have are ignored:
-        the head, where the network is a backbone alone.
-      shapes: of all the network's parameters and statistics, by our path.
-      skip: regexes of parameters or modules, by our path, that the file shall not fill:
-        "backbone/conv5|head" for a backbone that was trained up to its fourth stage. Arrays that
-        the file has for them are ignored.
+    `arrays` are those of `formats.read`; `shapes` those of all the network's parameters and
+    statistics. `names` may have entries for a head that the network lacks. `skip` has regexes of
+    parameters or modules, by our path, that the file shall not fill: "backbone/conv5|head" for a
+    backbone that was trained up to its fourth stage. Arrays that the file has for them are ignored.
 
-    Raises:
-      UserError: an array is missing, left over, of another shape, not of finite floating-point
-        numbers, a negative variance, or a kernel of only zeros; all such arrays are listed by both
-        names. Or a regex is invalid, or matches nothing.
+    Raises `UserError` if an array is missing, left over, of another shape, not of finite
+    floating-point numbers, a negative variance, or a kernel of only zeros (all are listed by both
+    names), and if a regex is invalid, or matches nothing.
     """
-    skipped = _parts_to_skip(skip, shapes)
+    modules = dict.fromkeys("/".join(path.split("/")[:2]) for path in shapes)
+    there = f"path of a parameter or module; the network has {', '.join(modules)}"
+    skipped = _matching("--skip", skip, {path: _prefixes(path) for path in shapes}, there)
     rest = 0
     if set(arrays) == {NUMBERS}:
         arrays, rest = _cut(arrays[NUMBERS], names, shapes, skipped)
@@ -104,9 +117,8 @@ def without(arrays: Arrays, ignore: Sequence[str]) -> Arrays:
 
     Raises `UserError` for a regex that is invalid, or matches nothing.
     """
-    parts = {name: [name] for name in arrays}
-    there = f"name in the file; it has for instance {', '.join([*parts][-3:])}"
-    ignored = _matching("--ignore", ignore, parts, there)
+    there = f"name in the file; it has for instance {', '.join([*arrays][-3:])}"
+    ignored = _matching("--ignore", ignore, {name: [name] for name in arrays}, there)
     return {name: array for name, array in arrays.items() if name not in ignored}
 
 
@@ -125,14 +137,6 @@ def restore_names(params: Arrays, names: KeyMap) -> dict[str, np.ndarray]:
         for path, (name, layout) in names.items()
         if path in params
     }
-
-
-def _parts_to_skip(skip: Sequence[str], paths: Iterable[str]) -> dict[str, None]:
-    """Return the paths that are, or lie in, what a regex matches."""
-    parts = {path: _prefixes(path) for path in paths}
-    modules = dict.fromkeys("/".join(path.split("/")[:2]) for path in parts)
-    there = f"path of a parameter or module; the network has {', '.join(modules)}"
-    return _matching("--skip", skip, parts, there)
 
 
 def _matching(
@@ -154,18 +158,16 @@ def _matching(
 
 def _prefixes(path: str) -> list[str]:
     """Return a path's modules and the path itself: "a" and "a/b" for "a/b"."""
-    parts = path.split("/")
-    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
+    return list(accumulate(path.split("/"), "{}/{}".format))
 
 
 def _cut(
     numbers: np.ndarray, names: KeyMap, shapes: Mapping[str, Shape], skipped: Mapping[str, None]
 ) -> tuple[dict[str, np.ndarray], int]:
-    """Cut Darknet's numbers into arrays, in the order of their names.
+    """Cut Darknet's numbers into arrays, in the order of their names; count those that are left.
 
     It ends at the first parameter that is skipped, or that the network does not have: its size in
-    the file is unknown, so nothing after it can be found. The second value is how many numbers are
-    left.
+    the file is unknown, so nothing after it can be found.
     """
     arrays: dict[str, np.ndarray] = {}
     start = 0
@@ -192,10 +194,9 @@ def _cut(
 
 
 def _check_rest(rest: int, paths: Sequence[str], shapes: Mapping[str, Shape]) -> None:
-    """Raise `UserError` unless a head can have so many numbers, where `paths` are a head.
+    """Raise `UserError` unless a head of some number of classes has so many numbers.
 
-    Each class has the same number of them: its bias and its row of the kernel. How many classes
-    there are is not known.
+    Each class has the same number of them: its bias and its row of the kernel.
     """
     known = [shapes[path] for path in paths if path in shapes]
     if not known or not all(path.startswith("head/") for path in paths):
@@ -256,8 +257,5 @@ def _report(
 def _whole_parts(chosen: Sequence[str], paths: Iterable[str]) -> list[str]:
     """Return the largest modules with only chosen paths, and the chosen paths that are in none."""
     others = {part for path in paths if path not in chosen for part in _prefixes(path)}
-    return list(
-        dict.fromkeys(
-            next(part for part in _prefixes(path) if part not in others) for path in chosen
-        )
-    )
+    parts = (next(part for part in _prefixes(path) if part not in others) for path in chosen)
+    return list(dict.fromkeys(parts))

@@ -24,14 +24,16 @@ def complete(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
     `workdir` began with it, the config of that run is used instead.
 
     Raises `UserError` if `init_from` has another backbone, or damaged weights; if the config asks
-    for a field or a preprocessing that is not the weights', or for a stage that they do not fill;
-    and if `init_from` has nothing and the backbone has no name. A config with a name may begin
-    from a run that is made later.
+    for a field, a preprocessing or a last stage that they do not have; and if `init_from` has
+    nothing and the backbone has no name. A config with a name may begin from a run that is made
+    later.
     """
     if "backbone" not in config.model or not config.init_from:
         return config
     origin = Path(config.init_from)
-    found = described(origin) or _remembered(config, workdir)
+    found = described(origin)
+    if not found and workdir and is_run(workdir):
+        found = described(workdir) if read_config(workdir).init_from == config.init_from else {}
     if not found:
         if not config.model.backbone.name:
             check_origin(origin)
@@ -65,11 +67,7 @@ def check_origin(origin: Path) -> None:
 
 
 def origin_facts(origin: Path) -> dict[str, Any]:
-    """Return what a run keeps of where it began, so that it can be found again.
-
-    Of imported weights, their backbone, source and file; of a run, its commit, seed, data and the
-    last step. `UserError` if one of its files is damaged.
-    """
+    """Return what a run keeps of the weights or the run where it began; `UserError` for damage."""
     if is_imported(origin):
         weights = read_imported(origin)
         return {"backbone": weights.backbone, "source": weights.source, "file": weights.file}
@@ -86,21 +84,20 @@ def described(origin: Path) -> dict[str, Any]:
     """Return the `model.backbone` of imported weights or a run; {} if there is none."""
     if is_imported(origin):
         return _of_weights(read_imported(origin), origin)
-    return (
-        read_config(origin).model.get("backbone", ConfigDict()).to_dict() if is_run(origin) else {}
-    )
-
-
-def _remembered(config: ConfigDict, workdir: Path | None) -> dict[str, Any]:
-    """Return `model.backbone` of the run in `workdir` if it began with the same weights."""
-    if workdir is None or not is_run(workdir):
-        return {}
-    return described(workdir) if read_config(workdir).init_from == config.init_from else {}
+    model = read_config(origin).model if is_run(origin) else {}
+    return model["backbone"].to_dict() if "backbone" in model else {}
 
 
 def _with_fields(ours: Pairs, theirs: Pairs, origin: Path) -> Pairs:
     """Return the weights' fields and, after them, those that only the config has."""
-    chosen, fixed = _by_name(ours), dict(theirs)
+    fixed = dict(theirs)
+    try:
+        chosen = dict(ours)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"model.backbone.fields is {ours!r}; it is (name, value) pairs, for instance "
+            "(('padding', 'same'),)."
+        ) from error
     for name, value in fixed.items():
         if chosen.get(name, value) != value:
             raise UserError(
@@ -108,16 +105,6 @@ def _with_fields(ours: Pairs, theirs: Pairs, origin: Path) -> Pairs:
                 f"were trained with {name} {value!r}; set it to that, or leave it out."
             )
     return tuple((fixed | chosen).items())
-
-
-def _by_name(fields: Pairs) -> dict[str, Any]:
-    try:
-        return dict(fields)
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"model.backbone.fields is {fields!r}; it is (name, value) pairs, for instance "
-            "(('padding', 'same'),)."
-        ) from error
 
 
 def _check_preprocessing(ours: dict[str, Any], theirs: dict[str, Any], origin: Path) -> None:

@@ -21,8 +21,7 @@ from vocjax.models.backbones.preprocessing import Preprocessing
 from vocjax.models.backbones.size import shapes
 from vocjax.pretrained.formats import npz, read
 from vocjax.pretrained.formats.darknet import NUMBERS
-from vocjax.pretrained.matching import flatten, match, without
-from vocjax.pretrained.sources import detect
+from vocjax.pretrained.matching import detect, flatten, match, without
 from vocjax.runs.provenance import environment
 
 ARRAYS, FACTS = "weights.npz", "weights.json"
@@ -32,32 +31,22 @@ IMAGE = (224, 224, 3)  # no parameter's shape depends on its size
 class Imported(NamedTuple):
     """Weights of a backbone, perhaps with its head, and what has to be known about them.
 
-    - `backbone` and `fields`: `BACKBONES[backbone](classes, **fields)` computes what the original
-      network does;
-    - `source`: of the file's names, one of `SOURCES[backbone]`;
-    - `preprocessing`: what the published weights were trained with;
-    - `classes`: of the head, None where the file filled nothing of it;
-    - `skipped`: our paths that the file did not fill, sorted;
-    - `ignored`: names in the file that were not used, or how many of Darknet's numbers;
-    - `file`: its "name", "sha256" and "bytes";
-    - `parameters`: how many numbers were taken;
-    - `commit`, `dirty`, `versions`: of the code that imported them, as in a run's run.json;
-    - `arrays`: float32, in our layout by our path.
+    `BACKBONES[backbone](classes, **fields)` computes what the original network does.
     """
 
     backbone: str
     fields: Mapping[str, str]
-    source: str
-    preprocessing: Preprocessing
-    classes: int | None
-    skipped: Sequence[str]
-    ignored: Sequence[str]
-    file: Mapping[str, Any]
-    parameters: int
-    commit: str
+    source: str  # of the file's names, one of `SOURCES[backbone]`
+    preprocessing: Preprocessing  # what the published weights were trained with
+    classes: int | None  # of the head, None where the file filled nothing of it
+    skipped: Sequence[str]  # our paths that the file did not fill, sorted
+    ignored: Sequence[str]  # names in the file that were not used, or how many of Darknet's numbers
+    file: Mapping[str, Any]  # its "name", "sha256" and "bytes"
+    parameters: int  # how many numbers were taken
+    commit: str  # this and the next two are those of the import, as in a run's run.json
     dirty: bool | None
     versions: Mapping[str, str]
-    arrays: Mapping[str, np.ndarray]
+    arrays: Mapping[str, np.ndarray]  # float32, in our layout by our path
 
 
 def import_weights(
@@ -72,19 +61,14 @@ def import_weights(
 ) -> Imported:
     """Bring a weight file into our layout and write it as a directory, whole or not at all.
 
-    Args:
-      backbone: one of `BACKBONES`.
-      file: in a format that `formats.read` knows.
-      output: free, or imported weights, which are then replaced.
-      source: of the file's names; if empty, the names decide.
-      skip: regexes of the parts that the file shall not fill, as in `matching.match`.
-      ignore: regexes of names in the file that shall not be used: "classifier.*" for a head that
-        is not the network's own.
-      classes: of the file's head; not used where the head is skipped.
+    Imported weights at `output` are replaced. Without `source` the names in the file decide.
+    `skip` has regexes of parts that the file shall not fill, as in `matching.match`; `ignore` of
+    names in the file that shall not be used: "classifier.*" for a head that is not the network's
+    own. `classes` are those of the file's head; not used where the head is skipped.
 
-    Raises:
-      UserError: an argument is none of these; `file` is damaged, does not fit, fills nothing of
-        the backbone, or has no names where `source` has some; or `output` can't be written.
+    Raises `UserError` if `backbone`, `source` or a regex is none; if `file` can't be read, does not
+    fit, fills nothing of the backbone, or has no names where `source` has some; and if `output`
+    can't be written.
     """
     _check_free(output)
     sources = sources_of(backbone, source)
@@ -106,6 +90,8 @@ def import_weights(
             f"--skip {' --skip '.join(skip)} leaves nothing of the backbone to {file}, so that "
             "nothing would be imported. Skip only the parts that the file lacks: --skip head."
         )
+    with file.open("rb") as opened:
+        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
     made = environment()
     imported = Imported(
         backbone=backbone,
@@ -115,7 +101,7 @@ def import_weights(
         classes=classes if any(path.startswith("head/") for path in found.arrays) else None,
         skipped=sorted(found.skipped),
         ignored=[*found.ignored, *(name for name in held if name not in arrays)],
-        file={"name": file.name, "sha256": _sha256(file), "bytes": file.stat().st_size},
+        file={"name": file.name, "sha256": sha256, "bytes": file.stat().st_size},
         parameters=sum(array.size for array in found.arrays.values()),
         **{field: made[field] for field in ("commit", "dirty", "versions")},
         arrays=found.arrays,
@@ -154,10 +140,7 @@ def read_imported(directory: Path) -> Imported:
 
 
 def write_imported(output: Path, imported: Imported) -> None:
-    """Write a directory of imported weights, whole or not at all; older ones are replaced.
-
-    Raises `UserError` where nothing can be written.
-    """
+    """Write imported weights whole, over older ones; `UserError` where nothing can be written."""
     facts = imported._asdict() | {"preprocessing": imported.preprocessing._asdict()}
     del facts["arrays"]
     place = output.resolve()  # where a link leads
@@ -189,11 +172,6 @@ def sources_of(backbone: str, source: str = "") -> Mapping[str, Source]:
     if source:
         check_choice(f"--source of {backbone}", source, SOURCES[backbone])
     return SOURCES[backbone]
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _check_free(output: Path) -> None:

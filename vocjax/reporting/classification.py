@@ -22,14 +22,11 @@ MISTAKES, IN_A_ROW = 16, 4
 
 
 class Elements(NamedTuple):
-    """Of each image and class: its probability, whether it is present, whether it is included.
-
-    Shapes: [n, K], float64 in [0, 1], and 0 or 1.
-    """
+    """Of each image and class, float64 [n, K]."""
 
     probability: np.ndarray
-    target: np.ndarray
-    weight: np.ndarray
+    target: np.ndarray  # 1 where the class is present
+    weight: np.ndarray  # 1 where it is included
 
 
 def figures(run: Run) -> Drawn:
@@ -145,13 +142,12 @@ def _in_rows(thumbnails: np.ndarray, texts: Sequence[str]) -> Figure:
     """Images with their texts, `IN_A_ROW` in each row; the last row is filled up with white."""
     width = min(IN_A_ROW, len(texts))
     missing = -len(texts) % width
-    blank = np.full((missing, *thumbnails.shape[1:]), 255, np.uint8)
-    thumbnails = np.concatenate([thumbnails, blank])
-    texts = [*texts, *["\n"] * missing]
-    labels = {" " * i: slice(i, i + width) for i in range(0, len(texts), width)}
+    gaps = ((0, missing), (0, 0), (0, 0), (0, 0))
+    images = np.pad(thumbnails, gaps, constant_values=255).reshape(-1, width, *thumbnails.shape[1:])
+    captions = np.array([*texts, *["\n"] * missing]).reshape(-1, width)
+    labels = [" " * i for i in range(len(images))]
     return draw.image_rows(
-        {label: thumbnails[part] for label, part in labels.items()},
-        {label: texts[part] for label, part in labels.items()},
+        dict(zip(labels, images, strict=True)), dict(zip(labels, captions.tolist(), strict=True))
     )
 
 
@@ -177,8 +173,7 @@ def _short(probability: float) -> str:
 def comparison(runs: Sequence[Run]) -> dict[str, Figure]:
     """Draw the validation accuracy of runs on the same data by their names, the best above.
 
-    A run that repeats one of the study's has a cross at the study's figure. Nothing for fewer than
-    three names.
+    A run that repeats one of the study's has a cross there. Nothing for fewer than three names.
     """
     accuracy: dict[str, list[float]] = {}
     study: dict[str, float] = {}

@@ -29,12 +29,10 @@ def probability_bars(probability: np.ndarray, groups: np.ndarray, names: Sequenc
 
     There is a line at .5, and above each panel how many bars exceed it.
 
-    Args:
-        probability: float `[N]` in [0, 1], of the image's true class.
-        groups: int `[N]`, the true class: indices into `names`.
-        names: those of the classes; a class without images is left out.
+    Shapes: `probability` float `[N]` in [0, 1]; `groups` int `[N]`, the true class, an index into
+    `names`. A class without images is left out.
     """
-    shown = [index for index in range(len(names)) if (groups == index).any()]
+    shown = np.unique(groups).tolist()
     across = min(4, len(shown))
     rows = math.ceil(len(shown) / across)
     figure = Figure(figsize=(draw.WIDTH, max(2.5, 1.25 * rows)))
@@ -59,8 +57,7 @@ def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
     many, pair = len(names) > NAMED, len(names) == 2
     cells = (0.25 if many else 1.0 if pair else 0.625) * len(names)
     beside = 0.5 + (0.0625 if many else 0.078125) * max(map(len, names))
-    figure = Figure(figsize=(cells + beside, cells + (0.75 if pair else beside)))
-    axis = figure.add_subplot()
+    figure, axis = draw.one_plot(cells + beside, cells + (0.75 if pair else beside))
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axis.pcolormesh(share, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=0.5)
     for (row, column), count in np.ndenumerate(counts):
@@ -86,8 +83,7 @@ def class_curves(
     many = len(curves) > NAMED
     ranked = sorted(curves, key=lambda name: -curves[name].value)
     named = [ranked[0], ranked[-1]] if many else list(curves)
-    figure = Figure(figsize=(4.75, 4.5 + 0.25 * ((len(named) + many) // 2)))
-    axis = figure.add_subplot()
+    figure, axis = draw.one_plot(4.75, 4.5 + 0.25 * ((len(named) + many) // 2))
     for name in curves:
         if name not in named:
             axis.plot(*curves[name][:2], color=PALE, linewidth=0.8, drawstyle=drawstyle)

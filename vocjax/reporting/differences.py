@@ -67,8 +67,8 @@ def difference(first: Sequence[Run], second: Sequence[Run]) -> Difference | None
         return None
     ours, theirs, groups = (np.concatenate(arrays) for arrays in zip(*values, strict=True))
     decided = np.isfinite(ours) & np.isfinite(theirs)
-    ours, theirs, groups = ours[decided], theirs[decided], groups[decided]
-    return Difference(paired_bootstrap(ours, theirs, groups), len(values))
+    interval = paired_bootstrap(ours[decided], theirs[decided], groups[decided])
+    return Difference(interval, len(values))
 
 
 def shares_right(run: Run) -> np.ndarray:
@@ -87,12 +87,10 @@ def shares_right(run: Run) -> np.ndarray:
 @draw.styled
 def forest(found: Mapping[Pair, Difference]) -> Figure:
     """Draw each difference in points of accuracy, with its interval."""
-    figure = Figure(figsize=(draw.WIDTH, 0.8 + 0.6 * len(found)))
-    axis = figure.add_subplot()
+    figure, axis = draw.one_plot(draw.WIDTH, 0.8 + 0.6 * len(found))
     for row, value in enumerate(found.values()):
         middle, low, high = (100 * end for end in value.interval)
-        clear = low > 0 or high < 0
-        colour = draw.COLOURS[0] if clear else draw.QUIET
+        colour = draw.COLOURS[0] if low > 0 or high < 0 else draw.QUIET
         axis.plot([low, high], [row, row], color=colour, linewidth=1.6)
         axis.plot([middle], [row], "o", color=colour, markersize=5)
     axis.axvline(0, color=draw.INK, linewidth=0.9, linestyle=(0, (4, 3)))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
@@ -61,16 +62,21 @@ BELOW: Any = {  # of a legend below the axes
 styled = matplotlib.rc_context(STYLE)  # decorates every function that makes or draws a figure
 
 
+def one_plot(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of so many inches with one plot in it."""
+    figure = Figure(figsize=(width, height))
+    return figure, figure.add_subplot()
+
+
 @styled
 def image_rows(
     rows: Mapping[str, np.ndarray], captions: Mapping[str, Sequence[str]] | None = None
 ) -> Figure:
     """Labelled rows of images; a column is one example.
 
-    Args:
-        rows: label -> images `[N, height, width, 3 or 1]`, float in [0, 1] (values outside are
-            clipped) or uint8. Every row has the same N; heights and widths may differ between rows.
-        captions: label -> N short texts, of the same number of lines, set below that row's images.
+    `rows` maps labels to images `[N, height, width, 3 or 1]`, float in [0, 1] (values outside are
+    clipped) or uint8, whose sizes may differ between rows. `captions` maps labels to N short texts,
+    of the same number of lines, set below that row's images.
     """
     captions = captions or {}
     (n,) = {len(images) for images in rows.values()}
@@ -86,8 +92,7 @@ def image_rows(
     for axis, (label, images) in zip(axes, rows.items(), strict=True):
         size = images.shape[2]
         gap = max(1, size // 16)
-        strip = painting.grid(painting.as_bytes(images)[None], gap)
-        axis.imshow(strip, interpolation="nearest")
+        axis.imshow(painting.grid(painting.as_bytes(images)[None], gap), interpolation="nearest")
         axis.set_title(label.strip(), pad=4)
         axis.spines[:].set_visible(False)
         axis.set(xticks=[], yticks=[], anchor="W")
@@ -107,16 +112,12 @@ def learning_curve(
 ) -> Figure:
     """Training and validation values of a metric by epoch.
 
-    Args:
-        records: `{"epoch": int, "train": {metric: value}, "val": {metric: value}}` for each epoch,
-            and "model" for a metric of the parameters themselves. Where a value is missing or not
-            finite the curve has no point.
-        metric: the name of the values to draw.
-        best_epoch: marked by a vertical line, and by a ring on the validation curve.
-        levels: split -> a value to compare with, dotted.
+    `records` are `{"epoch": int, "train": {metric: value}, "val": {metric: value}}`, and "model"
+    for a metric of the parameters themselves; missing values and those that are not finite have no
+    point. `best_epoch` has a vertical line, and a ring on the validation curve. `levels` maps
+    splits to a value to compare with, dotted.
     """
-    figure = Figure(figsize=(3.4, 2.7))
-    axis = figure.add_subplot()
+    figure, axis = one_plot(3.4, 2.7)
     if best_epoch is not None:
         axis.axvline(best_epoch, color=QUIET, linewidth=0.9, linestyle=(0, (1, 2)))
     for split, colour in zip(("train", "val", "model"), COLOURS, strict=False):
@@ -158,11 +159,8 @@ def dots(
 ) -> Figure:
     """Values of runs by name: dots at the mean of the seeds, lines from the least to the greatest.
 
-    Args:
-        panels: title -> its rows, from above; all have the same labels.
-        xlabel: what the values are.
-        levels: title -> a value to compare with, dotted.
-        level: its name in the legend.
+    `panels` maps titles to rows, from above, with the same labels; `levels` maps titles to a value
+    to compare with, dotted, whose name in the legend is `level`.
     """
     counts = [len(rows) for rows in panels.values()]
     of_row = max(0.2 + 0.11 * len(row.values) for rows in panels.values() for row in rows)

@@ -24,18 +24,14 @@ JPEG_QUALITY = 80
 
 
 class Scatter(NamedTuple):
-    """Images as points in one or more planes.
+    """Images as points in one or more planes."""
 
-    `views` maps a title to points [n, 2]; `groups` [n] are indices into `names`; `held_out` [n] is
-    True for validation images; `thumbnails` [n, height, width, 3 or 1] uint8; `ids` [n].
-    """
-
-    views: Mapping[str, np.ndarray]
-    groups: np.ndarray
+    views: Mapping[str, np.ndarray]  # by title: points [n, 2]
+    groups: np.ndarray  # [n], indices into `names`
     names: Sequence[str]
-    held_out: np.ndarray
-    thumbnails: np.ndarray
-    ids: np.ndarray
+    held_out: np.ndarray  # [n], True for validation images
+    thumbnails: np.ndarray  # uint8 [n, height, width, 3 or 1]
+    ids: np.ndarray  # [n]
 
 
 Drawn = dict[str, Figure | Scatter]  # by caption
@@ -46,11 +42,10 @@ def scatter(
 ) -> Scatter | None:
     """Return the scatter of a run's codes, as `latent.embeddings` placed them in the plane.
 
-    Args:
-        samples: of each split `ids`, `labels`, `thumbnail`, and of the codes `embedded` (which
-            images have a place), `principal` and `tsne`; `None` is returned where one is missing.
-        classes: a point's group is the first of them that its image shows.
-        stage: a prefix of the names of the codes, "before/" for the codes before training.
+    `samples` have, of each split, `ids`, `labels`, `thumbnail`, and of the codes `embedded` (which
+    images have a place), `principal` and `tsne`; `None` is returned where one is missing. A point's
+    group is the first of `classes` that its image shows. `stage` is a prefix of the names of the
+    codes, "before/" for those before training.
     """
     views = {"first two principal directions": "principal", "t-SNE": "tsne"}
     images, codes = ("labels", "ids", "thumbnail"), ("embedded", *views.values())
@@ -106,13 +101,12 @@ def _points(scatter: Scatter, points: np.ndarray) -> str:
     # The picture shows distances, so both axes have one scale.
     extent = max(float((high - low).max()), 1e-12)
     places = 4 + 92 * (0.5 + (points - (low + high) / 2) / extent)
+    of_points = zip(places, scatter.groups, scatter.held_out, scatter.ids, strict=True)
     return "".join(
         f'<i{" class=v" if held_out else ""} style="--c:{_colour(group)};'
         f'left:{x:.1f}%;bottom:{y:.1f}%;--x:{i % COLUMNS};--y:{i // COLUMNS}" '
         f'data-id="{escape(str(name))}"></i>'
-        for i, ((x, y), group, held_out, name) in enumerate(
-            zip(places, scatter.groups, scatter.held_out, scatter.ids, strict=True)
-        )
+        for i, ((x, y), group, held_out, name) in enumerate(of_points)
     )
 
 

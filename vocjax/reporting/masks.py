@@ -40,12 +40,10 @@ def errors(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
 @draw.styled
 def sheet(columns: Mapping[str, np.ndarray], keys: Sequence[Key], rows: Sequence[str]) -> Figure:
-    """Images in columns, one row for each example, with legends below.
+    """Images in columns, one row for each example, with the legends `keys` below.
 
-    Args:
-        columns: heading -> images uint8 [n, side, side, 3], of the same examples.
-        keys: the legends, each below the one before: name -> colour.
-        rows: the labels of the rows, or none.
+    `columns` maps headings to images uint8 [n, side, side, 3], of the same examples; `rows` are the
+    labels of the examples, or none.
     """
     images = np.stack(list(columns.values()), axis=1)
     n, across, side = images.shape[:3]
@@ -54,11 +52,9 @@ def sheet(columns: Mapping[str, np.ndarray], keys: Sequence[Key], rows: Sequence
     width = CELL * across
     in_a_line = int(width / 1.4)
     patches = _in_lines(keys, in_a_line)
-    lines = len(patches) // in_a_line
-    beside = 0.35 if rows else 0
-    figure = Figure(figsize=(width + beside, CELL * n + 0.55 + LINE * lines))
+    height = CELL * n + 0.55 + LINE * (len(patches) // in_a_line)
+    figure, axis = draw.one_plot(width + (0.35 if rows else 0), height)
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.04)
-    axis = figure.add_subplot()
     # Images with more pixels than the page has dots are smoothed; small ones keep their pixels.
     fine = side > CELL * draw.DPI
     axis.imshow(painting.grid(images, gap), interpolation="antialiased" if fine else "nearest")
@@ -115,12 +111,8 @@ def destinations(counts: np.ndarray, names: Sequence[str]) -> Figure:
     }
     order = [k for k in np.argsort(right, kind="stable") if counts[k].any()]
     mistaken = np.where(np.eye(len(names), dtype=bool) | background, 0, share)
-    texts = [
-        f"{names[mistaken[k].argmax()]} {100 * mistaken[k].max():.0f} %"
-        if mistaken[k].max() >= 0.005
-        else ""
-        for k in order
-    ]
+    most = {k: f"{names[mistaken[k].argmax()]} {100 * mistaken[k].max():.0f} %" for k in order}
+    texts = [text if mistaken[k].max() >= 0.005 else "" for k, text in most.items()]
     figure, axis = _with_rows([names[k] for k in order], texts)
     left = np.zeros(len(order))
     for (name, widths), colour in zip(parts.items(), (PALE, *WRONG.values()), strict=True):
@@ -134,8 +126,7 @@ def destinations(counts: np.ndarray, names: Sequence[str]) -> Figure:
 
 def _with_rows(names: Sequence[str], texts: Sequence[str]) -> tuple[Figure, Axes]:
     """An axis with a name at the left of each row, from below, and a text at its right."""
-    figure = Figure(figsize=(draw.WIDTH, 0.8 + 0.25 * len(names)))
-    axis = figure.add_subplot()
+    figure, axis = draw.one_plot(draw.WIDTH, 0.8 + 0.25 * len(names))
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(-0.6, len(names) - 0.4)
     axis.tick_params(axis="y", length=0)
@@ -153,8 +144,7 @@ def dice_by_threshold(
 
     Shapes: `thresholds`, `train` and `val` [n]; `chosen` is an index of them.
     """
-    figure = Figure(figsize=(4.5, 3.3))
-    axis = figure.add_subplot()
+    figure, axis = draw.one_plot(4.5, 3.3)
     at = thresholds[chosen]
     axis.axvline(0.5, color=draw.QUIET, linewidth=1, linestyle=":", label="0.5")
     axis.axvline(at, color=draw.INK, linewidth=1, linestyle=(0, (4, 3)), label=f"chosen, {at:g}")

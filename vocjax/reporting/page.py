@@ -1,8 +1,9 @@
 """The report: run directories in, one HTML file out that needs no other file."""
 
 import base64
+import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -15,9 +16,8 @@ from vocjax.errors import UserError
 from vocjax.files import write_text
 from vocjax.reporting import classification, figures, hover, reconstruction, segmentation
 from vocjax.reporting.hover import Drawn, Scatter
-from vocjax.reporting.provenance import provenance
 from vocjax.reporting.study import STUDY
-from vocjax.reporting.table import in_order, results_table
+from vocjax.reporting.table import MISSING, in_order, results_table
 from vocjax.runs.reader import Run, by_data, counted, joined, lookup, read_runs, replicates
 
 
@@ -66,17 +66,12 @@ SECTIONS = {
 def write_report(
     directories: Sequence[Path], output: Path, *, without_pictures: Sequence[Path] = ()
 ) -> None:
-    """Write the report of some runs as one HTML file.
+    """Write the report of run directories, or folders of them, as one HTML file.
 
-    The file is replaced as a whole: a reader sees the old report or the new one.
+    The file is replaced as a whole, its folder is made. Runs in `without_pictures` are in tables
+    and comparisons alone.
 
-    Args:
-        directories: run directories, or folders of run directories (`reader.read_runs`).
-        output: the HTML file; its folder is made if it is missing.
-        without_pictures: further ones, which are in tables and comparisons alone.
-
-    Raises:
-        UserError: a directory is no run, a run is broken, or the output can't be written.
+    Raises `UserError` if a directory is no run, a run is broken, or `output` can't be written.
     """
     runs = read_runs([*directories, *without_pictures])
     plain = read_runs(without_pictures) if without_pictures else []
@@ -96,9 +91,7 @@ def write_report(
 def render(runs: Sequence[Run], pictured: Sequence[Run]) -> str:
     """Return the page of some runs as HTML text: the same runs give the same text.
 
-    Args:
-        runs: what the report has rows of, in this order.
-        pictured: those of them that have pictures; of several seeds the first is drawn.
+    Those in `pictured` have pictures; of several seeds the first is drawn.
     """
     anchors = {run.directory: f"run-{number}" for number, run in enumerate(runs, start=1)}
     sections, links = [], []
@@ -114,7 +107,7 @@ def render(runs: Sequence[Run], pictured: Sequence[Run]) -> str:
                 f"{_study_note(members)}{pictures}</section>"
             )
             links.append(f'<a href="#{task}">{task.capitalize()}</a>')
-    made = "".join(provenance(run, anchors[run.directory]) for run in runs)
+    made = "".join(_provenance(run, anchors[run.directory]) for run in runs)
     sections.append(f'<section id="made"><h2>How each number was made</h2>{made}</section>')
     links.append('<a href="#made">How each number was made</a>')
     template = resources.files("vocjax.reporting").joinpath("template.html")
@@ -167,24 +160,18 @@ def _pictures(run: Run, section: Section) -> str:
     """A run's learning curves, where it has epochs; its task's figures, where it has samples."""
     best = lookup(run.results, "best", "epoch")
     pca = run.baseline("PCA")
-    # A picture for each metric: on a phone one is below the other.
-    curves = [
-        _image(
-            figures.learning_curve(
-                run.epochs, name, best, {s: v[name] for s, v in pca.items() if name in v}
-            ),
-            f"{run.name}: {name} by epoch",
-        )
-        for name in _metrics_of_curves(run.epochs)
-    ]
-    blocks = []
+    curves, blocks = [], []
+    for name in _metrics_of_curves(run.epochs):  # a picture for each: on a phone one is below
+        levels = {split: values[name] for split, values in pca.items() if name in values}
+        figure = figures.learning_curve(run.epochs, name, best, levels)
+        curves.append(_image(figure, f"{run.name}: {name} by epoch"))
     if curves:
         chosen = f"best {lookup(run.results, 'best', 'metric')} on val at epoch {best}"
         dotted = "dotted: PCA with as many components or all it has" if pca else ""
         caption = joined("Learning curves", chosen if best is not None else "", dotted)
         blocks.append(f'<div class="panels">{"".join(curves)}</div>{_caption(caption)}')
-    for title, figure in (section.figures(run) if run.samples else {}).items():
-        blocks.append(_drawn(figure, title, f"{run.name}: "))
+    drawn = section.figures(run) if run.samples else {}
+    blocks += [_drawn(figure, title, f"{run.name}: ") for title, figure in drawn.items()]
     body = "".join(f"<figure>{block}</figure>" for block in blocks)
     return f"<h3>{escape(run.name)}</h3>{body}" if body else ""
 
@@ -220,3 +207,52 @@ def _image(figure: Figure, description: str) -> str:
 
 def _caption(text: str) -> str:
     return f"<figcaption>{escape(text)}</figcaption>"
+
+
+def _provenance(run: Run, anchor: str) -> str:
+    """How a run was made, as HTML: command, commit, versions, device, data, config."""
+    items = "".join(
+        f'<dt>{name}</dt><dd class="{name.lower()}">{escape(fact) or MISSING}</dd>'
+        for name, fact in _facts(run).items()
+    )
+    config = escape("\n".join(_flat(run.config)))
+    return (
+        f'<article id="{anchor}"><h3>{escape(run.name)}</h3><dl>{items}</dl>'
+        f"<details><summary>Config</summary><pre>{config}</pre></details></article>"
+    )
+
+
+def _facts(run: Run) -> dict[str, str]:
+    """What is known of a run, as text; empty where it is not known."""
+    made = run.provenance
+    source, partial = (lookup(made, "dataset", key) for key in ("source", "partial"))
+    versions = {"Python": made.get("python"), **(lookup(made, "versions") or {})}
+    seed, parameters = made.get("seed", run.config.get("seed")), made.get("parameters")
+    # The code can have changed between the starts of a resumed run.
+    starts = made.get("starts") or [made]
+    commits = (
+        joined(start.get("commit"), start.get("dirty") and "with uncommitted changes")
+        for start in starts
+    )
+    resumed = (f"resumed {start.get('time')}" for start in starts[1:])
+    return {
+        "Outcome": run.outcome,
+        "Command": made.get("command") or "",
+        "Seed": "" if seed is None else str(seed),
+        "Commit": joined(*dict.fromkeys(commits), by="; then "),
+        "Device": run.device,
+        "Versions": joined(*(f"{name} {value}" for name, value in versions.items() if value)),
+        "Data": joined(run.data, "complete" if partial is False else "", source),
+        "Fingerprint": lookup(made, "dataset", "fingerprint") or "",
+        "Parameters": "" if parameters is None else f"{parameters:,}",
+        "Started": joined(made.get("started"), *resumed),
+    }
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The fields of a config by their full names, as on the command line."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key} = {json.dumps(value, ensure_ascii=False)}"

@@ -79,8 +79,7 @@ def _as_pictures(components: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 @draw.styled
 def _matrix(cosines: np.ndarray) -> Figure:
-    figure = Figure(figsize=(4, 3.4))
-    axis = figure.add_subplot()
+    figure, axis = draw.one_plot(4, 3.4)
     picture = axis.imshow(cosines, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
     axis.set(xlabel="component", ylabel="component")
     figure.colorbar(picture, ax=axis, label="cosine")
@@ -89,8 +88,7 @@ def _matrix(cosines: np.ndarray) -> Figure:
 
 @draw.styled
 def _explained(ratio: np.ndarray) -> Figure:
-    figure = Figure(figsize=(4.4, 2.7))
-    axis = figure.add_subplot()
+    figure, axis = draw.one_plot(4.4, 2.7)
     axis.plot(np.arange(1, len(ratio) + 1), np.cumsum(ratio), color=draw.COLOURS[0])
     axis.set(xlabel="components", ylabel="share", ylim=(0, 1.02))
     axis.grid(axis="y")
@@ -176,8 +174,7 @@ def _kinds(runs: Sequence[Run]) -> dict[str, dict[int, list[Run]]]:
 
 @draw.styled
 def _trade_off(curves: Curves) -> Figure:
-    figure = Figure(figsize=(draw.WIDTH, 4.2))
-    axis = figure.add_subplot()
+    figure, axis = draw.one_plot(draw.WIDTH, 4.2)
     for index, (name, sizes) in enumerate(sorted(curves.items())):
         colour = draw.COLOURS[index % len(draw.COLOURS)]
         shape = draw.SHAPES[index // len(draw.COLOURS) % len(draw.SHAPES)]

@@ -144,8 +144,8 @@ def _by_threshold(samples: Samples, target: Target) -> Drawn:
 def comparison(runs: Sequence[Run]) -> dict[str, Figure]:
     """Draw soft and hard Dice of runs on the same data, by their protocol.
 
-    A run that repeats one of the study's has its figure, too, and those come first. Nothing for
-    fewer than three runs that differ in more than their seed.
+    Runs that repeat one of the study's come first, with its figure. Nothing for fewer than three
+    runs that differ in more than their seed.
     """
     order = [row["name"] for row in STUDY["segmentation"]["rows"]]
     # With the name of the study's run that each row repeats, "" for none.

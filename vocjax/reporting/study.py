@@ -14,10 +14,10 @@ STUDY: dict[str, Any] = json.loads(
 
 
 def repeated(run: Run) -> dict[str, Any] | None:
-    """Return the row of the study that a run repeats, `None` if it repeats none.
+    """Return the row of the study whose fields a run's config has, `None` if there is none.
 
-    The run's config has all fields of the row. Of rows that differ in their epochs alone it is the
-    first with at least the run's epochs, as runs on less data are shorter; else the longest.
+    Of rows that differ in their epochs alone it is the first with at least the run's epochs, as
+    runs on less data are shorter; else the longest.
     """
     rows = [
         row

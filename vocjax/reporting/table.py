@@ -7,17 +7,8 @@ from typing import Any
 
 from vocjax.metrics.names import METRIC_NAMES
 from vocjax.reporting.study import STUDY
-from vocjax.runs.reader import (
-    SPLITS,
-    Run,
-    Spread,
-    by_data,
-    counted,
-    joined,
-    lookup,
-    over_seeds,
-    replicates,
-)
+from vocjax.runs import reader
+from vocjax.runs.reader import SPLITS, Run, counted, joined, lookup
 
 MISSING = "\N{EN DASH}"
 
@@ -27,12 +18,9 @@ def results_table(
 ) -> str:
     """Return the table of a task's runs as HTML: by data runs and baselines, then the study's rows.
 
-    Runs that differ in their seed alone share a row: mean and standard deviation.
-
-    Args:
-        runs: at least one, all of one task.
-        with_baselines: those of them whose baselines have rows, too.
-        anchors: directory -> the id of the run's provenance on the page.
+    Runs that differ in their seed alone share a row: mean and standard deviation. The baselines of
+    `with_baselines`, which are some of the runs, have rows, too. `anchors` maps directories to the
+    id of the run's provenance on the page.
     """
     study = STUDY[runs[0].task]["rows"]
     metrics = in_order(
@@ -42,8 +30,8 @@ def results_table(
         for name in splits.get(split) or {}
     )
     bodies = []
-    for data, members in by_data(runs).items():
-        rows = [_run_row(seeds, metrics, anchors) for seeds in replicates(members)]
+    for data, members in reader.by_data(runs).items():
+        rows = [_run_row(seeds, metrics, anchors) for seeds in reader.replicates(members)]
         rows += _baseline_rows([run for run in members if run in with_baselines], metrics)
         bodies.append(f"<tbody>{_group(escape(data), metrics)}{''.join(rows)}</tbody>")
     rows = [_row(escape(r["name"]), escape(r["setting"]), _cells(r, metrics)) for r in study]
@@ -75,7 +63,7 @@ def _group(title: str, metrics: Sequence[str]) -> str:
 def _run_row(seeds: Sequence[Run], metrics: Sequence[str], anchors: Mapping[Path, str]) -> str:
     run, finished = seeds[0], [seed for seed in seeds if seed.results is not None]
     if finished:
-        lines = _cells(over_seeds(finished), metrics)
+        lines = _cells(reader.over_seeds(finished), metrics)
     else:
         lines = [f'<td class="split" colspan="{len(metrics) + 1}">{escape(run.outcome)}</td>']
     setting = _setting(run)
@@ -93,9 +81,8 @@ def _setting(run: Run) -> str:
     epochs, seed = (run.config.get(key) for key in ("epochs", "seed"))
     # A model that is fitted in closed form has an optimizer in its config, but no epochs.
     fitted = run.results is not None and not run.epochs
-    steps = (
-        "closed form" if fitted else joined(run.field("optimizer.name"), counted(epochs, "epoch"))
-    )
+    trained = joined(run.field("optimizer.name"), counted(epochs, "epoch"))
+    steps = "closed form" if fitted else trained
     masks = "legacy masks" if run.field("data.masks") == "legacy" else ""
     seeded = f"seed {seed}" if seed is not None else ""
     return joined(run.field("model.name"), steps, masks, seeded, f"in {run.directory.name}")
@@ -138,7 +125,7 @@ def _cells(splits: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
 def _value(value: Any, metric: str) -> str:
     if value is None:
         return MISSING
-    if isinstance(value, Spread):
+    if isinstance(value, reader.Spread):
         return f"{_value(value.mean, metric)} ± {_value(value.deviation, metric)}"
     if isinstance(value, int | float):
         return format(value, METRIC_NAMES[metric][2] if metric in METRIC_NAMES else ".4g")

@@ -11,11 +11,10 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as ocp
 
 from vocjax.config import to_json
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_choice
 from vocjax.mesh import replicated
 
 FOLDER = "checkpoints"
-CHOICES = ("last", "best")
 
 
 class Checkpoints:
@@ -28,9 +27,8 @@ class Checkpoints:
     def __init__(self, workdir: Path, config: ConfigDict, *, reads_only: bool = False) -> None:
         """Keep the last checkpoint and the best: `best.metric` on validation, `best.mode` of it.
 
-        With each of them goes `config.model`, pre-processing included, which has to be the same
-        when it is restored. Unless it only reads, it clears away what a killed process began to
-        write.
+        With each goes `config.model`, which has to be the same when it is restored. Unless it only
+        reads, it clears away what a killed process began to write.
         """
         policies = ocp.training.preservation_policies
         best = config.best
@@ -97,7 +95,32 @@ class Checkpoints:
         Raises `UserError` where it is damaged, or of another model than the config's.
         """
         self.wait()
-        return _load(self._checkpointer, step, abstract_state, self._model)
+        folder, model = self._checkpointer.directory, self._model
+        try:
+            metadata = self._checkpointer.metadata(step).custom_metadata
+            state = self._checkpointer.load(step, abstract_state)
+        except (ValueError, OSError, LookupError) as error:
+            which = "the newest checkpoint" if step is None else f"checkpoint {step}"
+            raise UserError(
+                f"{which} in {folder} can't be read: it is damaged, or was written for another "
+                f"model than that of config.json ({type(error).__name__}). Delete its folder to "
+                "continue from an earlier one."
+            ) from error
+        theirs = (metadata or {}).get("model")
+        if theirs != model:
+            differing = [f for f in model if not theirs or theirs.get(f) != model[f]]
+            raise UserError(
+                f"a checkpoint in {folder} was written with another config than the run's "
+                f"config.json: model.{', model.'.join(differing) or 'name'} differs. Put back the "
+                "config.json that the run began with, or train it again."
+            )
+        missing = [x for x in jax.tree.leaves(state) if isinstance(x, jax.ShapeDtypeStruct)]
+        if missing:
+            raise UserError(
+                f"a checkpoint in {folder} lacks {len(missing)} arrays of the model that the run's "
+                "config.json describes."
+            )
+        return state
 
 
 def has_checkpoint(workdir: Path) -> bool:
@@ -115,19 +138,12 @@ def abstract(tree: Any, mesh: Mesh) -> Any:
 def restore_variables(
     workdir: Path, config: ConfigDict, variables: Any, mesh: Mesh, which: str = "last"
 ) -> tuple[int, Any]:
-    """Load only params and batch_stats of a run: (step, variables).
+    """Load (step, variables) of a run's "last" or "best" checkpoint, onto the devices of a mesh.
 
-    The params are the moving average where the run kept one.
-
-    Args:
-      workdir: the run directory.
-      config: of the run.
-      variables: their shapes, as `jax.eval_shape(task.init, key)` gives them.
-      mesh: the devices to restore on.
-      which: "last" or "best".
+    The params are the moving average where the run kept one. `variables` are their shapes, as
+    `jax.eval_shape(task.init, key)` gives them.
     """
-    if which not in CHOICES:
-        raise UserError(f"there is no checkpoint {which!r}; it is one of {', '.join(CHOICES)}.")
+    check_choice("checkpoint", which, ("last", "best"))
     if not has_checkpoint(workdir):
         raise UserError(f"{workdir} holds no checkpoint yet; train it with `vocjax train` first.")
     context = ocp.Context()
@@ -144,36 +160,3 @@ def restore_variables(
             )
         state = checkpoints.restore(step, abstract(wanted, mesh))
         return step, {"params": state[params], "batch_stats": state["batch_stats"]}
-
-
-def _load(
-    checkpointer: ocp.training.Checkpointer,
-    step: int | None,
-    abstract_state: Any,
-    model: dict[str, Any],
-) -> Any:
-    try:
-        metadata = checkpointer.metadata(step).custom_metadata
-        state = checkpointer.load(step, abstract_state)
-    except (ValueError, KeyError, OSError, LookupError) as error:
-        which = "the newest checkpoint" if step is None else f"checkpoint {step}"
-        raise UserError(
-            f"{which} in {checkpointer.directory} can't be read: it is damaged, or was written for "
-            f"another model than that of config.json ({type(error).__name__}). "
-            "Delete its folder to continue from an earlier one."
-        ) from error
-    theirs = (metadata or {}).get("model")
-    if theirs != model:
-        differing = [f for f in model if not theirs or theirs.get(f) != model[f]]
-        raise UserError(
-            f"a checkpoint in {checkpointer.directory} was written with another config than the "
-            f"run's config.json: model.{', model.'.join(differing) or 'name'} differs. Put back "
-            "the config.json that the run began with, or train it again."
-        )
-    missing = [x for x in jax.tree.leaves(state) if isinstance(x, jax.ShapeDtypeStruct)]
-    if missing:
-        raise UserError(
-            f"a checkpoint in {checkpointer.directory} lacks {len(missing)} arrays of the "
-            "model that the run's config.json describes."
-        )
-    return state

@@ -29,8 +29,13 @@ PACKAGES = (
 def environment() -> dict[str, Any]:
     """Return command, commit, versions and device: what a result depends on besides its config."""
     device = jax.devices()[0]
+    # Those that the process may use: how sums are split, and rounded, depends on them.
+    allowed = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if allowed else os.cpu_count()
+    known = Path(sys.argv[0]).name in ("vocjax", "__main__.py")
+    program = ["vocjax"] if known else ["python", sys.argv[0]]
     return {
-        "command": shlex.join(_command()),
+        "command": shlex.join([*program, *sys.argv[1:]]),
         **_git_state(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
@@ -38,20 +43,9 @@ def environment() -> dict[str, Any]:
             "platform": device.platform,
             "kind": device.device_kind,
             "count": jax.device_count(),
-            "cores": _cores(),
+            "cores": cores,
         },
     }
-
-
-def _cores() -> int | None:
-    """Return how many cores the process may use: how sums are split, and rounded, depends on it."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def _command() -> list[str]:
-    program = Path(sys.argv[0])
-    known = program.name in ("vocjax", "__main__.py")
-    return [*(["vocjax"] if known else ["python", sys.argv[0]]), *sys.argv[1:]]
 
 
 def _version(package: str) -> str:
@@ -65,12 +59,8 @@ def _git_state() -> dict[str, Any]:
     """Return the commit of the code that runs, and whether the tree differs from it."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}

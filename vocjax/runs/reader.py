@@ -107,14 +107,10 @@ class Run:
 
 
 def read_runs(directories: Sequence[Path]) -> list[Run]:
-    """Read run directories and folders of them: in the order given, within a folder by start.
+    """Read run directories, and folders that hold them one level down, each run once.
 
-    Args:
-        directories: each a run directory, or a folder that holds run directories one level down. A
-            run that is named twice is read once.
-
-    Raises:
-        UserError: there are no directories, one is neither, or a file of a run can't be read.
+    The order is that of `directories`, within a folder by start. `UserError` where there are none,
+    one is neither, or a file of a run can't be read.
     """
     if not directories:
         raise UserError(
@@ -122,8 +118,8 @@ def read_runs(directories: Sequence[Path]) -> list[Run]:
         )
     runs: dict[Path, Run] = {}
     for directory in directories:
-        inside = directory.glob("*/config.json")
-        paths = [directory] if (directory / "config.json").is_file() else [p.parent for p in inside]
+        inside = [path.parent for path in directory.glob("*/config.json")]
+        paths = [directory] if is_run(directory) else inside
         if not paths:
             found = "is a file" if directory.is_file() else "does not exist"
             if directory.is_dir():
@@ -140,11 +136,7 @@ def read_runs(directories: Sequence[Path]) -> list[Run]:
 
 
 def read_run(directory: Path) -> Run:
-    """Read one run directory, finished or not.
-
-    Raises:
-        UserError: a file is broken, or the config's task is none of `TASKS`.
-    """
+    """Read one run directory, finished or not; `UserError` where a file is broken."""
     config = read_json(directory / "config.json") or {}
     check_choice(f"task in {directory / 'config.json'}", config.get("task"), TASKS)
     return Run(
@@ -153,7 +145,7 @@ def read_run(directory: Path) -> Run:
         provenance=read_json(directory / "run.json") or {},
         epochs=read_epochs(directory),
         results=read_json(directory / "results.json"),
-        samples=_read_samples(directory / "samples.npz"),
+        samples=read_arrays(directory / "samples.npz"),
     )
 
 
@@ -192,7 +184,7 @@ def read_config(workdir: Path) -> ConfigDict:
     without one of its fields.
     """
     path = workdir / "config.json"
-    if not path.is_file():
+    if not is_run(workdir):
         raise UserError(
             f"{workdir} holds no run (no config.json); "
             f"`vocjax train --config FILE --workdir {workdir}` makes one."
@@ -230,7 +222,8 @@ def read_epochs(directory: Path) -> list[dict[str, Any]]:
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
-def _read_samples(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read an .npz of a run, {} where the file is absent; `UserError` if it is broken."""
     if not path.exists():
         return {}
     with _reading(path), np.load(path) as arrays:

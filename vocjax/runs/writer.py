@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 from vocjax import files
 from vocjax.config import differences, to_json
 from vocjax.errors import UserError
+from vocjax.runs import reader
 from vocjax.runs.provenance import environment
-from vocjax.runs.reader import BASELINES, BEFORE, lookup, read_config, read_json
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -33,29 +33,29 @@ def check(
 ) -> None:
     """Raise `UserError` unless a directory is free, or holds this config's run on this data.
 
-    Args:
-      workdir: the run directory.
-      config: of the run.
-      data: facts of the data set, with its `fingerprint`.
-      custom: which of task, data and optimizer Python code made; a config does not describe them.
+    `data` are facts of the data set, with its `fingerprint`; `custom` names which of task, data and
+    optimizer Python code made, because a config does not describe them.
     """
-    if not (workdir / "config.json").is_file():
-        if workdir.exists() and not (workdir.is_dir() and _is_free(workdir)):
+    if not reader.is_run(workdir):
+        # Free is also a directory with what a killed process began to write.
+        begun = [workdir / "config.json.part"]
+        free = workdir.is_dir() and list(workdir.iterdir()) in ([], begun)
+        if workdir.exists() and not free:
             raise UserError(f"{workdir} exists and is no run directory; give another --workdir.")
         return
-    if changed := differences(read_config(workdir), config):
+    if changed := differences(reader.read_config(workdir), config):
         raise UserError(
             f"{workdir} holds a run of another config:\n  "
             + "\n  ".join(changed)
             + "\nGive another --workdir, or the config that the run began with."
         )
-    known = read_json(workdir / "run.json") or {}
+    known = reader.read_json(workdir / "run.json") or {}
     if (theirs := known.get("custom", list(custom))) != list(custom):
         raise UserError(
             f"{workdir} was trained with {_made(theirs)}, not with {_made(custom)}. Continue it "
             "as it began, or give another directory."
         )
-    fingerprint = lookup(known, "dataset", "fingerprint")
+    fingerprint = reader.lookup(known, "dataset", "fingerprint")
     if fingerprint not in (None, data["fingerprint"]):
         raise UserError(
             f"{workdir} was begun on data with fingerprint {fingerprint}, and the fingerprint of "
@@ -64,12 +64,9 @@ def check(
 
 
 def _made(custom: Sequence[str]) -> str:
-    return f"a {' and a '.join(custom)} that Python code made" if custom else "the config alone"
-
-
-def _is_free(directory: Path) -> bool:
-    """Return whether a directory is empty, or holds only what a killed process began to write."""
-    return all(path.name == "config.json.part" for path in directory.iterdir())
+    named = [{"task": "a task", "optimizer": "an optimizer"}.get(name, name) for name in custom]
+    listed = " and ".join(filter(None, (", ".join(named[:-1]), *named[-1:])))
+    return f"{listed} that Python code made" if custom else "the config alone"
 
 
 def begin(workdir: Path, config: ConfigDict, facts: Mapping[str, Any]) -> None:
@@ -88,14 +85,14 @@ def begin(workdir: Path, config: ConfigDict, facts: Mapping[str, Any]) -> None:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     made = environment()
     begun = {**made, "started": now, "seed": config.seed, **facts}
-    known = read_json(workdir / "run.json") or begun
+    known = reader.read_json(workdir / "run.json") or begun
     starts = [*known.get("starts", []), {"time": now, **made}]
     files.write_json(workdir / "run.json", {**known, "starts": starts})
 
 
 def has_baselines(workdir: Path) -> bool:
     """Return whether a run directory holds what `write_baselines` writes."""
-    return (workdir / BASELINES).is_file()
+    return (workdir / reader.BASELINES).is_file()
 
 
 def write_baselines(
@@ -103,14 +100,11 @@ def write_baselines(
 ) -> None:
     """Write the metrics of the baselines, and the frozen features before training, if any."""
     if before:
-        write_arrays(workdir / BEFORE, before)
-    write_json(workdir / BASELINES, metrics)
+        write_arrays(workdir / reader.BEFORE, before)
+    write_json(workdir / reader.BASELINES, metrics)
 
 
 def read_baselines(workdir: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return what `write_baselines` wrote; {} for what is not there."""
-    metrics, path = read_json(workdir / BASELINES) or {}, workdir / BEFORE
-    if not path.is_file():
-        return metrics, {}
-    with np.load(path) as arrays:
-        return metrics, dict(arrays)
+    metrics = reader.read_json(workdir / reader.BASELINES) or {}
+    return metrics, reader.read_arrays(workdir / reader.BEFORE)

@@ -6,7 +6,7 @@ from types import ModuleType
 
 from ml_collections import ConfigDict
 
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_choice
 from vocjax.tasks import classification, reconstruction, segmentation
 from vocjax.tasks.task import Task
 
@@ -19,8 +19,7 @@ TASKS: Mapping[str, ModuleType] = {
 
 def make_task(config: ConfigDict) -> Task:
     """Build the task that `config.task` names."""
-    if config.task not in TASKS:
-        raise UserError(f"task is {config.task!r}; it is one of {', '.join(TASKS)}.")
+    check_choice("task", config.task, TASKS)
     try:
         return TASKS[config.task].make_task(config)
     except AttributeError as error:

@@ -19,29 +19,16 @@ from vocjax.latent import embeddings
 from vocjax.losses.weights import softmax_columns
 from vocjax.metrics import streaming
 from vocjax.metrics.classification import classification_metrics
+from vocjax.metrics.segmentation import resize_scores
 from vocjax.models import build
 from vocjax.models.classifier import pooled
-from vocjax.tasks import classification_baselines
-from vocjax.tasks.task import (
-    Batch,
-    Description,
-    Final,
-    FrozenFeatures,
-    Measures,
-    Outputs,
-    Targets,
-    Task,
-    Trained,
-    Variables,
-    initializer,
-    thumbnails,
-)
+from vocjax.tasks import classification_baselines, task
 
 Labels = TypeVar("Labels", jax.Array, np.ndarray)
-FEATURES = FrozenFeatures("encoder", "code")
+FEATURES = task.FrozenFeatures("encoder", "code")
 
 
-def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
+def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
     """Build the task of a config; `UserError` where its fields don't fit together.
 
     A `model` of your own takes the place of the config's: a Linen module as
@@ -60,45 +47,43 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
     model = model or build.classifier(config)
     exclusive, joint = losses.is_exclusive(config.loss.name), reconstruction > 0
 
-    def targets(batch: Batch) -> Targets:
-        present, known = present_and_known(batch["labels"][:, columns], exclusive)
-        known = known.astype(jnp.float32)
+    def targets(batch: task.Batch) -> task.Targets:
+        states = present_and_known(batch["labels"][:, columns], exclusive)
+        present, known = (of.astype(jnp.float32) for of in states)
         weight = batch["valid"] * (known > 0).any(axis=1)
-        present = present.astype(jnp.float32)
-        found = {"present": present, "known": known, "weight": weight, "image": batch["image"]}
-        return found | {"valid": batch["valid"]}
+        found = {"present": present, "known": known, "weight": weight}
+        return found | {"image": batch["image"], "valid": batch["valid"]}
 
-    def loss(outputs: Outputs, targets: Targets) -> jax.Array:
+    def loss(outputs: task.Outputs, targets: task.Targets) -> jax.Array:
         value = class_loss(outputs["logits"], targets["present"], targets["known"])
         if joint:
             error = losses.mse(outputs["reconstruction"], targets["image"])
             value = value + reconstruction * error
         return value
 
-    def codes(known: Outputs | Batch) -> jax.Array:
+    def codes(known: task.Outputs | task.Batch) -> jax.Array:
         return pooled(known["code"], config.model.get("pooling", "flatten"))
 
-    return Task(
-        init=initializer(model, config),
+    return task.Task(
+        init=task.initializer(model, config),
         apply=partial(apply, model),
         targets=targets,
         loss=loss,
         measure=partial(measure, exclusive, codes),
         summary=partial(summary, exclusive),
         finish=finish,
-        inspect=None,
         baselines=classification_baselines.baselines(targets, exclusive, codes, joint=joint),
         features=FEATURES,
     )
 
 
 def measure(
-    exclusive: bool, codes: Callable[[Outputs], jax.Array], outputs: Outputs, targets: Targets
-) -> Measures:
-    """Sum log-loss and accuracies; keep every image's probabilities, code and thumbnail.
-
-    `codes(outputs)` gives the pooled codes [batch, numbers].
-    """
+    exclusive: bool,
+    codes: Callable[[task.Outputs], jax.Array],
+    outputs: task.Outputs,
+    targets: task.Targets,
+) -> task.Measures:
+    """Sum log-loss and accuracies; keep each image's probabilities, pooled code and thumbnail."""
     logits, present, known = outputs["logits"], targets["present"], targets["known"]
     if exclusive:  # an excluded class has no part in the softmax, as in the loss
         probability = jax.nn.softmax(logits, where=softmax_columns(known))
@@ -112,7 +97,7 @@ def measure(
     }
     sums = {name: streaming.mean(value, targets["weight"]) for name, value in values.items()}
     rows = {"probability": probability, "target": present, "weight": known}
-    kept = rows | {"thumbnail": thumbnails(targets["image"])}
+    kept = rows | {"thumbnail": task.thumbnails(targets["image"])}
     shown = {"image": targets["image"]}
     if "reconstruction" in outputs:
         error = losses.mse(outputs["reconstruction"], targets["image"])
@@ -122,7 +107,7 @@ def measure(
         kept["code"] = codes(outputs)
     if "evidence" in outputs:
         shown["evidence"] = outputs["evidence"]
-    return Measures(sums, rows, kept, shown)
+    return task.Measures(sums, rows, kept, shown)
 
 
 def summary(
@@ -133,15 +118,14 @@ def summary(
     return means | (classification_metrics(**rows, exclusive=exclusive) if rows else {})
 
 
-def finish(trained: Trained) -> Final:
+def finish(trained: task.Trained) -> task.Final:
     """Embed the codes in the plane, those before training and those after it."""
     if not trained.artifacts:
-        return Final()
+        return task.Final()
     after = {split: trained.kept(split)["code"] for split in ("train", "val")}
     before = {split: trained.before[f"{split}/code"] for split in after}
-    earlier = embeddings(before, trained.key)
-    arrays = embeddings(after, trained.key)
-    return Final(arrays=arrays | {f"before/{name}": array for name, array in earlier.items()})
+    earlier = {f"before/{k}": v for k, v in embeddings(before, trained.key).items()}
+    return task.Final(arrays=embeddings(after, trained.key) | earlier)
 
 
 def check_loss(config: ConfigDict) -> None:
@@ -165,8 +149,7 @@ def check_loss(config: ConfigDict) -> None:
 def present_and_known(states: Labels, exclusive: bool) -> tuple[Labels, Labels]:
     """Return which classes [n, classes] are present, and which of them count, both bool.
 
-    Difficult ones (state 0) don't; of exclusive classes none does where all but one are difficult,
-    as there is nothing to decide.
+    Difficult ones (state 0) don't; of exclusive classes none does where all but one are difficult.
     """
     known = states != 0
     if exclusive:
@@ -175,8 +158,8 @@ def present_and_known(states: Labels, exclusive: bool) -> tuple[Labels, Labels]:
 
 
 def apply(
-    model: nn.Module, variables: Variables, batch: Batch, train: bool, key: jax.Array
-) -> tuple[Outputs, Any]:
+    model: nn.Module, variables: task.Variables, batch: task.Batch, train: bool, key: jax.Array
+) -> tuple[task.Outputs, Any]:
     """Return logits and code of a batch, and the batch statistics after it.
 
     A joint network adds its `reconstruction`, evaluation adds the `evidence` of the likeliest
@@ -199,7 +182,7 @@ def apply(
     return outputs, updates.get("batch_stats", variables["batch_stats"])
 
 
-def evidence(model: nn.Module, variables: Variables, code: jax.Array) -> jax.Array:
+def evidence(model: nn.Module, variables: task.Variables, code: jax.Array) -> jax.Array:
     """Return what each place of the code adds to the logit of the likeliest class, [batch, h, w].
 
     The logit's gradient times the code, summed over features: for a head of one layer these are
@@ -221,19 +204,13 @@ def describe(
     photo: np.ndarray,
     config: ConfigDict,
     results: Mapping[str, Any],
-) -> Description:
+) -> task.Description:
     """Return one example's probability of each class, and the likeliest one's evidence on `photo`.
 
     Where the photograph is red it speaks for the class, where it is blue against it.
     """
-    logits, classes = outputs["logits"].astype(np.float32), config.data.classes
-    if losses.is_exclusive(config.loss.name):
-        probability = jax.nn.softmax(logits)
-    else:
-        probability = jax.nn.sigmoid(logits)
-    numbers = {name: float(p) for name, p in zip(classes, probability, strict=True)}
-    heat = Image.fromarray(outputs["evidence"].astype(np.float32))
-    resized = heat.resize((photo.shape[1], photo.shape[0]), Image.Resampling.BILINEAR)
-    return Description(
-        numbers, {"": Image.fromarray(painting.heat_map(photo, np.asarray(resized)))}
-    )
+    to_probability = jax.nn.softmax if losses.is_exclusive(config.loss.name) else jax.nn.sigmoid
+    probability = to_probability(outputs["logits"].astype(np.float32))
+    numbers = {n: float(p) for n, p in zip(config.data.classes, probability, strict=True)}
+    heat = resize_scores(outputs["evidence"], *photo.shape[:2])
+    return task.Description(numbers, {"": Image.fromarray(painting.heat_map(photo, heat))})

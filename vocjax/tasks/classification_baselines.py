@@ -1,6 +1,7 @@
 """Classifiers without gradient steps through a network: the baselines of task 2."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -36,11 +37,8 @@ def baselines(
 ) -> Mapping[str, Baseline]:
     """Return the baselines of a classification by name.
 
-    Args:
-      targets: gives `present` (0 or 1) and `known` (0 where difficult) of a batch.
-      exclusive: whether logits are of a softmax over the classes, or of a sigmoid each.
-      codes: what gives the codes [batch, numbers] of a batch.
-      joint: whether outputs need a reconstruction, which is the image's mean colour.
+    `exclusive` says whether logits are of a softmax over the classes, or of a sigmoid each;
+    `codes(batch)` are [batch, numbers]. `joint` outputs need a reconstruction: the mean colour.
     """
 
     def outputs(logits: jax.Array, batch: Batch) -> Outputs:
@@ -62,41 +60,37 @@ def baselines(
     def gather(
         batches: Iterator[Batch], features: Callable[[Batch], jax.Array]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        held = [(features(batch), targets(batch)) for batch in batches]
+        held = ((features(batch), targets(batch)) for batch in batches)
         rows = [(x, found["present"], found["known"]) for x, found in held]
-        x, truth, weight = (
-            np.concatenate(arrays).astype(np.float64) for arrays in zip(*rows, strict=True)
-        )
-        return x, truth, weight
+        x, truth, weight = map(np.concatenate, zip(*rows, strict=True))
+        return x.astype(np.float64), truth.astype(np.float64), weight.astype(np.float64)
 
-    def fit_colour(batches: Iterator[Batch]) -> Linear:
-        return logistic_regression(*gather(batches, mean_colour), exclusive)
+    def linear(fit: Callable[..., Linear], features: Callable[[Batch], jax.Array]) -> Baseline:
+        return Baseline(
+            lambda batches: fit(*gather(batches, features), exclusive),
+            lambda fitted, batch: outputs(fitted(features(batch)), batch),
+        )
+
+    def pca_codes(state: pca.PCAState, batch: Batch) -> jax.Array:
+        return pca.encode(state, flat(small(batch["image"])))
 
     def fit_codes(batches: Iterator[Batch]) -> tuple[pca.PCAState, Linear]:
         # Two passes over what comes once: held, and therefore small.
         held = [batch | {"image": small(batch["image"])} for batch in batches]
         state = fit_pca(COMPONENTS, iter(held))
-        return state, logistic_regression(
-            *gather(iter(held), lambda batch: pca.encode(state, flat(batch["image"]))), exclusive
-        )
+        rows = gather(iter(held), partial(pca_codes, state))
+        return state, logistic_regression(*rows, exclusive)
 
-    def fit_ridge(batches: Iterator[Batch]) -> Linear:
-        return ridge_probe(*gather(batches, codes), exclusive)
+    def outputs_of_codes(fitted: tuple[pca.PCAState, Linear], batch: Batch) -> Outputs:
+        state, logits = fitted
+        return outputs(logits(pca_codes(state, batch)), batch)
 
+    codes_name = f"logistic regression on {COMPONENTS} PCA codes"
     return {
         "majority class (frequency)": Baseline(summed(class_sums), frequency),
-        "logistic regression on mean colour": Baseline(
-            fit_colour, lambda fitted, batch: outputs(fitted(mean_colour(batch)), batch)
-        ),
-        f"logistic regression on {COMPONENTS} PCA codes": Baseline(
-            fit_codes,
-            lambda fitted, batch: outputs(
-                fitted[1](pca.encode(fitted[0], flat(small(batch["image"])))), batch
-            ),
-        ),
-        "ridge probe on the codes before training": Baseline(
-            fit_ridge, lambda fitted, batch: outputs(fitted(codes(batch)), batch)
-        ),
+        "logistic regression on mean colour": linear(logistic_regression, mean_colour),
+        codes_name: Baseline(fit_codes, outputs_of_codes),
+        "ridge probe on the codes before training": linear(ridge_probe, codes),
     }
 
 
@@ -122,16 +116,16 @@ def logistic_regression(
 ) -> Linear:
     """Fit scikit-learn's logistic regression (L2 strength 1) to standardised features.
 
-    Args:
-      features: [n, numbers].
-      truth: [n, classes], 0 or 1.
-      weight: [n, classes]; 0 leaves an element out.
-      exclusive: one softmax over the classes, to the first class present; else one sigmoid each.
+    Exclusive classes have one softmax, to the first class present; others one sigmoid each.
+
+    Shapes: `features` [n, numbers], `truth` [n, classes], 0 or 1; `weight` [n, classes], 0 leaves
+    an element out.
     """
     from sklearn.linear_model import LogisticRegression  # here, as importing it takes a second
 
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scaled = (features - mean) / np.where(scale > 0, scale, 1)
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    scale = np.where(deviation > 0, deviation, 1)
+    scaled = (features - mean) / scale
 
     def solve(rows: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         model = LogisticRegression(max_iter=1000).fit(scaled[rows], labels[rows])
@@ -155,13 +149,8 @@ def logistic_regression(
             if len(np.unique(truth[rows, column])) > 1:
                 coefficients, intercepts, _ = solve(rows, truth[:, column])
                 kernel[:, column], bias[column] = coefficients[0], intercepts[0]
-    return _unscaled(kernel, bias, mean, scale)
-
-
-def _unscaled(kernel: np.ndarray, bias: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> Linear:
-    kernel = kernel / np.where(scale > 0, scale, 1)[:, None]
-    bias = bias - mean @ kernel
-    return Linear(jnp.asarray(kernel, jnp.float32), jnp.asarray(bias, jnp.float32))
+    kernel /= scale[:, None]
+    return Linear(*(jnp.asarray(x, jnp.float32) for x in (kernel, bias - mean @ kernel)))
 
 
 def _log_odds(truth: np.ndarray, weight: np.ndarray, exclusive: bool) -> np.ndarray:
@@ -192,19 +181,21 @@ def ridge_probe(
     values, vectors = np.linalg.eigh(centred @ centred.T)
     values = values.clip(0)
     projected = vectors.T @ labels
-    best = None
-    for strength in STRENGTHS * max(values.sum() / n, 1e-12):
+
+    def left_out_at(strength: float) -> np.ndarray:
         shrink = values / (values + strength)
         fitted = vectors @ (shrink[:, None] * projected)
         leverage = np.einsum("ik,k->i", vectors**2, shrink)[:, None] + 1 / n
-        left_out = labels - (labels - fitted) / np.maximum(1 - leverage, 1e-6)
-        error = ((labels - left_out) ** 2 * counted).sum()
-        if best is None or error < best[0]:
-            best = error, strength, left_out
-    assert best is not None
-    _, strength, left_out = best
+        return labels - (labels - fitted) / np.maximum(1 - leverage, 1e-6)
+
+    def error_at(strength: float) -> float:
+        return ((labels - left_out_at(strength)) ** 2 * counted).sum()
+
+    strength = min(STRENGTHS * max(values.sum() / n, 1e-12), key=error_at)
+    left_out = left_out_at(strength)
     dual = vectors @ (projected / (values + strength)[:, None])
-    kernel, offset = centred.T @ dual, level - mean @ (centred.T @ dual)
+    kernel = centred.T @ dual
+    offset = level - mean @ kernel
     return _as_logits(kernel, offset, left_out + level, truth, weight, exclusive)
 
 
@@ -229,7 +220,5 @@ def _as_logits(
     slope = slope.clip(0)
     # A softmax of one sigmoid's logits each: for two classes twice as steep as either.
     factor = 1 / 2 if exclusive and len(columns) == 2 else 1.0
-    return Linear(
-        jnp.asarray(factor * kernel * slope, jnp.float32),
-        jnp.asarray(factor * (offset * slope + shift), jnp.float32),
-    )
+    linear = factor * kernel * slope, factor * (offset * slope + shift)
+    return Linear(*(jnp.asarray(x, jnp.float32) for x in linear))

@@ -29,10 +29,8 @@ def streaming_pca(batches: Iterator[Batch], components: int) -> pca.PCAState:
 def fit_pca(numbers: int, batches: Iterator[Batch]) -> pca.PCAState:
     """Fit PCA with `numbers` components, or as many as there are; large data is streamed."""
     held: list[Batch] = []
-    for batch in batches:
+    while sum(b["image"].size for b in held) <= HELD_AT_ONCE and (batch := next(batches, None)):
         held.append(batch)
-        if sum(b["image"].size for b in held) > HELD_AT_ONCE:
-            break
     images, size = sum(len(batch["image"]) for batch in held), held[0]["image"][0].size
     if images < 2:
         raise UserError("there is only one training image; reconstruction needs at least two.")

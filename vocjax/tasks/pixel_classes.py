@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from vocjax.data.devkit import CLASSES, VOID
 from vocjax.data.splits import class_columns
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_choice
 
 KINDS = ("foreground", "sigmoid", "softmax")
 FOREGROUND = ("foreground",)
@@ -61,8 +61,7 @@ class PixelClasses(NamedTuple):
 def pixel_classes(config: ConfigDict) -> PixelClasses:
     """Return the target that `model.target` and `data.classes` (empty for all 20) describe."""
     kind = config.model.target
-    if kind not in KINDS:
-        raise UserError(f"model.target is {kind!r}; it is one of {', '.join(KINDS)}.")
+    check_choice("model.target", kind, KINDS)
     class_columns(config.data.classes)
     if kind == "foreground":
         return PixelClasses(kind, FOREGROUND)
@@ -77,11 +76,11 @@ def pixel_classes(config: ConfigDict) -> PixelClasses:
 def truth_of(
     classes: PixelClasses, mask: jax.Array, valid: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return what a mask asks for.
+    """Return what a mask [batch, height, width] uint8 with VOC's indices asks for.
 
-    Shapes: `mask` [batch, height, width] uint8 with VOC's indices, `valid` [batch]. The result is
-    (index [batch, height, width] int32, 0 where void; target 0 / 1 float32 [batch, height, width,
-    outputs]; weight [batch, height, width, 1] float32, 0 for void and padding).
+    Shapes: `valid` is [batch]; the result is (index [batch, height, width] int32, 0 where void;
+    target 0 / 1 float32 [batch, height, width, outputs]; weight [batch, height, width, 1] float32,
+    0 for void and padding).
     """
     index = jnp.asarray(classes.indices)[mask].astype(jnp.int32)
     weight = (index != VOID) * valid[:, None, None]
@@ -103,9 +102,7 @@ def foreground_of(classes: PixelClasses, probability: Probability) -> Probabilit
 
     Of several sigmoids it is the largest.
     """
-    if classes.kind == "softmax":
-        return 1 - probability[..., 0]
-    return probability.max(axis=-1)
+    return 1 - probability[..., 0] if classes.kind == "softmax" else probability.max(axis=-1)
 
 
 def decide(classes: PixelClasses, probability: Probability, threshold: float) -> Probability:

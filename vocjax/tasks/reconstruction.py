@@ -18,25 +18,10 @@ from vocjax.latent import Codec, survey
 from vocjax.metrics import streaming
 from vocjax.models import build, dct, linear, pca, transform
 from vocjax.models.fields import image_shape
-from vocjax.tasks import linear_codes
-from vocjax.tasks.task import (
-    Baseline,
-    Batch,
-    Description,
-    Final,
-    Measures,
-    Outputs,
-    Targets,
-    Task,
-    Trained,
-    Variables,
-    initializer,
-    summed,
-    thumbnails,
-)
+from vocjax.tasks import linear_codes, task
 
 
-def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
+def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
     """Build the task of a config; `UserError` where its fields don't fit together.
 
     A `model` of your own takes the place of the config's: a Linen module that maps images to
@@ -55,13 +40,13 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
     fit = None if own else closed_form(config, codec.numbers)
     if config.model.name == "pca" and config.epochs:
         raise UserError(f"epochs is {config.epochs}; PCA has a closed form: set it to 0.")
-    draw = initializer(model, config)
+    draw = task.initializer(model, config)
 
-    def init(key: jax.Array, batches: Iterator[Batch] | None = None) -> Variables:
+    def init(key: jax.Array, batches: Iterator[task.Batch] | None = None) -> task.Variables:
         variables = draw(key)
         return variables if fit is None or batches is None else fit(variables, batches)
 
-    return Task(
+    return task.Task(
         init=init,
         apply=functools.partial(apply, model, noise),
         targets=lambda batch: {"image": batch["image"], "weight": batch["valid"]},
@@ -71,14 +56,13 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
         finish=functools.partial(finish, config.model.name, codec),
         inspect=linear_codes.INSPECTIONS.get(config.model.name),
         baselines=baselines(codec.numbers, with_pca=config.model.name != "pca"),
-        features=None,
     )
 
 
 def closed_form(
     config: ConfigDict, numbers: int
-) -> Callable[[Variables, Iterator[Batch]], Variables] | None:
-    """Return the fit of a model, or of a part of it, that has a closed form; else None.
+) -> Callable[[task.Variables, Iterator[task.Batch]], task.Variables] | None:
+    """Return the fit of a model, or a part of it, with a closed form, else None.
 
     `numbers` is the length of the code.
     """
@@ -89,8 +73,8 @@ def closed_form(
         return lambda variables, batches: variables | {"params": solve(batches, numbers)._asdict()}
     if model.name == "linear_autoencoder":
 
-        def centre(variables: Variables, batches: Iterator[Batch]) -> Variables:
-            total, count = summed(_image_sum)(batches)
+        def centre(variables: task.Variables, batches: Iterator[task.Batch]) -> task.Variables:
+            total, count = task.summed(_image_sum)(batches)
             return linear.with_mean(variables, total / count)
 
         return centre
@@ -101,20 +85,26 @@ def closed_form(
     return None
 
 
-def baselines(numbers: int, *, with_pca: bool) -> Mapping[str, Baseline]:
+def baselines(numbers: int, *, with_pca: bool) -> Mapping[str, task.Baseline]:
     """Return the mean image, and PCA and the cosine transform with codes of as many numbers."""
-    fit_pca = functools.partial(linear_codes.fit_pca, numbers)
-    fit_dct = functools.partial(linear_codes.fit_dct, numbers)
-    found = {"mean image": Baseline(summed(_image_sum), _mean_image)}
-    if with_pca:  # n images have no more than n - 1 components
-        outputs = linear_codes.outputs_of(pca)
-        found[f"PCA, at most {numbers} components"] = Baseline(fit_pca, outputs)
-    return found | {f"DCT, {numbers} coefficients": Baseline(fit_dct, linear_codes.outputs_of(dct))}
+    mean = task.Baseline(task.summed(_image_sum), _mean_image)
+    of_pca, of_dct = (
+        task.Baseline(functools.partial(fit, numbers), linear_codes.outputs_of(model))
+        for fit, model in ((linear_codes.fit_pca, pca), (linear_codes.fit_dct, dct))
+    )
+    # n images have no more than n - 1 components
+    of_linear = {f"PCA, at most {numbers} components": of_pca} if with_pca else {}
+    return {"mean image": mean, **of_linear, f"DCT, {numbers} coefficients": of_dct}
 
 
 def apply(
-    model: nn.Module, noise: float, variables: Variables, batch: Batch, train: bool, key: jax.Array
-) -> tuple[Outputs, Any]:
+    model: nn.Module,
+    noise: float,
+    variables: task.Variables,
+    batch: task.Batch,
+    train: bool,
+    key: jax.Array,
+) -> tuple[task.Outputs, Any]:
     """Return reconstruction and code of a batch's images, and the batch statistics after it.
 
     In training, Gaussian noise of the deviation `noise`, in units of the intensity, is added to
@@ -136,36 +126,28 @@ def apply(
     return {"image": image, "code": code}, updates.get("batch_stats", variables["batch_stats"])
 
 
-def errors(outputs: Outputs, image: jax.Array) -> dict[str, jax.Array]:
+def errors(outputs: task.Outputs, image: jax.Array) -> dict[str, jax.Array]:
     """Return MSE, MAE, PSNR (dB) and SSIM of each image, [batch]; intensities are in [0, 1].
 
     SSIM is left out for images smaller than its window, 11 pixels.
     """
-    functions = {
-        "mse": losses.mse,
-        "mae": losses.mae,
-        "psnr": streaming.psnr,
-        "ssim": losses.structural_similarity,
-    }
-    if min(image.shape[1:3]) < losses.SSIM_WINDOW:
-        del functions["ssim"]
+    functions = {"mse": losses.mse, "mae": losses.mae, "psnr": streaming.psnr}
+    if min(image.shape[1:3]) >= losses.SSIM_WINDOW:
+        functions["ssim"] = losses.structural_similarity
     return {name: f(outputs["image"], image) for name, f in functions.items()}
 
 
-def measure(outputs: Outputs, targets: Targets) -> Measures:
+def measure(outputs: task.Outputs, targets: task.Targets) -> task.Measures:
     """Sum the errors; keep every image's errors, code [batch, numbers] and thumbnail."""
     image = targets["image"]
     found = errors(outputs, image)
-    kept = {"thumbnail": thumbnails(image), **found}
+    kept = {"thumbnail": task.thumbnails(image), **found}
     if "code" in outputs:
         code = outputs["code"].astype(jnp.float32)
         kept["code"] = code.reshape(code.shape[0], -1)
-    return Measures(
-        sums={name: streaming.mean(values, targets["weight"]) for name, values in found.items()},
-        rows={},
-        kept=kept,
-        shown={"image": image, "reconstruction": outputs["image"].clip(0, 1)},
-    )
+    sums = {name: streaming.mean(values, targets["weight"]) for name, values in found.items()}
+    shown = {"image": image, "reconstruction": outputs["image"].clip(0, 1)}
+    return task.Measures(sums, {}, kept, shown)
 
 
 def summary(sums: dict[str, streaming.Mean], rows: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -175,27 +157,32 @@ def summary(sums: dict[str, streaming.Mean], rows: Mapping[str, np.ndarray]) -> 
     return means | {"psnr_of_set": -10 * math.log10(mse) if mse else math.inf}
 
 
-def finish(name: str, codec: Codec, trained: Trained) -> Final:
-    """Return the length of the code, a survey of the latent space, and what linear codes look like.
+def finish(name: str, codec: Codec, trained: task.Trained) -> task.Final:
+    """Return the length of the code, a survey of the latent space, and components of linear codes.
 
     `name` is that of the model in the config.
     """
     values = {"code": codec.numbers}
     if not trained.artifacts:
-        return Final(values)
+        return task.Final(values)
     samples = {f"{split}/code": trained.kept(split)["code"] for split in ("train", "val")}
     arrays = survey(codec, trained.variables, samples | dict(trained.shown), trained.key)
     if name in linear_codes.COMPONENTS:
         found = jax.jit(linear_codes.COMPONENTS[name])(trained.variables, trained.fitted)
         arrays |= {f"model/{of}": np.asarray(array) for of, array in found.items()}
-    return Final(values, arrays=arrays)
+    return task.Final(values, arrays=arrays)
 
 
 def codec_of(model: nn.Module, config: ConfigDict) -> Codec:
-    """Return the codec of a model with the methods `encode` and `decode`."""
+    """Return the codec of a model; `UserError` unless it has the methods `encode` and `decode`."""
+    if not all(callable(getattr(model, name, None)) for name in ("encode", "decode")):
+        raise UserError(
+            f"{type(model).__name__} can't be trained to reconstruct: a network of this task needs "
+            "the methods `encode` (images to codes) and `decode` (codes to images)."
+        )
     images = jnp.zeros((1, *image_shape(config)))
 
-    def run(variables: Variables, argument: jax.Array, method: str) -> jax.Array:
+    def run(variables: task.Variables, argument: jax.Array, method: str) -> jax.Array:
         result = model.apply(variables, argument, method=method)
         assert isinstance(result, jax.Array)  # nothing is mutable, so nothing else comes back
         return result
@@ -205,21 +192,21 @@ def codec_of(model: nn.Module, config: ConfigDict) -> Codec:
 
     shape = jax.eval_shape(code, jax.random.key(0)).shape[1:]
 
-    def encode(variables: Variables, images: jax.Array) -> jax.Array:
+    def encode(variables: task.Variables, images: jax.Array) -> jax.Array:
         codes = run(variables, images, "encode")
         return codes.reshape(images.shape[0], -1).astype(jnp.float32)
 
-    def decode(variables: Variables, codes: jax.Array) -> jax.Array:
+    def decode(variables: task.Variables, codes: jax.Array) -> jax.Array:
         return run(variables, codes.reshape(-1, *shape), "decode")
 
     return Codec(encode, decode, math.prod(shape))
 
 
-def _image_sum(batch: Batch) -> tuple[jax.Array, jax.Array]:
+def _image_sum(batch: task.Batch) -> tuple[jax.Array, jax.Array]:
     return jnp.einsum("b,bhwc->hwc", batch["valid"], batch["image"]), batch["valid"].sum()
 
 
-def _mean_image(statistic: Any, batch: Batch) -> Outputs:
+def _mean_image(statistic: Any, batch: task.Batch) -> task.Outputs:
     total, count = statistic
     return {"image": jnp.broadcast_to(total / count, batch["image"].shape)}
 
@@ -230,16 +217,12 @@ def describe(
     photo: np.ndarray,
     config: ConfigDict,
     results: Mapping[str, Any],
-) -> Description:
-    """Return errors, and the model's input and output side by side, [height, 2 * width].
-
-    `outputs` are one example's; `image` [height, width, channels] float32 is the model's input,
-    `photo` the file it was made from.
-    """
+) -> task.Description:
+    """Return errors, and the model's input `image` and output side by side, [height, 2 * width]."""
     error = outputs["image"] - image
     pair = np.concatenate([image, outputs["image"].clip(0, 1)], axis=1)
     pair = np.broadcast_to(pair, (*pair.shape[:2], 3))
-    return Description(
+    return task.Description(
         {"mse": float((error**2).mean()), "mae": float(np.abs(error).mean())},
         {"": Image.fromarray(np.round(255 * pair).astype(np.uint8))},
     )

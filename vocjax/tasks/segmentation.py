@@ -17,7 +17,7 @@ from vocjax.errors import UserError
 from vocjax.metrics import confusion, streaming
 from vocjax.metrics.segmentation import resize_scores
 from vocjax.models import build
-from vocjax.tasks import segmentation_baselines
+from vocjax.tasks import segmentation_baselines, task
 from vocjax.tasks.pixel_classes import (
     FOREGROUND,
     PixelClasses,
@@ -28,21 +28,11 @@ from vocjax.tasks.pixel_classes import (
     truth_of,
 )
 from vocjax.tasks.segmentation_eval import THRESHOLDS, finish
-from vocjax.tasks.task import (
-    Batch,
-    Description,
-    Measures,
-    Outputs,
-    Targets,
-    Task,
-    Variables,
-    initializer,
-)
 
 THRESHOLD = 0.5  # of the hard metrics in each epoch; the final evaluation chooses one on train
 
 
-def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
+def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
     """Build the task of a config; `UserError` where its fields don't fit together.
 
     A `model` of your own takes the place of the config's: a Linen module that maps images to
@@ -57,26 +47,24 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> Task:
     pixel_loss = losses.make_pixel_loss(config.loss, exclusive=classes.kind == "softmax")
     model = model or build.segmenter(config, classes.outputs)
 
-    def loss(outputs: Outputs, targets: Targets) -> jax.Array:
+    def loss(outputs: task.Outputs, targets: task.Targets) -> jax.Array:
         return pixel_loss(outputs["logits"], targets["wanted"], targets["pixel_weight"])
 
-    return Task(
-        init=initializer(model, config),
+    return task.Task(
+        init=task.initializer(model, config),
         apply=partial(apply, model),
         targets=partial(targets_of, classes),
         loss=loss,
         measure=partial(measure, classes),
         summary=summary,
         finish=partial(finish, classes),
-        inspect=None,
         baselines=segmentation_baselines.baselines(classes),
-        features=None,
     )
 
 
 def apply(
-    model: nn.Module, variables: Variables, batch: Batch, train: bool, key: jax.Array
-) -> tuple[Outputs, Any]:
+    model: nn.Module, variables: task.Variables, batch: task.Batch, train: bool, key: jax.Array
+) -> tuple[task.Outputs, Any]:
     """Return the logits of a batch's pixels, the code, and the batch statistics after it."""
     (logits, code), updates = model.apply(
         variables,
@@ -89,7 +77,7 @@ def apply(
     return {"logits": logits, "code": code}, updates.get("batch_stats", variables["batch_stats"])
 
 
-def targets_of(classes: PixelClasses, batch: Batch) -> Targets:
+def targets_of(classes: PixelClasses, batch: task.Batch) -> task.Targets:
     """Return what the masks of a batch ask for.
 
     `index` [batch, height, width] int32, `wanted` [batch, height, width, outputs] 0 or 1 and
@@ -107,7 +95,7 @@ def targets_of(classes: PixelClasses, batch: Batch) -> Targets:
     }
 
 
-def measure(classes: PixelClasses, outputs: Outputs, targets: Targets) -> Measures:
+def measure(classes: PixelClasses, outputs: task.Outputs, targets: task.Targets) -> task.Measures:
     """Sum foreground's Dice and IoU per image and over the set, and the confusion matrix.
 
     Every image's Dice is kept, soft and at each threshold; image, mask and probability are shown.
@@ -115,7 +103,7 @@ def measure(classes: PixelClasses, outputs: Outputs, targets: Targets) -> Measur
     index, weight = targets["index"], targets["pixel_weight"][..., 0]
     probability = probability_of(classes, outputs["logits"])
     covered, truth = foreground_of(classes, probability), (index > 0).astype(jnp.float32)
-    soft = streaming.soft_dice_per_image(covered, truth, weight)
+    soft = losses.dice_coefficient(covered, truth, weight)
     decided = decide(classes, probability, THRESHOLD)
     values = {
         "soft_dice_per_image": soft,
@@ -123,23 +111,15 @@ def measure(classes: PixelClasses, outputs: Outputs, targets: Targets) -> Measur
         "hard_dice_per_image": streaming.hard_dice_per_image(decided, truth, weight, 0),
     }
     by_threshold = streaming.hard_dice_by_threshold(covered, truth, weight, THRESHOLDS)
-    return Measures(
-        sums={
-            "means": {
-                name: streaming.mean(value, targets["weight"]) for name, value in values.items()
-            },
-            "overlap": overlap(covered, truth, weight),
-            "confusion": confusion.count(decided, index, weight, len(classes.names)),
-        },
-        rows={},
-        kept={"soft_dice_per_image": soft, "hard_dice_by_threshold": by_threshold},
-        shown={
-            "image": targets["image"],
-            "mask": targets["mask"],
-            "probability": covered,
-            "prediction": decided.astype(jnp.uint8),
-        },
-    )
+    sums = {
+        "means": {name: streaming.mean(of, targets["weight"]) for name, of in values.items()},
+        "overlap": overlap(covered, truth, weight),
+        "confusion": confusion.count(decided, index, weight, len(classes.names)),
+    }
+    kept = {"soft_dice_per_image": soft, "hard_dice_by_threshold": by_threshold}
+    shown = {"probability": covered, "prediction": decided.astype(jnp.uint8)}
+    shown |= {name: targets[name] for name in ("image", "mask")}
+    return task.Measures(sums, {}, kept, shown)
 
 
 def summary(sums: dict[str, Any], rows: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -175,12 +155,11 @@ def describe(
     photo: np.ndarray,
     config: ConfigDict,
     results: Mapping[str, Any],
-) -> Description:
+) -> task.Description:
     """Return each found class's share of the photo, its mask over the photo, and the mask.
 
-    `outputs` are one example's; probabilities are resized to the photo, then decided, at the
-    threshold that the run chose on its training images. The mask has VOC's indices and palette; a
-    merged foreground has index 1.
+    Probabilities are resized to the photo, then decided, at the threshold that the run chose on
+    train. The mask has VOC's indices and palette; a merged foreground has index 1.
     """
     classes = pixel_classes(config)
     probability = probability_of(classes, jnp.asarray(outputs["logits"]))
@@ -201,4 +180,4 @@ def describe(
         for name, index in zip(classes.names, classes.voc_indices, strict=True)
         if index and numbers.get(name, 0) > 0
     }
-    return Description(numbers, {"": painting.with_legend(overlay, found), "_mask": palette})
+    return task.Description(numbers, {"": painting.with_legend(overlay, found), "_mask": palette})

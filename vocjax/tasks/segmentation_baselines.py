@@ -1,6 +1,7 @@
 """Predictions that are the same for every image: the baselines of task 3."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +21,11 @@ def baselines(classes: PixelClasses) -> Mapping[str, Baseline]:
     nothing of what they look like: the share of training images in which a pixel is object, cut
     where the mean hard Dice of the training images is best.
     """
-    trivial = {ALL_BACKGROUND: Baseline(_fit_pixel(classes, 0), _constant)}
+    fits = {ALL_BACKGROUND: _fit_pixel(classes, 0)}
     if classes.kind == "foreground":
-        trivial = {
-            ALL_FOREGROUND: Baseline(_fit_pixel(classes, 1), _constant),
-            **trivial,
-            BEST_MASK: Baseline(_fit_mask(classes), _constant),
-        }
-    return trivial
+        foreground, best = _fit_pixel(classes, 1), partial(_fit_mask, classes)
+        fits = {ALL_FOREGROUND: foreground, **fits, BEST_MASK: best}
+    return {name: Baseline(fit, _constant) for name, fit in fits.items()}
 
 
 def _constant(logits: jax.Array, batch: Batch) -> Outputs:
@@ -43,18 +41,14 @@ def _fit_pixel(classes: PixelClasses, index: int) -> Fit:
     return lambda batches: jnp.where(jnp.arange(classes.outputs) == column, SURE, -SURE)
 
 
-def _fit_mask(classes: PixelClasses) -> Fit:
-    def fit(batches: Iterator[Batch]) -> jax.Array:
-        # Masks are small, and the cut needs them once more after their mean is known.
-        held = [(batch["mask"], batch["valid"]) for batch in batches]
-        mask, valid = (jnp.concatenate(arrays) for arrays in zip(*held, strict=True))
-        index, _, weight = truth_of(classes, mask, valid)
-        shown, weight = (index > 0).astype(jnp.float32), weight[..., 0]
-        share = (shown * weight).sum(axis=0) / jnp.maximum(weight.sum(axis=0), 1)
-        dice = streaming.hard_dice_by_threshold(
-            jnp.broadcast_to(share, shown.shape), shown, weight, THRESHOLDS
-        )
-        chosen = jnp.asarray(THRESHOLDS)[dice.mean(axis=0).argmax()]
-        return jnp.where(share > chosen, SURE, -SURE)[..., None]
-
-    return fit
+def _fit_mask(classes: PixelClasses, batches: Iterator[Batch]) -> jax.Array:
+    # Masks are small, and the cut needs them once more after their mean is known.
+    held = [(batch["mask"], batch["valid"]) for batch in batches]
+    mask, valid = (jnp.concatenate(arrays) for arrays in zip(*held, strict=True))
+    index, _, weight = truth_of(classes, mask, valid)
+    shown, weight = (index > 0).astype(jnp.float32), weight[..., 0]
+    share = (shown * weight).sum(axis=0) / jnp.maximum(weight.sum(axis=0), 1)
+    everywhere = jnp.broadcast_to(share, shown.shape)
+    dice = streaming.hard_dice_by_threshold(everywhere, shown, weight, THRESHOLDS)
+    chosen = jnp.asarray(THRESHOLDS)[dice.mean(axis=0).argmax()]
+    return jnp.where(share > chosen, SURE, -SURE)[..., None]

@@ -12,12 +12,12 @@ from vocjax.metrics import confusion, segmentation
 from vocjax.tasks.pixel_classes import PixelClasses, decide, probability_of
 from vocjax.tasks.task import Final, Trained
 
-# The threshold is one of these.
-THRESHOLDS = np.arange(1, 100) / 100
+THRESHOLDS = np.arange(1, 100) / 100  # the one that is chosen is one of these
 SHOWN = 4  # of the best images, and of the worst
 
 ALL_BACKGROUND, ALL_FOREGROUND = "all background", "all foreground"
 BEST_MASK = "one mask for all"
+OURS = "the model"
 
 
 class Seen(NamedTuple):
@@ -46,18 +46,16 @@ Ranked = dict[str, list[tuple[float, int, Seen]]]
 
 
 def finish(classes: PixelClasses, trained: Trained) -> Final:
-    """Score a split's images as VOC does: each prediction is resized to the image's own mask.
+    """Score a split's images, and constant predictions, as VOC does: at the size of their masks.
 
     Probabilities are resized bilinearly, then decided. A threshold decides for sigmoids, the one
     with the best hard Dice per image on the training split. An image that is all void is left out.
-    Constant predictions are scored in the same way.
     """
     threshold, splits = _at_threshold(classes, trained)
     constant = {ALL_BACKGROUND: 0}
     if classes.kind == "foreground":
         constant[ALL_FOREGROUND] = 1
-    ours: list[Values] = []
-    theirs: dict[str, list[Values]] = {name: [] for name in constant}
+    found: dict[str, list[Values]] = {name: [] for name in (OURS, *constant)}
     ranked: Ranked = {"best": [], "worst": []}
     for number, (outputs, example) in enumerate(trained.originals(trained.split)):
         truth = classes.indices[example["mask"]]
@@ -66,63 +64,50 @@ def finish(classes: PixelClasses, trained: Trained) -> Final:
         probability = np.asarray(probability_of(classes, jnp.asarray(outputs["logits"])))
         scores = segmentation.resize_scores(probability, *truth.shape)
         prediction = decide(classes, scores, threshold or 0.0).astype(np.uint8)
-        ours.append(_values(prediction, truth, len(classes.names)))
-        for name, index in constant.items():
-            everywhere = np.full_like(prediction, index)
-            theirs[name].append(_values(everywhere, truth, len(classes.names)))
+        everywhere = {name: np.full_like(prediction, index) for name, index in constant.items()}
+        for name, decided in {OURS: prediction, **everywhere}.items():
+            counts = confusion.count_on_host(
+                decided, truth, truth != segmentation.VOID, len(classes.names)
+            )
+            dice = segmentation.hard_dice(decided, truth)
+            found[name].append(Values(counts, dice, segmentation.boundary_f_score(decided, truth)))
         size = example["image"].shape[0]
         small = resize_mask(truth, size), resize_mask(prediction, size)
-        value = float(confusion.mean_iou(ours[-1].counts))
-        _rank(ranked, Seen(value, number, example["image"], *small))
-    splits[trained.split] |= measured(ours)
-    totals = np.sum([values.counts for values in ours], axis=0)
+        value = float(confusion.mean_iou(found[OURS][-1].counts))
+        for heap, sign in zip(ranked.values(), (1, -1), strict=True):
+            seen = Seen(value, number, example["image"], *small)
+            heapq.heappush(heap, (sign * value, -number, seen))
+            if len(heap) > SHOWN:
+                heapq.heappop(heap)
+    metrics = {name: measured(images) for name, images in found.items()}
+    splits[trained.split] |= metrics.pop(OURS)
+    totals = np.sum([values.counts for values in found[OURS]], axis=0)
     arrays = {"full_size/confusion": totals, "thresholds": THRESHOLDS}
     for name, heap in ranked.items():
-        arrays |= _stacked(name, [seen for *_, seen in sorted(heap, reverse=True)])
+        columns = zip(*(seen for *_, seen in sorted(heap, reverse=True)), strict=True)
+        fields = zip(Seen._fields, columns, strict=True)
+        arrays |= {f"{name}/{field}": np.stack(column) for field, column in fields}
+    by_class = zip(classes.names, confusion.iou(totals).tolist(), strict=True)
     values: dict[str, Any] = {
-        "iou_by_class": {
-            name: None if np.isnan(value) else float(value)
-            for name, value in zip(classes.names, confusion.iou(totals), strict=True)
-        }
+        "iou_by_class": {name: None if np.isnan(iou) else iou for name, iou in by_class}
     }
     if threshold is not None:
         values["threshold"] = threshold
-    baselines = {name: {trained.split: measured(of)} for name, of in theirs.items()}
+    baselines = {name: {trained.split: values} for name, values in metrics.items()}
     return Final(values, splits, baselines, arrays)
 
 
 def _at_threshold(
     classes: PixelClasses, trained: Trained
 ) -> tuple[float | None, dict[str, dict[str, float]]]:
-    """Choose the threshold on train; return it and the hard Dice of both splits there.
-
-    A softmax has none: the likeliest class decides.
-    """
+    """Choose the threshold on train, None for a softmax; return it and both splits' Dice there."""
     if classes.kind == "softmax":
         return None, {"train": {}, "val": {}}
-    curves = {
-        split: trained.kept(split)["hard_dice_by_threshold"].mean(axis=0)
-        for split in ("train", "val")
-    }
+    kept = {split: trained.kept(split)["hard_dice_by_threshold"] for split in ("train", "val")}
+    curves = {split: by_threshold.mean(axis=0) for split, by_threshold in kept.items()}
     chosen = int(np.argmax(curves["train"]))
     name = "hard_dice_per_image_at_threshold"
     return float(THRESHOLDS[chosen]), {s: {name: float(c[chosen])} for s, c in curves.items()}
-
-
-def _rank(ranked: Ranked, seen: Seen) -> None:
-    """Put an image among the best and the worst, as far as it belongs there."""
-    for heap, sign in zip(ranked.values(), (1, -1), strict=True):
-        heapq.heappush(heap, (sign * seen.value, -seen.number, seen))
-        if len(heap) > SHOWN:
-            heapq.heappop(heap)
-
-
-def _values(prediction: np.ndarray, truth: np.ndarray, classes: int) -> Values:
-    return Values(
-        confusion.count_on_host(prediction, truth, truth != segmentation.VOID, classes),
-        segmentation.hard_dice(prediction, truth),
-        segmentation.boundary_f_score(prediction, truth),
-    )
 
 
 def measured(images: Sequence[Values]) -> dict[str, float]:
@@ -139,11 +124,3 @@ def measured(images: Sequence[Values]) -> dict[str, float]:
         "boundary_f": np.mean([values.boundary for values in images]),
     }
     return {f"{name}_full_size": float(value) for name, value in values.items()}
-
-
-def _stacked(name: str, seen: list[Seen]) -> dict[str, np.ndarray]:
-    fields: dict[str, Any] = {
-        field: np.stack([getattr(one, field) for one in seen])
-        for field in ("value", "number", "image", "truth", "prediction")
-    }
-    return {f"{name}/{field}": array for field, array in fields.items()}

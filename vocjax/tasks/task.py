@@ -24,18 +24,12 @@ THUMBNAIL = 40  # pixels
 
 
 class Measures(NamedTuple):
-    """What a task measures of a batch.
+    """What a task measures of a batch: sums, and arrays [batch, ...] by name."""
 
-    - `sums`: a pytree that adds over batches, devices and hosts;
-    - `rows`: arrays [batch, ...] for the metrics that need all examples of a split at once;
-    - `kept`: arrays [batch, ...] that a finished run keeps of every example;
-    - `shown`: larger arrays [batch, ...] that it keeps of a few examples, for pictures.
-    """
-
-    sums: Any
-    rows: Outputs
-    kept: Outputs
-    shown: Outputs
+    sums: Any  # a pytree that adds over batches, devices and hosts
+    rows: Outputs  # for the metrics that need all examples of a split at once
+    kept: Outputs  # what a finished run keeps of every example
+    shown: Outputs  # larger arrays that it keeps of a few examples, for pictures
 
 
 # A fit takes the training split once, batch by batch, in order, without padding.
@@ -69,38 +63,25 @@ Original = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
 
 class Trained(NamedTuple):
-    """What the final evaluation of a task works with.
-
-    - `variables` of the trained model, and `fitted`, what each baseline has learnt;
-    - `kept(split)`: the arrays kept of every example, and `shown`, those of a few from val;
-    - `before`: `SPLIT/NAME` of the frozen features before training, {} for a task without them;
-    - `originals(split)` yields each image's outputs and its mask at its own size;
-    - `split` to evaluate, and a `key` for what is drawn; `artifacts` says whether arrays for
-      pictures are wanted, or only values.
-    """
+    """What the final evaluation of a task works with."""
 
     variables: Variables
-    fitted: Mapping[str, Any]
-    kept: Callable[[str], Mapping[str, np.ndarray]]
-    shown: Mapping[str, np.ndarray]
-    before: Mapping[str, np.ndarray]
-    originals: Callable[[str], Iterator[Original]]
-    split: str
-    key: jax.Array
-    artifacts: bool
+    fitted: Mapping[str, Any]  # what each baseline has learnt
+    kept: Callable[[str], Mapping[str, np.ndarray]]  # of a split: arrays of every example
+    shown: Mapping[str, np.ndarray]  # of a few examples from val
+    before: Mapping[str, np.ndarray]  # `SPLIT/NAME` of the frozen features before training
+    originals: Callable[[str], Iterator[Original]]  # of a split
+    split: str  # to evaluate
+    key: jax.Array  # for what is drawn
+    artifacts: bool  # whether arrays for pictures are wanted, or only values
 
 
 class Final(NamedTuple):
-    """What the final evaluation adds to a run's results.
-
-    `values` {name: value} join the results, `splits` {split: {name: value}} those of a split,
-    `baselines` {baseline: {split: {name: value}}} those of the baselines; `arrays` are kept for
-    pictures.
-    """
+    """What the final evaluation adds to a run's results; `arrays` are kept for pictures."""
 
     values: Mapping[str, Any] = {}
-    splits: Mapping[str, dict[str, float]] = {}
-    baselines: Mapping[str, dict[str, dict[str, float]]] = {}
+    splits: Mapping[str, dict[str, float]] = {}  # by split
+    baselines: Mapping[str, dict[str, dict[str, float]]] = {}  # by baseline and split
     arrays: Mapping[str, np.ndarray] = {}
 
 
@@ -137,9 +118,9 @@ class Task(NamedTuple):
     measure: Callable[[Outputs, Targets], Measures]
     summary: Callable[[Any, Mapping[str, np.ndarray]], dict[str, float]]
     finish: Callable[[Trained], Final]
-    inspect: Callable[[Variables, Mapping[str, Any]], Outputs] | None
-    baselines: Mapping[str, Baseline]
-    features: FrozenFeatures | None
+    inspect: Callable[[Variables, Mapping[str, Any]], Outputs] | None = None
+    baselines: Mapping[str, Baseline] = {}
+    features: FrozenFeatures | None = None
 
 
 def summed(statistic: Callable[[Batch], Any]) -> Fit:

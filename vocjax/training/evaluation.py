@@ -1,5 +1,6 @@
 """The one evaluation pass over a split: of a model or of a baseline, in an epoch or at the end."""
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -22,28 +23,19 @@ OutputsOf = Callable[[Any, Batch], Outputs]  # of a model's variables or of what
 
 
 class Evaluation(NamedTuple):
-    """What is measured of a split.
+    """What is measured of a split."""
 
-    - `metrics` {name: value}, the mean loss first;
-    - `kept`: the arrays [n, ...] that the task keeps of every example;
-    - `shown`: the larger ones of `SHOWN` examples, spread evenly, with their rows as `shown`.
-    """
-
-    metrics: dict[str, float]
-    kept: dict[str, np.ndarray]
-    shown: dict[str, np.ndarray]
+    metrics: dict[str, float]  # the mean loss first
+    kept: dict[str, np.ndarray]  # the arrays [n, ...] that the task keeps of every example
+    shown: dict[str, np.ndarray]  # those of `SHOWN` examples, spread evenly; their rows as `shown`
 
 
 class Evaluator(NamedTuple):
-    """The compiled programs of a task that all evaluations share.
-
-    `outputs(variables, batch)` are those of the model in evaluation mode; `measure(sums, outputs,
-    batch)` adds to the sums, which begin as `zeros()`.
-    """
+    """The compiled programs of a task that all evaluations share."""
 
     task: Task
-    outputs: OutputsOf
-    measure: Callable[[Any, Outputs, Batch], Measures]
+    outputs: OutputsOf  # of the model in evaluation mode
+    measure: Callable[[Any, Outputs, Batch], Measures]  # adds to the sums, which begin as `zeros()`
     zeros: Callable[[], Any]
     batch_size: int
     mesh: Mesh
@@ -63,14 +55,9 @@ def make_evaluator(task: Task, sums: Any, batch_size: int, mesh: Mesh) -> Evalua
         measures = _measure(task, outputs, batch)
         return measures._replace(sums=streaming.add(sums, measures.sums))
 
-    return Evaluator(
-        task,
-        jax.jit(model_outputs(task), out_shardings=replicated(mesh)),
-        jax.jit(measure, donate_argnums=0, out_shardings=replicated(mesh)),
-        jax.jit(lambda: zeros_like(sums), out_shardings=replicated(mesh)),
-        batch_size,
-        mesh,
-    )
+    jit = functools.partial(jax.jit, out_shardings=replicated(mesh))
+    outputs, measure = jit(model_outputs(task)), jit(measure, donate_argnums=0)
+    return Evaluator(task, outputs, measure, jit(lambda: zeros_like(sums)), batch_size, mesh)
 
 
 def model_outputs(task: Task) -> OutputsOf:
@@ -84,10 +71,7 @@ def model_outputs(task: Task) -> OutputsOf:
 
 
 def measured_shapes(task: Task, variables: Variables, batch: Batch) -> Measures:
-    """Return the shapes of what is measured of a batch; nothing is computed.
-
-    `variables` and `batch` are arrays or `jax.ShapeDtypeStruct`.
-    """
+    """Return the shapes of what is measured of a batch, of arrays or `jax.ShapeDtypeStruct`s."""
 
     def measures(variables: Variables, batch: Batch) -> Measures:
         return _measure(task, model_outputs(task)(variables, batch), batch)
@@ -117,12 +101,8 @@ def evaluate_split(
 ) -> Evaluation:
     """Measure a split.
 
-    Args:
-      evaluator: of the task.
-      examples: the split.
-      argument: the variables of the model, or what a baseline has learnt.
-      outputs_of: the jitted outputs of a baseline; without it those of the model.
-      artifacts: whether arrays to keep and to show are wanted, too; else these are empty.
+    `argument` are the variables of the model, or what a baseline has learnt, whose jitted outputs
+    are `outputs_of` then. Arrays to keep and to show are empty without `artifacts`.
     """
     outputs_of = outputs_of or evaluator.outputs
     n = len(examples.ids)
@@ -183,10 +163,7 @@ def evaluate_baselines(
 
 
 def with_features(evaluator: Evaluator, examples: Examples, variables: Variables) -> Examples:
-    """Return examples whose batches hold the task's frozen features, computed here, once.
-
-    Examples of a task without such features are returned as they are.
-    """
+    """Return examples whose batches hold the task's frozen features, if any, computed once."""
     if evaluator.task.features is None:
         return examples
     name, mesh = evaluator.task.features.name, evaluator.mesh
@@ -219,9 +196,8 @@ def whole_batches(examples: Examples, batch_size: int, mesh: Mesh) -> Iterator[B
 def place(tree: Any, mesh: Mesh) -> Any:
     """Put a pytree, alike on every host, onto every device."""
 
-    def whole(array: np.ndarray) -> jax.Array:
-        sharding = replicated(mesh)  # without a program, which would be compiled
-        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+    def whole(array: np.ndarray) -> jax.Array:  # without a program, which would be compiled
+        return jax.make_array_from_callback(array.shape, replicated(mesh), array.__getitem__)
 
     return jax.tree.map(whole, jax.device_get(tree))
 

@@ -74,12 +74,9 @@ def train_and_evaluate(
       data: in place of the config's, `data.dataset.from_arrays(...)` for instance.
       optimizer: in place of the config's; phases still freeze parameters and scale updates.
 
-    Returns:
-      What results.json holds: the final metrics by split, the best epoch, the baselines.
-
-    Raises:
-      UserError: the config, the data or the directory can't be used, or the loss is not finite.
-      Interrupted: SIGTERM or Ctrl-C came; the state was saved before.
+    The result is what results.json holds: final metrics, best epoch, baselines. `UserError`
+    where the config, the data or the directory can't be used, or the loss is not finite;
+    `Interrupted` where SIGTERM or Ctrl-C came, after the state was saved.
     """
     workdir, mesh = Path(workdir), make_mesh()
     own = {"task": task, "data": data, "optimizer": optimizer}
@@ -122,10 +119,8 @@ def _train(setup: Setup, state: TrainState, effects: Effects) -> TrainState:
     """Train from the state's step to the end, phase by phase."""
     step = int(state.step)
     if not setup.steps:
-        metrics = evaluate_split(
-            setup.evaluator, setup.data.splits["val"], variables_of(state)
-        ).metrics
-        effects.checkpoints.save(0, state, metrics)
+        val = evaluate_split(setup.evaluator, setup.data.splits["val"], variables_of(state))
+        effects.checkpoints.save(0, state, val.metrics)
     for phase, optimizer in zip(setup.valid.phases, setup.optimizers, strict=True):
         if step >= phase.end * setup.batches:
             continue
@@ -246,9 +241,9 @@ def _images(setup: Setup, first: int, last: int) -> int:
 
 def _not_finite(what: str, ids: np.ndarray, effects: Effects) -> UserError:
     last = effects.checkpoints.last_step
-    saved = (
-        "nothing was saved before" if last is None else f"the last good checkpoint is step {last}"
-    )
+    saved = "nothing was saved before"
+    if last is not None:
+        saved = f"the last good checkpoint is step {last}"
     return UserError(
         f"{what}; {saved}. The batch held {', '.join(ids)}. "
         "Look at these images, lower optimizer.learning_rate or set optimizer.clip_norm, and "
@@ -288,11 +283,11 @@ def _evaluate_at_the_end(
     )
     samples = found["val"].shown | dict(final.arrays)
     for split, evaluation in found.items():
-        samples |= {f"{split}/ids": data.splits[split].ids, f"{split}/labels": data.labels[split]}
-        samples |= {f"{split}/{name}": array for name, array in evaluation.kept.items()}
+        own = {"ids": data.splits[split].ids, "labels": data.labels[split]} | evaluation.kept
+        samples |= {f"{split}/{name}": array for name, array in own.items()}
     writer.write_arrays(setup.workdir / "samples.npz", samples)
-    for name, of_baseline in final.baselines.items():
-        for split, values in of_baseline.items():
+    for name in final.baselines.keys() & baselines.keys():
+        for split, values in final.baselines[name].items():
             baselines[name][split] |= values
     inspected = task.inspect and jax.jit(task.inspect)(variables, setup.fitted)
     return {

@@ -37,18 +37,11 @@ def make_optimizer(config: ConfigDict, total_steps: int) -> optax.GradientTransf
     """Build the gradient transformation that a config describes.
 
     The order is: clip by global norm, the update rule, decoupled weight decay, learning rate.
-    The updates are float32 like the parameters and are added to them (`optax.apply_updates`).
 
-    Args:
-      config: `name` ("rmsprop", "adam", "sgd", "muon"); `learning_rate`, `schedule`, `warmup_steps`
-        (see `make_schedule`); `eps_in_sqrt` (rmsprop only, see the module's text); `weight_decay`,
-        which adds `learning_rate * weight_decay * p` to the step of every kernel, that is every
-        array of rank > 1 (Loshchilov and Hutter 2019, as PyTorch and optax scale it); `clip_norm`,
-        the largest global L2 norm of the gradients, 0 for no clipping.
-      total_steps: the number of updates in the whole run.
-
-    Raises:
-      UserError: an unknown name, or a value outside its range.
+    `weight_decay` adds `learning_rate * weight_decay * p` to the step of every kernel (array of
+    rank > 1: Loshchilov and Hutter 2019, as PyTorch and optax scale it); `clip_norm` is the largest
+    global L2 norm of the gradients, 0 for no clipping. `UserError` for an unknown name, or a value
+    outside its range.
     """
     check_choice("optimizer.name", config.name, RULES)
     check_range("optimizer.weight_decay", config.weight_decay, 0)
@@ -73,11 +66,7 @@ def make_schedule(config: ConfigDict, total_steps: int) -> optax.Schedule:
     The first `warmup_steps` steps rise linearly, `learning_rate * (step + 1) / (warmup_steps + 1)`,
     so that no step has a rate of 0. Then "constant" keeps `learning_rate`; "linear" and "cosine"
     (Loshchilov and Hutter 2017, without restarts) fall from it to 0 at `total_steps`, one step
-    after the last.
-
-    Raises:
-      UserError: an unknown schedule, a learning rate that isn't positive, or a warm-up that is
-        negative or as long as the run.
+    after the last. `UserError` for a rate that isn't positive, or a warm-up as long as the run.
     """
     check_choice("optimizer.schedule", config.schedule, SCHEDULES)
     if not 0 < config.learning_rate < math.inf:

@@ -12,8 +12,10 @@ has no gradient and no optimizer state, and a module of which everything is froz
 evaluation mode: its statistics stand still, and it drops nothing.
 """
 
+import itertools
 import operator
 import re
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -54,9 +56,8 @@ def join(trained: Params, frozen: Params) -> Params:
 def make_phases(config: ConfigDict, params: Params) -> tuple[Phase, ...]:
     """Return a config's phases for parameters, or their shapes.
 
-    Raises:
-      UserError: the phases don't follow each other from epoch 0, a regex is none or matches
-        nothing, a factor is negative, or a parameter is covered by no regex.
+    `UserError` where the phases don't follow each other from epoch 0, a regex is none or matches
+    nothing, a factor is negative, or a parameter is covered by no regex.
     """
     paths = list(flatten_dict(params, sep="/"))
     phases = config.optimizer.phases or ((0, ((".*", 1.0),)),)
@@ -145,10 +146,9 @@ def frozen_modules(phase: Phase, params: Params) -> frozenset[str]:
     return frozenset(every - {module for path in phase.factors for module in _modules(path)})
 
 
-def _modules(path: str) -> list[str]:
+def _modules(path: str) -> Iterable[str]:
     """Return the modules that a parameter lies in: "a/b/kernel" in "a" and "a/b"."""
-    names = path.split("/")[:-1]
-    return ["/".join(names[: i + 1]) for i in range(len(names))]
+    return itertools.accumulate(path.split("/")[:-1], "{}/{}".format)
 
 
 def in_evaluation_mode(modules: frozenset[str]) -> AbstractContextManager[None]:

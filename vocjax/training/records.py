@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import jax
@@ -46,12 +45,7 @@ class Records:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
         if self._tensorboard is not None:
@@ -69,10 +63,8 @@ class Records:
         counts = " and ".join(f"{n} {split}" for split, n in data.counts.items())
         where = "on the device" if data.splits["train"].resident else "streamed"
         at = f"from step {self._first_step} of {self._steps}" if self._steps else "no step to train"
-        self._say(f"{counts} images {where}, {parameters:,} parameters, {at}")
-
-        for note in notes:
-            self._say(note)
+        for line in (f"{counts} images {where}, {parameters:,} parameters, {at}", *notes):
+            self._say(line)
 
     def phase(self, first: int, end: int, trained: int, frozen: int) -> None:
         """Say what learns in the epochs from `first`, counted from 0, to before `end`."""

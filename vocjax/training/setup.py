@@ -1,5 +1,6 @@
 """What a run begins with: its directory, its baselines, a fresh or a restored state."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,9 +70,8 @@ def batches_of(data: Dataset, config: ConfigDict) -> int:
 def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
     """Make the run directory, and measure the baselines once.
 
-    Returns:
-      The setup with what the baselines have learnt, and the state of a run that begins; None for
-      one that is continued.
+    Return the setup with what the baselines have learnt, and the state of a run that begins, None
+    for one that is continued.
     """
     config, workdir, valid, data, _, evaluator, _ = setup
     # Before anything is written: what a run begins with may turn out not to exist.
@@ -82,14 +82,8 @@ def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
         splits = {s: with_features(evaluator, x, variables) for s, x in splits.items()}
         setup = setup._replace(fitted=fit_baselines(evaluator, splits["train"]))
     if begins:
-        trained, _ = valid.phases[0].split(variables["params"])
-        make = jax.jit(
-            lambda variables, trained: initial_state(
-                config, variables, setup.optimizers[0].init(trained), valid.sums
-            ),
-            out_shardings=replicated(setup.mesh),
-        )
-        state = jax.block_until_ready(make(variables, trained))
+        make = jax.jit(partial(_first_state, setup, 0), out_shardings=replicated(setup.mesh))
+        state = jax.block_until_ready(make(variables))
     # The first host writes only after the others have looked at what was there.
     multihost_utils.sync_global_devices("the run directory is checked")
     facts = {
@@ -112,8 +106,8 @@ def _flat(evaluator: Evaluator, splits: dict[str, Examples], name: str) -> dict[
     found = {}
     for split, examples in splits.items():
         batches = whole_batches(examples, evaluator.batch_size, evaluator.mesh)
-        parts = [np.asarray(batch[name]) for batch in batches]
-        found[f"{split}/{name}"] = np.concatenate([p.reshape(len(p), -1) for p in parts])
+        parts = np.concatenate([batch[name] for batch in batches])
+        found[f"{split}/{name}"] = parts.reshape(len(parts), -1)
     return found
 
 
@@ -128,15 +122,16 @@ def initial_variables(setup: Setup) -> Variables:
 
 def restore(setup: Setup, checkpoints: Checkpoints) -> TrainState:
     """Load the last checkpoint, in the shapes of the phase that it belongs to."""
-    config, valid = setup.config, setup.valid
-    number = phase_of_step(valid.phases, checkpoints.last_step or 0, setup.batches)
+    number = phase_of_step(setup.valid.phases, checkpoints.last_step or 0, setup.batches)
+    state = jax.eval_shape(partial(_first_state, setup, number), setup.valid.shapes)
+    return checkpoints.restore(None, abstract(state, setup.mesh))
 
-    def state(variables: Variables) -> TrainState:
-        trained, _ = valid.phases[number].split(variables["params"])
-        opt_state = setup.optimizers[number].init(trained)
-        return initial_state(config, variables, opt_state, valid.sums)
 
-    return checkpoints.restore(None, abstract(jax.eval_shape(state, valid.shapes), setup.mesh))
+def _first_state(setup: Setup, number: int, variables: Variables) -> TrainState:
+    """Return a state before the first step, with the optimizer state of a phase."""
+    trained, _ = setup.valid.phases[number].split(variables["params"])
+    opt_state = setup.optimizers[number].init(trained)
+    return initial_state(setup.config, variables, opt_state, setup.valid.sums)
 
 
 def notes(config: ConfigDict, source: Prepared | Dataset, data: Dataset) -> list[str]:

@@ -24,8 +24,6 @@ class TrainState(NamedTuple):
     """Everything that a step needs and a checkpoint holds, an explicit pytree.
 
     A model is measured, and loaded, with the moving average of its parameters where one is kept.
-    `sums` are the training metrics summed since the epoch began: with them in the checkpoint, an
-    epoch that was interrupted reports what the uninterrupted one reports.
     """
 
     params: Any
@@ -34,7 +32,7 @@ class TrainState(NamedTuple):
     average: Any  # of the parameters over the steps, {} where none is kept
     step: jax.Array
     key: jax.Array
-    sums: Any
+    sums: Any  # of the training metrics since the epoch began, which a resumed one needs, too
 
 
 def draw_key(key: jax.Array, purpose: int, index: jax.Array | int) -> jax.Array:
@@ -87,11 +85,11 @@ def augments(config: ConfigDict) -> bool:
 
 def augmented(key: jax.Array, batch: Batch, config: ConfigDict) -> Batch:
     """Augment the images of a batch, float32 in [0, 1], and their masks, if they have them."""
-    fields = config.data.augment
+    fields, images = config.data.augment, batch["image"]
     image, mask = augment(
         key,
-        batch["image"],
-        batch.get("mask", jnp.zeros(batch["image"].shape[:3], jnp.uint8)),
+        images,
+        batch.get("mask", jnp.zeros(images.shape[:3], jnp.uint8)),
         flips=fields.flip,
         crop_padding=fields.crop_padding,
         zoom_share=fields.zoom,
@@ -144,16 +142,9 @@ def make_train_step(
             moving, still = phase.split(state.average)
             average = join(moved_average(moving, phase.split(params)[0], decay, state.step), still)
         measured = {"loss": sums, "task": task.measure(outputs, targets).sums}
-        after = TrainState(
-            params,
-            batch_stats,
-            opt_state,
-            average,
-            state.step + 1,
-            state.key,
-            streaming.add(state.sums, measured),
-        )
-        return after, loss
+        sums = streaming.add(state.sums, measured)
+        step = state.step + 1
+        return TrainState(params, batch_stats, opt_state, average, step, state.key, sums), loss
 
     return jax.jit(step, donate_argnums=0, out_shardings=replicated(mesh))
 

@@ -39,9 +39,7 @@ class Valid(NamedTuple):
 def validate(config: ConfigDict, task: Task | None = None) -> Valid:
     """Check a whole config; raise `UserError` for the first mistake.
 
-    Args:
-      config: completed by `pretrained.resolve.complete`, where it begins from weights.
-      task: your own, in the place of the config's.
+    `pretrained.resolve.complete` comes before it. Your own `task` takes the place of the config's.
     """
     _check_fields(config)
     check_data(config.data)
@@ -92,7 +90,8 @@ def _check_best(config: ConfigDict, task: Task, measures: Measures) -> None:
     arrow = {"min": "↓", "max": "↑"}[config.best.mode]
     _, better, _ = METRIC_NAMES.get(config.best.metric, ("", arrow, ""))
     if better != arrow and config.best.metric != "loss":  # a loss may be anybody's own
+        what, mode = ("more", "max") if better == "↑" else ("less", "min")
         raise UserError(
-            f"best.mode is {config.best.mode!r}, and {'more' if better == '↑' else 'less'} of "
-            f"{config.best.metric} is better: set it to {'max' if better == '↑' else 'min'!r}."
+            f"best.mode is {config.best.mode!r}, and {what} of {config.best.metric} is better: set "
+            f"it to {mode!r}."
         )

@@ -2,23 +2,8 @@
 
 import numpy as np
 
-from vocjax.data.toy.parts import (
-    DARK,
-    GLASS,
-    PALE,
-    Colour,
-    Random,
-    Shape,
-    box,
-    coat,
-    curve,
-    ellipse,
-    limb,
-    paint,
-    place,
-    polygon,
-    tone,
-)
+from vocjax.data.toy.colours import DARK, GLASS, PALE, Colour, Random, coat, paint, tone
+from vocjax.data.toy.parts import Shape, box, curve, ellipse, limb, place, polygon
 
 
 def aeroplane(rng: Random) -> Shape:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from vocjax.data.toy.parts import DARK, PALE, Colour, Random, Shape, curve, ellipse, limb, tone
+from vocjax.data.toy.colours import DARK, PALE, Colour, Random, tone
+from vocjax.data.toy.parts import Shape, curve, ellipse, limb
 
 
 def eye(x: float, y: float, radius: float, iris: Colour = DARK) -> Shape:

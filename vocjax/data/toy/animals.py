@@ -1,22 +1,8 @@
 """The animals of field and air: bird, cow, horse, sheep."""
 
 from vocjax.data.toy.anatomy import curls, eye, four_legs, patches
-from vocjax.data.toy.parts import (
-    DARK,
-    PALE,
-    PINK,
-    Random,
-    Shape,
-    coat,
-    curve,
-    ellipse,
-    limb,
-    paint,
-    place,
-    polygon,
-    rgb,
-    tone,
-)
+from vocjax.data.toy.colours import DARK, PALE, PINK, Random, coat, paint, rgb, tone
+from vocjax.data.toy.parts import Shape, curve, ellipse, limb, place, polygon
 
 
 def bird(rng: Random) -> Shape:

@@ -2,23 +2,8 @@
 
 import numpy as np
 
-from vocjax.data.toy.parts import (
-    DARK,
-    GLASS,
-    PALE,
-    Colour,
-    Random,
-    Shape,
-    box,
-    coat,
-    curve,
-    ellipse,
-    limb,
-    paint,
-    polygon,
-    rgb,
-    tone,
-)
+from vocjax.data.toy.colours import DARK, GLASS, PALE, Colour, Random, coat, paint, rgb, tone
+from vocjax.data.toy.parts import Shape, box, curve, ellipse, limb, polygon
 from vocjax.data.toy.render import Picture, fractal, lay, noise
 
 # The ground's colour and the size of its grains in pixels, (high, wide).
@@ -32,12 +17,8 @@ GROUNDS: dict[str, tuple[Colour, tuple[float, float]]] = {
     "yard": (rgb(148, 128, 112), (2.5, 2.5)),
     "room": (rgb(142, 108, 78), (2, 40)),
 }
-SKIES = (
-    rgb(118, 164, 214),
-    rgb(170, 190, 208),
-    rgb(196, 196, 196),
-    rgb(232, 186, 140),
-    rgb(92, 112, 150),
+SKIES = np.array(
+    [(118, 164, 214), (170, 190, 208), (196, 196, 196), (232, 186, 140), (92, 112, 150)]
 )
 
 

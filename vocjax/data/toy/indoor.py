@@ -4,27 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from vocjax.data.toy.parts import (
-    DARK,
-    GLASS,
-    PALE,
-    Colour,
-    Part,
-    Random,
-    Shape,
-    box,
-    coat,
-    curve,
-    ellipse,
-    limb,
-    paint,
-    panel,
-    place,
-    polygon,
-    rgb,
-    tone,
-    within,
-)
+from vocjax.data.toy.colours import DARK, GLASS, PALE, Colour, Random, coat, paint, rgb, tone
+from vocjax.data.toy.parts import Shape, box, curve, ellipse, limb, panel, place, polygon, within
 
 
 def bottle(rng: Random) -> Shape:
@@ -120,11 +101,11 @@ def sofa(rng: Random) -> Shape:
     seats = list(pairwise(joints))
     shape = [
         *(box(DARK, x - 0.05, -0.1, x + 0.05, 0.1) for x in (0.1 - wide, wide - 0.1)),
-        _upholstery(tone(fabric, 0.8), -wide, 0.2, wide, back),
-        *(_upholstery(tone(fabric, 0.95), a, 0.45, b, back) for a, b in seats),
+        *_cushions(tone(fabric, 0.8), [(-wide, wide)], 0.2, back),
+        *_cushions(tone(fabric, 0.95), seats, 0.45, back),
         box(tone(fabric, 0.75), -wide, 0, wide, 0.4),
-        *(_upholstery(tone(fabric, 1.1), a, 0.28, b, 0.55) for a, b in seats),
-        *(_upholstery(tone(fabric, 0.95), x - arm, 0, x + arm, 0.75) for x in (-wide, wide)),
+        *_cushions(tone(fabric, 1.1), seats, 0.28, 0.55),
+        *_cushions(tone(fabric, 0.95), [(x - arm, x + arm) for x in (-wide, wide)], 0, 0.75),
     ]
     for x in rng.uniform(-0.6, 0.6, rng.integers(0, 3)) * wide:
         square = box(pillow, -0.22, -0.22, 0.22, 0.22)
@@ -132,10 +113,12 @@ def sofa(rng: Random) -> Shape:
     return shape
 
 
-def _upholstery(colour: Colour, left: float, bottom: float, right: float, top: float) -> Part:
-    """A box with soft corners, the upper ones less so."""
-    upper = (right, top), (right, top), (left, top), (left, top)
-    return curve(colour, (left, bottom), (right, bottom), *upper)
+def _cushions(colour: Colour, spans: list[tuple[float, float]], bottom: float, top: float) -> Shape:
+    """Boxes from a left to a right x, with soft corners, the upper ones less so."""
+    return [
+        curve(colour, (a, bottom), (b, bottom), (b, top), (b, top), (a, top), (a, top))
+        for a, b in spans
+    ]
 
 
 def tvmonitor(rng: Random) -> Shape:

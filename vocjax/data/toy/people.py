@@ -1,21 +1,8 @@
 """People."""
 
 from vocjax.data.toy.anatomy import eye
-from vocjax.data.toy.parts import (
-    DARK,
-    Colour,
-    Random,
-    Shape,
-    coat,
-    curve,
-    ellipse,
-    limb,
-    paint,
-    place,
-    polygon,
-    rgb,
-    tone,
-)
+from vocjax.data.toy.colours import DARK, Colour, Random, coat, paint, rgb, tone
+from vocjax.data.toy.parts import Shape, curve, ellipse, limb, place, polygon
 
 
 def person(rng: Random) -> Shape:

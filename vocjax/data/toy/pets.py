@@ -1,23 +1,8 @@
 """Cats and dogs."""
 
 from vocjax.data.toy.anatomy import eye, four_legs, patches, stripes
-from vocjax.data.toy.parts import (
-    DARK,
-    PALE,
-    PINK,
-    Colour,
-    Random,
-    Shape,
-    coat,
-    curve,
-    ellipse,
-    limb,
-    paint,
-    place,
-    polygon,
-    rgb,
-    tone,
-)
+from vocjax.data.toy.colours import DARK, PALE, PINK, Colour, Random, coat, paint, rgb, tone
+from vocjax.data.toy.parts import Shape, curve, ellipse, limb, place, polygon
 
 
 def cat(rng: Random) -> Shape:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from vocjax.data.toy.parts import Random, Shape
+from vocjax.data.toy.colours import Random
+from vocjax.data.toy.parts import Shape
 
 Picture = NDArray[np.float64]  # [height, width, 3], RGB on a scale of 0 to 255
 Field = NDArray[np.float64]  # [height, width]

@@ -11,7 +11,8 @@ from PIL.ImageFilter import MaxFilter, MinFilter
 from vocjax.data.devkit import CLASSES, VOID
 from vocjax.data.toy import aircraft, animals, indoor, people, pets, vehicles
 from vocjax.data.toy.backdrops import backdrop, clutter
-from vocjax.data.toy.parts import Part, Random, Shape, bounds
+from vocjax.data.toy.colours import Random
+from vocjax.data.toy.parts import Part, Shape, bounds
 from vocjax.data.toy.render import Picture, cast_shadow, fractal, lay
 
 Draw = Callable[[Random], Shape]
@@ -172,11 +173,10 @@ def _photograph(rng: Random, picture: Picture) -> NDArray[np.uint8]:
 def _annotate(
     owner: NDArray[np.uint8], posed: list[Posed], drawn: list[int]
 ) -> tuple[NDArray[np.uint8], tuple[Annotation, ...]]:
-    """Class mask and annotations.
+    """Class mask and annotations. Borders and difficult (tiny or mostly hidden) objects are void.
 
     `owner` [height, width] has the number of the object that each pixel shows, from 1; `drawn` the
-    pixels of each object before others hid some. Borders are void, and so are difficult objects,
-    tiny or mostly hidden ones, as in VOC. Less than a dozen pixels are no object.
+    pixels of each object before others hid some. Less than a dozen pixels are no object.
     """
     height, width = owner.shape
     grey = Image.fromarray(owner)

@@ -2,26 +2,8 @@
 
 import numpy as np
 
-from vocjax.data.toy.parts import (
-    DARK,
-    GLASS,
-    PALE,
-    Colour,
-    Part,
-    Random,
-    Shape,
-    box,
-    curve,
-    ellipse,
-    limb,
-    paint,
-    panel,
-    polygon,
-    rgb,
-    ring,
-    tone,
-    within,
-)
+from vocjax.data.toy.colours import DARK, GLASS, PALE, Colour, Random, paint, rgb, tone
+from vocjax.data.toy.parts import Shape, box, curve, ellipse, limb, panel, polygon, ring, within
 
 LAMP = rgb(248, 238, 196)
 
@@ -192,9 +174,6 @@ def train(rng: Random) -> Shape:
 
 
 def _steam_engine(body: Colour, trim: Colour) -> Shape:
-    wheels: list[Part] = []
-    for x in (-0.75, -0.2, 0.3, 0.75):
-        wheels += _wheel(x, 0.18, 0.22, trim)
     return [
         polygon(DARK, (1.0, 0.1), (1.35, 0.1), (1.0, 0.35)),
         box(DARK, 0.62, 0.8, 0.8, 1.2),
@@ -206,7 +185,7 @@ def _steam_engine(body: Colour, trim: Colour) -> Shape:
         box(GLASS, -0.98, 0.75, -0.58, 1.05),
         box(DARK, -1.2, 1.12, -0.35, 1.22),
         box(DARK, -1.1, 0.22, 1.05, 0.36),
-        *wheels,
+        *(part for x in (-0.75, -0.2, 0.3, 0.75) for part in _wheel(x, 0.18, 0.22, trim)),
         limb(PALE, (-0.75, 0.14), (0.75, 0.14), width=0.06),
     ]
 

@@ -32,17 +32,10 @@ def write_devkit(
 
     It holds JPEGImages (RGB, sides of 84 to 160 pixels), Annotations (XML), SegmentationClass
     (palette PNG: 0 background, 1 to 20 classes, 255 void) and the lists of ImageSets/Main and
-    ImageSets/Segmentation. Image i of a split depends on `seed`, the split and i alone, not on how
-    many are asked for, and the same seed writes the same bytes.
-
-    Args:
-        directory: a folder that doesn't exist yet or is empty.
-        seed: 0 or more.
-        images: how many (train, val) images; their ids are train_000000, ... and val_000000, ...
-        segmentation: how many of them, from the first, get a mask.
-
-    Raises:
-        UserError: the counts don't fit each other, or there is something in `directory`.
+    ImageSets/Segmentation. `images` are the numbers of (train, val) images; the first
+    `segmentation` of them get a mask. Image i of a split depends on `seed`, the split and i alone,
+    and the same seed writes the same bytes. Raises `UserError` where the counts don't fit each
+    other, or there is something in `directory`.
     """
     if not all(0 < masks <= total for masks, total in zip(segmentation, images, strict=True)):
         raise UserError(
@@ -122,14 +115,12 @@ def _add(parent: ElementTree.Element, **values: str | int) -> None:
 
 
 def _write_lists(folder: Path, states: dict[str, States], masked: dict[str, list[str]]) -> None:
-    all_states = {id_: state for split in SPLITS for id_, state in states[split].items()}
-    for split, present in {**states, "trainval": all_states}.items():
+    for split, present in {**states, "trainval": states["train"] | states["val"]}.items():
         _write_lines(folder / "Main" / f"{split}.txt", present)
         for position, name in enumerate(CLASSES):
             lines = (f"{id_} {state[position]:2d}" for id_, state in present.items())
             _write_lines(folder / "Main" / f"{name}_{split}.txt", lines)
-    all_masked = [id_ for split in SPLITS for id_ in masked[split]]
-    for split, ids in {**masked, "trainval": all_masked}.items():
+    for split, ids in {**masked, "trainval": masked["train"] + masked["val"]}.items():
         _write_lines(folder / "Segmentation" / f"{split}.txt", ids)
 
 

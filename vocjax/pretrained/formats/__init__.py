@@ -24,13 +24,10 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
     Floating-point arrays of any precision become float32, other arrays stay as they are. A file of
     Darknet's has no names: it becomes one array [numbers], `darknet.NUMBERS`, which
-    `matching.match` cuts. Keras's names are "layer/weight", as in `keras_h5`.
+    `matching.match` cuts. Sizes are compared with the file's own size before anything is allocated.
 
-    Sizes are compared with the file's own size before anything is allocated.
-
-    Raises:
-      UserError: there is no such file, its format is none of these, or it is truncated, damaged
-        or hostile.
+    Raises `UserError` if there is no such file, its format is none of these, or it is truncated,
+    damaged or hostile.
     """
     format_, reader = _format_of(path)
     try:

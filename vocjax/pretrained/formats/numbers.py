@@ -6,9 +6,7 @@ from collections.abc import Iterable
 import ml_dtypes
 import numpy as np
 
-BFLOAT16 = np.dtype(
-    ml_dtypes.bfloat16
-)  # the upper half of a float32; NumPy itself has no such type
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)  # the upper half of a float32; NumPy has no such type
 EXPANSION = 20  # compression makes weights at most half as large, and a bomb a thousandth
 
 

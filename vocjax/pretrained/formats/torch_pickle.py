@@ -66,9 +66,8 @@ class Tensor(NamedTuple):
 def load(file: BinaryIO) -> Any:
     """Return what the pickle at a file's position holds: `Tensor`s in dicts, lists and tuples.
 
-    Raises:
-      ValueError: it asks for anything else, is damaged, or longer than `LONGEST`.
-      LookupError: it is damaged.
+    Raises ValueError if it asks for anything else, is damaged, or longer than `LONGEST`;
+    LookupError, too, if it is damaged.
     """
     stack: list[Any] = []
     marks: list[int] = []
