@@ -89,13 +89,8 @@ def speed(name: str, seconds: float) -> dict[str, float]:
     @functools.partial(jax.jit, donate_argnums=0)
     def update(variables: Any, images: jax.Array, labels: jax.Array) -> Any:
         def loss(params: Any) -> tuple[jax.Array, Any]:
-            logits, moved = network.apply(
-                variables | {"params": params},
-                images,
-                train=True,
-                mutable=["batch_stats"],
-                rngs={"dropout": jax.random.key(0)},
-            )
+            how = {"mutable": ["batch_stats"], "rngs": {"dropout": jax.random.key(0)}}
+            logits, moved = network.apply(variables | {"params": params}, images, train=True, **how)
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
             return losses.mean(), moved
 
@@ -108,10 +103,8 @@ def speed(name: str, seconds: float) -> dict[str, float]:
         variables = update(variables, images, labels)
         return variables
 
-    taken = {
-        "forward": median_seconds(lambda: forward(variables, images), seconds),
-        "training": median_seconds(train, seconds),
-    }
+    calls = {"forward": lambda: forward(variables, images), "training": train}
+    taken = {what: median_seconds(call, seconds) for what, call in calls.items()}
     return {"batch": BATCH} | {what: BATCH / median for what, median in taken.items()}
 
 

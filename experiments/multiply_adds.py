@@ -19,10 +19,6 @@ def multiply_adds(module: nn.Module, image_shape: Sequence[int]) -> int:
     means of `adaptive_mean_pool` are matrix products here and are counted, too: less than a
     thousandth of AlexNet and VGG.
 
-    Args:
-      module: called with images, `train` and `valid`.
-      image_shape: (height, width, channels).
-
     Raises ValueError for a network with a loop, because the number of its passes is not known.
     """
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)

@@ -43,11 +43,6 @@ def random_variables(module: nn.Module, image_shape: Sequence[int], seed: int = 
 
     Kernels keep the size of activations (He et al. 2015). No bias, mean or scale is 0 or 1.
     Variances are about 2, so that residual sums do not hide the biases.
-
-    Args:
-      module: called with images, `train` and `valid`.
-      image_shape: (height, width, channels).
-      seed: of the draw.
     """
     rng = np.random.default_rng(seed)
 
@@ -100,17 +95,12 @@ def keras_model(name: str, arrays: Arrays, classes: int, image_shape: Sequence[i
     model = getattr(keras.applications, name)(
         weights=None, classes=classes, classifier_activation=None, input_shape=tuple(image_shape)
     )
-    # Keras 3 writes "kernel" where the published files have "depthwise_kernel".
-    named = [
-        (
-            f"{layer.name}/depthwise_kernel"
-            if isinstance(layer, keras.layers.DepthwiseConv2D)
-            else weight.path,
-            weight,
-        )
-        for layer in model.layers
-        for weight in layer.weights
-    ]
+    named = []
+    for layer in model.layers:
+        # Keras 3 writes "kernel" where the published files have "depthwise_kernel".
+        depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+        own = f"{layer.name}/depthwise_kernel"
+        named += [(own if depthwise else weight.path, weight) for weight in layer.weights]
     if differing := {name for name, _ in named}.symmetric_difference(arrays):
         raise ValueError(f"{name} and the arrays do not agree on {', '.join(sorted(differing))}")
     for theirs, weight in named:
@@ -146,13 +136,7 @@ def parity_error(
 ) -> float:
     """Return the `error` of a network's logits against its source's, both in float32.
 
-    Weights, statistics and two images are random.
-
-    Args:
-      backbone: a name in `BACKBONES`.
-      source: a name in `PEERS` and in `SOURCES[backbone]`.
-      image_shape: (height, width, 3), of a size that the source's network takes.
-      classes: of both heads.
+    Weights, statistics and two images, of a size that the source's network takes, are random.
     """
     fields, key_map = SOURCES[backbone][source].fields, SOURCES[backbone][source].key_map
     network = BACKBONES[backbone](classes, **fields)

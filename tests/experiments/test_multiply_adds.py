@@ -7,9 +7,10 @@ from flax import linen as nn
 
 from experiments.multiply_adds import multiply_adds
 from vocjax.models.backbones import BACKBONES
-from vocjax.models.backbones.blocks import Conv, ConvNorm, DepthwiseConv, max_pool
+from vocjax.models.backbones.blocks import Conv, ConvNorm, DepthwiseConv
 from vocjax.models.backbones.heads import ConvHead, FlattenHead, MeanHead
 from vocjax.models.backbones.size import shapes
+from vocjax.models.ops import max_pool
 
 
 class Tiny(nn.Module):

@@ -42,10 +42,8 @@ def assert_as_good_as_bfloat16_is(function, reference, *arguments):
             with_gradients(reference, jnp.ones_like)(*sizes),
         )
 
-    results = zip(*all_three(*arguments), strict=True)
-    for (ours, exact, size), dtype in zip(
-        results, (jnp.bfloat16, *(x.dtype for x in arguments)), strict=True
-    ):
+    dtypes = (jnp.bfloat16, *(x.dtype for x in arguments))
+    for ours, exact, size, dtype in zip(*all_three(*arguments), dtypes, strict=True):
         assert ours.dtype == dtype
         error = np.abs(np.asarray(ours, np.float32) - np.asarray(exact))
         assert np.all(error <= 2**-7 * np.asarray(size))

@@ -13,10 +13,11 @@ from random_values import draw_variables
 from vocjax import losses
 from vocjax.config import load_config
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import ConvAutoencoder, Decoder, encoder_and_decoder
-from vocjax.models.encoders import Encoder
+from vocjax.models import draw
+from vocjax.models.autoencoder import ConvAutoencoder, Decoder, Encoder
+from vocjax.models.encoders import encoder_and_decoder
 from vocjax.models.layers import DOWNSAMPLINGS, NORMS, UPSAMPLINGS, Style
-from vocjax.models.resampling import max_pool, max_positions
+from vocjax.models.ops import max_pool, max_positions
 from vocjax.models.segmenter import Mirror
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -31,10 +32,6 @@ def draw_images(n, size=12, seed=0):
 def small_autoencoder(decoder=DECODER, **settings):
     style = Style(**settings)
     return ConvAutoencoder(Encoder(ENCODER, style), Decoder(decoder, 3, style))
-
-
-def count(tree):
-    return sum(x.size for x in jax.tree.leaves(tree))
 
 
 def shapes_of(model, shape=(64, 64, 3)):
@@ -58,16 +55,16 @@ def test_the_studys_sizes(name, code_shape, in_encoder, in_all):
     assert code.shape == (2, *code_shape)
     assert image.shape == (2, 64, 64, 3)
     if in_all is not None:
-        assert count(variables["params"]["encoder"]) == in_encoder
-        assert count(variables["params"]) == in_all
+        trees = (variables["params"]["encoder"], variables["params"])
+        assert [sum(x.size for x in jax.tree.leaves(t)) for t in trees] == [in_encoder, in_all]
 
 
 def test_names_of_the_parameters():
     _, variables = shapes_of(small_autoencoder(norm="batch"), (12, 12, 3))
-    encoder = {f"encoder/ConvBlock_{i}" for i in range(len(ENCODER))}
-    decoder = {f"decoder/ConvBlock_{i}" for i in range(len(DECODER))}
-    convs = {f"{block}/Conv_0" for block in encoder | decoder} | {"decoder/Conv_0"}
-    norms = {f"{block}/BatchNorm_0" for block in encoder | decoder}
+    blocks = {f"encoder/ConvBlock_{i}" for i in range(len(ENCODER))}
+    blocks |= {f"decoder/ConvBlock_{i}" for i in range(len(DECODER))}
+    convs = {f"{block}/Conv_0" for block in blocks} | {"decoder/Conv_0"}
+    norms = {f"{block}/BatchNorm_0" for block in blocks}
     expected = {f"params/{conv}/{leaf}" for conv in convs for leaf in ("kernel", "bias")}
     expected |= {f"params/{norm}/{leaf}" for norm in norms for leaf in ("scale", "bias")}
     expected |= {f"batch_stats/{norm}/{leaf}" for norm in norms for leaf in ("mean", "var")}
@@ -108,7 +105,7 @@ def test_a_key_draws_the_parameters_and_the_dropout_that_it_always_drew():
     style = Style(norm="batch", dropout=0.25, residual=1)
     model = Mirror(Encoder((3, 2), style), Decoder((4,), 1, style))
     images = jnp.arange(32.0).reshape(2, 4, 4, 1) / 32
-    variables = jax.jit(model.init)(jax.random.key(0), images[:1])
+    variables = draw.variables(model, jax.random.key(0), images[:1])
     kernels = {
         jax.tree_util.keystr(path[:-1], simple=True, separator="/"): float(jnp.abs(leaf).sum())
         for path, leaf in jax.tree.leaves_with_path(variables["params"])
@@ -127,25 +124,20 @@ def keras_model():
     layers = [keras.Input((12, 12, 3))]
 
     def conv(features, activation):
-        return keras.layers.Conv2D(
-            features, 3, padding="same", activation=activation, kernel_initializer="zeros"
-        )
+        how = {"padding": "same", "kernel_initializer": "zeros"}
+        return keras.layers.Conv2D(features, 3, activation=activation, **how)
 
     def block(features):
         layers.append(conv(features, "relu"))
         layers.append(keras.layers.BatchNormalization(momentum=0.99, epsilon=1e-3))
 
-    for index, features in enumerate(ENCODER):
-        if index:
-            layers.append(keras.layers.MaxPooling2D())
-        block(features)
-    for index, features in enumerate(DECODER):
-        if index:
-            layers.append(keras.layers.UpSampling2D())
-        block(features)
-    layers.append(keras.layers.UpSampling2D())
-    layers.append(conv(3, "sigmoid"))
-    return keras.Sequential(layers)
+    halve, double = keras.layers.MaxPooling2D, keras.layers.UpSampling2D
+    for widths, resize in ((ENCODER, halve), (DECODER, double)):
+        for index, features in enumerate(widths):
+            if index:
+                layers.append(resize())
+            block(features)
+    return keras.Sequential([*layers, double(), conv(3, "sigmoid")])
 
 
 def in_keras_order(tree, leaves):
@@ -156,13 +148,9 @@ def in_keras_order(tree, leaves):
     return [block[module][leaf] for block in blocks for module, leaf in leaves if module in block]
 
 
-def trained_values(params):
-    names = [("Conv_0", "kernel"), ("Conv_0", "bias")]
-    return in_keras_order(params, [*names, ("BatchNorm_0", "scale"), ("BatchNorm_0", "bias")])
-
-
-def moving_values(stats):
-    return in_keras_order(stats, [("BatchNorm_0", "mean"), ("BatchNorm_0", "var")])
+NORM = [("BatchNorm_0", "scale"), ("BatchNorm_0", "bias")]
+TRAINED = [("Conv_0", "kernel"), ("Conv_0", "bias"), *NORM]
+MOVING = [("BatchNorm_0", "mean"), ("BatchNorm_0", "var")]
 
 
 def assert_all_close(ours, theirs, **tolerances):
@@ -174,7 +162,8 @@ def test_forward_gradient_and_statistics_equal_keras():
     model, images = small_autoencoder(norm="batch"), draw_images(5)
     variables = draw_variables(model, images)
     peer = keras_model()
-    trained, moving = trained_values(variables["params"]), moving_values(variables["batch_stats"])
+    trained = in_keras_order(variables["params"], TRAINED)
+    moving = in_keras_order(variables["batch_stats"], MOVING)
 
     @jax.jit
     def ours(params):
@@ -200,8 +189,8 @@ def test_forward_gradient_and_statistics_equal_keras():
     ((their_loss, (their_image, their_stats)), their_gradient), expected = theirs(trained)
     assert float(loss) == pytest.approx(float(their_loss), rel=1e-6)
     np.testing.assert_allclose(image, their_image, rtol=1e-5, atol=1e-6)
-    assert_all_close(trained_values(gradient), their_gradient, rtol=1e-4, atol=1e-6)
-    assert_all_close(moving_values(stats), their_stats, rtol=1e-5, atol=1e-6)
+    assert_all_close(in_keras_order(gradient, TRAINED), their_gradient, rtol=1e-4, atol=1e-6)
+    assert_all_close(in_keras_order(stats, MOVING), their_stats, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(evaluated, expected, rtol=1e-5, atol=1e-6)
 
 

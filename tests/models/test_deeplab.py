@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from random_values import draw, draw_variables
 
+from vocjax.models.autoencoder import Encoder
 from vocjax.models.deeplab import AtrousPyramid
-from vocjax.models.encoders import Encoder
 from vocjax.models.layers import Style
 from vocjax.models.ops import xla_conv
 from vocjax.models.segmenter import Segmenter

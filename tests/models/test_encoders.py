@@ -12,11 +12,12 @@ from random_values import draw_variables
 from vocjax.config import load_config, with_backbone
 from vocjax.errors import UserError
 from vocjax.models import build
+from vocjax.models.autoencoder import Encoder
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import CAFFE, apply
-from vocjax.models.encoders import Encoder, make_encoder
+from vocjax.models.encoders import make_encoder
 from vocjax.models.layers import ConvBlock, Style
-from vocjax.models.resampling import max_pool
+from vocjax.models.ops import max_pool
 from vocjax.training.phases import in_evaluation_mode
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -35,7 +36,6 @@ def test_stages_are_before_halving_shallow_to_deep(downsample, stem):
     first = 2 if stem == "stride" else 1
     encoder = Encoder((3, 4, 5), Style(downsample=downsample), stem)
     assert encoder.strides == {"stage1": first, "stage2": 2 * first, "stage3": 4 * first}
-    assert encoder.channels == {"stage1": 3, "stage2": 4, "stage3": 5}
     images = jnp.asarray(np.random.default_rng(0).random((2, 13, 23, 1)), jnp.float32)
     variables = draw_variables(encoder, images)
 
@@ -56,11 +56,11 @@ def test_stages_are_before_halving_shallow_to_deep(downsample, stem):
 
     maps, expected, code = run(images)
     assert list(maps) == list(encoder.strides)
-    for name, stride in encoder.strides.items():
+    for (name, stride), features in zip(encoder.strides.items(), encoder.filters, strict=True):
         np.testing.assert_allclose(maps[name], expected[name], rtol=1e-6, atol=1e-7)
         rounded_up = [-(-n // stride) for n in (13, 23)]
         if downsample == "stride":
-            assert maps[name].shape == (2, *rounded_up, encoder.channels[name])
+            assert maps[name].shape == (2, *rounded_up, features)
     if downsample == "pool":  # odd sizes are rounded down; the stem's stride rounds up
         deepest = {"same": (3, 5), "stride": (1, 3)}[stem]
         assert maps["stage3"].shape == (2, *deepest, 5)
@@ -97,12 +97,12 @@ def shapes(config):
     return [x.shape for x in outputs]
 
 
-def some_slow(names, fast):
-    """Parameters of which a few run with the fast tests."""
-    return [pytest.param(n, marks=() if n in fast else pytest.mark.slow) for n in names]
+FAST = ("squeezenet", "mobilenet_v2", "vgg16")
 
 
-@pytest.mark.parametrize("name", some_slow(BACKBONES, ("squeezenet", "mobilenet_v2", "vgg16")))
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in FAST else pytest.mark.slow) for n in BACKBONES]
+)
 def test_it_serves_as_the_encoder_of_a_unet(name):
     backbone = BACKBONES[name]().backbone
     strides = sorted(set(backbone.strides.values()))
@@ -171,40 +171,32 @@ def test_images_are_prepared_inside():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"name": "vgg11"}, "model.backbone.name is 'vgg11'; it is one of alexnet, vgg16"),
-        ({"stem": "tiny"}, "stem is 'tiny'; it is one of imagenet, small"),
-        ({"output_stride": 4}, "output_stride is 4; it is one of 8, 16, 32"),
-        ({"last": "conv9"}, "last is 'conv9'; it is one of conv1, fire2"),
-        ({"fields": (("variant", "keras"),)}, "fields is .*squeezenet does not know"),
-        ({"fields": ("keras",)}, "fields is .*squeezenet does not know"),
-        ({"preprocessing.mean": (0.0,)}, "preprocessing is .*three channels"),
+        ({"backbone.name": "vgg11"}, "model.backbone.name is 'vgg11'; it is one of alexnet, vgg16"),
+        ({"backbone.stem": "tiny"}, "stem is 'tiny'; it is one of imagenet, small"),
+        ({"backbone.output_stride": 4}, "output_stride is 4; it is one of 8, 16, 32"),
+        ({"backbone.last": "conv9"}, "last is 'conv9'; it is one of conv1, fire2"),
+        ({"backbone.fields": (("variant", "keras"),)}, "fields is .*squeezenet does not know"),
+        ({"backbone.fields": ("keras",)}, "fields is .*squeezenet does not know"),
+        ({"backbone.preprocessing.mean": (0.0,)}, "preprocessing is .*three channels"),
+        ({"encoder": (4, 4)}, r"has model\.backbone and model\.encoder"),
     ],
 )
 def test_mistakes_are_named(fields, message):
-    config = with_model("classifier_256", **{"backbone.name": "squeezenet"})
-    with config.unlocked():
-        config.update_from_flattened_dict({f"model.backbone.{k}": v for k, v in fields.items()})
+    config = with_model("classifier_256", **{"backbone.name": "squeezenet"} | fields)
     with pytest.raises(UserError, match=message):
         network_of(config)
 
 
-def test_two_encoders_are_refused():
-    config = with_model("classifier_256", **{"backbone.name": "squeezenet"})
-    with config.unlocked():
-        config.model.encoder = (4, 4)
-    with pytest.raises(UserError, match=r"has model\.backbone and model\.encoder"):
-        network_of(config)
-
-
-def test_grey_images_are_refused():
-    config = with_model("segmentation_unet", **{"backbone.name": "alexnet"})
-    config.data.channels, config.model.decoder = 1, (4, 4, 4)
-    with pytest.raises(UserError, match=r"have 1 channels, .* set data.channels to 3"):
+@pytest.mark.parametrize(
+    ("backbone", "data", "message"),
+    [
+        ("alexnet", {"channels": 1}, r"have 1 channels, .* set data.channels to 3"),
+        ("vgg16", {"size": 8}, "must be at least 32"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused_with_what_to_do(backbone, data, message):
+    config = with_model("segmentation_unet", **{"backbone.name": backbone})
+    config.model.decoder = (4,) * (3 if backbone == "alexnet" else 5)
+    config.data.update(data)
+    with pytest.raises(UserError, match=message):
         shapes(config)
-
-
-def test_small_images_are_refused_with_what_to_do():
-    config = with_model("segmentation_unet", **{"backbone.name": "vgg16"})
-    config.data.size, config.model.decoder = 8, (4, 4, 4, 4, 4)
-    with pytest.raises(UserError, match="must be at least 32"):
-        build.segmenter(config, 1)

@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 from random_values import draw, draw_variables
 
 from vocjax.errors import UserError
-from vocjax.models.encoders import Encoder
+from vocjax.models.autoencoder import Encoder
+from vocjax.models.draw import variables as variables_of
 from vocjax.models.fcn import FCNDecoder, network
 from vocjax.models.segmenter import Segmenter
 
@@ -82,7 +83,7 @@ def test_scores_equal_numpys_and_a_map_counts_if_it_is_a_skip(skips):
 def test_training_begins_without_the_skips():
     images = jnp.asarray(np.random.default_rng(0).random((2, 9, 8, 1)), jnp.float32)
     model = Segmenter(Encoder((3, 4, 5)), FCNDecoder(2, 2, centred=False))
-    variables = jax.jit(model.init)(jax.random.key(0), images)
+    variables = variables_of(model, jax.random.key(0), images)
     decoder = variables["params"]["decoder"]
     assert decoder.keys() == {"score1", "score2", "score4"}
     assert not np.any(decoder["score1"]["kernel"]) and not np.any(decoder["score2"]["kernel"])

@@ -1,5 +1,7 @@
 """What networks read from a config: components, fields, widths, sizes."""
 
+import re
+
 import pytest
 from ml_collections import ConfigDict
 
@@ -41,12 +43,11 @@ def test_components_are_at_most_the_numbers_of_an_image(components):
     ],
 )
 def test_size_that_cannot_be_pooled_names_the_nearest(size, pools, nearest):
-    with pytest.raises(UserError) as told:
+    message = f"data.size={size} can't be halved {pools} times; .* are {re.escape(nearest)}"
+    with pytest.raises(UserError, match=message):
         check_poolable(size, 2**pools)
-    assert f"data.size={size} can't be halved {pools} times" in str(told.value)
-    assert f"are {nearest}" in str(told.value)
 
 
-@pytest.mark.parametrize(("size", "pools"), [(64, 4), (64, 6), (48, 4), (7, 0)])
-def test_size_that_can_be_pooled_passes(size, pools):
-    check_poolable(size, 2**pools)
+def test_size_that_can_be_pooled_passes():
+    for size, pools in ((64, 4), (64, 6), (48, 4), (7, 0)):
+        check_poolable(size, 2**pools)

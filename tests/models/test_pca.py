@@ -92,9 +92,8 @@ def test_streaming_errs_as_scikit_learns_incremental_pca(points, fitted):
         peer.partial_fit(batch.astype(np.float64))
     streamed = pca.fit_stream(iter(batches), COMPONENTS)
     expected = peer.inverse_transform(peer.transform(points))
-    found, best = (
-        float(((reconstruct(state, points) - points) ** 2).mean()) for state in (streamed, fitted)
-    )
+    states = (streamed, fitted)
+    found, best = (float(((reconstruct(s, points) - points) ** 2).mean()) for s in states)
     assert found > 1.0001 * best  # or these batches would not tell the streaming fit from the full
     np.testing.assert_allclose(reconstruct(streamed, points), expected, atol=1e-5)
     np.testing.assert_allclose(streamed.variance, peer.explained_variance_, rtol=1e-5)

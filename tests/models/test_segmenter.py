@@ -10,9 +10,8 @@ from flax import linen as nn
 from random_values import draw
 
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import Decoder
+from vocjax.models.autoencoder import Decoder, Encoder
 from vocjax.models.deeplab import AtrousPyramid
-from vocjax.models.encoders import Encoder
 from vocjax.models.fcn import FCNDecoder
 from vocjax.models.layers import UPSAMPLINGS, Style
 from vocjax.models.segmenter import Mirror, Segmenter, enlarged, resized

@@ -7,15 +7,16 @@ import pytest
 from random_values import draw, draw_variables
 
 from vocjax.errors import UserError
-from vocjax.models.encoders import Encoder
+from vocjax.models.autoencoder import Encoder
 from vocjax.models.layers import UPSAMPLINGS, Style
-from vocjax.models.ops import SAME, xla_conv
-from vocjax.models.resampling import (
+from vocjax.models.ops import (
+    SAME,
     bilinear_upsample,
     max_pool,
     max_positions,
     max_unpool,
     transposed_conv,
+    xla_conv,
 )
 from vocjax.models.segmenter import Segmenter
 from vocjax.models.unet import SkipBlock, UNetDecoder, check_doubling
@@ -109,11 +110,8 @@ def test_unpooling_puts_values_where_the_skips_maxima_are():
     block = SkipBlock(4, Style("elu", upsample="unpool"))
     deep, skip = draw(2, 3, 3, 4), draw(2, 5, 6, 4, seed=1)
     identity = jnp.zeros((3, 3, 4, 4)).at[1, 1].set(jnp.eye(4))
-    params = {
-        "unpooled": {"kernel": identity, "bias": jnp.zeros(4)},
-        "deep": {"kernel": identity, "bias": jnp.zeros(4)},
-        "skip": {"kernel": jnp.zeros_like(identity)},
-    }
+    conv = {"kernel": identity, "bias": jnp.zeros(4)}
+    params = {"unpooled": conv, "deep": conv, "skip": {"kernel": jnp.zeros_like(identity)}}
     got = jax.jit(lambda: block.apply({"params": params}, deep, skip, train=False))()
     switches, peaks = max_positions(skip), max_pool(skip, padding="VALID")
     values = max_unpool(deep[:, :2], switches)

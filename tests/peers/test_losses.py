@@ -34,6 +34,19 @@ def one_hot(index):
     return np.eye(SHAPE[-1], dtype=np.float32)[index]
 
 
+def marked_index():
+    """(one-hot classes, torch's index, in which void is `VOID`)."""
+    _, index, void = draw()
+    return one_hot(index), torch.from_numpy(np.where(void, VOID, index))
+
+
+def marked_labels():
+    """(labels of overlapping classes, torch's, in which void is `VOID`)."""
+    void = draw()[2][..., None]
+    target = (np.random.default_rng(1).random(SHAPE) < 0.4).astype(np.float32)
+    return target, channels_first(np.where(void, VOID, target).astype(np.float32))
+
+
 def channels_first(array):
     return torch.from_numpy(np.moveaxis(array, -1, 1).copy())
 
@@ -57,11 +70,7 @@ def assert_same(ours, theirs, target, their_target):
 SMP = [
     ("DiceLoss", {"smooth": 0.5}, partial(losses.soft_dice, smoothing=1.0)),
     ("JaccardLoss", {"smooth": 1.0}, partial(losses.soft_jaccard, smoothing=1.0)),
-    (
-        "TverskyLoss",
-        {"alpha": 0.3, "beta": 0.7},
-        partial(losses.tversky, alpha=0.3, beta=0.7),
-    ),
+    ("TverskyLoss", {"alpha": 0.3, "beta": 0.7}, partial(losses.tversky, alpha=0.3, beta=0.7)),
 ]
 MONAI = [
     ("DiceLoss", {"smooth_nr": 1.0, "smooth_dr": 1.0}, partial(losses.soft_dice, smoothing=1.0)),
@@ -81,58 +90,41 @@ MONAI = [
 @pytest.mark.parametrize(("name", "settings", "ours"), SMP)
 def test_overlap_equals_smp(name, settings, ours):
     theirs = partial(getattr(smp, name), ignore_index=VOID, **settings)
-    _, index, void = draw()
-    marked = torch.from_numpy(np.where(void, VOID, index))
     mean = partial(ours, exclusive=True, classes="all")
-    assert_same(mean, theirs("multiclass"), one_hot(index), marked)
-    target = (np.random.default_rng(1).random(SHAPE) < 0.4).astype(np.float32)
-    marked = channels_first(np.where(void[..., None], VOID, target).astype(np.float32))
-    assert_same(partial(ours, classes="all"), theirs("multilabel"), target, marked)
-    assert_same(ours, theirs("binary"), target, marked)
+    assert_same(mean, theirs("multiclass"), *marked_index())
+    assert_same(partial(ours, classes="all"), theirs("multilabel"), *marked_labels())
+    assert_same(ours, theirs("binary"), *marked_labels())
 
 
 @pytest.mark.parametrize(("name", "settings", "ours"), MONAI)
 @pytest.mark.parametrize("reduction", ["image", "batch"])
 def test_overlap_equals_monai(name, settings, ours, reduction):
-    _, index, void = draw()
-    marked = torch.from_numpy(np.where(void, VOID, index))[:, None]
-    theirs = partial(
-        getattr(monai, name),
-        to_onehot_y=True,
-        batch=reduction == "batch",
-        ignore_index=VOID,
-        **settings,
-    )
+    target, marked = marked_index()
+    how = {"to_onehot_y": True, "batch": reduction == "batch", "ignore_index": VOID}
+    theirs = partial(getattr(monai, name), **how, **settings)
     ours = partial(ours, reduction=reduction, classes="all")
-    assert_same(ours, theirs(sigmoid=True), one_hot(index), marked)
-    assert_same(partial(ours, exclusive=True), theirs(softmax=True), one_hot(index), marked)
+    assert_same(ours, theirs(sigmoid=True), target, marked[:, None])
+    assert_same(partial(ours, exclusive=True), theirs(softmax=True), target, marked[:, None])
 
 
 @pytest.mark.parametrize("reduction", ["image", "batch"])
 def test_lovasz_equals_smp(reduction):
     theirs = partial(smp.LovaszLoss, per_image=reduction == "image", ignore_index=VOID)
-    _, index, void = draw()
-    marked = torch.from_numpy(np.where(void, VOID, index))
-    ours = partial(losses.lovasz, exclusive=True, classes="present", reduction=reduction)
-    assert_same(ours, theirs("multiclass"), one_hot(index), marked)
-    target = (np.random.default_rng(1).random(SHAPE) < 0.4).astype(np.float32)
-    marked = channels_first(np.where(void[..., None], VOID, target).astype(np.float32))
     ours = partial(losses.lovasz, reduction=reduction)
-    assert_same(ours, theirs("multilabel"), target, marked)
+    present = partial(ours, exclusive=True, classes="present")
+    assert_same(present, theirs("multiclass"), *marked_index())
+    assert_same(ours, theirs("multilabel"), *marked_labels())
 
 
 @pytest.mark.parametrize("gamma", [0.0, 2.0])
 def test_focal_equals_smp_and_monai(gamma):
-    _, index, void = draw()
-    marked = torch.from_numpy(np.where(void, VOID, index))
-    batch = {"gamma": gamma, "reduction": "batch"}
+    target, marked = marked_index()
+    ours = partial(losses.focal, gamma=gamma, reduction="batch")
     # smp's focal loss of exclusive classes is that of sigmoids, each class against the others.
     theirs = smp.FocalLoss("multiclass", gamma=gamma, ignore_index=VOID)
-    assert_same(partial(losses.focal, **batch), theirs, one_hot(index), marked)
+    assert_same(ours, theirs, target, marked)
     theirs = monai.FocalLoss(to_onehot_y=True, gamma=gamma, use_softmax=True, ignore_index=VOID)
-    assert_same(
-        partial(losses.focal, exclusive=True, **batch), theirs, one_hot(index), marked[:, None]
-    )
+    assert_same(partial(ours, exclusive=True), theirs, target, marked[:, None])
 
 
 def test_a_class_without_truth_is_no_error_to_smp_and_a_full_one_to_monai():

@@ -37,12 +37,8 @@ def twins(backbone, shape, **fields):
     variables, keys = random_variables(network, shape), source.key_map(network)
     dilation = {"replace_stride_with_dilation": [False, True, True]} if fields else {}
     arrays = foreign(variables, keys)
-    return (
-        network,
-        variables,
-        keys,
-        torchvision_model(name, arrays, num_classes=10, **options, **dilation),
-    )
+    peer = torchvision_model(name, arrays, num_classes=10, **options, **dilation)
+    return network, variables, keys, peer
 
 
 def images_of(shape):

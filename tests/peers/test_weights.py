@@ -49,12 +49,7 @@ def same(arrays, state):
 
 @pytest.mark.parametrize(
     "options",
-    [
-        {},
-        {"pickle_protocol": 4},
-        {"pickle_protocol": 5},
-        {"_use_new_zipfile_serialization": False},
-    ],
+    [{}, *({"pickle_protocol": p} for p in (4, 5)), {"_use_new_zipfile_serialization": False}],
     ids=str,
 )
 def test_state_dicts_are_read(tmp_path, options):
@@ -142,15 +137,11 @@ def test_torchvisions_usual_values(name):
 
 
 @pytest.mark.parametrize(
-    ("backbone", "make"),
-    [
-        ("inception_v1", torchvision.models.GoogLeNet),
-        ("inception_v3", torchvision.models.Inception3),
-    ],
+    ("backbone", "peer"), [("inception_v1", "GoogLeNet"), ("inception_v3", "Inception3")]
 )
-def test_the_published_inceptions_turn_usual_values_into_symmetric_ones(backbone, make):
+def test_the_published_inceptions_turn_usual_values_into_symmetric_ones(backbone, peer):
     with torch.device("meta"):
-        peer = make(transform_input=True, init_weights=False)
+        peer = getattr(torchvision.models, peer)(transform_input=True, init_weights=False)
     images = np.random.default_rng(0).random((2, 4, 4, 3), np.float32)
     usual = np.array(preprocess(TORCHVISION, images)).transpose(0, 3, 1, 2)
     expected = peer._transform_input(torch.from_numpy(usual.copy())).numpy()

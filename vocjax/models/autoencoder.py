@@ -1,28 +1,104 @@
-"""Convolutional autoencoders: an encoder, and a decoder that mirrors it."""
+"""The study's autoencoder: an encoder with stages, and a decoder that mirrors it."""
 
-import math
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
 from vocjax.models.backbones.encoder import BackboneEncoder
-from vocjax.models.encoders import Encoder, Switches, make_encoder
-from vocjax.models.fields import check_poolable, check_widths
-from vocjax.models.layers import ConvBlock, Style, resizing_conv, style_of
-from vocjax.models.resampling import max_unpool
+from vocjax.models.layers import ConvBlock, Style, resizing_conv
+from vocjax.models.ops import max_pool, max_positions, max_unpool
+
+Switches = tuple[jax.Array, ...]  # of each pooling, the first one first; empty without unpooling
+
+
+class Encoder(nn.Module):
+    """The study's encoder: a convolution block for each width, halving before each but the first.
+
+    A stage is what lies between two halvings. With `stem` "stride" the first convolution halves
+    too. Pooling drops the last row and column of an odd size, strides round it up.
+
+    Widths 256-128-64-32-16 on 64x64x3 give the study's code of 4x4x16 numbers (AE 256, 399,088
+    parameters); 256-128-64-32 give 8x8x32 (AE 2048, 394,464 parameters).
+    """
+
+    filters: Sequence[int]
+    style: Style = Style()
+    stem: str = "same"
+
+    @property
+    def strides(self) -> dict[str, int]:
+        """Pixels of the image from one value of a stage's map to the next."""
+        first = 2 if self.stem == "stride" else 1
+        return {f"stage{i + 1}": first * 2**i for i in range(len(self.filters))}
+
+    @property
+    def centred(self) -> bool:
+        """Whether a map of an odd size is centred on the image: only strides do this."""
+        return self.style.downsample == "stride"
+
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> jax.Array:
+        """Images [batch, height, width, channels] in [0, 1] to codes [batch, h, w, filters[-1]].
+
+        h and w are height and width divided by the last stride.
+        """
+        return self.with_switches(images, train=train, valid=valid)[0]
+
+    def stages(
+        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> dict[str, jax.Array]:
+        """Return the map of stage1, stage2, ... before it is halved; the last one is the code.
+
+        They are [batch, height / stride, width / stride, features].
+        """
+        maps, _ = self._run(images, train, valid)
+        return dict(zip(self.strides, maps, strict=True))
+
+    def with_switches(
+        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> tuple[jax.Array, Switches]:
+        """Return (code, switches) of images; the switches are those of `max_positions`.
+
+        They are the places of the maxima in the image: two bits for every pooled value, which a
+        decoder that unpools gets in addition to the code.
+        """
+        maps, switches = self._run(images, train, valid)
+        return maps[-1], switches
+
+    @nn.compact
+    def _run(
+        self, images: jax.Array, train: bool, valid: jax.Array | None
+    ) -> tuple[list[jax.Array], Switches]:
+        style, x, sampling = self.style, images, self.stem
+        maps: list[jax.Array] = []
+        switches: list[jax.Array] = []
+        for index, features in enumerate(self.filters):
+            if index:
+                sampling = "same" if style.downsample == "pool" else "stride"
+            if index and style.downsample == "pool":
+                if min(x.shape[1:3]) < 2:
+                    height, width = images.shape[1:3]
+                    raise UserError(
+                        f"images of {height}x{width} pixels can't be pooled {index} times; make "
+                        "them larger, or give the encoder fewer widths."
+                    )
+                if style.upsample == "unpool":
+                    switches.append(max_positions(x))
+                x = max_pool(x, padding="VALID")
+            x = ConvBlock(features, sampling, style)(x, train=train, valid=valid)
+            maps.append(x)
+        return maps, tuple(switches)
 
 
 class Decoder(nn.Module):
     """The encoder's mirror: a block for each width and a convolution, doubling before all but one.
 
-    The first block keeps the size of the code.
-
-    With unpooling every value returns to the place that the switches give. Without switches, if
-    there is only a code, it goes to the top left of its 2x2 window.
+    The first block keeps the size of the code. With unpooling every value returns to the place that
+    the switches give; without switches, to the top left of its 2x2 window.
     """
 
     filters: Sequence[int]
@@ -60,8 +136,8 @@ class Decoder(nn.Module):
 class ConvAutoencoder(nn.Module):
     """Encoder and decoder with a sigmoid at the end; `encode` and `decode` are separate methods.
 
-    With unpooling a call gives the encoder's switches to the decoder. `decode` alone has no
-    switches, so that its images differ.
+    With unpooling a call gives the encoder's switches to the decoder. `decode` alone has none, so
+    that its images differ.
     """
 
     encoder: Encoder | BackboneEncoder
@@ -81,53 +157,3 @@ class ConvAutoencoder(nn.Module):
         """Return (reconstruction, code) of images [batch, height, width, channels] in [0, 1]."""
         code, switches = self.encoder.with_switches(images, train=train, valid=valid)
         return nn.sigmoid(self.decoder(code, switches, train=train, valid=valid)), code
-
-
-def network(config: ConfigDict, outputs: int) -> ConvAutoencoder:
-    """Return the autoencoder of a config; its images have `outputs` channels."""
-    return ConvAutoencoder(*encoder_and_decoder(config, outputs))
-
-
-def encoder_and_decoder(
-    config: ConfigDict, outputs: int
-) -> tuple[Encoder | BackboneEncoder, Decoder]:
-    """Return the encoder of a config and its mirror, which has `outputs` channels.
-
-    Raises `UserError` for unknown values, for a size that can't be halved and doubled again, for
-    widths that don't double as often as the encoder halves, or can't be unpooled, and for a
-    backbone whose map is smaller than its stride implies, as it does not pad its convolutions.
-    """
-    model, encoder, style = config.model, make_encoder(config), style_of(config)
-    stride = max(encoder.strides.values())
-    halvings = int(math.log2(stride))
-    check_poolable(config.data.size, stride)
-    widths = check_widths("model.decoder", model.decoder)
-    if len(widths) != halvings:
-        raise UserError(
-            f"model.decoder has {len(widths)} widths; the encoder halves the image {halvings} "
-            f"times, so it takes {halvings}."
-        )
-    if isinstance(encoder, BackboneEncoder):
-        _check_padded(encoder, config)
-    mirror = tuple(model.get("encoder", ())[-2::-1])
-    if style.upsample == "unpool" and widths != mirror:
-        raise UserError(
-            f"model.decoder is {widths!r}; with model.upsample 'unpool' it has the widths that the "
-            f"encoder pools, last first: set it to {mirror!r}."
-        )
-    return encoder, Decoder(widths, outputs, style)
-
-
-def _check_padded(encoder: BackboneEncoder, config: ConfigDict) -> None:
-    size, stride = config.data.size, max(encoder.strides.values())
-    image = jax.ShapeDtypeStruct((1, size, size, config.data.channels), "float32")
-    code, _ = jax.eval_shape(encoder.init_with_output, jax.random.key(0), image)
-    if code.shape[1] * stride != size:
-        name = config.model.backbone.name
-        raise UserError(
-            f"{name} makes a map of {code.shape[1]} x {code.shape[2]} of {size} pixels, not of "
-            f"{size // stride}, and a decoder that doubles it does not end at {size}. Where the "
-            "network has them, set model.backbone.fields to (('padding', 'same'),) or "
-            "model.backbone.stem to 'small'; or take another backbone, or a U-Net, whose decoder "
-            "fits any map."
-        )

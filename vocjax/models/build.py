@@ -8,16 +8,20 @@ from ml_collections import ConfigDict
 
 from vocjax.errors import UserError, check_choice
 from vocjax.imports import import_function
+from vocjax.models import classifier as classification
 from vocjax.models import deeplab, fcn, linear, pca, transform, unet
-from vocjax.models.autoencoder import network as conv_autoencoder
-from vocjax.models.classifier import HEAD_FIELDS
-from vocjax.models.classifier import network as encoder_and_head
-from vocjax.models.encoders import ENCODER_FIELDS
+from vocjax.models.autoencoder import ConvAutoencoder
+from vocjax.models.encoders import ENCODER_FIELDS, encoder_and_decoder
 from vocjax.models.fields import check_fields
-from vocjax.models.segmenter import Segmenter, check_size, mirror
+from vocjax.models.segmenter import Mirror, Segmenter, check_size
 
 # Makes a network of a config, with as many outputs (channels, classes or logits of a pixel).
 Build = Callable[[ConfigDict, int], nn.Module]
+
+
+def mirrored(network: type[nn.Module]) -> Build:
+    """Return the function that makes a network of an encoder and the decoder that mirrors it."""
+    return lambda config, outputs: network(*encoder_and_decoder(config, outputs))
 
 
 class Entry(NamedTuple):
@@ -32,16 +36,18 @@ class Entry(NamedTuple):
 RECONSTRUCTION = {
     "pca": Entry(pca.network, ("components", "solver")),
     "linear_autoencoder": Entry(linear.network, ("components", "tied")),
-    "autoencoder": Entry(conv_autoencoder, (*ENCODER_FIELDS, "decoder")),
+    "autoencoder": Entry(mirrored(ConvAutoencoder), (*ENCODER_FIELDS, "decoder")),
     "transform_autoencoder": Entry(transform.network, tuple(transform.FIELDS)),
 }
 # It returns (logits [batch, classes], code), and has the parts of `classifier.Classifier`.
 CLASSIFICATION = {
-    "classifier": Entry(encoder_and_head, (*ENCODER_FIELDS, *HEAD_FIELDS, "decoder")),
+    "classifier": Entry(
+        classification.network, (*ENCODER_FIELDS, *classification.HEAD_FIELDS, "decoder")
+    ),
 }
 # It returns (logits [batch, height, width, outputs], code).
 SEGMENTATION = {
-    "mirror": Entry(mirror, (*ENCODER_FIELDS, "target", "decoder")),
+    "mirror": Entry(mirrored(Mirror), (*ENCODER_FIELDS, "target", "decoder")),
     "unet": Entry(unet.network, (*ENCODER_FIELDS, "target", "decoder")),
     "fcn": Entry(fcn.network, (*ENCODER_FIELDS, "target", "skips")),
     "deeplab": Entry(deeplab.network, (*ENCODER_FIELDS, "target", "features", "rates")),
@@ -59,10 +65,7 @@ def classifier(config: ConfigDict) -> nn.Module:
 
 
 def segmenter(config: ConfigDict, outputs: int) -> nn.Module:
-    """Return the network of a segmentation config, with `outputs` logits for each pixel.
-
-    Raises `UserError` for fields that don't fit.
-    """
+    """Return the network of a segmentation config; `UserError` for fields that don't fit."""
     network = _build(SEGMENTATION, config, outputs)
     if isinstance(network, Segmenter):
         check_size(network.encoder, config.data.size, config.data.size)

@@ -8,8 +8,8 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError, check_choice, check_range
-from vocjax.models.autoencoder import encoder_and_decoder
-from vocjax.models.encoders import Encoder, make_encoder
+from vocjax.models.autoencoder import Encoder
+from vocjax.models.encoders import encoder_and_decoder, make_encoder
 from vocjax.models.fields import check_poolable
 from vocjax.models.layers import ACTIVATIONS, INITIALIZERS, style_of
 
@@ -20,7 +20,7 @@ HEAD_FIELDS = ("hidden", "pooling", "head_dropout", "head_init")  # of a config'
 def pooled(code: jax.Array, pooling: str) -> jax.Array:
     """Codes [batch, height, width, features] to [batch, numbers] float32: flat, or their mean.
 
-    `pooling` "mean" averages over places (Lin et al. 2014, "Network in network").
+    "mean" is over places (Lin et al. 2014, "Network in network").
     """
     x = code.astype(jnp.float32)
     return x.mean(axis=(1, 2)) if pooling == "mean" else x.reshape(x.shape[0], -1)
@@ -30,9 +30,8 @@ class Head(nn.Module):
     """Fully connected layers from a code to a logit for each class.
 
     `hidden` are the widths of the layers before the last, with `activation` and, in training,
-    dropout before each layer. The study has none, the lecture one. `pooling` as in `pooled`.
-    `last_init` is of the last layer. A layer that begins with zeros stays in the span of the codes
-    that it is trained on; a drawn one keeps its noise in all other directions.
+    dropout before each layer. A last layer that begins with zeros (`last_init`) stays in the span
+    of the codes that it is trained on; a drawn one keeps its noise in all other directions.
     """
 
     classes: int
@@ -104,15 +103,8 @@ def network(config: ConfigDict, outputs: int) -> Classifier:
     check_choice("model.head_init", model.head_init, INITIALIZERS)
     if not all(type(width) is int and width > 0 for width in model.hidden):
         raise UserError(f"model.hidden is {model.hidden!r}; it is positive integers, (128,).")
-    head = Head(
-        outputs,
-        tuple(model.hidden),
-        model.pooling,
-        model.head_dropout,
-        style.activation,
-        style.kernel_init,
-        model.head_init,
-    )
+    shape, inits = (outputs, tuple(model.hidden)), (style.kernel_init, model.head_init)
+    head = Head(*shape, model.pooling, model.head_dropout, style.activation, *inits)
     if not model.decoder:
         encoder = make_encoder(config)
         if isinstance(encoder, Encoder):  # its poolings leave nothing out then

@@ -14,13 +14,10 @@ HIGHEST = jax.lax.Precision.HIGHEST  # a GPU would round the factors of a produc
 
 
 class DCTState(NamedTuple):
-    """The result of a fit: `mean` [h, w, c] of the coefficients, and which ones the code has.
+    """The result of a fit."""
 
-    `selected` [k] int32 are positions in the flattened coefficients, largest variance first.
-    """
-
-    mean: jax.Array
-    selected: jax.Array
+    mean: jax.Array  # [h, w, c] of the coefficients
+    selected: jax.Array  # [k] int32, places in the flattened coefficients, largest variance first
 
 
 def forward(images: jax.Array) -> jax.Array:

@@ -41,17 +41,12 @@ class AtrousPyramid(nn.Module):
             # A dense layer is the same as a 1x1 convolution, and a matrix product.
             return nn.Dense(features, kernel_init=init, dtype=style.dtype, name=name)(x)
 
-        def atrous(x: jax.Array, index: int, rate: int) -> jax.Array:
-            convolve, name = functools.partial(atrous_conv, rate=rate), f"AtrousConv_{index}"
-            return Conv(
-                self.features, dtype=style.dtype, kernel_init=init, convolve=convolve, name=name
-            )(x)
-
-        def finish(x: jax.Array) -> jax.Array:
-            return finish_stage(x, plain, train=train, valid=valid)
-
+        finish = functools.partial(finish_stage, style=plain, train=train, valid=valid)
+        atrous = functools.partial(Conv, self.features, dtype=style.dtype, kernel_init=init)
         branches = [finish(pointwise(x, self.features, "point"))]
-        branches += [finish(atrous(x, i, rate)) for i, rate in enumerate(self.rates)]
+        for i, rate in enumerate(self.rates):
+            convolve = functools.partial(atrous_conv, rate=rate)
+            branches.append(finish(atrous(convolve=convolve, name=f"AtrousConv_{i}")(x)))
         mean = x.mean(axis=(1, 2), keepdims=True)
         mean = finish(pointwise(mean, self.features, "image"))
         branches.append(jnp.broadcast_to(mean, branches[0].shape))

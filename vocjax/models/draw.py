@@ -32,16 +32,8 @@ def variables(module: nn.Module, key: jax.Array, *arguments: Any, **keywords: An
     numbers differ by rounding: about 1e-6 standard deviations, in the far tail up to 2e-5. All are
     the same whatever the accelerator. The module is compiled if an initialiser needs an operation
     that is not in `OPERATIONS` (`orthogonal`, for example) or makes numbers that do not have 32
-    bits, or if the key is not of JAX's default generator.
-
-    Args:
-      module: any Flax module.
-      key: a typed key. If it is traced (by `jax.eval_shape`, `jax.jit`, `jax.vmap`), `init` is too.
-      arguments: arrays that `init` takes after the key.
-      keywords: other arguments of `init`; they are not traced.
-
-    Returns:
-      The variables: arrays on the default device.
+    bits, or if the key is not of JAX's default generator. If the key is traced (`jax.eval_shape`,
+    `jax.jit`, `jax.vmap`), `init` is too. `arguments` are arrays; `keywords` are not traced.
     """
 
     def init(*traced: Any) -> Any:
@@ -115,12 +107,8 @@ def _as_numpy(array: Any) -> np.ndarray:
 def _threefry(key: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return Threefry-2x32 (20 rounds; Salmon et al. 2011) of the pairs (0, count).
 
-    Args:
-      key: [2], uint32.
-      counts: [n], uint32; they are overwritten.
-
-    Returns:
-      Two words of random bits for each count: [n] and [n], uint32.
+    `key` [2] and `counts` [n] uint32, which are overwritten, to two words of random bits for each
+    count: [n] and [n] uint32.
     """
     words = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
     left, right, wrapped = np.full_like(counts, words[0]), counts, np.empty_like(counts)
@@ -163,10 +151,6 @@ def _broadcast(parameters: Mapping[str, Any], array: np.ndarray) -> np.ndarray:
     return np.broadcast_to(array.reshape(sides), parameters["shape"])
 
 
-def _same(_: Mapping[str, Any], array: np.ndarray) -> np.ndarray:
-    return array
-
-
 def _elementwise(function: np.ufunc) -> Callable[..., np.ndarray]:
     return lambda _, *inputs: np.asarray(function(*inputs))
 
@@ -181,8 +165,8 @@ OPERATIONS: Mapping[str, Callable[..., np.ndarray]] = {
     "random_bits": _random_bits,
     "random_fold_in": _fold_in,
     "broadcast_in_dim": _broadcast,
-    "copy": _same,
-    "stop_gradient": _same,
+    "copy": lambda _, x: x,
+    "stop_gradient": lambda _, x: x,
     "reshape": lambda parameters, x: x.reshape(parameters["new_sizes"]),
     "transpose": lambda parameters, x: x.transpose(parameters["permutation"]),
     "convert_element_type": lambda parameters, x: x.astype(parameters["new_dtype"]),

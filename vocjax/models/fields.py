@@ -53,10 +53,7 @@ def check_widths(field: str, widths: Sequence[int]) -> tuple[int, ...]:
 
 
 def check_poolable(size: int, stride: int) -> None:
-    """Raise `UserError` with the nearest valid sizes unless `stride` divides `size`.
-
-    `stride` is a power of 2.
-    """
+    """Raise `UserError` with the nearest valid sizes unless `stride`, 2 ** n, divides `size`."""
     if size % stride or size < stride:
         below = size // stride * stride
         nearest = f"{below} or {below + stride}" if below > 0 else f"{stride}"

@@ -12,9 +12,8 @@ from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError, check_choice, check_range
+from vocjax.models import ops
 from vocjax.models.fields import compute_dtype
-from vocjax.models.ops import Conv, conv
-from vocjax.models.resampling import bilinear_upsample, strided_conv, transposed_conv, upsample_conv
 
 INITIALIZERS = {
     "glorot_uniform": nn.initializers.glorot_uniform(),  # Keras' default
@@ -36,11 +35,11 @@ UPSAMPLINGS = ("nearest", "bilinear", "transposed", "unpool")
 
 # How a convolution changes the size of its input, and the side of its kernel.
 CONVOLUTIONS: dict[str, tuple[Callable[[jax.Array, jax.Array], jax.Array], int]] = {
-    "same": (conv, 3),
-    "stride": (strided_conv, 3),
-    "nearest": (upsample_conv, 3),
-    "bilinear": (lambda x, kernel: conv(bilinear_upsample(x), kernel), 3),
-    "transposed": (transposed_conv, 4),
+    "same": (ops.conv, 3),
+    "stride": (ops.strided_conv, 3),
+    "nearest": (ops.upsample_conv, 3),
+    "bilinear": (lambda x, kernel: ops.conv(ops.bilinear_upsample(x), kernel), 3),
+    "transposed": (ops.transposed_conv, 4),
 }
 
 
@@ -105,21 +104,12 @@ def style_of(config: ConfigDict) -> Style:
 
 def resizing_conv(
     features: int, sampling: str, style: Style, bias: bool = True, name: str | None = None
-) -> Conv:
-    """Return a convolution that keeps, halves ("stride") or doubles its input's size.
-
-    The kernel is 3x3, or 4x4 if `sampling` is "transposed"; `CONVOLUTIONS` has all choices.
-    """
+) -> ops.Conv:
+    """Return a convolution that keeps or changes its input's size by a name in `CONVOLUTIONS`."""
     convolve, side = CONVOLUTIONS[sampling]
-    init = INITIALIZERS[style.kernel_init]
-    return Conv(
-        features,
-        side,
-        bias=bias,
-        dtype=style.dtype,
-        kernel_init=init,
-        convolve=convolve,
-        name=name,
+    init, dtype = INITIALIZERS[style.kernel_init], style.dtype
+    return ops.Conv(
+        features, side, bias=bias, dtype=dtype, kernel_init=init, convolve=convolve, name=name
     )
 
 
@@ -147,10 +137,9 @@ class ConvBlock(nn.Module):
 def finish_stage(
     x: jax.Array, style: Style, *, train: bool, valid: jax.Array | None = None
 ) -> jax.Array:
-    """Apply all of a stage that follows its convolution, as submodules of the calling module.
+    """Apply activation, norm, dropout and residual blocks, as submodules of the calling module.
 
-    Activation, norm, dropout and residual blocks: [batch, height, width, features] to the same
-    shape; `valid` as in `ConvBlock`.
+    [batch, height, width, features] to the same shape; `valid` as in `ConvBlock`.
     """
     x = _normalise(ACTIVATIONS[style.activation](x), style, train, valid)
     if style.dropout:

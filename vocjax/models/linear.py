@@ -5,6 +5,7 @@ principal component analysis"). But its components have no order, and without ti
 not orthogonal: any invertible map of the code, undone by the decoder, gives the same images.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -36,9 +37,7 @@ class LinearAutoencoder(nn.Module):
 
     def setup(self) -> None:
         """Declare the decoder's `components` [k, d] and `mean` [d], and the encoder if untied."""
-        height, width, channels = self.image_shape
-        d = height * width * channels
-        zeros = nn.initializers.zeros_init()
+        d, zeros = math.prod(self.image_shape), nn.initializers.zeros_init()
         self.rows = self.param("components", SMALL, (self.components, d), jnp.float32)
         self.mean = self.param("mean", zeros, (d,), jnp.float32)
         if not self.tied:
@@ -87,10 +86,8 @@ def principal_angles(a: jax.Array, b: jax.Array) -> jax.Array:
     inner = jnp.matmul(q.T, p, precision=HIGHEST)
     cosines = jnp.linalg.svd(inner, compute_uv=False)
     sines = jnp.linalg.svd(p - jnp.matmul(q, inner, precision=HIGHEST), compute_uv=False)[::-1]
-    angles = jnp.where(
-        cosines**2 > 0.5, jnp.arcsin(sines.clip(0, 1)), jnp.arccos(cosines.clip(0, 1))
-    )
-    return jnp.rad2deg(angles)
+    by_sine, by_cosine = jnp.arcsin(sines.clip(0, 1)), jnp.arccos(cosines.clip(0, 1))
+    return jnp.rad2deg(jnp.where(cosines**2 > 0.5, by_sine, by_cosine))
 
 
 def cosines(rows: jax.Array) -> jax.Array:

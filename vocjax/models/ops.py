@@ -1,10 +1,17 @@
-"""Convolutions: XLA's values, many of them faster on the CPU; and the one module `Conv`."""
+"""Convolutions, halving and doubling of maps, max-pooling and its inverse; the module `Conv`.
 
-from collections.abc import Callable
+The values are XLA's, in less time on the CPU. Milliseconds of processor time on two cores, batch
+32, forward and backward, with XLA and here: the last decoder layer (32x32x256 up-sampled, to 3)
+625 -> 83, the one before (16x16x128, to 256) 1134 -> 342, the weight gradient of 64x64x3 -> 256
+336 -> 55, pooling 64x64x256 724 -> 89. With stride 2 the same methods gain only where the input is
+64x64x256 (a third), and lose elsewhere, so that XLA computes it.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 
@@ -57,31 +64,19 @@ class Conv(nn.Module):
 
 
 def conv(x: jax.Array, kernel: jax.Array, padding: Pads = SAME, dilation: int = 1) -> jax.Array:
-    """Convolve with stride 1; differentiable in reverse mode.
+    """Convolve [batch, height, width, channels] with stride 1; differentiable in reverse mode.
+
+    `kernel` [kernel height, kernel width, channels, features] is cast to x's dtype.
 
     XLA:CPU computes the weight gradients of very thin and of very wide layers at a third of the
     speed of its matrix products. For such layers the gradient is one matrix product with patches of
     the thinner one of input and output gradient.
-
-    Args:
-      x: [batch, height, width, channels].
-      kernel: [kernel height, kernel width, channels, features]; cast to x's dtype.
-      padding: zeros before and after, by axis; one on every side makes a 3x3 kernel `same`.
-      dilation: distance between two taps of the kernel.
-
-    Returns:
-      [batch, height', width', features].
     """
     return _conv(x, kernel.astype(x.dtype), padding, dilation)
 
 
 def xla_conv(
-    x: jax.Array,
-    kernel: jax.Array,
-    padding: Pads,
-    dilation: int = 1,
-    stride: int = 1,
-    groups: int = 1,
+    x: jax.Array, kernel: jax.Array, padding: Pads, dilation: int = 1, stride: int = 1
 ) -> jax.Array:
     """Convolve as XLA does: [batch, h, w, channels], [kh, kw, channels / groups, features]."""
     return jax.lax.conv_general_dilated(
@@ -91,15 +86,12 @@ def xla_conv(
         padding=padding,
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
+        feature_group_count=x.shape[-1] // kernel.shape[2],
     )
 
 
 def _conv_backward(
-    padding: Pads,
-    dilation: int,
-    residuals: tuple[jax.Array, jax.Array],
-    gradient: jax.Array,
+    padding: Pads, dilation: int, residuals: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = residuals
 
@@ -117,14 +109,8 @@ def _conv_backward(
     return of_input, jax.lax.platform_dependent(x, gradient, cpu=by_matrix_product, default=by_xla)
 
 
-_conv = jax.custom_vjp(
-    lambda x, kernel, padding, dilation: xla_conv(x, kernel, padding, dilation),
-    nondiff_argnums=(2, 3),
-)
-_conv.defvjp(
-    lambda x, kernel, padding, dilation: (xla_conv(x, kernel, padding, dilation), (x, kernel)),
-    _conv_backward,
-)
+_conv = jax.custom_vjp(lambda *call: xla_conv(*call), nondiff_argnums=(2, 3))
+_conv.defvjp(lambda *call: (xla_conv(*call), call[:2]), _conv_backward)
 
 
 def _kernel_gradient(
@@ -144,57 +130,13 @@ def _kernel_gradient(
     (top, bottom), (left, right) = padding
     if channels <= features:
         padded = jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
-        return product(patches(padded, gradient, taps), gradient.reshape(-1, features)).reshape(
-            shape
-        )
-    around = (
-        (0, 0),
-        (taps[-1][0] - top, taps[-1][0] - bottom),
-        (taps[-1][1] - left, taps[-1][1] - right),
-        (0, 0),
-    )
+        by_tap = product(patches(padded, gradient, taps), gradient.reshape(-1, features))
+        return by_tap.reshape(shape)
+    below, beside = taps[-1]
+    around = (0, 0), (below - top, below - bottom), (beside - left, beside - right), (0, 0)
     # Tap (i, j) reads the output's gradient from the other side, hence the taps in reverse.
     by_tap = product(x.reshape(-1, channels), patches(jnp.pad(gradient, around), x, taps[::-1]))
     return by_tap.reshape(channels, rows, columns, features).transpose(1, 2, 0, 3)
-
-
-def depthwise_conv(
-    x: jax.Array, kernel: jax.Array, stride: int, dilation: int, padding: Pads
-) -> jax.Array:
-    """Convolve every channel by itself.
-
-    XLA:CPU computes grouped convolutions slowly: milliseconds of processor time at 56x56x128, batch
-    8, forward, input gradient, weight gradient: 79, 80, 282, and as a sum of shifted products 6, 3,
-    70. With stride 2: 23, 322, 66 and 4, 3, 11.
-
-    Args:
-      x: [batch, height, width, channels].
-      kernel: [rows, columns, 1, channels]; cast to x's dtype.
-      stride: distance between two windows.
-      dilation: distance between two taps of the kernel.
-      padding: zeros before and after, by axis.
-
-    Returns:
-      [batch, height', width', channels].
-    """
-
-    def grouped(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return xla_conv(x, kernel, padding, dilation, stride, groups=x.shape[-1])
-
-    def shifted(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        rows, columns = kernel.shape[:2]
-        x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-        height = x.shape[1] - dilation * (rows - 1)
-        width = x.shape[2] - dilation * (columns - 1)
-        y = jnp.zeros((), x.dtype)
-        for row, column in np.ndindex(rows, columns):
-            top, left = row * dilation, column * dilation
-            window = x[:, top : top + height : stride, left : left + width : stride]
-            y = y + window * kernel[row, column]
-        return y
-
-    kernel = kernel.astype(x.dtype)
-    return jax.lax.platform_dependent(x, kernel, cpu=shifted, default=grouped)
 
 
 def pads(
@@ -203,24 +145,164 @@ def pads(
     """Return how many values a `padding` adds before and after each spatial axis of `x`."""
     if not isinstance(padding, int | str):
         return padding
-    rows, columns = (
-        _pads_of_axis(padding, size, dilation * (side - 1) + 1, stride, dilation)
-        for size, side in zip(x.shape[1:3], sides(window), strict=True)
-    )
-    return rows, columns
-
-
-def _pads_of_axis(
-    padding: int | str, size: int, reach: int, stride: int, dilation: int
-) -> tuple[int, int]:
     if isinstance(padding, int):
-        return padding * dilation, padding * dilation
+        return ((padding * dilation,) * 2,) * 2
+    reach = [dilation * (side - 1) + 1 for side in sides(window)]
     if padding == "CEIL":
-        return 0, -(size - reach) % stride
-    (pair,) = jax.lax.padtype_to_pads((size,), (reach,), (stride,), padding)
-    return pair
+        ends = [-(size - r) % stride for size, r in zip(x.shape[1:3], reach, strict=True)]
+        return (0, ends[0]), (0, ends[1])
+    rows, columns = jax.lax.padtype_to_pads(x.shape[1:3], reach, (stride, stride), padding)
+    return rows, columns
 
 
 def sides(kernel: int | tuple[int, int]) -> tuple[int, int]:
     """Height and width of a kernel."""
     return (kernel, kernel) if isinstance(kernel, int) else kernel
+
+
+# Which of the kernel's taps fall on which of two low-resolution pixels, for even and odd output
+# rows: [phase, low-resolution tap, kernel tap]. An even row sees the pixel before and its own, an
+# odd row its own and the pixel after.
+_NEAREST_TAPS = (((1, 0, 0), (0, 1, 1)), ((1, 1, 0), (0, 0, 1)))
+_TRANSPOSED_TAPS = (((0, 0, 0, 1), (0, 1, 0, 0)), ((0, 0, 1, 0), (1, 0, 0, 0)))
+PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))  # (row, column) is even (0) or odd (1)
+
+
+def strided_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolve with stride 2, as Keras does with padding "same".
+
+    [batch, height, width, channels] with [3, 3, channels, features], cast to x's dtype, to
+    [batch, height / 2, width / 2, features], odd sizes rounded up. Zeros are added below and to the
+    right of an even size, on every side of an odd one.
+    """
+    padding = (x.shape[1] % 2, 1), (x.shape[2] % 2, 1)
+    return xla_conv(x, kernel.astype(x.dtype), padding, stride=2)
+
+
+def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolve a nearest 2x up-sampled image with a 3x3 `same` kernel, at the low resolution.
+
+    [batch, height, width, channels] with [3, 3, channels, features] to [batch, 2 * height,
+    2 * width, features]. Every output pixel sees at most 2x2 different input pixels, so the kernel
+    folds, in its own dtype, into one 2x2 kernel for each of the four output phases: 16
+    multiplications where 36 would be needed.
+    """
+    return _conv_by_phases(x, kernel, _NEAREST_TAPS)
+
+
+def transposed_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Transposed 4x4 convolution with stride 2, as Keras does with padding "same".
+
+    [batch, height, width, channels] with [4, 4, channels, features], where Keras has [4, 4,
+    features, channels], to [batch, 2 * height, 2 * width, features]. Tap [t, u] of pixel [m, n]
+    adds to output pixel [2 * m + t - 1, 2 * n + u - 1]. Every output pixel gets as many terms, 2x2;
+    a 3x3 kernel draws a checkerboard (Odena et al. 2016, "Deconvolution and checkerboard
+    artifacts").
+    """
+    return _conv_by_phases(x, kernel, _TRANSPOSED_TAPS)
+
+
+def _conv_by_phases(
+    x: jax.Array, kernel: jax.Array, taps: tuple[tuple[tuple[int, ...], ...], ...]
+) -> jax.Array:
+    """Convolve with one 2x2 kernel for each of the four output phases."""
+    batch, height, width, channels = x.shape
+    features = kernel.shape[-1]
+    fold = jnp.asarray(taps, kernel.dtype)
+    folded = jnp.einsum("atu,bsv,uvcf->abtscf", fold, fold, kernel).astype(x.dtype)
+    if 4 * features <= channels:
+        # One convolution reads the wide input once; with as many features it is slower than four.
+        together = folded.transpose(2, 3, 4, 0, 1, 5).reshape(2, 2, channels, 4 * features)
+        y = conv(x, together, SAME).reshape(batch, height + 1, width + 1, 2, 2, features)
+        return _interleave([y[:, a : a + height, b : b + width, a, b] for a, b in PHASES])
+    return _interleave([conv(x, folded[a, b], ((1 - a, a), (1 - b, b))) for a, b in PHASES])
+
+
+@jax.custom_vjp
+def bilinear_upsample(x: jax.Array) -> jax.Array:
+    """Double height and width of [batch, height, width, channels] by linear interpolation.
+
+    The pixels' centres stay where they are (half-pixel centres, edges repeated), as in Keras'
+    UpSampling2D(interpolation="bilinear"): weights 1/4 and 3/4. Differentiable in reverse mode.
+    """
+    for axis in (1, 2):
+        wider, n = _with_edges(x, axis), x.shape[axis]
+        before, after = (jax.lax.slice_in_dim(wider, i, i + n, axis=axis) for i in (0, 2))
+        pairs = jnp.stack([0.25 * before + 0.75 * x, 0.75 * x + 0.25 * after], axis + 1)
+        x = pairs.reshape(*x.shape[:axis], 2 * n, *x.shape[axis + 1 :])
+    return x
+
+
+def _bilinear_backward(_: None, gradient: jax.Array) -> tuple[jax.Array]:
+    """Sum the gradients of each pixel's four uses; JAX's own transpose takes five times as long."""
+    for axis in (2, 1):
+        wider, n = _with_edges(gradient, axis), gradient.shape[axis]
+        a, b, c, d = (jax.lax.slice_in_dim(wider, i, i + n - 1, 2, axis) for i in range(4))
+        gradient = 0.25 * (a + d) + 0.75 * (b + c)
+    return (gradient,)
+
+
+bilinear_upsample.defvjp(lambda x: (bilinear_upsample(x), None), _bilinear_backward)
+
+
+def _with_edges(x: jax.Array, axis: int) -> jax.Array:
+    """Repeat the first and the last value of an axis."""
+    return jnp.pad(x, [(1, 1) if i == axis else (0, 0) for i in range(4)], mode="edge")
+
+
+def max_pool(
+    x: jax.Array, window: int = 2, stride: int = 2, dilation: int = 1, padding: Padding = "SAME"
+) -> jax.Array:
+    """Maximum over square windows: [batch, height, width, channels] to fewer pixels.
+
+    `dilation` is the distance between two values of a window. Padded values are never the maximum;
+    "CEIL" pads at the end, so that a last, incomplete window keeps every value (torch's
+    `ceil_mode`). The gradient of equal values is shared.
+
+    Rows first, then columns, each by shifted slices. On the CPU the gradient takes a quarter (3x3,
+    stride 2) to a tenth of the time of XLA's reduce_window's, which with dilation has none.
+    """
+    around = pads(padding, x, window, stride, dilation)
+    x = jnp.pad(x, ((0, 0), *around, (0, 0)), constant_values=-jnp.inf)
+    reach = dilation * (window - 1)
+    for axis in (1, 2):
+        end = max(x.shape[axis] - reach, 0)
+        windows = [slice(i, i + end, stride) for i in range(0, reach + 1, dilation)]
+        taps = [x[:, window] if axis == 1 else x[:, :, window] for window in windows]
+        x = functools.reduce(jnp.maximum, taps)
+    return x
+
+
+def max_positions(x: jax.Array) -> jax.Array:
+    """Return the place of the maximum in each 2x2 window: the switches of `max_unpool`.
+
+    [batch, height, width, channels] to [batch, height / 2, width / 2, channels] uint8, odd sizes
+    rounded down: 0 top left, 1 top right, 2 bottom left, 3 bottom right; the first of equals.
+    Raises ValueError at trace time for a side of 1.
+    """
+    height, width = x.shape[1:3]
+    if min(height, width) < 2:
+        raise ValueError(f"2x2 windows need 2 rows and columns; there are {height} and {width}")
+    x = x[:, : height // 2 * 2, : width // 2 * 2]
+    peak = max_pool(x)
+    is_peak = [x[:, a::2, b::2] == peak for a, b in PHASES[:3]]
+    return jnp.select(is_peak, (0, 1, 2), 3).astype(jnp.uint8)
+
+
+def max_unpool(x: jax.Array, switches: jax.Array) -> jax.Array:
+    """Put every value at the place in a 2x2 window of zeros that its switch gives.
+
+    [batch, height, width, channels] to [batch, 2 * height, 2 * width, channels], without the row or
+    column that pooling dropped (Zeiler et al. 2011). Raises ValueError at trace time unless
+    `switches`, of `max_positions`, have x's shape.
+    """
+    if switches.shape != x.shape:
+        raise ValueError(f"max_unpool has values {x.shape} and switches {switches.shape}")
+    return _interleave([jnp.where(switches == place, x, 0) for place in range(4)])
+
+
+def _interleave(corners: Sequence[jax.Array]) -> jax.Array:
+    """Join the four phases of an image: top left, top right, bottom left, bottom right."""
+    batch, height, width, channels = corners[0].shape
+    rows = [jnp.stack(corners[:2], axis=3), jnp.stack(corners[2:], axis=3)]
+    return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, channels)

@@ -1,5 +1,6 @@
 """Principal component analysis: of all points at once by a thin SVD, or in one pass."""
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -15,31 +16,22 @@ HIGHEST = jax.lax.Precision.HIGHEST  # a GPU would round the factors of a produc
 
 
 class PCAState(NamedTuple):
-    """What a fit finds, in float32; variances have the divisor n - 1.
+    """What a fit finds, in float32; variances have the divisor n - 1."""
 
-    `mean` [d]; `components` [k, d], orthonormal rows, the largest entry of each (by magnitude)
-    positive; `variance` [k] along each of them, largest first; `total_variance` [] of the points.
-    """
-
-    mean: jax.Array
-    components: jax.Array
-    variance: jax.Array
-    total_variance: jax.Array
+    mean: jax.Array  # [d]
+    components: jax.Array  # [k, d], orthonormal rows; the largest entry of each is positive
+    variance: jax.Array  # [k] along each of them, largest first
+    total_variance: jax.Array  # [] of the points
 
 
 class Stream(NamedTuple):
-    """What a streaming fit knows of the points so far.
+    """What a streaming fit knows of the points so far."""
 
-    `seen` [] int32, the number of points; `mean` [d]; `directions` [k, d], orthonormal rows, and
-    `singular` [k], the largest singular values of the centred points; `scatter` [], the sum of
-    squared deviations.
-    """
-
-    seen: jax.Array
-    mean: jax.Array
-    directions: jax.Array
-    singular: jax.Array
-    scatter: jax.Array
+    seen: jax.Array  # [] int32, the number of points
+    mean: jax.Array  # [d]
+    directions: jax.Array  # [k, d], orthonormal rows
+    singular: jax.Array  # [k], the largest singular values of the centred points
+    scatter: jax.Array  # [], the sum of squared deviations
 
 
 def fit(points: jax.Array, components: int) -> PCAState:
@@ -74,9 +66,8 @@ def fit_stream(batches: Iterable[jax.Array], components: int) -> PCAState:
         if stream is None:
             d = points.shape[1]
             _check(components, d, f"points with {d} numbers each")
-            none, zeros = jnp.zeros(()), jnp.zeros(components)
-            directions = jnp.zeros((components, d))
-            stream = Stream(jnp.zeros((), jnp.int32), jnp.zeros(d), directions, zeros, none)
+            mean, directions, singular = map(jnp.zeros, (d, (components, d), components))
+            stream = Stream(jnp.zeros((), jnp.int32), mean, directions, singular, jnp.zeros(()))
         stream = update(stream, points)
     if stream is None:
         raise UserError("PCA of no images has no components; fit on at least two images.")
@@ -183,14 +174,10 @@ class PCA(nn.Module):
 
     def setup(self) -> None:
         """Declare the arrays of a `PCAState`, under its names."""
-        d = self.image_shape[0] * self.image_shape[1] * self.image_shape[2]
-        zeros = nn.initializers.zeros_init()
-        self.fitted = PCAState(
-            mean=self.param("mean", zeros, (d,)),
-            components=self.param("components", zeros, (self.components, d)),
-            variance=self.param("variance", zeros, (self.components,)),
-            total_variance=self.param("total_variance", zeros, ()),
-        )
+        k, d, zeros = self.components, math.prod(self.image_shape), nn.initializers.zeros_init()
+        shapes = ((d,), (k, d), (k,), ())
+        fields = zip(PCAState._fields, shapes, strict=True)
+        self.fitted = PCAState(*(self.param(field, zeros, shape) for field, shape in fields))
 
     def encode(self, images: jax.Array) -> jax.Array:
         """[batch, height, width, channels] to codes [batch, components]."""

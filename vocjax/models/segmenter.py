@@ -3,25 +3,27 @@
 The other networks are a `Segmenter` each, with a decoder of their own: `unet`, `fcn`, `deeplab`.
 """
 
+from typing import Protocol
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
-from vocjax.models.autoencoder import Decoder, encoder_and_decoder
+from vocjax.models.autoencoder import Decoder, Encoder
 from vocjax.models.backbones.encoder import BackboneEncoder
-from vocjax.models.encoders import Encoder, StagedEncoder, make_encoder
+from vocjax.models.encoders import make_encoder
 from vocjax.models.fields import check_poolable
 from vocjax.models.layers import Style, style_of
-from vocjax.models.resampling import bilinear_upsample
+from vocjax.models.ops import bilinear_upsample
 
 
 class Mirror(nn.Module):
     """The study's segmentation network; its parameters are under `encoder` and `decoder`.
 
-    With unpooling the decoder gets the encoder's switches in addition to the code. The decoder only
-    doubles, so the encoder's stride must divide the size of the images.
+    With unpooling the decoder gets the encoder's switches, too. It only doubles, so the encoder's
+    stride must divide the size of the images.
     """
 
     encoder: Encoder | BackboneEncoder
@@ -40,9 +42,21 @@ class Mirror(nn.Module):
         return self.decoder(code, switches, train=train, valid=valid), code
 
 
-def mirror(config: ConfigDict, outputs: int) -> Mirror:
-    """Return the study's network as a config describes it, with `outputs` logits of a pixel."""
-    return Mirror(*encoder_and_decoder(config, outputs))
+class StagedEncoder(Protocol):
+    """An encoder that gives the map of each of its stages by name, shallow to deep."""
+
+    @property
+    def strides(self) -> dict[str, int]:
+        """Pixels of the image from one value of a stage's map to the next; they never decrease."""
+
+    @property
+    def centred(self) -> bool:
+        """Whether a map of an odd size is centred on the image; if not, both begin together."""
+
+    def stages(
+        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+    ) -> dict[str, jax.Array]:
+        """Images [batch, height, width, channels] to maps [batch, h, w, features]."""
 
 
 class Segmenter(nn.Module):
@@ -101,8 +115,8 @@ def check_size(encoder: StagedEncoder, height: int, width: int) -> None:
 def resized(x: jax.Array, height: int, width: int, *, centred: bool = True) -> jax.Array:
     """Crop [batch, h, w, channels] or repeat its edges, to [batch, height, width, channels].
 
-    If `centred`, half of the change is on each side, as after windows without padding; a single
-    row or column, and all of it otherwise, is at the end.
+    If `centred`, half of the change is on each side, as after windows without padding, and a single
+    row or column at the end; otherwise all of it is at the end.
     """
     for axis, size in ((1, height), (2, width)):
         missing = size - x.shape[axis]

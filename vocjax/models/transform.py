@@ -1,13 +1,14 @@
 """An autoencoder around a fixed linear code: learnt filters before and after a cosine transform.
 
 The code is that of transform coding: the cosine coefficients of largest training variance. Two
-convolutional networks on images are learnt. One changes an image before it is transformed, the
-other restores what the transform lost. Both treat every place of an image alike, so that a few
-hundred images are enough to train them, and both begin as the identity: training starts at the
-error of the linear code. In evaluation the code is then moved down the gradient of the image's
+convolutional networks on images are learnt: one changes an image before it is transformed, the
+other restores what the transform lost. Both treat every place alike, so that a few hundred images
+are enough to train them, and begin as the identity: training starts at the error of the linear
+code. In evaluation the code is then moved down the gradient of the image's
 reconstruction error (Kim et al. 2018, "Semi-amortized variational autoencoders").
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -25,14 +26,8 @@ from vocjax.models.layers import Style, resizing_conv
 # The transform is orthonormal: without the decoder's filter one step of 1 would be exact.
 STEP = 0.3
 # A config's fields of `model`, and their smallest values.
-FIELDS = {
-    "components": 1,
-    "width": 1,
-    "encoder_blocks": 0,
-    "decoder_blocks": 0,
-    "patch": 1,
-    "refinements": 0,
-}
+FIELDS = dict.fromkeys(("components", "width", "patch"), 1)
+FIELDS |= dict.fromkeys(("encoder_blocks", "decoder_blocks", "refinements"), 0)
 
 
 class Filter(nn.Module):
@@ -66,8 +61,6 @@ class Filter(nn.Module):
 class TransformAutoencoder(nn.Module):
     """Filter, cosine coefficients, filter: images to codes of `components` numbers and back.
 
-    `refinements` is the number of gradient steps that `encode` takes after the first guess.
-
     The statistics `mean` and `selected` are the coefficients that the code has; they come from
     `with_code` and are not trained.
     """
@@ -78,25 +71,23 @@ class TransformAutoencoder(nn.Module):
     encoder_blocks: int
     decoder_blocks: int
     patch: int
-    refinements: int
+    refinements: int  # gradient steps that `encode` takes after the first guess
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
         """Declare the two filters and the code's statistics."""
         self.encoder = Filter(self.width, self.encoder_blocks, self.patch, self.dtype)
         self.decoder = Filter(self.width, self.decoder_blocks, self.patch, self.dtype)
-        self.mean = self.variable("batch_stats", "mean", jnp.zeros, self.image_shape)
-        self.selected = self.variable(
-            "batch_stats", "selected", jnp.zeros, (self.components,), jnp.int32
-        )
+        statistic = functools.partial(self.variable, "batch_stats")
+        self.mean = statistic("mean", jnp.zeros, self.image_shape)
+        self.selected = statistic("selected", jnp.zeros, (self.components,), jnp.int32)
 
     def encode(self, images: jax.Array) -> jax.Array:
         """[batch, height, width, channels] in [0, 1] to codes [batch, components]."""
         code = self.guess(images)
         for _ in range(self.refinements):
-            decoded, pull_back = nn.vjp(
-                TransformAutoencoder.decode, self, code, vjp_variables=False
-            )
+            decode = TransformAutoencoder.decode
+            decoded, pull_back = nn.vjp(decode, self, code, vjp_variables=False)
             code -= STEP * pull_back(decoded - images)[-1]
         return code
 

@@ -12,7 +12,7 @@ from vocjax.errors import UserError
 from vocjax.models.encoders import make_encoder
 from vocjax.models.fields import check_widths
 from vocjax.models.layers import INITIALIZERS, Style, finish_stage, resizing_conv, style_of
-from vocjax.models.resampling import max_positions, max_unpool
+from vocjax.models.ops import max_positions, max_unpool
 from vocjax.models.segmenter import Segmenter, resized
 
 
@@ -48,10 +48,10 @@ class UNetDecoder(nn.Module):
 class SkipBlock(nn.Module):
     """Doubling, concatenation with the skip, and a stage's convolution with all that follows it.
 
-    The convolution of a concatenation is the sum of its parts' convolutions, `deep` and `skip`:
-    that of the doubled map is then computed before doubling, at a fraction of the work. With
-    "transposed" it is the transposed convolution itself. With "unpool" a further convolution,
-    `unpooled`, gives the map as many channels as the skip, whose maxima give the values' places.
+    The convolution of a concatenation is the sum of its parts' convolutions, `deep` and `skip`;
+    that of the doubled map is computed before doubling, at a fraction of the work. With "unpool" a
+    further convolution, `unpooled`, gives the map as many channels as the skip, whose maxima give
+    the values' places.
     """
 
     features: int

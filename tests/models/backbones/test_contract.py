@@ -136,13 +136,8 @@ def test_training_moves_statistics_of_valid_examples_and_nothing_else(name, fiel
     @jax.jit
     def train(images, valid):
         def loss(params):
-            y, moved = backbone.apply(
-                variables | {"params": params},
-                images,
-                train=True,
-                valid=valid,
-                mutable=["batch_stats"],
-            )
+            how = {"train": True, "valid": valid, "mutable": ["batch_stats"]}
+            y, moved = backbone.apply(variables | {"params": params}, images, **how)
             return (valid[:, None, None, None] * (y - 1) ** 2).sum(), moved
 
         return jax.grad(loss, has_aux=True)(variables["params"])

@@ -98,12 +98,9 @@ def test_darknets_norm_equals_the_usual_one_where_channels_vary():
     ours, usual = DarknetNorm(), nn.BatchNorm(momentum=0.99, epsilon=0)
     variables = ours.init(jax.random.key(0), x, train=False, valid=None)
     y, moved = ours.apply(variables, x, train=True, valid=valid, mutable=["batch_stats"])
+    mask = valid[:, None, None, None] > 0
     expected, statistics = usual.apply(
-        variables,
-        x,
-        use_running_average=False,
-        mask=valid[:, None, None, None] > 0,
-        mutable=["batch_stats"],
+        variables, x, use_running_average=False, mask=mask, mutable=["batch_stats"]
     )
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), moved, statistics)

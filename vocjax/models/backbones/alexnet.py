@@ -7,10 +7,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from vocjax.models.backbones.blocks import Backbone, Conv, Sampling, max_pool
+from vocjax.models.backbones.blocks import Backbone, Conv, Sampling
 from vocjax.models.backbones.heads import FlattenHead, Network
-from vocjax.models.backbones.keys import KeyMap, Source, torch_conv, torch_dense
+from vocjax.models.backbones.keys import TORCH, KeyMap, Source
 from vocjax.models.backbones.preprocessing import TORCHVISION
+from vocjax.models.ops import max_pool
 
 # side of the kernel (0: no convolution), channels, stride (of a 3x3 max-pool; in conv1 its own)
 TABLE = {
@@ -41,11 +42,8 @@ class Stage(nn.Module):
             stride = 1
         if not self.kernel:
             return x
-        padding = "SAME" if stride == 1 else 2
-        conv = Conv(
-            self.features, self.kernel, stride, after, padding, dtype=self.dtype, name="conv"
-        )
-        return nn.relu(conv(x))
+        sampling = (self.kernel, stride, after, "SAME" if stride == 1 else 2)
+        return nn.relu(Conv(self.features, *sampling, dtype=self.dtype, name="conv")(x))
 
 
 class AlexNet(Backbone):
@@ -78,9 +76,9 @@ def torchvision_keys(_: Network) -> KeyMap:
     """Keys of torchvision's state dict."""
     keys = KeyMap()
     for stage, index in enumerate((0, 3, 6, 8, 10), 1):
-        keys |= torch_conv(f"backbone/conv{stage}/conv", f"features.{index}", bias=True)
+        keys |= TORCH.conv(f"backbone/conv{stage}/conv", f"features.{index}", bias=True)
     for layer, index in (("fc1", 1), ("fc2", 4), ("fc3", 6)):
-        keys |= torch_dense(f"head/{layer}", f"classifier.{index}")
+        keys |= TORCH.dense(f"head/{layer}", f"classifier.{index}")
     return keys
 
 

@@ -9,22 +9,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from vocjax.errors import check_choice
-from vocjax.models.backbones.blocks import (
-    Backbone,
-    Conv,
-    ConvNorm,
-    Norm,
-    Sampling,
-    max_pool,
-)
+from vocjax.models.backbones.blocks import Backbone, Conv, ConvNorm, Norm, Sampling
 from vocjax.models.backbones.heads import ConvHead, Network
 from vocjax.models.backbones.keys import KeyMap, Layout, Source
 from vocjax.models.backbones.preprocessing import IDENTITY
+from vocjax.models.ops import max_pool
 
-Convolutions = Sequence[tuple[int, int]]  # (features, side of the kernel) of each
-
-# between max-pools
+Convolutions = Sequence[tuple[int, int]]  # (features, side of the kernel) of each, between pools
 DARKNET_19: Sequence[Convolutions] = (
     ((32, 3),),
     ((64, 3),),
@@ -87,20 +78,11 @@ class DarknetConvNorm(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, x: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
         """[batch, height, width, channels] to [batch, height, width, features]."""
-        conv = Conv(
-            self.features,
-            self.side,
-            dilation=self.dilation,
-            bias=False,
-            dtype=self.dtype,
-            name="conv",
-        )
-        norm = DarknetNorm(self.dtype, name="norm")
-        return LEAKY(norm(conv(x), train=train, valid=valid))
+        sampling = (self.side, 1, self.dilation)
+        x = Conv(self.features, *sampling, bias=False, dtype=self.dtype, name="conv")(x)
+        return LEAKY(DarknetNorm(self.dtype, name="norm")(x, train=train, valid=valid))
 
 
 class Stage(nn.Module):
@@ -112,9 +94,7 @@ class Stage(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, x: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
         """[batch, height, width, channels] to [batch, height', width', features]."""
         stride, before, after = self.sampling
         if self.sampling.nominal > 1:
@@ -138,12 +118,8 @@ class Darknet(Backbone):
     table: Sequence[Convolutions] = DARKNET_19
     norm: str = "darknet"
 
-    def __post_init__(self) -> None:
-        """Check `norm`."""
-        check_choice("norm", self.norm, NORMS)
-        super().__post_init__()
-
     centred = False  # 2x2 windows don't overlap
+    choices = (("norm", NORMS),)
 
     @property
     def plan(self) -> dict[str, tuple[int, int]]:
@@ -176,24 +152,19 @@ def darknet_keys(network: Network) -> KeyMap:
     The file has no names, only one float32 after another. A name here is the convolution's number
     in the `.cfg` file, from 0, and the field of Darknet's own `layer`.
     """
-    convs = [
+    paths = [
         f"backbone/conv{stage}/conv{conv}"
         for stage, convolutions in enumerate(network.backbone.table, 1)
         for conv in range(1, len(convolutions) + 1)
     ]
+    ends = {"bias": "biases", "scale": "scales", "mean": "rolling_mean", "var": "rolling_variance"}
     keys = KeyMap()
-    for index, ours in enumerate(convs):
-        keys |= {
-            f"{ours}/norm/bias": (f"{index}/biases", Layout.VECTOR),
-            f"{ours}/norm/scale": (f"{index}/scales", Layout.VECTOR),
-            f"{ours}/norm/mean": (f"{index}/rolling_mean", Layout.VECTOR),
-            f"{ours}/norm/var": (f"{index}/rolling_variance", Layout.VECTOR),
-            f"{ours}/conv/kernel": (f"{index}/weights", Layout.OIHW),
-        }
-    return keys | {
-        "head/conv/bias": (f"{len(convs)}/biases", Layout.VECTOR),
-        "head/conv/kernel": (f"{len(convs)}/weights", Layout.OIHW),
-    }
+    for i, ours in enumerate(paths):
+        keys |= {f"{ours}/norm/{k}": (f"{i}/{v}", Layout.VECTOR) for k, v in ends.items()}
+        keys[f"{ours}/conv/kernel"] = (f"{i}/weights", Layout.OIHW)
+    keys["head/conv/bias"] = (f"{len(paths)}/biases", Layout.VECTOR)
+    keys["head/conv/kernel"] = (f"{len(paths)}/weights", Layout.OIHW)
+    return keys
 
 
 SOURCES = {"darknet": Source(darknet_keys, IDENTITY, {"norm": "darknet"})}

@@ -23,11 +23,6 @@ class BackboneEncoder(nn.Module):
         return self.backbone.strides
 
     @property
-    def channels(self) -> dict[str, int]:
-        """Channels of every stage's map."""
-        return self.backbone.channels
-
-    @property
     def centred(self) -> bool:
         """Whether maps lie over the middle of the image, as in `Backbone.centred`."""
         return self.backbone.centred
@@ -47,5 +42,5 @@ class BackboneEncoder(nn.Module):
     def with_switches(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-        """Return (code, ()), as `autoencoder.Encoder` does."""
+        """Return (code, ()), as `autoencoder.Encoder` does without unpooling."""
         return self(images, train=train, valid=valid), ()

@@ -77,11 +77,9 @@ class FlattenHead(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """[batch, height, width, channels] to logits [batch, classes], float32."""
         x = adaptive_mean_pool(x.astype(jnp.float32), (self.side, self.side))
-        layers = (
-            nn.DenseGeneral(self.width, axis=(1, 2, 3), kernel_init=KERNEL_INIT, name="fc1"),
-            nn.Dense(self.width, kernel_init=KERNEL_INIT, name="fc2"),
-        )
-        for layer in layers:
+        fc1 = nn.DenseGeneral(self.width, axis=(1, 2, 3), kernel_init=KERNEL_INIT, name="fc1")
+        fc2 = nn.Dense(self.width, kernel_init=KERNEL_INIT, name="fc2")
+        for layer in (fc1, fc2):
             x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(layer(x)))
         return nn.Dense(self.classes, kernel_init=DENSE_INIT, name="fc3")(x)
 

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from vocjax.models.backbones.blocks import Backbone, ConvNorm, Norm, Sampling, max_pool
+from vocjax.models.backbones.blocks import Backbone, ConvNorm, Norm, Sampling
 from vocjax.models.backbones.heads import MeanHead, Network
-from vocjax.models.backbones.keys import KeyMap, Source, torch_conv_norm, torch_dense
+from vocjax.models.backbones.keys import TORCH, KeyMap, Source
 from vocjax.models.backbones.preprocessing import SYMMETRIC
+from vocjax.models.ops import max_pool
 
 NORM = Norm(momentum=0.9, epsilon=1e-3)
 STEM = {"conv1": 64, "conv2": 192}
@@ -62,10 +63,8 @@ class Inception(nn.Module):
         """[batch, height, width, channels] to [batch, height, width, features]."""
 
         def conv(x: jax.Array, name: str, kernel: int) -> jax.Array:
-            features = getattr(self.widths, name)
-            layer = ConvNorm(
-                features, kernel, dilation=self.dilation, norm=NORM, dtype=self.dtype, name=name
-            )
+            shape = (getattr(self.widths, name), kernel, 1, self.dilation)
+            layer = ConvNorm(*shape, norm=NORM, dtype=self.dtype, name=name)
             return layer(x, train=train, valid=valid)
 
         branches = (
@@ -110,11 +109,11 @@ class InceptionV1(Backbone):
         stride, before, after = sampling
         if name == "conv1":
             return ConvNorm(64, 7, stride, padding=3, norm=NORM, dtype=self.dtype, name=name)
-        module = (
-            Stem(self.dtype, name=name)
-            if name == "conv2"
-            else Inception(MODULES[name], after, self.dtype, name=name)
-        )
+        module: nn.Module
+        if name in MODULES:
+            module = Inception(MODULES[name], after, self.dtype, name=name)
+        else:
+            module = Stem(self.dtype, name=name)
         if sampling.nominal == 1:
             return module
         padding = "SAME" if stride == 1 else "CEIL"
@@ -141,9 +140,9 @@ def torchvision_keys(_: Network) -> KeyMap:
     convs = {"conv1": "conv1", "conv2/reduce": "conv2", "conv2/conv": "conv3"}
     for module in MODULES:
         convs |= {f"{module}/{ours}": f"{module}.{theirs}" for ours, theirs in BRANCHES.items()}
-    keys = torch_dense("head/dense", "fc")
+    keys = TORCH.dense("head/dense", "fc")
     for ours, theirs in convs.items():
-        keys |= torch_conv_norm(f"backbone/{ours}", f"{theirs}.conv", f"{theirs}.bn")
+        keys |= TORCH.conv_norm(f"backbone/{ours}", f"{theirs}.conv", f"{theirs}.bn")
     return keys
 
 

@@ -1,6 +1,6 @@
 """Inception v3 (Szegedy et al. 2016, "Rethinking the Inception architecture", table 1)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,37 +8,26 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from vocjax.errors import UserError, check_choice
-from vocjax.models.backbones.blocks import (
-    KERAS_NORM,
-    Backbone,
-    Conv,
-    Norm,
-    Padding,
-    Sampling,
-    max_pool,
-)
+from vocjax.errors import UserError
+from vocjax.models.backbones.blocks import KERAS_NORM, Backbone, Conv, Norm, Padding, Sampling
 from vocjax.models.backbones.heads import MeanHead, Network
+from vocjax.models.backbones.keys import KERAS, TORCH, KeyMap, Source
+from vocjax.models.backbones.preprocessing import SYMMETRIC
+from vocjax.models.ops import max_pool
 
 
 class Variant(NamedTuple):
-    """How the published networks differ.
-
-    - `norm`: the constants of batch norm;
-    - `scale`: whether batch norm has one;
-    - `counts_padding`: whether the zeros around a map count in a branch's means.
-    """
+    """How the published networks differ."""
 
     norm: Norm
-    scale: bool
-    counts_padding: bool
+    scale: bool  # of batch norm
+    counts_padding: bool  # whether the zeros around a map count in a branch's means
 
 
 VARIANTS = {
     "torchvision": Variant(Norm(momentum=0.9, epsilon=1e-3), scale=True, counts_padding=True),
     "keras": Variant(KERAS_NORM, scale=False, counts_padding=False),
 }
-PADDINGS = ("valid", "same")
 
 
 class Fork(NamedTuple):
@@ -126,7 +115,7 @@ class ConvNormRelu(nn.Module):
     """`ConvNorm` with ReLU whose batch norm may have no scale."""
 
     features: int
-    kernel: int | tuple[int, int]
+    kernel: Kernel
     variant: Variant
     stride: int = 1
     dilation: int = 1
@@ -134,18 +123,12 @@ class ConvNormRelu(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, x: jax.Array, *, train: bool = False, valid: jax.Array | None = None
-    ) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
         """[batch, height, width, channels] to [batch, height', width', features]."""
         sampling = (self.kernel, self.stride, self.dilation, self.padding)
         x = Conv(self.features, *sampling, bias=False, dtype=self.dtype, name="conv")(x)
-        norm = nn.BatchNorm(
-            **self.variant.norm._asdict(),
-            use_scale=self.variant.scale,
-            dtype=self.dtype,
-            name="norm",
-        )
+        constants = self.variant.norm._asdict() | {"use_scale": self.variant.scale}
+        norm = nn.BatchNorm(**constants, dtype=self.dtype, name="norm")
         mask = None if valid is None else (valid > 0)[:, None, None, None]
         return nn.relu(norm(x, use_running_average=not train, mask=mask))
 
@@ -165,17 +148,9 @@ class Mixed(nn.Module):
         stride, dilation, _ = self.sampling
 
         def conv(x: jax.Array, name: str, features: int, kernel: Kernel, last: bool) -> jax.Array:
-            strides = last and self.sampling.nominal > 1
-            layer = ConvNormRelu(
-                features,
-                kernel,
-                self.variant,
-                stride if strides else 1,
-                dilation,
-                self.edge if strides else "SAME",
-                self.dtype,
-                name=name,
-            )
+            step, edge = (stride, self.edge) if last and self.sampling.nominal > 1 else (1, "SAME")
+            sampling = (step, dilation, edge)
+            layer = ConvNormRelu(features, kernel, self.variant, *sampling, self.dtype, name=name)
             return layer(x, train=train, valid=valid)
 
         def run(x: jax.Array, name: str, step: Step, last: bool) -> jax.Array:
@@ -205,18 +180,12 @@ class InceptionV3(Backbone):
     147, 147, 73, 71, 35, 17 and 8 values. `padding` "same" rounds every size up instead, so that
     maps lie over the image, as decoders want it; so does `stem` "small", whose deepest stride is 8.
     `variant` is "torchvision" or "keras".
-
-    Raises `UserError` for any other `variant` or `padding`.
     """
 
     variant: str = "torchvision"
     padding: str = "valid"
 
-    def __post_init__(self) -> None:
-        """Check `variant` and `padding`."""
-        check_choice("variant", self.variant, VARIANTS)
-        check_choice("padding", self.padding, PADDINGS)
-        super().__post_init__()
+    choices = (("variant", VARIANTS), ("padding", ("valid", "same")))
 
     @property
     def plan(self) -> dict[str, tuple[int, int]]:
@@ -244,11 +213,8 @@ class InceptionV3(Backbone):
         edge: Padding = 1 if aligned else "VALID"
         inside = Sampling(1, after, after) if name in POOLED else sampling
         if name in STEM:
-            features, kernel = STEM[name]
-            padding = edge if name in UNPADDED else "SAME"
-            module: nn.Module = ConvNormRelu(
-                features, kernel, variant, inside.stride, 1, padding, self.dtype, name=name
-            )
+            how = (inside.stride, 1, edge if name in UNPADDED else "SAME")
+            module: nn.Module = ConvNormRelu(*STEM[name], variant, *how, self.dtype, name=name)
         else:
             module = Mixed(MIXED[name][1], inside, edge, variant, self.dtype, name=name)
         if name not in POOLED or sampling.nominal == 1:
@@ -259,8 +225,7 @@ class InceptionV3(Backbone):
 def mean_pool(x: jax.Array, dilation: int, counts_padding: bool) -> jax.Array:
     """Mean over the 3x3 window around every value of [batch, height, width, channels].
 
-    There are zeros around the map; `counts_padding` says whether they count. `dilation` is from one
-    value of a window to the next.
+    `counts_padding` says whether the zeros around the map count.
     """
 
     def sums(x: jax.Array) -> jax.Array:
@@ -280,3 +245,46 @@ def mean_pool(x: jax.Array, dilation: int, counts_padding: bool) -> jax.Array:
 def inception_v3(classes: int = 1000, **fields: Any) -> Network:
     """Inception v3, made for 299 pixels, without the auxiliary head that trains its mixed6e."""
     return Network(InceptionV3(**fields), MeanHead(classes, dropout=0.5))
+
+
+def torchvision_keys(_: Network) -> KeyMap:
+    """Keys of torchvision's state dict, without its auxiliary head, AuxLogits."""
+    keys = TORCH.dense("head/dense", "fc")
+    for ours in _convolutions():
+        stage, slash, layer = ours.partition("/")
+        side = "" if slash else STEM[stage][1]
+        theirs = f"Mixed_{stage[-2:]}.{layer}" if slash else f"Conv2d_{stage[-2:]}_{side}x{side}"
+        keys |= TORCH.conv_norm(f"backbone/{ours}", f"{theirs}.conv", f"{theirs}.bn")
+    return keys
+
+
+def keras_keys(_: Network) -> KeyMap:
+    """Keys of Keras's weights, of `variant` "keras", whose batch norm has no scale.
+
+    Keras numbers these layers as it makes them: conv2d, conv2d_1, ... in the first model of a
+    process, and from there on in later ones.
+    """
+    keys = KERAS.dense("head/dense", "predictions")
+    for index, ours in enumerate(_convolutions()):
+        end = f"_{index}" if index else ""
+        keys |= KERAS.conv_norm(f"backbone/{ours}", f"conv2d{end}", f"batch_normalization{end}")
+    return {ours: theirs for ours, theirs in keys.items() if not ours.endswith("norm/scale")}
+
+
+def _convolutions() -> Iterator[str]:
+    """Our paths of the convolutions below `backbone`, in the order in which they are written."""
+    yield from STEM
+    for stage, (_, branches) in MIXED.items():
+        for branch, steps in branches.items():
+            for name, step in named(branch, steps):
+                if isinstance(step, Fork):
+                    yield from (f"{stage}/{name}a", f"{stage}/{name}b")
+                elif not isinstance(step, str):
+                    yield f"{stage}/{name}"
+
+
+# The published weights are Google's: torchvision turns its usual values into [-1, 1] for them.
+SOURCES = {
+    "torchvision": Source(torchvision_keys, SYMMETRIC, {"variant": "torchvision"}),
+    "keras": Source(keras_keys, SYMMETRIC, {"variant": "keras"}),
+}

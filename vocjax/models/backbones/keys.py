@@ -37,16 +37,11 @@ KeyMap = dict[str, tuple[str, Layout]]  # (foreign name, foreign layout) by our 
 
 
 class Source(NamedTuple):
-    """Who published weights of a backbone, and what an import of them needs.
-
-    - `key_map`: from a network to the foreign names and layouts of its parameters;
-    - `preprocessing`: of the images that the weights were trained with;
-    - `fields`: of the backbone, with which it computes what the source's network computes.
-    """
+    """Who published weights of a backbone, and what an import of them needs."""
 
     key_map: Callable[[Network], KeyMap]
-    preprocessing: Preprocessing
-    fields: Mapping[str, str] = {}
+    preprocessing: Preprocessing  # of the images that the weights were trained with
+    fields: Mapping[str, str] = {}  # with which the backbone computes what the source's does
 
 
 def foreign_shape(shape: Shape, layout: Layout) -> Shape:
@@ -81,74 +76,65 @@ def restore(array: np.ndarray, layout: Layout) -> np.ndarray:
     return apart.reshape(foreign_shape(array.shape, layout))
 
 
-def torch_conv(ours: str, theirs: str, bias: bool = False) -> KeyMap:
-    """Convolution of torch, depthwise or not."""
-    return _layer(ours, theirs, ".weight", Layout.OIHW, ".bias" if bias else "")
+class Library(NamedTuple):
+    """How a library names and lays out the arrays of a layer; its methods map `ours` to `theirs`.
+
+    An array's name is the layer's with one of these endings; `norms` are of scale, bias, mean and
+    variance.
+    """
+
+    kernel: str
+    convolution: Layout
+    matrix: Layout
+    bias: str
+    norms: tuple[str, str, str, str]
+
+    def conv(self, ours: str, theirs: str, bias: bool = False) -> KeyMap:
+        """Map a convolution, in torch and Gluon also a depthwise one."""
+        keys = {f"{ours}/kernel": (theirs + self.kernel, self.convolution)}
+        return keys | ({f"{ours}/bias": (theirs + self.bias, Layout.VECTOR)} if bias else {})
+
+    def dense(self, ours: str, theirs: str) -> KeyMap:
+        """Map a dense layer with bias."""
+        kernel, bias = (theirs + self.kernel, self.matrix), (theirs + self.bias, Layout.VECTOR)
+        return {f"{ours}/kernel": kernel, f"{ours}/bias": bias}
+
+    def norm(self, ours: str, theirs: str) -> KeyMap:
+        """Map a batch norm; torch's `num_batches_tracked` has no counterpart here."""
+        pairs = zip(("scale", "bias", "mean", "var"), self.norms, strict=True)
+        return {f"{ours}/{key}": (theirs + end, Layout.VECTOR) for key, end in pairs}
+
+    def conv_norm(self, ours: str, conv: str, norm: str, bias: bool = False) -> KeyMap:
+        """Map a `ConvNorm` whose convolution and batch norm have these names."""
+        return self.conv(f"{ours}/conv", conv, bias) | self.norm(f"{ours}/norm", norm)
 
 
-def torch_dense(ours: str, theirs: str) -> KeyMap:
-    """Linear layer of torch."""
-    return _layer(ours, theirs, ".weight", Layout.OI, ".bias")
-
-
-def torch_norm(ours: str, theirs: str) -> KeyMap:
-    """Batch norm of torch; its `num_batches_tracked` has no counterpart here."""
-    return _norm(ours, theirs, (".weight", ".bias", ".running_mean", ".running_var"))
-
-
-def torch_conv_norm(ours: str, conv: str, norm: str) -> KeyMap:
-    """`ConvNorm` whose convolution and batch norm have these names in torch."""
-    return torch_conv(f"{ours}/conv", conv) | torch_norm(f"{ours}/norm", norm)
-
-
-def keras_conv(ours: str, theirs: str, bias: bool = False) -> KeyMap:
-    """Convolution of Keras."""
-    return _layer(ours, theirs, "/kernel", Layout.HWIO, "/bias" if bias else "")
+TORCH = Library(
+    ".weight",
+    Layout.OIHW,
+    Layout.OI,
+    ".bias",
+    (".weight", ".bias", ".running_mean", ".running_var"),
+)
+KERAS = Library(
+    "/kernel",
+    Layout.HWIO,
+    Layout.IO,
+    "/bias",
+    ("/gamma", "/beta", "/moving_mean", "/moving_variance"),
+)
+GLUON = Library(
+    "_weight",
+    Layout.OIHW,
+    Layout.OI,
+    "_bias",
+    ("_gamma", "_beta", "_running_mean", "_running_var"),
+)
 
 
 def keras_depthwise(ours: str, theirs: str) -> KeyMap:
-    """Depthwise convolution of Keras, without bias."""
-    return _layer(ours, theirs, "/depthwise_kernel", Layout.HWOI)
-
-
-def keras_dense(ours: str, theirs: str) -> KeyMap:
-    """Dense layer of Keras."""
-    return _layer(ours, theirs, "/kernel", Layout.IO, "/bias")
-
-
-def keras_norm(ours: str, theirs: str) -> KeyMap:
-    """Batch norm of Keras."""
-    return _norm(ours, theirs, ("/gamma", "/beta", "/moving_mean", "/moving_variance"))
-
-
-def keras_conv_norm(ours: str, conv: str, norm: str, bias: bool = False) -> KeyMap:
-    """`ConvNorm` whose convolution and batch norm have these names in Keras."""
-    return keras_conv(f"{ours}/conv", conv, bias) | keras_norm(f"{ours}/norm", norm)
-
-
-def gluon_conv(ours: str, theirs: str, bias: bool = False) -> KeyMap:
-    """Convolution of Gluon, depthwise or not."""
-    return _layer(ours, theirs, "_weight", Layout.OIHW, "_bias" if bias else "")
-
-
-def gluon_norm(ours: str, theirs: str) -> KeyMap:
-    """Batch norm of Gluon."""
-    return _norm(ours, theirs, ("_gamma", "_beta", "_running_mean", "_running_var"))
-
-
-def _layer(ours: str, theirs: str, kernel: str, layout: Layout, bias: str = "") -> KeyMap:
-    keys = {f"{ours}/kernel": (theirs + kernel, layout)}
-    if bias:
-        keys[f"{ours}/bias"] = (theirs + bias, Layout.VECTOR)
-    return keys
-
-
-def _norm(ours: str, theirs: str, suffixes: tuple[str, ...]) -> KeyMap:
-    keys = ("scale", "bias", "mean", "var")
-    return {
-        f"{ours}/{key}": (theirs + suffix, Layout.VECTOR)
-        for key, suffix in zip(keys, suffixes, strict=True)
-    }
+    """Map a depthwise convolution of Keras, without bias."""
+    return {f"{ours}/kernel": (f"{theirs}/depthwise_kernel", Layout.HWOI)}
 
 
 def _four_axes(shape: Shape) -> Shape:

@@ -10,28 +10,12 @@ from jax.typing import DTypeLike
 
 from vocjax.models.backbones.blocks import KERAS_NORM, Backbone, ConvNorm, Sampling
 from vocjax.models.backbones.heads import MeanHead, Network
-from vocjax.models.backbones.keys import (
-    KeyMap,
-    Source,
-    keras_conv,
-    keras_conv_norm,
-    keras_depthwise,
-    keras_norm,
-)
+from vocjax.models.backbones.keys import KERAS, KeyMap, Source, keras_depthwise
 from vocjax.models.backbones.preprocessing import SYMMETRIC
 
 # (stride, channels) of block1 to block13
-BLOCKS = (
-    (1, 64),
-    (2, 128),
-    (1, 128),
-    (2, 256),
-    (1, 256),
-    (2, 512),
-    *((1, 512),) * 5,
-    (2, 1024),
-    (1, 1024),
-)
+CHANNELS = (64, 128, 128, 256, 256, *(512,) * 6, 1024, 1024)
+BLOCKS = tuple((2 if i in (1, 3, 5, 11) else 1, width) for i, width in enumerate(CHANNELS))
 
 
 class Block(nn.Module):
@@ -63,17 +47,11 @@ class MobileNet(Backbone):
 
     def stage(self, name: str, sampling: Sampling) -> nn.Module:
         """Make a stage."""
-        features = self.channels[name]
+        features, dtype = self.channels[name], self.dtype
         if name != "conv1":
-            return Block(features, sampling, self.dtype, name=name)
-        return ConvNorm(
-            features,
-            stride=sampling.stride,
-            norm=KERAS_NORM,
-            activation=nn.relu6,
-            dtype=self.dtype,
-            name=name,
-        )
+            return Block(features, sampling, dtype, name=name)
+        conv = functools.partial(ConvNorm, norm=KERAS_NORM, activation=nn.relu6, dtype=dtype)
+        return conv(features, stride=sampling.stride, name=name)
 
 
 def mobilenet(classes: int = 1000, **fields: Any) -> Network:
@@ -83,13 +61,13 @@ def mobilenet(classes: int = 1000, **fields: Any) -> Network:
 
 def keras_keys(_: Network) -> KeyMap:
     """Keys of Keras's weights, where the dense layer is a 1x1 convolution."""
-    keys = keras_conv_norm("backbone/conv1", "conv1", "conv1_bn")
+    keys = KERAS.conv_norm("backbone/conv1", "conv1", "conv1_bn")
     for i in range(1, len(BLOCKS) + 1):
         ours = f"backbone/block{i}"
         keys |= keras_depthwise(f"{ours}/depthwise/conv", f"conv_dw_{i}")
-        keys |= keras_norm(f"{ours}/depthwise/norm", f"conv_dw_{i}_bn")
-        keys |= keras_conv_norm(f"{ours}/pointwise", f"conv_pw_{i}", f"conv_pw_{i}_bn")
-    return keys | keras_conv("head/dense", "conv_preds", bias=True)
+        keys |= KERAS.norm(f"{ours}/depthwise/norm", f"conv_dw_{i}_bn")
+        keys |= KERAS.conv_norm(f"{ours}/pointwise", f"conv_pw_{i}", f"conv_pw_{i}_bn")
+    return keys | KERAS.conv("head/dense", "conv_preds", bias=True)
 
 
 SOURCES = {"keras": Source(keras_keys, SYMMETRIC)}

@@ -1,7 +1,7 @@
 """MobileNetV2 (Sandler et al. 2018, "Inverted residuals and linear bottlenecks", table 2)."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -9,35 +9,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from vocjax.errors import check_choice
-from vocjax.models.backbones.blocks import (
-    TORCH_NORM,
-    Activation,
-    Backbone,
-    ConvNorm,
-    Norm,
-    Padding,
-    Sampling,
-)
+from vocjax.models.backbones.blocks import TORCH_NORM, Backbone, ConvNorm, Norm, Padding, Sampling
 from vocjax.models.backbones.heads import MeanHead, Network
-from vocjax.models.backbones.keys import (
-    KeyMap,
-    Source,
-    gluon_conv,
-    gluon_norm,
-    keras_conv,
-    keras_conv_norm,
-    keras_dense,
-    keras_depthwise,
-    keras_norm,
-    torch_conv_norm,
-    torch_dense,
-)
+from vocjax.models.backbones.keys import GLUON, KERAS, TORCH, KeyMap, Source, keras_depthwise
 from vocjax.models.backbones.preprocessing import SYMMETRIC, TORCHVISION
 
-Row = tuple[int, int, int, int]
-
-# expansion t, channels c, repetitions n, stride s of the first
+Row = tuple[int, int, int, int]  # expansion t, channels c, repetitions n, stride s of the first
 TABLE: tuple[Row, ...] = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -51,20 +28,13 @@ LATE = (*TABLE[:3], (6, 64, 4, 1), (6, 96, 3, 2), *TABLE[5:])  # strides a row l
 
 
 class Variant(NamedTuple):
-    """How the published networks differ.
-
-    - `norm`: the constants of batch norm;
-    - `padding` of the convolutions with stride 2;
-    - `activation`;
-    - `table`: the paper's, or Gluon's;
-    - `expand_first`: whether block1 has a 1x1 convolution, though it expands by 1.
-    """
+    """How the published networks differ."""
 
     norm: Norm
-    padding: Padding
-    activation: Activation
+    padding: Padding  # of the convolutions with stride 2
+    activation: Callable[[jax.Array], jax.Array]
     table: Sequence[Row] = TABLE
-    expand_first: bool = False
+    expand_first: bool = False  # whether block1 has a 1x1 convolution, though it expands by 1
 
 
 VARIANTS = {
@@ -114,16 +84,11 @@ class MobileNetV2(Backbone):
     """Stages conv1, block1 to block17 and conv2, the last convolution of 1x1.
 
     `variant` is "torchvision", "keras" or "gluon". With `stem` "small" the deepest stride is 16.
-
-    Raises `UserError` for any other `variant`.
     """
 
     variant: str = "torchvision"
 
-    def __post_init__(self) -> None:
-        """Check `variant`."""
-        check_choice("variant", self.variant, VARIANTS)
-        super().__post_init__()
+    choices = (("variant", VARIANTS),)
 
     @property
     def plan(self) -> dict[str, tuple[int, int]]:
@@ -137,13 +102,10 @@ class MobileNetV2(Backbone):
         """Make a stage."""
         variant, features = VARIANTS[self.variant], self.channels[name]
         norm, padding, activation, table, expand_first = variant
-        conv = functools.partial(
-            ConvNorm, features, norm=norm, activation=activation, dtype=self.dtype, name=name
-        )
-        if name == "conv1":
-            return conv(3, sampling.stride, padding=padding)
-        if name == "conv2":
-            return conv(1)
+        if name in ("conv1", "conv2"):
+            shape = (3, sampling.stride, 1, padding) if name == "conv1" else (1,)
+            constants = {"norm": norm, "activation": activation, "dtype": self.dtype}
+            return ConvNorm(features, *shape, **constants, name=name)
         expansion, *_ = blocks_of(table)[name]
         if expansion == 1 and not expand_first:
             expansion = 0
@@ -151,7 +113,7 @@ class MobileNetV2(Backbone):
 
 
 def mobilenet_v2(classes: int = 1000, **fields: Any) -> Network:
-    """MobileNetV2, width 1; `variant` "torchvision", "keras" or "gluon"."""
+    """MobileNetV2, width 1."""
     return Network(MobileNetV2(**fields), MeanHead(classes, dropout=0.2))
 
 
@@ -160,39 +122,37 @@ PARTS = ("expand", "depthwise", "project")
 
 def torchvision_keys(_: Network) -> KeyMap:
     """Keys of torchvision's state dict; the first block does not expand."""
-    keys = torch_conv_norm("backbone/conv1", "features.0.0", "features.0.1")
+    keys = TORCH.conv_norm("backbone/conv1", "features.0.0", "features.0.1")
     for index, block in enumerate(blocks_of(TABLE), 1):
         theirs = f"features.{index}.conv"
         *activated, project = PARTS[1:] if index == 1 else PARTS
         for i, part in enumerate(activated):
-            keys |= torch_conv_norm(
-                f"backbone/{block}/{part}", f"{theirs}.{i}.0", f"{theirs}.{i}.1"
-            )
+            ours = f"backbone/{block}/{part}"
+            keys |= TORCH.conv_norm(ours, f"{theirs}.{i}.0", f"{theirs}.{i}.1")
         i = len(activated)
-        keys |= torch_conv_norm(f"backbone/{block}/{project}", f"{theirs}.{i}", f"{theirs}.{i + 1}")
-    keys |= torch_conv_norm("backbone/conv2", "features.18.0", "features.18.1")
-    return keys | torch_dense("head/dense", "classifier.1")
+        keys |= TORCH.conv_norm(f"backbone/{block}/{project}", f"{theirs}.{i}", f"{theirs}.{i + 1}")
+    keys |= TORCH.conv_norm("backbone/conv2", "features.18.0", "features.18.1")
+    return keys | TORCH.dense("head/dense", "classifier.1")
 
 
 def keras_keys(_: Network) -> KeyMap:
     """Keys of Keras's weights; the first block does not expand."""
-    keys = keras_conv_norm("backbone/conv1", "Conv1", "bn_Conv1")
+    keys = KERAS.conv_norm("backbone/conv1", "Conv1", "bn_Conv1")
     for index, block in enumerate(blocks_of(TABLE)):
         prefix = f"block_{index}" if index else "expanded_conv"
         for part in PARTS if index else PARTS[1:]:
             ours, theirs = f"backbone/{block}/{part}", f"{prefix}_{part}"
-            conv = keras_depthwise if part == "depthwise" else keras_conv
-            keys |= conv(f"{ours}/conv", theirs) | keras_norm(f"{ours}/norm", f"{theirs}_BN")
-    keys |= keras_conv_norm("backbone/conv2", "Conv_1", "Conv_1_bn")
-    return keys | keras_dense("head/dense", "predictions")
+            conv = keras_depthwise if part == "depthwise" else KERAS.conv
+            keys |= conv(f"{ours}/conv", theirs) | KERAS.norm(f"{ours}/norm", f"{theirs}_BN")
+    keys |= KERAS.conv_norm("backbone/conv2", "Conv_1", "Conv_1_bn")
+    return keys | KERAS.dense("head/dense", "predictions")
 
 
 def gluon_keys(_: Network) -> KeyMap:
     """Keys of Gluon's parameters, without the head: Gluon's has no bias."""
 
     def conv_norm(ours: str, theirs: str, index: int) -> KeyMap:
-        conv = gluon_conv(f"{ours}/conv", f"{theirs}conv{index}")
-        return conv | gluon_norm(f"{ours}/norm", f"{theirs}batchnorm{index}")
+        return GLUON.conv_norm(ours, f"{theirs}conv{index}", f"{theirs}batchnorm{index}")
 
     features = "mobilenetv20_features_"
     keys = conv_norm("backbone/conv1", features, 0)

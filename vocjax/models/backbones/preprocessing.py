@@ -34,17 +34,9 @@ IDENTITY = Preprocessing("RGB", 1.0, (0.0,) * 3, (1.0,) * 3)  # Darknet's
 
 
 def apply(preprocessing: Preprocessing, images: jax.Array) -> jax.Array:
-    """Apply the pre-processing of a network's weights to images.
+    """Pre-process images [batch, height, width, 3] float32 in [0, 1], red first.
 
-    Args:
-      preprocessing: of the network's source.
-      images: [batch, height, width, 3] float32 in [0, 1], red first.
-
-    Returns:
-      [batch, height, width, 3] float32.
-
-    Raises:
-      UserError: the images have no three channels, or `order` is unknown.
+    Raises `UserError` if they don't have three channels, and for an unknown `order`.
     """
     order, white, mean, scale = preprocessing
     check_choice("preprocessing.order", order, ORDERS)

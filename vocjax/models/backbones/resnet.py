@@ -1,7 +1,7 @@
 """ResNet18 and ResNet50 (He et al. 2016, "Deep residual learning", table 1)."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -9,43 +9,22 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from vocjax.errors import check_choice
-from vocjax.models.backbones.blocks import (
-    TORCH_NORM,
-    Backbone,
-    ConvNorm,
-    Norm,
-    Padding,
-    Sampling,
-    max_pool,
-)
+from vocjax.models.backbones.blocks import TORCH_NORM, Backbone, ConvNorm, Norm, Padding, Sampling
 from vocjax.models.backbones.heads import MeanHead, Network
-from vocjax.models.backbones.keys import (
-    KeyMap,
-    Source,
-    keras_conv_norm,
-    keras_dense,
-    torch_conv_norm,
-    torch_dense,
-)
+from vocjax.models.backbones.keys import KERAS, TORCH, KeyMap, Source
 from vocjax.models.backbones.preprocessing import CAFFE, TORCHVISION
+from vocjax.models.ops import max_pool
 
 WIDTHS = (64, 128, 256, 512)
 EXPANSION = 4  # of a bottleneck's last convolution
 
 
 class Variant(NamedTuple):
-    """How the published networks differ.
-
-    - `norm`: the constants of batch norm;
-    - `bias`: whether convolutions have one;
-    - `strided`: the convolution of a bottleneck that strides;
-    - `pool`: the padding of the max-pool.
-    """
+    """How the published networks differ."""
 
     norm: Norm
-    bias: bool
-    strided: str
+    bias: bool  # whether convolutions have one
+    strided: str  # the convolution of a bottleneck that strides
     pool: Padding
 
 
@@ -82,11 +61,9 @@ class Block(nn.Module):
         stride, dilation, after = self.sampling
         y = x
         for name, (width, kernel) in layers.items():
-            step = stride if name == strided else 1
+            sampling = (kernel, stride if name == strided else 1, dilation, kernel // 2)
             activation = None if name == last else nn.relu
-            layer = conv(
-                width, kernel, step, dilation, kernel // 2, activation=activation, name=name
-            )
+            layer = conv(width, *sampling, activation=activation, name=name)
             y = layer(y, train=train, valid=valid)
             if name == strided:
                 dilation = after
@@ -116,15 +93,8 @@ class Stage(nn.Module):
             x = max_pool(x, 3, stride, before, self.variant.pool if stride > 1 else "SAME")
         for i in range(self.blocks):
             sampling = rest if i or self.pool else self.sampling
-            block = Block(
-                self.width,
-                self.bottleneck,
-                sampling,
-                self.variant,
-                self.dtype,
-                name=f"block{i + 1}",
-            )
-            x = block(x, train=train, valid=valid)
+            fields = (self.width, self.bottleneck, sampling, self.variant, self.dtype)
+            x = Block(*fields, name=f"block{i + 1}")(x, train=train, valid=valid)
         return x
 
 
@@ -133,47 +103,34 @@ class ResNet(Backbone):
 
     `depths` are the blocks of conv2 to conv5. `variant` is "torchvision", "keras" or "caffe"; those
     of a network without bottlenecks are torchvision's. With `stem` "small" the deepest stride is 8.
-
-    Raises `UserError` for any other `variant`.
     """
 
     depths: Sequence[int] = (3, 4, 6, 3)
     bottleneck: bool = True
     variant: str = "torchvision"
 
-    def __post_init__(self) -> None:
-        """Check `variant`."""
-        check_choice("variant", self.variant, VARIANTS if self.bottleneck else ["torchvision"])
-        super().__post_init__()
+    @property
+    def choices(self) -> Sequence[tuple[str, Collection[str]]]:
+        """(field, its values)."""
+        return (("variant", VARIANTS if self.bottleneck else ["torchvision"]),)
 
     @property
     def plan(self) -> dict[str, tuple[int, int]]:
         """(stride, channels) of every stage."""
         expansion = EXPANSION if self.bottleneck else 1
         first = 1 if self.stem == "small" else 2
-        strides = (first, first, 2, 2, 2)
         channels = (WIDTHS[0], *(width * expansion for width in WIDTHS))
-        return {f"conv{i + 1}": (strides[i], channels[i]) for i in range(5)}
+        return {f"conv{i}": (first if i < 3 else 2, c) for i, c in enumerate(channels, 1)}
 
     def stage(self, name: str, sampling: Sampling) -> nn.Module:
         """Make a stage."""
-        variant = VARIANTS[self.variant]
+        variant, dtype = VARIANTS[self.variant], self.dtype
         if name == "conv1":
             norm, bias, *_ = variant
-            conv = functools.partial(ConvNorm, bias=bias, norm=norm, dtype=self.dtype)
-            return conv(WIDTHS[0], 7, sampling.stride, padding=3, name=name)
-        index = int(name[-1]) - 2
-        pool = name == "conv2" and self.stem == "imagenet"
-        return Stage(
-            self.depths[index],
-            WIDTHS[index],
-            self.bottleneck,
-            pool,
-            sampling,
-            variant,
-            self.dtype,
-            name=name,
-        )
+            return ConvNorm(64, 7, sampling.stride, 1, 3, bias, norm, dtype=dtype, name=name)
+        index, pool = int(name[-1]) - 2, name == "conv2" and self.stem == "imagenet"
+        shape = (self.depths[index], WIDTHS[index], self.bottleneck)
+        return Stage(*shape, pool, sampling, variant, dtype, name=name)
 
 
 def resnet18(classes: int = 1000, **fields: Any) -> Network:
@@ -188,31 +145,31 @@ def resnet50(classes: int = 1000, **fields: Any) -> Network:
 
 def torchvision_keys(network: Network) -> KeyMap:
     """Keys of torchvision's state dict."""
-    keys = torch_conv_norm("backbone/conv1", "conv1", "bn1")
+    keys = TORCH.conv_norm("backbone/conv1", "conv1", "bn1")
     for stage, block, layer, ours in _layers(network):
         theirs = f"layer{stage - 1}.{block - 1}"
         conv, norm = (f"conv{layer}", f"bn{layer}") if layer else ("downsample.0", "downsample.1")
-        keys |= torch_conv_norm(ours, f"{theirs}.{conv}", f"{theirs}.{norm}")
-    return keys | torch_dense("head/dense", "fc")
+        keys |= TORCH.conv_norm(ours, f"{theirs}.{conv}", f"{theirs}.{norm}")
+    return keys | TORCH.dense("head/dense", "fc")
 
 
 def keras_keys(network: Network) -> KeyMap:
     """Keys of Keras's weights."""
-    keys = keras_conv_norm("backbone/conv1", "conv1_conv", "conv1_bn", bias=True)
+    keys = KERAS.conv_norm("backbone/conv1", "conv1_conv", "conv1_bn", bias=True)
     for stage, block, layer, ours in _layers(network):
         theirs = f"conv{stage}_block{block}_{layer}"
-        keys |= keras_conv_norm(ours, f"{theirs}_conv", f"{theirs}_bn", bias=True)
-    return keys | keras_dense("head/dense", "predictions")
+        keys |= KERAS.conv_norm(ours, f"{theirs}_conv", f"{theirs}_bn", bias=True)
+    return keys | KERAS.dense("head/dense", "predictions")
 
 
 def caffe_keys(network: Network) -> KeyMap:
     """Keys of the authors' ResNet50 in Keras's layout, as Keras had it before its own."""
-    keys = keras_conv_norm("backbone/conv1", "conv1", "bn_conv1", bias=True)
+    keys = KERAS.conv_norm("backbone/conv1", "conv1", "bn_conv1", bias=True)
     for stage, block, layer, ours in _layers(network):
         branch = f"branch2{'abc'[layer - 1]}" if layer else "branch1"
         theirs = f"{stage}{'abcdef'[block - 1]}_{branch}"
-        keys |= keras_conv_norm(ours, f"res{theirs}", f"bn{theirs}", bias=True)
-    return keys | keras_dense("head/dense", "fc1000")
+        keys |= KERAS.conv_norm(ours, f"res{theirs}", f"bn{theirs}", bias=True)
+    return keys | KERAS.dense("head/dense", "fc1000")
 
 
 def _layers(network: Network) -> Iterator[tuple[int, int, int, str]]:

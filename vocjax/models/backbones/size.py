@@ -10,14 +10,9 @@ from flax import linen as nn
 
 
 def shapes(module: nn.Module, image_shape: Sequence[int]) -> dict[str, Any]:
-    """Return the variables of a network, a backbone or a stage as shapes; nothing is computed.
+    """Return the variables' tree of a network, a backbone or a stage, with shapes as leaves.
 
-    Args:
-      module: called with images, `train` and `valid`.
-      image_shape: (height, width, channels).
-
-    Returns:
-      The variables' tree with a `jax.ShapeDtypeStruct` at each leaf.
+    The module is called with images [1, *image_shape], `train` and `valid`; nothing is computed.
     """
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     init = functools.partial(module.init, train=False, valid=None)

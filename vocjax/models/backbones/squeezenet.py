@@ -7,10 +7,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from vocjax.models.backbones.blocks import Backbone, Conv, Sampling, max_pool
+from vocjax.models.backbones.blocks import Backbone, Conv, Sampling
 from vocjax.models.backbones.heads import ConvHead, Network
-from vocjax.models.backbones.keys import KeyMap, Source, gluon_conv, torch_conv
+from vocjax.models.backbones.keys import GLUON, TORCH, KeyMap, Source
 from vocjax.models.backbones.preprocessing import TORCHVISION
+from vocjax.models.ops import max_pool
 
 # squeezed channels, expanded channels of 1x1 and of 3x3 each, stride of the 3x3 max-pool
 FIRES = {
@@ -26,18 +27,16 @@ FIRES = {
 
 
 class Stem(nn.Module):
-    """A 3x3 convolution `conv` with ReLU, not padded where it strides."""
+    """A 3x3 convolution `conv` to 64 channels with ReLU, not padded where it strides."""
 
-    features: int
     stride: int
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, **_: Any) -> jax.Array:
-        """[batch, height, width, channels] to [batch, height', width', features]."""
+        """[batch, height, width, channels] to [batch, height', width', 64]."""
         padding = "SAME" if self.stride == 1 else "VALID"
-        conv = Conv(self.features, 3, self.stride, 1, padding, dtype=self.dtype, name="conv")
-        return nn.relu(conv(x))
+        return nn.relu(Conv(64, 3, self.stride, 1, padding, dtype=self.dtype, name="conv")(x))
 
 
 class Fire(nn.Module):
@@ -82,7 +81,7 @@ class SqueezeNet(Backbone):
     def stage(self, name: str, sampling: Sampling) -> nn.Module:
         """Make a stage."""
         if name == "conv1":
-            return Stem(64, sampling.stride, self.dtype, name=name)
+            return Stem(sampling.stride, self.dtype, name=name)
         squeezed, expanded, _ = FIRES[name]
         return Fire(squeezed, expanded, sampling, self.dtype, name=name)
 
@@ -97,11 +96,11 @@ PARTS = ("squeeze", "expand1x1", "expand3x3")
 
 def torchvision_keys(_: Network) -> KeyMap:
     """Keys of torchvision's state dict, whose numbers count max-pools, too."""
-    keys = torch_conv("backbone/conv1/conv", "features.0", bias=True)
+    keys = TORCH.conv("backbone/conv1/conv", "features.0", bias=True)
     for fire, index in zip(FIRES, (3, 4, 6, 7, 9, 10, 11, 12), strict=True):
         for part in PARTS:
-            keys |= torch_conv(f"backbone/{fire}/{part}", f"features.{index}.{part}", bias=True)
-    return keys | torch_conv("head/conv", "classifier.1", bias=True)
+            keys |= TORCH.conv(f"backbone/{fire}/{part}", f"features.{index}.{part}", bias=True)
+    return keys | TORCH.conv("head/conv", "classifier.1", bias=True)
 
 
 def gluon_keys(_: Network) -> KeyMap:
@@ -109,7 +108,7 @@ def gluon_keys(_: Network) -> KeyMap:
     fires = [f"backbone/{fire}/{part}" for fire in FIRES for part in PARTS]
     keys = KeyMap()
     for index, ours in enumerate(["backbone/conv1/conv", *fires, "head/conv"]):
-        keys |= gluon_conv(ours, f"squeezenet0_conv{index}", bias=True)
+        keys |= GLUON.conv(ours, f"squeezenet0_conv{index}", bias=True)
     return keys
 
 

@@ -8,17 +8,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from vocjax.models.backbones.blocks import Backbone, Conv, Sampling, max_pool
+from vocjax.models.backbones.blocks import Backbone, Conv, Sampling
 from vocjax.models.backbones.heads import FlattenHead, Network
-from vocjax.models.backbones.keys import (
-    KeyMap,
-    Source,
-    keras_conv,
-    keras_dense,
-    torch_conv,
-    torch_dense,
-)
+from vocjax.models.backbones.keys import KERAS, TORCH, KeyMap, Source
 from vocjax.models.backbones.preprocessing import CAFFE, TORCHVISION
+from vocjax.models.ops import max_pool
 
 # (convolutions, channels) between max-pools
 D = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
@@ -87,11 +81,11 @@ def torchvision_keys(network: Network) -> KeyMap:
     keys, index = KeyMap(), 0
     for stage, (convolutions, _) in enumerate(network.backbone.table, 1):
         for conv in range(1, convolutions + 1):
-            keys |= torch_conv(f"backbone/conv{stage}/conv{conv}", f"features.{index}", bias=True)
+            keys |= TORCH.conv(f"backbone/conv{stage}/conv{conv}", f"features.{index}", bias=True)
             index += 2
         index += 1
     for layer, index in (("fc1", 0), ("fc2", 3), ("fc3", 6)):
-        keys |= torch_dense(f"head/{layer}", f"classifier.{index}")
+        keys |= TORCH.dense(f"head/{layer}", f"classifier.{index}")
     return keys
 
 
@@ -101,9 +95,9 @@ def keras_keys(network: Network) -> KeyMap:
     for stage, (convolutions, _) in enumerate(network.backbone.table, 1):
         for conv in range(1, convolutions + 1):
             ours = f"backbone/conv{stage}/conv{conv}"
-            keys |= keras_conv(ours, f"block{stage}_conv{conv}", bias=True)
+            keys |= KERAS.conv(ours, f"block{stage}_conv{conv}", bias=True)
     for layer, theirs in (("fc1", "fc1"), ("fc2", "fc2"), ("fc3", "predictions")):
-        keys |= keras_dense(f"head/{layer}", theirs)
+        keys |= KERAS.dense(f"head/{layer}", theirs)
     return keys
 
 

@@ -1,5 +1,6 @@
 """Xception as Keras has it (Chollet 2017, "Xception", figure 5)."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,28 +9,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from vocjax.errors import check_choice
-from vocjax.models.backbones.blocks import (
-    KERAS_NORM,
-    Backbone,
-    ConvNorm,
-    DepthwiseConv,
-    Padding,
-    Sampling,
-    max_pool,
-)
+from vocjax.models.backbones import blocks
+from vocjax.models.backbones.blocks import Backbone, DepthwiseConv, Padding, Sampling
 from vocjax.models.backbones.heads import MeanHead, Network
-from vocjax.models.backbones.keys import (
-    KeyMap,
-    Layout,
-    Source,
-    keras_conv_norm,
-    keras_dense,
-    keras_norm,
-)
+from vocjax.models.backbones.keys import KERAS, KeyMap, Layout, Source, keras_depthwise
 from vocjax.models.backbones.preprocessing import SYMMETRIC
+from vocjax.models.ops import max_pool
 
-PADDINGS = ("valid", "same")
+KerasConvNorm = functools.partial(blocks.ConvNorm, norm=blocks.KERAS_NORM)
 
 # features of each separable convolution, and the stride
 BLOCKS = {
@@ -52,15 +39,7 @@ class Stem(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
         """[batch, height, width, channels] to [batch, height', width', 64]."""
         for name, features, stride in (("conv1", 32, self.stride), ("conv2", 64, 1)):
-            conv = ConvNorm(
-                features,
-                3,
-                stride,
-                padding=self.padding,
-                norm=KERAS_NORM,
-                dtype=self.dtype,
-                name=name,
-            )
+            conv = KerasConvNorm(features, 3, stride, 1, self.padding, dtype=self.dtype, name=name)
             x = conv(x, train=train, valid=valid)
         return x
 
@@ -76,10 +55,8 @@ class SeparableConv(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
         """[batch, height, width, channels] to [batch, height, width, features]."""
         x = DepthwiseConv(3, 1, self.dilation, dtype=self.dtype, name="depthwise")(x)
-        pointwise = ConvNorm(
-            self.features, 1, norm=KERAS_NORM, activation=None, dtype=self.dtype, name="pointwise"
-        )
-        return pointwise(x, train=train, valid=valid)
+        conv = functools.partial(KerasConvNorm, activation=None, dtype=self.dtype)
+        return conv(self.features, 1, name="pointwise")(x, train=train, valid=valid)
 
 
 class Block(nn.Module):
@@ -107,16 +84,8 @@ class Block(nn.Module):
         if self.sampling.nominal > 1:
             y = strided_pool(y, stride, dilation)
         if self.sampling.nominal > 1 or x.shape[-1] != y.shape[-1]:
-            shortcut = ConvNorm(
-                self.features[-1],
-                1,
-                stride,
-                norm=KERAS_NORM,
-                activation=None,
-                dtype=self.dtype,
-                name="shortcut",
-            )
-            x = shortcut(x, train=train, valid=valid)
+            conv = functools.partial(KerasConvNorm, activation=None, dtype=self.dtype)
+            x = conv(self.features[-1], 1, stride, name="shortcut")(x, train=train, valid=valid)
         return x + y
 
 
@@ -157,16 +126,11 @@ class Xception(Backbone):
     `padding` "same" rounds every size up instead, so that maps lie over the image, as decoders want
     it; so does `stem` "small", whose deepest stride is 8. Maps of block2 to block13 are those
     before a ReLU.
-
-    Raises `UserError` for any other `padding`.
     """
 
     padding: str = "valid"
 
-    def __post_init__(self) -> None:
-        """Check `padding`."""
-        check_choice("padding", self.padding, PADDINGS)
-        super().__post_init__()
+    choices = (("padding", ("valid", "same")),)
 
     @property
     def plan(self) -> dict[str, tuple[int, int]]:
@@ -197,24 +161,19 @@ def keras_keys(_: Network) -> KeyMap:
     Keras numbers the shortcuts' layers as it makes them: conv2d, conv2d_1, ... in the first model
     of a process, and from there on in later ones.
     """
-    keys = keras_dense("head/dense", "predictions")
+    keys = KERAS.dense("head/dense", "predictions")
     for conv in ("conv1", "conv2"):
-        keys |= keras_conv_norm(f"backbone/block1/{conv}", f"block1_{conv}", f"block1_{conv}_bn")
+        keys |= KERAS.conv_norm(f"backbone/block1/{conv}", f"block1_{conv}", f"block1_{conv}_bn")
     for block, count in (*((name, len(row)) for name, (row, _) in BLOCKS.items()), ("block14", 2)):
         for index in range(1, count + 1):
-            keys |= _separable_keys(f"backbone/{block}/sepconv{index}", f"{block}_sepconv{index}")
+            ours, theirs = f"backbone/{block}/sepconv{index}", f"{block}_sepconv{index}"
+            keys |= keras_depthwise(f"{ours}/depthwise", theirs)
+            keys[f"{ours}/pointwise/conv/kernel"] = (f"{theirs}/pointwise_kernel", Layout.HWIO)
+            keys |= KERAS.norm(f"{ours}/pointwise/norm", f"{theirs}_bn")
     for index, block in enumerate(("block2", "block3", "block4", "block13")):
         ours, end = f"backbone/{block}/shortcut", f"_{index}" if index else ""
-        keys |= keras_conv_norm(ours, f"conv2d{end}", f"batch_normalization{end}")
+        keys |= KERAS.conv_norm(ours, f"conv2d{end}", f"batch_normalization{end}")
     return keys
-
-
-def _separable_keys(ours: str, theirs: str) -> KeyMap:
-    return {
-        f"{ours}/depthwise/kernel": (f"{theirs}/depthwise_kernel", Layout.HWOI),
-        f"{ours}/pointwise/conv/kernel": (f"{theirs}/pointwise_kernel", Layout.HWIO),
-        **keras_norm(f"{ours}/pointwise/norm", f"{theirs}_bn"),
-    }
 
 
 SOURCES = {"keras": Source(keras_keys, SYMMETRIC)}
