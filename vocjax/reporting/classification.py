@@ -103,7 +103,7 @@ def _calibration(elements: Elements, exclusive: bool) -> Drawn:
 def _codes(samples: Samples, classes: Sequence[str]) -> Drawn:
     stages = {"before": "before/", "after": ""}
     before, after = (samples.get(f"{prefix}train/principal") for prefix in stages.values())
-    if before is not None and np.array_equal(before, after):
+    if before is not None and after is not None and np.array_equal(before, after):
         stages = {"before and after": ""}  # the encoder was frozen
     return {
         f"Codes {stage} training; the pointer shows the image of a point": drawn
