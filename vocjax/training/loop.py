@@ -291,8 +291,8 @@ def _evaluate_at_the_end(
         samples |= {f"{split}/ids": data.splits[split].ids, f"{split}/labels": data.labels[split]}
         samples |= {f"{split}/{name}": array for name, array in evaluation.kept.items()}
     writer.write_arrays(setup.workdir / "samples.npz", samples)
-    for name, of_baseline in final.baselines.items():
-        for split, values in of_baseline.items():
+    for name in baselines.keys() & final.baselines.keys():  # a task may leave some out
+        for split, values in final.baselines[name].items():
             baselines[name][split] |= values
     inspected = task.inspect and jax.jit(task.inspect)(variables, setup.fitted)
     return {
