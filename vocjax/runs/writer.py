@@ -64,7 +64,9 @@ def check(
 
 
 def _made(custom: Sequence[str]) -> str:
-    return f"a {' and a '.join(custom)} that Python code made" if custom else "the config alone"
+    named = [{"task": "a task", "optimizer": "an optimizer"}.get(name, name) for name in custom]
+    listed = " and ".join(filter(None, (", ".join(named[:-1]), *named[-1:])))
+    return f"{listed} that Python code made" if custom else "the config alone"
 
 
 def _is_free(directory: Path) -> bool:
