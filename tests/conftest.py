@@ -7,19 +7,25 @@ os.environ["KERAS_BACKEND"] = "jax"
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import functools
+import hashlib
+import itertools
+import platform
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jaxlib
 import numpy as np
+import optax
 import pytest
+from filelock import FileLock
 from ml_collections import ConfigDict
 
 from vocjax.config import load_config
 from vocjax.data import toy, voc
-from vocjax.data.dataset import open_dataset
+from vocjax.data.dataset import Dataset, from_arrays, open_dataset
 from vocjax.data.pipeline import Examples, plan
 from vocjax.mesh import make_mesh
 from vocjax.tasks import make_task
@@ -27,6 +33,7 @@ from vocjax.tasks.task import Batch, Final, Task, Variables
 from vocjax.training.evaluation import Evaluator, make_evaluator
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.phases import phase_optimizer
+from vocjax.training.records import Records
 from vocjax.training.setup import Setup, batches_of, initial_variables
 from vocjax.training.step import TrainState, TrainStep, initial_state, make_train_step
 from vocjax.training.validate import Valid, validate
@@ -58,25 +65,89 @@ def interruptible() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def cache_folder() -> Path:
+    """A lasting folder for what XLA compiles: programs of one processor can crash on another."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else [platform.processor()]
+    kinds = sorted({line for line in lines if line.startswith(("model name", "flags"))} or lines)
+    told = "\n".join((platform.python_version(), jaxlib.__version__, *kinds))
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "vocjax-tests" / hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+COMPILED = cache_folder()
+MOST_COMPILED = 2 * 2**30  # bytes
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Drop the programs that were not used for longest where there are too many.
+
+    JAX can bound its cache itself, but then it looks at all entries whenever it writes one.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    COMPILED.mkdir(parents=True, exist_ok=True)
+    found = sorted((path.stat().st_atime, path.stat().st_size, path) for path in COMPILED.iterdir())
+    excess = sum(size for _, size, _ in found) - MOST_COMPILED
+    for _, size, path in found:
+        if excess > 0:
+            path.unlink(missing_ok=True)
+            excess -= size
+
+
 @pytest.fixture(scope="session", autouse=True)
-def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+def compilation_cache() -> None:
     """Compile what several tests run only once."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_compilation_cache_dir", str(COMPILED))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 @pytest.fixture(scope="session")
-def toy_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def child_environment() -> Callable[..., dict[str, str]]:
+    """`child_environment(**more)` makes a Python process compile as little as this one does."""
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(COMPILED),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    }
+    return lambda **more: os.environ | cache | more
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`made_once(name, make)` is a folder that `make(folder)` fills, once for all workers.
+
+    It is to be read, not written.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # that of all workers
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = root / "made" / name, root / "made" / f"{name}.done"
+        folder.parent.mkdir(exist_ok=True)
+        with FileLock(root / "made" / f"{name}.lock"):
+            if not done.exists():
+                make(folder)
+                done.touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def toy_dir(made_once: Callable[..., Path]) -> Path:
     """A data_dir that holds a prepared `toy` of 24 train and 16 val images; 12 and 8 with masks.
 
     10 and 8 images show the study's classes, aeroplane or dog.
     """
-    data_dir = tmp_path_factory.mktemp("toy")
-    small = functools.partial(toy.write_devkit, images=(24, 16), segmentation=(12, 8))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(toy, "write_devkit", small)
-        voc.prepare("toy", data_dir)
-    return data_dir
+
+    def make(data_dir: Path) -> None:
+        small = functools.partial(toy.write_devkit, images=(24, 16), segmentation=(12, 8))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(toy, "write_devkit", small)
+            voc.prepare("toy", data_dir)
+
+    return made_once("toy", make)
 
 
 @pytest.fixture(scope="session")
@@ -116,17 +187,77 @@ def tiny_config(toy_dir: Path) -> Callable[..., ConfigDict]:
 
 @pytest.fixture(scope="session")
 def finished_run(
-    tiny_config: Callable[..., ConfigDict], tmp_path_factory: pytest.TempPathFactory
+    tiny_config: Callable[..., ConfigDict], made_once: Callable[..., Path]
 ) -> Callable[[str], Path]:
     """`finished_run(name)` is the directory of a config's tiny run; to be read, not written."""
 
-    @functools.cache
     def run(name: str) -> Path:
-        workdir = tmp_path_factory.mktemp("runs") / name
-        train_and_evaluate(tiny_config(name), workdir)
-        return workdir
+        return made_once(name, functools.partial(train_and_evaluate, tiny_config(name)))
+
+    return functools.cache(run)
+
+
+def _bare(config: ConfigDict) -> Task:
+    return make_task(config)._replace(baselines={}, finish=lambda trained: Final(), inspect=None)
+
+
+@pytest.fixture(scope="session")
+def bare() -> Callable[[ConfigDict], Task]:
+    """`bare(config)` is its task without what takes most of a tiny run's time beside training."""
+    return _bare
+
+
+@pytest.fixture(scope="session")
+def arrays() -> Dataset:
+    """A data set of random images of 4 x 4 pixels, 10 to train on and 8 to validate on."""
+    rng = np.random.default_rng(0)
+    images = {
+        split: {"image": rng.integers(0, 256, (n, 4, 4, 3), np.uint8)}
+        for split, n in (("train", 10), ("val", 8))
+    }
+    return from_arrays(images, make_mesh())
+
+
+@pytest.fixture(scope="session")
+def quick_run(
+    tiny_config: Callable[..., ConfigDict], arrays: Dataset
+) -> Callable[..., dict[str, Any]]:
+    """`quick_run(workdir, **overrides)` trains a linear model on `arrays`: 2 epochs of 2 steps.
+
+    For tests of the loop: it has no baselines and no final evaluation.
+    """
+
+    def run(
+        workdir: Path,
+        optimizer: optax.GradientTransformation | None = None,
+        change: Callable[[Task], Task] = lambda task: task,
+        **overrides: Any,
+    ) -> dict[str, Any]:
+        small = {"data.size": 4, "optimizer.name": "adam"}
+        config = tiny_config("linear_autoencoder", **(small | overrides))
+        return train_and_evaluate(config, workdir, change(_bare(config)), arrays, optimizer)
 
     return run
+
+
+@pytest.fixture
+def signal_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, tuple[int, ...]]], None]:
+    """`signal_at({step: signals})` sends this process signals while it trains that step.
+
+    Steps are counted from 1, over all runs from then on.
+    """
+
+    def plan(signals_at_step: dict[int, tuple[int, ...]]) -> None:
+        steps, count_step = itertools.count(1), Records.step
+
+        def step(self: Records) -> None:
+            count_step(self)
+            for number in signals_at_step.get(next(steps), ()):
+                signal.raise_signal(number)
+
+        monkeypatch.setattr(Records, "step", step)
+
+    return plan
 
 
 # Both would change a frozen encoder that trained: one its statistics, the other its codes.
@@ -134,16 +265,10 @@ RESTLESS = {"model.norm": "batch", "model.dropout": 0.2, "model.encoder": (4, 4)
 
 
 @pytest.fixture(scope="session")
-def pretrained(
-    tiny_config: Callable[..., ConfigDict], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def pretrained(tiny_config: Callable[..., ConfigDict], made_once: Callable[..., Path]) -> Path:
     """The run of an autoencoder with batch norm and dropout; to be read, not written."""
     config = tiny_config("autoencoder_256", **RESTLESS, **{"model.decoder": (4,)})
-    workdir = tmp_path_factory.mktemp("pretrained") / "run"
-    train_and_evaluate(
-        config, workdir, make_task(config)._replace(baselines={}, finish=lambda trained: Final())
-    )
-    return workdir
+    return made_once("pretrained", lambda folder: train_and_evaluate(config, folder, _bare(config)))
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """A run with everything random in it, and what two runs are compared by."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,11 +40,10 @@ def random_config(tiny_config) -> Callable[..., ConfigDict]:
 
 
 @pytest.fixture(scope="session")
-def uninterrupted(random_config, tmp_path_factory) -> Path:
-    """The directory of `random_config`'s run, done in one go."""
-    workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
-    train_and_evaluate(random_config(), workdir)
-    return workdir
+def uninterrupted(random_config, bare, made_once) -> Path:
+    """The directory of `random_config`'s bare run, done in one go."""
+    config = random_config()
+    return made_once("random", lambda folder: train_and_evaluate(config, folder, bare(config)))
 
 
 @pytest.fixture(scope="session")
@@ -64,20 +62,6 @@ def write_config() -> Callable[[ConfigDict, Path], Path]:
         return path
 
     return write
-
-
-@pytest.fixture(scope="session")
-def child_environment() -> Callable[..., dict[str, str]]:
-    """`child_environment(**more)` makes a Python process compile as little as this one does."""
-
-    def environment(**more: str) -> dict[str, str]:
-        cache = {
-            "JAX_COMPILATION_CACHE_DIR": str(jax.config.values["jax_compilation_cache_dir"]),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        }
-        return os.environ | cache | more
-
-    return environment
 
 
 @pytest.fixture(scope="session")
