@@ -22,10 +22,11 @@ def fast_config(tiny_config):
 
     def load(decay):
         return tiny_config(
-            "segmentation_dice",
+            "linear_autoencoder",
             **{
-                "model.encoder": (4, 4),
-                "model.decoder": (4,),
+                "data.size": 4,
+                "optimizer.name": "adam",
+                "optimizer.schedule": "constant",
                 "optimizer.learning_rate": 0.02,
                 "optimizer.average_decay": decay,
             },
@@ -87,6 +88,6 @@ def test_the_average_is_saved_measured_and_loaded(fast_config, saved_state, tmp_
     for path, x in params.items():
         np.testing.assert_array_equal(loaded[path], x, err_msg=path)
     assert evaluate(raw)["metrics"]["loss"] != pytest.approx(measured["loss"], rel=1e-3)
-    image = np.random.default_rng(0).random((1, 16, 16, 1), np.float32)
-    ours, theirs = (vocjax.load(workdir).outputs(image)["logits"] for workdir in (run, raw))
+    image = np.random.default_rng(0).random((1, 4, 4, 3), np.float32)
+    ours, theirs = (vocjax.load(workdir).outputs(image)["image"] for workdir in (run, raw))
     assert np.abs(ours - theirs).max() > 1e-3

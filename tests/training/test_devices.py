@@ -15,7 +15,16 @@ from vocjax.mesh import join_hosts, local_rows, make_mesh, rows_per_batch
 from vocjax.runs.reader import read_epochs
 from vocjax.training.loop import train_and_evaluate
 
-EIGHT = """
+BARE = """
+from vocjax.tasks import make_task
+from vocjax.tasks.task import Final
+
+def bare(config):
+    return make_task(config)._replace(baselines={}, finish=lambda trained: Final(), inspect=None)
+"""
+EIGHT = (
+    BARE
+    + """
 import signal, sys
 from pathlib import Path
 import jax, numpy as np
@@ -28,7 +37,8 @@ from vocjax.training.records import Records
 assert jax.device_count() == 8
 folder = Path(sys.argv[1])
 config = from_json((folder / "config.json").read_text())
-train_and_evaluate(config, folder / "whole")
+task = bare(config)
+train_and_evaluate(config, folder / "whole", task)
 
 save, count_step, steps = Checkpoints.save, Records.step, []
 
@@ -48,10 +58,11 @@ def stop_at_seven(self):
 
 Checkpoints.save, Records.step = note_and_save, stop_at_seven
 try:
-    train_and_evaluate(config, folder / "interrupted")
+    train_and_evaluate(config, folder / "interrupted", task)
 except Interrupted as stop:
     print(stop)
 """
+)
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +88,10 @@ def shared_config(tiny_config):
 
 
 @pytest.fixture(scope="module")
-def on_one_device(padded_config, shared_config, tmp_path_factory):
+def on_one_device(padded_config, shared_config, bare, tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
-    train_and_evaluate(padded_config, folder / "padded")
-    train_and_evaluate(shared_config, folder / "shared")
+    for name, config in (("padded", padded_config), ("shared", shared_config)):
+        train_and_evaluate(config, folder / name, bare(config))
     return folder
 
 
@@ -125,7 +136,7 @@ def test_eight_devices_equal_one(on_one_device, on_eight_devices, saved_state):
 
 
 def test_state_saved_on_eight_is_restored_on_one(
-    on_one_device, on_eight_devices, padded_config, saved_state
+    on_one_device, on_eight_devices, padded_config, bare, saved_state
 ):
     run = on_eight_devices / "interrupted"
     with np.load(on_eight_devices / "held.npz") as held:
@@ -134,17 +145,19 @@ def test_state_saved_on_eight_is_restored_on_one(
         for name, array in restored.items():
             np.testing.assert_array_equal(array, held[name], err_msg=name, strict=True)
     assert jax.device_count() == 1
-    train_and_evaluate(padded_config, run)
+    train_and_evaluate(padded_config, run, bare(padded_config))
     assert_close(saved_state(run, 20), saved_state(on_one_device / "padded", 20))
     assert_close_records(run, on_one_device / "padded")
 
 
-TWO = """
+TWO = (
+    BARE
+    + """
 import os, signal, sys, time
 from pathlib import Path
 import jax
 from vocjax import cli
-from vocjax.config import from_json, load_config
+from vocjax.config import load_config
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.records import Records
@@ -159,13 +172,12 @@ def note_writing(event, arguments):
             written.append(path)
 
 sys.addaudithook(note_writing)
-config = ["--config", str(folder / "config.py"), "--config.data.storage=device"]
-assert cli.main(["train", *config, "--workdir", str(folder / "device"), "--distributed"]) == 0
+config = ["--config", str(folder / "pca" / "config.py"), "--workdir", str(folder / "pca" / "run")]
+assert cli.main(["train", *config, "--distributed"]) == 0
 assert (jax.process_count(), jax.device_count(), jax.local_device_count()) == (2, 2, 1)
-for name, overrides in (("stream", ["--config.data.storage=stream"]), ("pca", [])):
-    source = from_json((folder / "pca.json").read_text()) if name == "pca" else load_config(
-        folder / "config.py", overrides)
-    train_and_evaluate(source, folder / name)
+for name in ("device", "stream"):
+    config = load_config(folder / "config.py", [f"--config.data.storage={name}"])
+    train_and_evaluate(config, folder / name, bare(config))
 assert bool(written) == (jax.process_index() == 0), written
 
 count_step, steps = Records.step, []
@@ -175,22 +187,26 @@ def stop_at_three(self):
     steps.append(None)
     if len(steps) == 3 and jax.process_index() == 0:
         signal.raise_signal(signal.SIGINT)
-    time.sleep(0.1)  # JAX's service looks for a SIGTERM once a second
+    if len(steps) >= 3:
+        time.sleep(0.3)  # JAX's service looks for a SIGTERM once a second
 
 Records.step = stop_at_three
+config = load_config(folder / "config.py")
 try:
-    train_and_evaluate(load_config(folder / "config.py"), folder / "interrupted")
+    train_and_evaluate(config, folder / "interrupted", bare(config))
 except Interrupted as stop:
     print(f"signal {stop.signal_number}, {stop}")
 """
+)
 
 
 @pytest.fixture(scope="module")
 def two_processes(shared_config, tiny_config, write_config, child_environment, tmp_path_factory):
     """A folder with runs that two processes did together, and what each of them said."""
     folder = tmp_path_factory.mktemp("two")
+    (folder / "pca").mkdir()
     write_config(shared_config, folder)
-    (folder / "pca.json").write_text(to_json(tiny_config("pca")))
+    write_config(tiny_config("pca"), folder / "pca")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -235,7 +251,7 @@ def test_two_processes_fit_a_closed_form(two_processes, finished_run):
     folder, _ = two_processes
     ours, theirs = (
         json.loads((run / "results.json").read_text())
-        for run in (folder / "pca", finished_run("pca"))
+        for run in (folder / "pca" / "run", finished_run("pca"))
     )
     assert ours["val"] == pytest.approx(theirs["val"], rel=1e-4)
 
@@ -248,7 +264,7 @@ def test_only_the_first_process_speaks(two_processes):
 
 
 def test_ctrl_c_of_one_process_stops_both_at_the_same_step(
-    two_processes, on_one_device, shared_config, saved_state
+    two_processes, on_one_device, shared_config, bare, saved_state
 ):
     folder, ((first, _), (second, _)) = two_processes
     run = folder / "interrupted"
@@ -256,7 +272,7 @@ def test_ctrl_c_of_one_process_stops_both_at_the_same_step(
     assert 3 <= step < 20
     assert f"signal 2, stopped by signal; step {step} of 20 is saved in {run}." in first
     assert f"signal 15, stopped by signal; step {step} of 20 is saved in {run}." in second
-    train_and_evaluate(shared_config, run)  # goes on alone
+    train_and_evaluate(shared_config, run, bare(shared_config))  # continued alone
     assert_close(saved_state(run, 20), saved_state(on_one_device / "shared", 20))
     assert_close_records(run, on_one_device / "shared")
 

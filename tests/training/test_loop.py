@@ -1,21 +1,24 @@
 """A run as a whole: what it leaves in its directory, and what it refuses."""
 
-import functools
 import json
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from vocjax.config import to_json
-from vocjax.data import toy, voc
+from vocjax.data import voc
+from vocjax.data.dataset import from_arrays
 from vocjax.errors import UserError
 from vocjax.evaluate import evaluate
+from vocjax.mesh import make_mesh
 from vocjax.runs.reader import read_config, read_epochs
-from vocjax.tasks import make_task
+from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_and_evaluate
 
 
@@ -67,11 +70,12 @@ def test_what_the_parameters_tell_is_logged_and_kept(finished_run):
         assert results["model"]["largest_cosine"] == pytest.approx(others, abs=1e-5)
 
 
-def test_a_task_without_code_or_inspection_has_neither(uninterrupted):
-    results = json.loads((uninterrupted / "results.json").read_text())
+def test_a_task_without_code_or_inspection_has_neither(finished_run):
+    run = finished_run("segmentation_dice")
+    results = json.loads((run / "results.json").read_text())
     assert not {"code", "model"} & results.keys()
-    assert all("model" not in record for record in read_epochs(uninterrupted))
-    with np.load(uninterrupted / "samples.npz") as samples:
+    assert all("model" not in record for record in read_epochs(run))
+    with np.load(run / "samples.npz") as samples:
         assert not [name for name in samples if name.startswith(("latent/", "model/"))]
 
 
@@ -85,14 +89,12 @@ def test_closed_form_is_evaluated_and_saved_without_steps(finished_run):
     assert read_epochs(run) == []
 
 
-def test_training_values_are_those_of_their_own_epoch(tiny_config, tmp_path):
+def test_training_values_are_those_of_their_own_epoch(quick_run, tmp_path):
     """With one step an epoch, they are what the model was before that step."""
 
     def run(epochs):
-        config = tiny_config(
-            "linear_autoencoder", epochs=epochs, batch_size=10, evaluate_every_epochs=1
-        )
-        return train_and_evaluate(config, tmp_path / str(epochs))
+        workdir = tmp_path / str(epochs)
+        return quick_run(workdir, epochs=epochs, batch_size=10, evaluate_every_epochs=1)
 
     after_one = run(1)
     run(2)
@@ -102,19 +104,18 @@ def test_training_values_are_those_of_their_own_epoch(tiny_config, tmp_path):
 
 
 def test_an_epoch_that_is_not_evaluated_changes_nothing_but_the_records(
-    tiny_config, saved_state, tmp_path
+    quick_run, saved_state, tmp_path
 ):
     def run(every):
         workdir = tmp_path / str(every)
-        config = tiny_config("linear_autoencoder", epochs=5, evaluate_every_epochs=every)
-        results = train_and_evaluate(config, workdir)
+        results = quick_run(workdir, epochs=5, evaluate_every_epochs=every)
         return results, {record["epoch"]: record for record in read_epochs(workdir)}
 
     (all_results, all_records), (results, records) = run(1), run(2)
     assert list(all_records) == [1, 2, 3, 4, 5]
     assert list(records) == [2, 4, 5]  # the last epoch always
     for epoch, record in records.items():
-        for part in ("step", "train", "val", "model"):
+        for part in ("step", "train", "val"):
             assert record[part] == all_records[epoch][part]
     images = [record["seconds"] * record["images_per_second"] for record in records.values()]
     assert images == pytest.approx([20, 20, 10], rel=0.2)  # seconds are rounded to milliseconds
@@ -133,14 +134,13 @@ def test_finished_run_is_left_alone(finished_run, tmp_path):
 
 
 def test_same_seed_gives_the_same_run_and_another_one_another(
-    finished_run, tiny_config, assert_same_outcome, tmp_path
+    quick_run, assert_same_outcome, tmp_path
 ):
-    config = tiny_config("linear_autoencoder")
-    train_and_evaluate(config, tmp_path / "same")
-    assert_same_outcome(tmp_path / "same", finished_run("linear_autoencoder"))
-    config = tiny_config("linear_autoencoder", seed=1)
-    train_and_evaluate(config, tmp_path / "other")
-    assert read_epochs(tmp_path / "other")[0]["train"] != read_epochs(tmp_path / "same")[0]["train"]
+    first, same, other = (tmp_path / name for name in ("first", "same", "other"))
+    for run, seed in ((first, 0), (same, 0), (other, 1)):
+        quick_run(run, seed=seed)
+    assert_same_outcome(same, first)
+    assert read_epochs(other)[0]["train"] != read_epochs(first)[0]["train"]
 
 
 def test_provenance(finished_run, tiny_config, toy_dir):
@@ -165,14 +165,62 @@ def test_provenance(finished_run, tiny_config, toy_dir):
     assert (run / "config.json").read_text() == to_json(tiny_config("linear_autoencoder"))
 
 
-def test_a_task_of_ones_own_is_not_taken_for_the_configs(tiny_config, tmp_path):
-    config = tiny_config("linear_autoencoder", epochs=1)
-    halved = make_task(config)._replace(loss=lambda outputs, targets: targets["weight"] / 2)
-    assert train_and_evaluate(config, tmp_path, halved)["val"]["loss"] == 0.5
-    for again in (lambda: train_and_evaluate(config, tmp_path), lambda: evaluate(tmp_path)):
-        with pytest.raises(UserError, match="a task that Python code made, not with the config"):
-            again()
-    assert train_and_evaluate(config, tmp_path, halved)["val"]["loss"] == 0.5
+# One's own task, data and optimizer --------------------------------------------------------------
+
+
+def test_own_task_data_and_optimizer_train_and_resume_bit_for_bit(
+    quick_run, signal_at, assert_same_outcome, tmp_path
+):
+    def halved(task):
+        return task._replace(loss=lambda outputs, targets: task.loss(outputs, targets) / 2)
+
+    def run(workdir):
+        return quick_run(workdir, optax.chain(optax.clip(0.1), optax.sgd(0.5, 0.9)), halved)
+
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    results = run(whole)
+    assert results["val"]["loss"] == pytest.approx(results["val"]["mse"] / 2, rel=1e-5)
+    signal_at({1: (signal.SIGTERM,), 2: (signal.SIGTERM,)})
+    for step in (1, 2):
+        with pytest.raises(Interrupted, match=f"step {step} of 4 is saved"):
+            run(stopped)
+    run(stopped)
+    assert_same_outcome(stopped, whole)
+    told = json.loads((whole / "run.json").read_text())
+    assert told["custom"] == ["task", "data", "optimizer"]
+    assert told["dataset"]["source"] == "arrays in Python"
+    assert told["images"] == {"train": 10, "val": 8}
+
+
+def test_a_run_is_continued_with_the_same_parts_of_ones_own(
+    quick_run, tiny_config, bare, arrays, tmp_path
+):
+    results = quick_run(tmp_path)  # with a task and data
+    assert quick_run(tmp_path) == results
+    config = read_config(tmp_path)
+    for parts, told in (
+        ((), "not with the config alone"),
+        ((bare(config),), "not with a task that Python code made"),
+        ((None, arrays), "not with data that Python code made"),
+        (
+            (bare(config), arrays, optax.sgd(0.1)),
+            "not with a task, data and an optimizer that Python code made",
+        ),
+    ):
+        with pytest.raises(
+            UserError, match=f"was trained with a task and data that Python code made, {told}"
+        ):
+            train_and_evaluate(config, tmp_path, *parts)
+    with pytest.raises(UserError, match="a task and data that Python code made, not with the con"):
+        evaluate(tmp_path)
+
+
+def test_other_arrays_are_other_data(quick_run, bare, arrays, tmp_path):
+    quick_run(tmp_path)
+    config = read_config(tmp_path)
+    images = {split: {"image": np.zeros((8, 4, 4, 3), np.uint8)} for split in ("train", "val")}
+    with pytest.raises(UserError, match=r"was begun on data with fingerprint [0-9a-f]+, and"):
+        train_and_evaluate(config, tmp_path, bare(config), from_arrays(images, make_mesh()))
 
 
 # Refused -----------------------------------------------------------------------------------------
@@ -196,23 +244,6 @@ def test_run_of_another_config_is_refused_and_not_touched(finished_run, tiny_con
     assert snapshot(run) == before
 
 
-def test_run_on_other_data_is_refused_and_not_touched(
-    finished_run, tiny_config, monkeypatch, tmp_path
-):
-    other_data = tmp_path / "data"
-    small = functools.partial(toy.write_devkit, images=(4, 2), segmentation=(4, 2))
-    monkeypatch.setattr(toy, "write_devkit", small)
-    voc.prepare("toy", other_data)
-    run = tmp_path / "run"
-    shutil.copytree(finished_run("linear_autoencoder"), run)
-    config = tiny_config("linear_autoencoder", **{"data.data_dir": str(other_data)})
-    (run / "config.json").write_text(to_json(config))
-    before = snapshot(run)
-    with pytest.raises(UserError, match=r"was begun on data with fingerprint [0-9a-f]+, and"):
-        train_and_evaluate(config, run)
-    assert snapshot(run) == before
-
-
 def test_workdir_that_is_something_else_is_refused(tiny_config, tmp_path):
     config = tiny_config("linear_autoencoder")
     file, foreign = tmp_path / "file", tmp_path / "foreign"
@@ -228,8 +259,7 @@ def test_workdir_that_is_something_else_is_refused(tiny_config, tmp_path):
     assert snapshot(tmp_path) == before
 
 
-def test_workdir_that_a_kill_left_before_its_config_is_free(tiny_config, tmp_path):
+def test_workdir_that_a_kill_left_before_its_config_is_free(quick_run, tmp_path):
     (tmp_path / "config.json.part").write_text('{"batch')
-    results = train_and_evaluate(tiny_config("pca"), tmp_path)
-    assert results["step"] == 0
+    assert quick_run(tmp_path)["step"] == 4
     assert not list(tmp_path.glob("*.part"))

@@ -121,112 +121,6 @@ def test_epsilon_inside_the_root_is_another_rmsprop():
     assert 0.2 < relative_difference(inside, outside) < 0.3
 
 
-def test_epsilon_beside_the_corrected_root_is_another_adam():
-    gradients = make_gradients(1e-5)
-    optimizer = optax.adam(1e-3, eps=1e-7)
-    params = jnp.zeros(gradients.shape[1:])
-    state = optimizer.init(params)
-    update = jax.jit(optimizer.update)
-    for gradient in gradients:
-        updates, state = update(gradient, state)
-        params = optax.apply_updates(params, updates)
-    ours = run(make_config("adam"), gradients)
-    assert relative_difference(np.asarray(params), ours) > 0.1
-
-
-class SmallAutoencoder(nn.Module):
-    """Every kind of layer that the study's networks have, once."""
-
-    @nn.compact
-    def __call__(self, x, train):
-        x = nn.relu(nn.Conv(6, (3, 3))(x))
-        x = nn.BatchNorm(use_running_average=not train, momentum=0.99, epsilon=1e-3)(x)
-        x = nn.max_pool(x, (2, 2), (2, 2))
-        x = nn.relu(nn.Conv(5, (3, 3))(x))
-        x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-        return nn.sigmoid(nn.Conv(3, (3, 3))(x))
-
-
-def make_keras_autoencoder():
-    """The same network in Keras."""
-    rng = np.random.default_rng(0)
-    options = {"padding": "same", "kernel_initializer": "zeros"}
-    model = keras.Sequential(
-        [
-            keras.Input((8, 8, 3)),
-            keras.layers.Conv2D(6, 3, activation="relu", **options),
-            keras.layers.BatchNormalization(),
-            keras.layers.MaxPooling2D(2),
-            keras.layers.Conv2D(5, 3, activation="relu", **options),
-            keras.layers.UpSampling2D(2, interpolation="nearest"),
-            keras.layers.Conv2D(3, 3, activation="sigmoid", **options),
-        ]
-    )
-    for layer in convolutions(model):
-        layer.kernel.assign(rng.uniform(-0.3, 0.3, layer.kernel.shape))
-    return model
-
-
-def convolutions(keras_model):
-    return [x for x in keras_model.layers if isinstance(x, keras.layers.Conv2D)]
-
-
-def flax_variables(keras_model):
-    """The weights of the Keras model as the variables of `SmallAutoencoder`."""
-    norm = keras_model.layers[1]
-    params = {
-        f"Conv_{i}": {"kernel": x.kernel, "bias": x.bias}
-        for i, x in enumerate(convolutions(keras_model))
-    }
-    params["BatchNorm_0"] = {"scale": norm.gamma, "bias": norm.beta}
-    statistics = {"mean": norm.moving_mean, "var": norm.moving_variance}
-    variables = {"params": params, "batch_stats": {"BatchNorm_0": statistics}}
-    # NumPy copies: Keras gives its own buffers away in its first step.
-    return jax.tree.map(lambda variable: np.array(variable.value), variables)
-
-
-@jax.jit
-def gradients_and_statistics(variables, batch):
-    def loss(params):
-        output, updated = SmallAutoencoder().apply(
-            {**variables, "params": params}, batch, train=True, mutable=["batch_stats"]
-        )
-        return jnp.mean((output - batch) ** 2), updated
-
-    return jax.grad(loss, has_aux=True)(variables["params"])
-
-
-def train(config, variables, images):
-    """Train `SmallAutoencoder` one step per batch; its variables afterwards."""
-    optimizer = make_optimizer(config, len(images))
-    update = jax.jit(optimizer.update)
-    state = optimizer.init(variables["params"])
-    for batch in images:
-        grads, statistics = gradients_and_statistics(variables, batch)
-        updates, state = update(grads, state, variables["params"])
-        params = optax.apply_updates(variables["params"], updates)
-        variables = {**statistics, "params": params}
-    return variables
-
-
-@pytest.mark.parametrize(
-    ("name", "eps_in_sqrt"), [("sgd", False), ("adam", False), ("rmsprop", True)]
-)
-def test_a_network_trains_as_in_keras(name, eps_in_sqrt):
-    images = np.random.default_rng(1).random((STEPS, 4, 8, 8, 3), np.float32)
-    keras_model = make_keras_autoencoder()
-    start = flax_variables(keras_model)
-    ours = train(make_config(name, eps_in_sqrt=eps_in_sqrt), start, images)
-    keras_model.compile(optimizer=KERAS[name](LEARNING_RATES[name]), loss="mse")
-    for batch in images:
-        keras_model.train_on_batch(batch, batch)
-    theirs = flax_variables(keras_model)
-    differences = jax.tree.map(relative_difference, ours, theirs)
-    assert max(jax.tree.leaves(differences)) < 5e-6, differences
-    moved = jax.tree.map(relative_difference, start, ours)
-    assert min(jax.tree.leaves(moved)) > 1e-4, moved
-
-
 def test_glorot_uniform_has_keras_bounds():
     shape = (3, 3, 16, 24)
     limit = np.sqrt(6 / (3 * 3 * 16 + 3 * 3 * 24))
@@ -290,16 +184,11 @@ def test_constant_schedule_after_a_warmup():
 
 
 def test_linear_schedule():
-    np.testing.assert_allclose(
-        rates(make_config(learning_rate=0.4, schedule="linear"), 4),
-        [0.4, 0.3, 0.2, 0.1, 0.0],
-        rtol=1e-6,
-    )
-    np.testing.assert_allclose(
-        rates(make_config(learning_rate=0.4, schedule="linear", warmup_steps=1), 5),
-        [0.2, 0.4, 0.3, 0.2, 0.1, 0.0],
-        rtol=1e-6,
-    )
+    expected = [0.4, 0.3, 0.2, 0.1, 0.0]
+    config = make_config(learning_rate=0.4, schedule="linear")
+    np.testing.assert_allclose(rates(config, 4), expected, rtol=1e-6)
+    config.warmup_steps = 1
+    np.testing.assert_allclose(rates(config, 5), [0.2, *expected], rtol=1e-6)
 
 
 def test_cosine_schedule():
@@ -342,32 +231,6 @@ def test_clipping_bounds_the_norm_of_all_gradients_together():
 
     np.testing.assert_allclose(first_updates(1.0), (-0.3, -0.4), rtol=1e-6)
     assert first_updates(6.0) == first_updates(0.0) == (-1.5, -2.0)
-
-
-def test_part_of_the_parameters_can_be_frozen():
-    params = {"encoder": {"kernel": jnp.ones((2, 2))}, "head": {"kernel": jnp.ones((2, 2))}}
-    train_head = make_optimizer(make_config("adam", weight_decay=0.1, clip_norm=1.0), 10)
-    optimizer = optax.partition(
-        {"train": train_head, "freeze": optax.set_to_zero()},
-        {"encoder": "freeze", "head": "train"},
-    )
-    updates, _ = jax.jit(optimizer.update)(params, optimizer.init(params), params)
-    assert not np.any(updates["encoder"]["kernel"])
-    assert np.all(updates["head"]["kernel"] < 0)
-
-
-@pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop", "muon"])
-def test_a_donated_step_runs_from_the_initial_state(name):
-    optimizer = make_optimizer(make_config(name), 10)
-
-    def step(params, state):
-        updates, state = optimizer.update(jnp.ones_like(params), state, params)
-        return optax.apply_updates(params, updates), state
-
-    params = jnp.zeros((3, 3))
-    params, _ = jax.jit(step, donate_argnums=(0, 1))(params, optimizer.init(params))
-    assert np.all(params < 0)
-    assert params.dtype == jnp.float32
 
 
 @pytest.mark.parametrize(

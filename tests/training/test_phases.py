@@ -1,6 +1,5 @@
 """Phases: which parameters learn, when and how fast."""
 
-import itertools
 import signal
 
 import jax
@@ -20,7 +19,6 @@ from vocjax.training.phases import (
     phase_of_step,
     phase_optimizer,
 )
-from vocjax.training.records import Records
 
 FROZEN = ("encoder/.*", 0.0), ("head/.*", 1.0)
 SGD = {"optimizer.name": "sgd", "optimizer.learning_rate": 0.1}
@@ -215,13 +213,8 @@ def two_phases(restless_config):
     return config
 
 
-def bare(config):
-    """The config's task without baselines, which take most of a tiny run's time."""
-    return make_task(config)._replace(baselines={})
-
-
 @pytest.fixture(scope="module")
-def whole_run(two_phases, tmp_path_factory):
+def whole_run(two_phases, bare, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("two_phases") / "run"
     train_and_evaluate(two_phases, workdir, bare(two_phases))
     return workdir
@@ -251,16 +244,9 @@ def test_each_phase_begins_with_a_fresh_optimizer(whole_run, saved_state):
 
 
 def test_a_run_stopped_in_any_phase_and_at_the_border_resumes_bit_for_bit(
-    two_phases, whole_run, monkeypatch, assert_same_outcome, tmp_path
+    two_phases, whole_run, bare, signal_at, assert_same_outcome, tmp_path
 ):
-    steps, count_step = itertools.count(1), Records.step
-
-    def step(self):
-        count_step(self)
-        if next(steps) < 4:
-            signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(Records, "step", step)
+    signal_at(dict.fromkeys((1, 2, 3), (signal.SIGTERM,)))
     for stop in (1, 2, 3):
         with pytest.raises(Interrupted, match=f"step {stop} of 4 is saved"):
             train_and_evaluate(two_phases, tmp_path, bare(two_phases))

@@ -1,21 +1,15 @@
 """What a run says while it trains, on disk and on the terminal."""
 
-import contextlib
 import json
 import os
 import pty
-import subprocess
 import sys
 import termios
 
-import numpy as np
 import pytest
 
-from vocjax.data.dataset import from_arrays
-from vocjax.mesh import make_mesh
 from vocjax.runs.reader import read_epochs
 from vocjax.training import records
-from vocjax.training.loop import train_and_evaluate
 from vocjax.training.records import Records
 
 
@@ -75,20 +69,16 @@ def test_tensorboard_events_are_written_where_it_is_installed(tmp_path, capsys):
         assert tag in content
 
 
-def test_runs_without_tensorboard(monkeypatch, tiny_config, tmp_path):
+def test_runs_without_tensorboard(monkeypatch, quick_run, tmp_path):
     monkeypatch.setattr(records, "SummaryWriter", None)
-    train_and_evaluate(tiny_config("linear_autoencoder", evaluate_every_epochs=1), tmp_path)
+    quick_run(tmp_path, evaluate_every_epochs=1)
     assert not (tmp_path / "tensorboard").exists()
     assert len(read_epochs(tmp_path)) == 2
 
 
-def test_plain_lines_where_there_is_no_terminal(tmp_path, capsys):
+def test_plain_lines_where_there_is_no_terminal(arrays, tmp_path, capsys):
     with Records(tmp_path, "AE", 0, 4) as log:
-        zeros = {
-            split: np.zeros((n, 2, 2, 3), np.uint8) for split, n in (("train", 12), ("val", 8))
-        }
-        data = from_arrays({split: {"image": image} for split, image in zeros.items()}, make_mesh())
-        log.begin(data, 1234567, ["a note"])
+        log.begin(arrays, 1234567, ["a note"])
         log.step()
         log.step()
         log.epoch(record(1, 2), 2)
@@ -98,37 +88,25 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path, capsys):
     assert note == "AE: a note"
     assert (
         first
-        == "AE: 12 train and 8 val images on the device, 1,234,567 parameters, from step 0 of 4"
+        == "AE: 10 train and 8 val images on the device, 1,234,567 parameters, from step 0 of 4"
     )
     assert second.startswith("AE: epoch 1/2, train / val loss 1 / 1, mse 0.5 / 0.5, 8 images/s, ")
     assert second.endswith(" s left")
 
 
-SHOW = """
-import pathlib, sys
-from vocjax.training.records import Records
-with Records(pathlib.Path(sys.argv[1]), "AE", 3, 5) as log:
-    log.step()
-    log.step()
-    values = {"loss": 1.0, "mse": 0.5}
-    log.epoch({"epoch": 1, "step": 5, "seconds": 1, "images_per_second": 8.0, "train": values,
-               "val": values}, 1)
-"""
-
-
-def test_bar_on_a_terminal(tmp_path, child_environment):
+def test_bar_on_a_terminal(tmp_path, monkeypatch):
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
-    process = subprocess.Popen(
-        [sys.executable, "-c", SHOW, str(tmp_path)], stderr=theirs, env=child_environment()
-    )
-    os.close(theirs)
-    shown = b""
-    with os.fdopen(ours, "rb", buffering=0) as terminal, contextlib.suppress(OSError):
-        while chunk := terminal.read(4096):  # an OSError when the other end is closed
-            shown += chunk
-    assert process.wait(timeout=60) == 0
-    text = shown.decode()
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with Records(tmp_path, "AE", 3, 5) as log:
+            log.step()
+            log.step()
+            log.epoch(record(1, 5), 1)
+        monkeypatch.undo()
+        terminal.flush()
+        text = os.read(ours, 2**16).decode()
+    os.close(ours)
     assert "AE:  60%|" in text  # it begins at step 3 of 5
     assert "3/5" in text
     assert "AE: epoch 1/1, train / val loss 1 / 1" in text

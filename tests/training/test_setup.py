@@ -117,22 +117,23 @@ def test_a_part_in_closed_form_leaves_the_drawn_rest(tiny_config):
     assert equal(begun["encoder"], plain["encoder"])
 
 
-def test_classifier_begins_with_the_encoder_of_another_run(finished_run, tiny_config, tmp_path):
+def started(config):
+    """The variables that begin with the encoder of `init_from`, and a fresh draw of them."""
+    fresh = make_task(config).init(jax.random.key(0))
+    return with_encoder_of(fresh, config, make_mesh()), fresh
+
+
+def test_classifier_begins_with_the_encoder_of_another_run(finished_run, tiny_config):
     source = finished_run("autoencoder_256")
-    config = tiny_config("classifier_256", init_from=str(source), epochs=0)
-    train_and_evaluate(config, tmp_path / "run")
-    begun = load_run(tmp_path / "run", make_mesh()).variables["params"]
-    fresh = make_task(config).init(jax.random.key(0))["params"]
+    begun, fresh = started(tiny_config("classifier_256", init_from=str(source)))
     theirs = load_run(source, make_mesh()).variables["params"]
-    assert equal(begun["encoder"], theirs["encoder"])
-    assert not equal(begun["encoder"], fresh["encoder"])
-    assert begun.keys() == fresh.keys() == {"encoder", "head"}
+    assert equal(begun["params"]["encoder"], theirs["encoder"])
+    assert not equal(begun["params"]["encoder"], fresh["params"]["encoder"])
+    assert begun["params"].keys() == fresh["params"].keys() == {"encoder", "head"}
 
 
 def test_statistics_come_with_the_encoder(random_config, uninterrupted):
-    config = random_config(**{"model.dropout": 0.0, "init_from": str(uninterrupted)})
-    fresh = make_task(config).init(jax.random.key(0))
-    begun = with_encoder_of(fresh, config, make_mesh())
+    begun, fresh = started(random_config(**{"model.dropout": 0.0, "init_from": str(uninterrupted)}))
     theirs = load_run(uninterrupted, make_mesh()).variables
     for collection in ("params", "batch_stats"):
         assert equal(begun[collection]["encoder"], theirs[collection]["encoder"])
@@ -140,33 +141,55 @@ def test_statistics_come_with_the_encoder(random_config, uninterrupted):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "lines"),
+    ("name", "source", "overrides", "line"),
     [
         (
+            "classifier_256",
+            "autoencoder_256",
             {"model.encoder": (4, 4, 6)},
-            ["ConvBlock_2/Conv_0/kernel: (3, 3, 4, 4) there, (3, 3, 4, 6) here"],
+            "ConvBlock_2/Conv_0/kernel: (3, 3, 4, 4) there, (3, 3, 4, 6) here",
         ),
-        ({"model.encoder": (4, 4)}, ["ConvBlock_2/Conv_0/bias: (4,) there, absent here"]),
+        (
+            "classifier_256",
+            "autoencoder_256",
+            {"model.encoder": (4, 4)},
+            "ConvBlock_2/Conv_0/bias: (4,) there, absent here",
+        ),
+        (
+            "autoencoder_256",
+            "segmentation_dice",
+            {},
+            "kernel: (3, 3, 1, 4) there, (3, 3, 3, 4) here",
+        ),
+        ("classifier_256", "pca", {}, "Conv_0/kernel: absent there, (3, 3, 3, 4) here"),
     ],
 )
 def test_another_encoder_is_refused_with_what_differs(
-    overrides, lines, finished_run, tiny_config, tmp_path
+    name, source, overrides, line, finished_run, tiny_config
 ):
-    source = finished_run("autoencoder_256")
-    config = tiny_config("classifier_256", init_from=str(source), **overrides)
+    config = tiny_config(name, init_from=str(finished_run(source)), **overrides)
     with pytest.raises(UserError, match="does not fit this config's") as refused:
-        train_and_evaluate(config, tmp_path / "run")
-    for line in lines:
-        assert line in str(refused.value)
-    assert not (tmp_path / "run").exists()
+        started(config)
+    assert line in str(refused.value)
+
+
+def test_an_encoder_that_is_refused_leaves_no_run(finished_run, tiny_config, bare, tmp_path):
+    missing, run = tmp_path / "nothing", tmp_path / "run"
+    for source, message in (
+        (finished_run("pca"), "does not fit this config's"),
+        (missing, r"nothing holds no run \(no config\.json\)"),
+    ):
+        config = tiny_config("classifier_256", init_from=str(source))
+        with pytest.raises(UserError, match=message):
+            train_and_evaluate(config, run, bare(config))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_grey_encoder_begins_with_the_sum_of_a_colour_ones_kernels(finished_run, tiny_config):
     """A grey image has the code that three equal channels would have."""
     source = finished_run("autoencoder_256")
     config = tiny_config("segmentation_dice", init_from=str(source))
-    fresh = make_task(config).init(jax.random.key(0))
-    begun = with_encoder_of(fresh, config, make_mesh())
+    begun, _ = started(config)
     image = jax.random.uniform(jax.random.key(1), (2, 16, 16, 1))
     batch = {"image": image, "valid": jnp.ones(2)}
     outputs, _ = make_task(config).apply(begun, batch, False, jax.random.key(0))
@@ -207,7 +230,17 @@ def test_missing_run_is_refused(tiny_config, tmp_path):
         ("autoencoder_256", {"epochs": -1}, "epochs is -1; it must be at least 0"),
         ("autoencoder_256", {"evaluate_every_epochs": 0}, "evaluate_every_epochs is 0"),
         ("autoencoder_256", {"seed": -1}, "seed is -1; it must be at least 0"),
-        ("autoencoder_256", {"seed": 2**32}, "seed is 4294967296; .* less than 2"),
+        ("autoencoder_256", {"seed": 2**32}, "seed is 4294967296; .* less than 4294967296"),
+        (
+            "classifier_256",
+            {"best.metric": "accuracy"},
+            r"best.metric is 'accuracy'; it is one of loss, .*argmax_accuracy",
+        ),
+        (
+            "classifier_256",
+            {"best.metric": "roc_auc"},
+            "'min', and more of roc_auc is better: set it to 'max'",
+        ),
         ("autoencoder_256", {"best.mode": "low"}, "best.mode is 'low'; it is one of min, max"),
         ("pca", {"epochs": 3}, "epochs is 3; PCA has a closed form: set it to 0"),
         ("autoencoder_256", {"data.augment.crop_padding": -1}, "crop_padding is -1"),
@@ -224,19 +257,6 @@ def test_values_out_of_range_are_refused(name, overrides, message, tiny_config):
     config = tiny_config(name, **overrides)
     with pytest.raises(UserError, match=message):
         validate(config)
-
-
-def test_metric_that_is_not_measured_is_refused_with_those_that_are(tiny_config, tmp_path):
-    config = tiny_config("classifier_256", **{"best.metric": "accuracy"})
-    with pytest.raises(UserError, match=r"'accuracy'; it is one of loss, .*argmax_accuracy"):
-        train_and_evaluate(config, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_the_best_of_a_metric_is_at_its_better_end(tiny_config, tmp_path):
-    config = tiny_config("classifier_256", **{"best.metric": "roc_auc"})
-    with pytest.raises(UserError, match="'min', and more of roc_auc is better: set it to 'max'"):
-        train_and_evaluate(config, tmp_path / "run")
 
 
 # The latent space of a run -----------------------------------------------------------------------

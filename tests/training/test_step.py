@@ -1,7 +1,6 @@
 """The train step: equal to a whole fit of Keras, donated, compiled once."""
 
 import functools
-import itertools
 import signal
 
 import jax
@@ -17,44 +16,13 @@ from vocjax.training import loop
 from vocjax.training.evaluation import summarise
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.phases import phase_optimizer
-from vocjax.training.records import Records
 from vocjax.training.step import is_finite, make_train_step, mean_loss
 
 STEPS = 20
 
 
-@pytest.fixture(scope="module")
-def sgd_config(tiny_config):
-    """`sgd_config(**overrides)`: a small model, with steps that float32 can resolve."""
-
-    def load(**overrides):
-        sgd = {"optimizer.name": "sgd", "optimizer.learning_rate": 10.0, "data.classes": ()}
-        return tiny_config("autoencoder_256", **(sgd | {"batch_size": 5} | overrides))
-
-    return load
-
-
 def batches(config, train):
     return train.batches(plan(np.arange(len(train.ids)), config.batch_size, make_mesh()))
-
-
-def run_steps(begun, config, steps):
-    """The parameters before and after each of the first steps, and their losses."""
-    _, step, state, train, *_ = begun(config)
-    params, losses = [jax.device_get(state.params)], []
-    for _, batch in zip(range(steps), batches(config, train), strict=False):
-        state, loss = step(state, batch)
-        params.append(jax.device_get(state.params))
-        losses.append(float(loss))
-    return params, losses
-
-
-def difference(a, b):
-    return jax.tree.map(np.subtract, a, b)
-
-
-def norm(tree):
-    return np.sqrt(sum(np.sum(np.square(x, dtype=np.float64)) for x in jax.tree.leaves(tree)))
 
 
 def keras_autoencoder(params):
@@ -90,23 +58,16 @@ def keras_weights(model):
     return [np.asarray(weight.value) for weight in model.weights]
 
 
-@pytest.mark.parametrize(
-    ("name", "rate", "peer"),
-    [
-        ("sgd", 0.1, keras.optimizers.SGD),
-        ("adam", 1e-3, keras.optimizers.Adam),
-        ("rmsprop", 1e-3, keras.optimizers.RMSprop),
-    ],
-)
-def test_equals_a_keras_fit_over_20_steps(name, rate, peer, tiny_config, begun):
+def test_equals_a_keras_fit_over_20_steps(tiny_config, begun):
+    """With rmsprop; the other update rules are compared in test_optimizers."""
     config = tiny_config(
         "autoencoder_256",
         batch_size=5,
         **{
             "data.classes": (),  # 24 images: batches of 5, 5, 5, 5 and 4
-            "optimizer.name": name,
-            "optimizer.learning_rate": rate,
-            "optimizer.eps_in_sqrt": name == "rmsprop",
+            "optimizer.name": "rmsprop",
+            "optimizer.learning_rate": 1e-3,
+            "optimizer.eps_in_sqrt": True,
         },
     )
     valid, step, state, train, *_ = begun(config)
@@ -125,7 +86,7 @@ def test_equals_a_keras_fit_over_20_steps(name, rate, peer, tiny_config, begun):
         state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
     assert int(state.step) == STEPS
 
-    model.compile(optimizer=peer(rate), loss="mse")
+    model.compile(optimizer=keras.optimizers.RMSprop(1e-3), loss="mse")
     history = model.fit(images, images, batch_size=5, epochs=4, shuffle=False, verbose=0)
     np.testing.assert_allclose(losses, history.history["loss"], rtol=1e-5)
     ours = [array for pair in kernels_and_biases(state.params) for array in pair]
@@ -135,56 +96,50 @@ def test_equals_a_keras_fit_over_20_steps(name, rate, peer, tiny_config, begun):
         assert np.linalg.norm(mine - theirs) < 1e-4 * moved
 
 
-def test_state_is_donated_and_the_batch_is_not(random_config, begun):
-    config = random_config()
-    _, step, state, train, *_ = begun(config)
-    batch = next(batches(config, train))
-    after, _ = step(state, batch)
-    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
-    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((after, batch)))
+def test_state_is_donated_and_the_batch_is_not(tiny_config, begun):
+    start = begun(tiny_config("linear_autoencoder", **{"data.size": 4}))
+    after, _ = start.step(start.state, start.batch)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(start.state))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((after, start.batch)))
 
 
 @pytest.mark.parametrize("storage", ["device", "stream"])
-def test_whole_run_compiles_each_step_once(storage, random_config, monkeypatch, caplog, tmp_path):
-    def log_and_stop(self, record, epochs, log=Records.epoch):
-        log(self, record, epochs)
-        if record["epoch"] == 1:
-            signal.raise_signal(signal.SIGTERM)
-
+def test_whole_run_compiles_each_step_once(storage, tiny_config, signal_at, caplog, tmp_path):
     def compilations():
         lines = [record.getMessage() for record in caplog.records]
         caplog.clear()
-        names = ("step", "measure", "outputs", "<lambda>")
-        return {n: sum(line.startswith(f"Compiling jit({n})") for line in lines) for n in names}
+        names = ("step", "measure", "outputs")
+        return [sum(line.startswith(f"Compiling jit({n})") for line in lines) for n in names]
 
-    monkeypatch.setattr(Records, "epoch", log_and_stop)
-    config = random_config(epochs=3, **{"data.storage": storage})
+    # Three epochs of 4, 4 and 2 images; the autoencoder has three baselines.
+    fields = {"epochs": 3, "batch_size": 4, "evaluate_every_epochs": 1}
+    small = {"data.size": 4, "data.storage": storage}
+    config = tiny_config("linear_autoencoder", **fields, **small)
+    signal_at({3: (signal.SIGTERM,)})
     with jax.log_compiles(), pytest.raises(Interrupted):
         loop.train_and_evaluate(config, tmp_path)
-    found = compilations()
-    assert (found["step"], found["outputs"]) == (1, 1)
-    assert found["measure"] == 2  # of the model, and of all baselines together
+    # What is measured: of the model, and of all baselines together.
+    assert compilations() == [1, 2, 1]
     with jax.log_compiles():
         loop.train_and_evaluate(config, tmp_path)  # from a restored state
-    found = compilations()
-    assert (found["step"], found["outputs"], found["measure"]) == (1, 1, 1)
+    assert compilations() == [1, 1, 1]
 
 
-@pytest.mark.parametrize(
-    "off",
-    [
-        pytest.param({"data.augment.flip": False, "data.augment.crop_padding": 0}, id="dropout"),
-        pytest.param({"model.dropout": 0.0}, id="augmentation"),
-    ],
-)
-def test_draws_change_with_the_step_and_with_nothing_else(off, random_config, begun):
-    config = random_config(**off)
-    _, step, state, train, *_ = begun(config)
-    batch = next(batches(config, train))
+DRAWS = {
+    "dropout": ("segmentation_dice", {"model.dropout": 0.2, "model.encoder": (4, 4)}),
+    "augmentation": ("linear_autoencoder", {"data.augment.flip": True, "data.size": 4}),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+def test_draws_change_with_the_step_and_with_nothing_else(draw, tiny_config, begun):
+    name, fields = DRAWS[draw]
+    small = {"model.decoder": (4,)} if "model.encoder" in fields else {}
+    start = begun(tiny_config(name, **fields, **small))
 
     def loss_at(number):
-        copy = jax.tree.map(jnp.copy, state)
-        return float(step(copy._replace(step=jnp.asarray(number, jnp.int32)), batch)[1])
+        copy = jax.tree.map(jnp.copy, start.state)
+        return float(start.step(copy._replace(step=jnp.asarray(number, jnp.int32)), start.batch)[1])
 
     assert loss_at(0) == loss_at(0)
     assert len({loss_at(0), loss_at(1), loss_at(2)}) == 3
@@ -227,50 +182,16 @@ def test_targets_and_loss_are_computed_once_a_step(random_config, begun):
     assert calls == ["targets", "loss"]
 
 
-def test_clipping_bounds_the_update(sgd_config, begun):
-    free, _ = run_steps(begun, sgd_config(), 1)
-    clipped, _ = run_steps(begun, sgd_config(**{"optimizer.clip_norm": 1e-3}), 1)
-    assert norm(difference(free[1], free[0])) > 0.1
-    assert norm(difference(clipped[1], clipped[0])) == pytest.approx(10 * 1e-3, rel=1e-3)
-
-
-def test_weight_decay_shrinks_kernels_only(sgd_config, begun):
-    (start, free), _ = run_steps(begun, sgd_config(), 1)
-    (_, decayed), _ = run_steps(begun, sgd_config(**{"optimizer.weight_decay": 0.01}), 1)
-    layers = zip(*map(kernels_and_biases, (start, free, decayed)), strict=True)
-    for (kernel, _), (free_kernel, free_bias), (decayed_kernel, decayed_bias) in layers:
-        step = decayed_kernel - free_kernel
-        np.testing.assert_allclose(step, -10 * 0.01 * kernel, rtol=1e-4, atol=1e-6)
-        np.testing.assert_array_equal(decayed_bias, free_bias)
-
-
-def test_learning_rate_follows_its_schedule(sgd_config, begun):
-    config = sgd_config(
-        **{
-            "optimizer.schedule": "linear",
-            "optimizer.warmup_steps": 2,
-            "optimizer.clip_norm": 1e-3,  # so that an update is the learning rate times this
-        }
-    )
-    params, _ = run_steps(begun, config, 5)
-    rates = [norm(difference(b, a)) / 1e-3 for a, b in itertools.pairwise(params)]
-    # A third and two thirds of the warm-up, then down to 0 over the 18 steps that are left.
-    np.testing.assert_allclose(rates, [10 / 3, 20 / 3, 10, 10 * 17 / 18, 10 * 16 / 18], rtol=1e-3)
-
-
-def test_bfloat16_computes_in_bfloat16_and_keeps_float32(random_config, begun):
-    losses = {}
+def test_bfloat16_is_what_is_computed_in_and_float32_what_is_kept(random_config, begun):
+    """How near its values are to those of float32, the tests of the networks ask."""
     for precision in ("float32", "bfloat16"):
-        config = random_config(precision=precision)
-        _, step, state, train, *_ = begun(config)
-        batch = next(batches(config, train))
-        assert ("bf16" in str(jax.make_jaxpr(step)(state, batch))) == (precision == "bfloat16")
-        state, loss = step(state, batch)
+        start = begun(random_config(precision=precision))
+        arguments = start.state, start.batch
+        traced = str(jax.make_jaxpr(start.step)(*arguments))
+        assert ("bf16" in traced) == (precision == "bfloat16")
+        state, loss = jax.eval_shape(start.step, *arguments)
         kept = (state.params, state.batch_stats, state.opt_state, state.sums, loss)
         assert {str(x.dtype) for x in jax.tree.leaves(kept)} == {"float32", "int32"}
-        losses[precision] = float(loss)
-    assert losses["bfloat16"] != losses["float32"]
-    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=2e-2)
 
 
 @pytest.mark.parametrize(
