@@ -1,6 +1,5 @@
 """What is kept, what can be restored, and that readers leave writers alone."""
 
-import itertools
 import json
 import shutil
 import signal
@@ -15,10 +14,10 @@ from vocjax.errors import UserError
 from vocjax.evaluate import evaluate
 from vocjax.mesh import make_mesh
 from vocjax.runs.checkpoints import Checkpoints, abstract, has_checkpoint
-from vocjax.runs.reader import read_config, read_epochs
+from vocjax.runs.reader import read_epochs
+from vocjax.runs.restore import load_run
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_and_evaluate
-from vocjax.training.records import Records
 
 NAN = float("nan")
 # Every epoch lowers the loss, so the highest is the best one from the first epoch on.
@@ -107,47 +106,39 @@ def test_run_keeps_its_best_and_evaluates_it(tiny_config, tmp_path):
     assert json.loads((tmp_path / "evaluation_val_best.json").read_text()) == best
     with pytest.raises(UserError, match=r"no checkpoint 'newest'; it is one of last, best"):
         evaluate(tmp_path, "val", "newest")
-    with pytest.raises(UserError, match=r"no split 'test'; there are train and val"):
+    with pytest.raises(UserError, match=r"split is 'test'; it is one of train, val"):
         evaluate(tmp_path, "test")
 
 
 def test_save_that_only_a_stop_asked_for_is_no_candidate_for_the_best(
-    tiny_config, monkeypatch, tmp_path
+    quick_run, signal_at, tmp_path
 ):
-    config = tiny_config("linear_autoencoder", epochs=4, evaluate_every_epochs=3, **WORSENING)
-    whole = train_and_evaluate(config, tmp_path / "whole")
-    assert whole["best"]["epoch"] == 3
-    count_step, steps = Records.step, itertools.count(1)
-
-    def count_and_stop(self):
-        count_step(self)
-        if next(steps) == 2:  # the end of the first epoch, which has no record
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(Records, "step", count_and_stop)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    fields = {"epochs": 4, "evaluate_every_epochs": 3, **WORSENING}
+    best = quick_run(whole, **fields)["best"]
+    assert best["epoch"] == 3
+    signal_at({2: (signal.SIGINT,)})  # the end of the first epoch, which has no record
     with pytest.raises(Interrupted):
-        train_and_evaluate(config, tmp_path / "stopped")
-    assert kept(tmp_path / "stopped") == [2]
-    assert read_epochs(tmp_path / "stopped") == []
+        quick_run(stopped, **fields)
+    assert kept(stopped) == [2]
+    assert read_epochs(stopped) == []
     with pytest.raises(UserError, match="no best checkpoint yet"):
-        evaluate(tmp_path / "stopped", "val", "best")
-    assert train_and_evaluate(config, tmp_path / "stopped")["best"] == whole["best"]
-    assert kept(tmp_path / "stopped") == kept(tmp_path / "whole") == [6, 8]
+        load_run(stopped, make_mesh(), "best")
+    assert quick_run(stopped, **fields)["best"] == best
+    assert kept(stopped) == kept(whole) == [6, 8]
 
 
-def test_reading_leaves_a_save_under_way_alone(finished_run, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(finished_run("linear_autoencoder"), run)
-    under_way = run / "checkpoints" / "6.orbax-checkpoint-tmp"
-    shutil.copytree(run / "checkpoints" / "4", under_way)
-    evaluate(run)
+def test_reading_leaves_a_save_under_way_alone(quick_run, tmp_path):
+    quick_run(tmp_path)
+    under_way = tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp"
+    shutil.copytree(tmp_path / "checkpoints" / "4", under_way)
+    load_run(tmp_path, make_mesh())
     assert under_way.is_dir()
-    (run / "results.json").unlink()
-    config = run / "config.json"
-    before = config.read_text()
-    train_and_evaluate(read_config(run), run)  # a writer clears what a kill has left
+    (tmp_path / "results.json").unlink()
+    before = (tmp_path / "config.json").read_text()
+    quick_run(tmp_path)  # a writer clears what a kill has left
     assert not under_way.exists()
-    assert config.read_text() == before
+    assert (tmp_path / "config.json").read_text() == before
 
 
 def test_checkpoint_that_lacks_its_state_is_named(finished_run, tmp_path):

@@ -10,6 +10,18 @@ from vocjax.metrics import streaming
 from vocjax.training.step import mean_loss
 
 
+def compiled(function):
+    """`function(task, *arrays)`, compiled once a task and shape: step by step takes longer."""
+    programs = {}
+
+    def run(task, *arrays):
+        if id(task) not in programs:  # the task is kept, so that its id stays its own
+            programs[id(task)] = task, jax.jit(functools.partial(function, task))
+        return programs[id(task)][1](*arrays)
+
+    return run
+
+
 @pytest.fixture
 def padded():
     """`padded(outputs, batch)`: both with two more rows that are invalid, NaN where they can be."""
@@ -31,7 +43,7 @@ def padded():
 @pytest.fixture
 def loss_of():
     """`loss_of(task, outputs, batch)`: the losses [batch] of hand-made outputs."""
-    return lambda task, outputs, batch: task.loss(outputs, task.targets(batch))
+    return compiled(lambda task, outputs, batch: task.loss(outputs, task.targets(batch)))
 
 
 @pytest.fixture
@@ -45,7 +57,7 @@ def mean_loss_of(loss_of):
 @pytest.fixture
 def measures():
     """`measures(task, outputs, batch)`: sums, rows, kept and shown of one batch."""
-    return lambda task, outputs, batch: task.measure(outputs, task.targets(batch))
+    return compiled(lambda task, outputs, batch: task.measure(outputs, task.targets(batch)))
 
 
 @pytest.fixture
@@ -63,7 +75,8 @@ def baseline_measured(measures):
     def measure(task, name, train, test):
         baseline = task.baselines[name]
         fitted = baseline.fit(iter(train))
-        sums = [measures(task, baseline.outputs(fitted, batch), batch).sums for batch in test]
+        outputs = jax.jit(baseline.outputs)
+        sums = [measures(task, outputs(fitted, batch), batch).sums for batch in test]
         return task.summary(jax.device_get(functools.reduce(streaming.add, sums)), {})
 
     return measure

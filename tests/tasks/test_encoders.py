@@ -7,7 +7,7 @@ import pytest
 
 from vocjax.config import with_backbone
 from vocjax.errors import UserError
-from vocjax.models import build
+from vocjax.models import build, draw
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import CAFFE, apply
 from vocjax.models.encoders import make_encoder
@@ -15,13 +15,17 @@ from vocjax.tasks import make_task
 from vocjax.training.phases import in_evaluation_mode
 
 
-def shapes(task, config, n=2):
-    """Shapes of the outputs of a task's network for a batch of images."""
+def batch_of(config, n=2):
     side, channels = config.data.size, config.data.channels
-    batch = {
+    return {
         "image": jax.ShapeDtypeStruct((n, side, side, channels), jnp.float32),
         "valid": jax.ShapeDtypeStruct((n,), jnp.float32),
     }
+
+
+def shapes(task, config, n=2):
+    """Shapes of the outputs of a task's network for a batch of images."""
+    batch = batch_of(config, n)
     key = jax.eval_shape(lambda: jax.random.key(0))
     variables = jax.eval_shape(task.init, key)
     outputs, _ = jax.eval_shape(lambda v, b, k: task.apply(v, b, True, k), variables, batch, key)
@@ -43,7 +47,7 @@ def some_slow(names, fast):
     return [pytest.param(n, marks=() if n in fast else pytest.mark.slow) for n in names]
 
 
-@pytest.mark.parametrize("name", some_slow(BACKBONES, ("squeezenet", "mobilenet_v2", "vgg16")))
+@pytest.mark.parametrize("name", some_slow(BACKBONES, ("squeezenet", "vgg16")))
 def test_it_serves_as_the_encoder_of_a_unet(tiny_config, name):
     backbone = BACKBONES[name]().backbone
     strides = sorted(set(backbone.strides.values()))
@@ -69,13 +73,21 @@ def test_it_serves_deeplab_and_fcn_at_each_output_stride(tiny_config, name, outp
 def test_it_stands_still_below_each_decoder(tiny_config, config):
     config = with_model(tiny_config, config, **{"backbone.name": "resnet18"})
     config.model.update({"decoder": (4,) * 4} if config.model.name == "unet" else {})
-    task, batch = make_task(config), {"image": jnp.ones((2, 96, 96, 3)), "valid": jnp.ones(2)}
-    variables = task.init(jax.random.key(0))
+    task, key = make_task(config), jax.random.key(0)
+    variables = jax.eval_shape(task.init, key)
+
+    def after(statistics, params, batch):
+        return task.apply({"params": params, "batch_stats": statistics}, batch, True, key)[1]
+
     with in_evaluation_mode(frozenset({"encoder", "encoder/backbone"})):
-        _, after = jax.jit(lambda v, b: task.apply(v, b, True, jax.random.key(0)))(variables, batch)
-    moved = jax.tree.map(lambda a, b: bool((a != b).any()), variables["batch_stats"], after)
-    assert not any(jax.tree.leaves(moved["encoder"]))
-    assert any(jax.tree.leaves(moved)) == (config.model.norm == "batch")
+        statistics, params = variables["batch_stats"], variables["params"]
+        traced = jax.make_jaxpr(after)(statistics, params, batch_of(config)).jaxpr
+    # What stands still comes out as the very variable that went in.
+    paths = [path for path, _ in jax.tree.leaves_with_path(statistics)]
+    pairs = zip(paths, traced.outvars, traced.invars, strict=False)
+    moved = [path[0].key for path, new, old in pairs if new is not old]
+    assert tuple({path[0].key for path in paths} - set(moved)) == ("encoder",)
+    assert bool(moved) == (config.model.norm == "batch")
 
 
 @pytest.mark.parametrize("name", ["squeezenet", "resnet18"])
@@ -84,10 +96,10 @@ def test_it_serves_a_classifier(tiny_config, name):
     assert shapes(make_task(config), config)["logits"] == (2, 2)
 
 
-@pytest.mark.parametrize(("name", "halvings"), [("resnet18", 5), ("vgg16", 5)])
-def test_it_serves_an_autoencoder(tiny_config, name, halvings):
+@pytest.mark.parametrize("name", some_slow(["resnet18", "vgg16"], ("vgg16",)))
+def test_it_serves_an_autoencoder(tiny_config, name):
     config = with_model(
-        tiny_config, "autoencoder_256", **{"backbone.name": name, "decoder": halvings * (4,)}
+        tiny_config, "autoencoder_256", **{"backbone.name": name, "decoder": 5 * (4,)}
     )
     assert shapes(make_task(config), config)["image"] == (2, 96, 96, 3)
 
@@ -105,15 +117,17 @@ def test_a_map_that_no_doubling_brings_back_is_refused(tiny_config, network):
 
 
 def test_images_are_prepared_inside(tiny_config):
-    config = with_model(tiny_config, "classifier_256", **{"backbone.name": "squeezenet"})
+    fields = {"backbone.name": "squeezenet", "backbone.last": "fire2"}
+    config = with_model(tiny_config, "classifier_256", **fields)
     plain = make_encoder(config)
     config.model.backbone.preprocessing.update(CAFFE._asdict())
     preparing = make_encoder(config)
     images = jnp.asarray(np.random.default_rng(0).random((2, 32, 32, 3), np.float32))
-    variables = plain.init(jax.random.key(0), images)
-    expected = plain.apply(variables, apply(CAFFE, images))
+    variables = draw.variables(plain, jax.random.key(0), images)
+    expected = jax.jit(plain.apply)(variables, apply(CAFFE, images))
     assert np.any(expected)
-    np.testing.assert_array_equal(preparing.apply(variables, images), expected)
+    ours = jax.jit(preparing.apply)(variables, images)
+    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(

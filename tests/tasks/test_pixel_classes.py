@@ -89,5 +89,5 @@ def test_a_softmax_decides_for_the_likeliest_whatever_the_threshold(target_of):
 
 
 def test_a_class_that_voc_lacks_is_named(target_of):
-    with pytest.raises(UserError, match="'unicorn', which VOC does not know"):
+    with pytest.raises(UserError, match=r"data\.classes is 'unicorn'; it is one of"):
         target_of("sigmoid", ("unicorn",))

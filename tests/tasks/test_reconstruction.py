@@ -11,7 +11,6 @@ from vocjax import losses
 from vocjax.errors import UserError
 from vocjax.tasks import make_task
 from vocjax.tasks.reconstruction import denoising, describe, errors
-from vocjax.training.loop import train_and_evaluate
 
 STUDY = "autoencoder_256"
 
@@ -38,16 +37,6 @@ def scikit_images(outputs, batch):
     return {
         name: np.array([measure(*pair) for pair in pairs]) for name, measure in measures.items()
     }
-
-
-@pytest.mark.parametrize("name", ["mse", "mae", "ssim"])
-def test_losses_equal_scikit_images(tiny_config, name, loss_of):
-    task = make_task(tiny_config(STUDY, **{"loss.name": name}))
-    outputs, batch = draw(5)
-    expected = scikit_images(outputs, batch)[name]
-    loss = loss_of(task, outputs, batch)
-    assert (loss.shape, loss.dtype) == ((5,), jnp.float32)
-    np.testing.assert_allclose(loss, 1 - expected if name == "ssim" else expected, rtol=1e-5)
 
 
 def test_errors_of_images_and_of_the_set_equal_scikit_images(tiny_config, measured):
@@ -156,17 +145,6 @@ def test_describe_puts_input_and_reconstruction_side_by_side(channels):
     assert (picture.shape, picture.dtype) == ((4, 8, 3), np.uint8)
     assert np.all(picture[:, :4] == 51)
     assert np.all(picture[:, 4:] == 255)
-
-
-def test_a_loss_is_swapped_by_replacing_it(tiny_config, tmp_path):
-    config = tiny_config("linear_autoencoder", epochs=1)
-
-    def doubled(outputs, targets):
-        return 2 * losses.mse(outputs["image"], targets["image"])
-
-    results = train_and_evaluate(config, tmp_path, make_task(config)._replace(loss=doubled))
-    for split in ("train", "val"):
-        assert results[split]["loss"] == pytest.approx(2 * results[split]["mse"], rel=1e-5)
 
 
 @pytest.mark.parametrize(
