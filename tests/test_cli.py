@@ -2,22 +2,23 @@
 
 import importlib.metadata
 import json
-import os
 import re
+import runpy
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 
-import jax
 import pytest
 from PIL import Image
 
 from vocjax import cli
+from vocjax.explorer import explore
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 VERBS = [["data", "prepare"], ["data", "info"], ["train"], ["evaluate"], ["predict"], ["report"]]
@@ -111,7 +112,7 @@ def test_flags_that_do_not_parse(arguments, message, capsys, monkeypatch, tmp_pa
         (["--config.data.size=17"], "data.size=17 can't be halved 2 times"),
         (["--config.data.dataset=voc2009"], "voc2009 isn't prepared in"),
         (["--config.data.classes=('unicorn',)"], "data.classes is 'unicorn'; it is one of"),
-        (["--config.best.metric=beauty"], "'beauty'; this task measures loss, "),
+        (["--config.best.metric=beauty"], "'beauty'; it is one of loss, "),
         (["--config.init_from=nowhere"], "nowhere holds no run"),
         (["--config.optimizer.learning_rate=-1"], "a number above 0 was expected"),
     ],
@@ -137,7 +138,7 @@ def test_missing_files_are_named(finished_run, capsys, monkeypatch, tmp_path):
     for arguments, message in (
         (["train", "--config", "no.py", "--workdir", "w"], "there is no config file no.py"),
         (["evaluate", "--workdir", "w"], "w holds no run (no config.json)"),
-        (["evaluate", "--workdir", finished, "--split", "test"], "the split is 'test'"),
+        (["evaluate", "--workdir", finished, "--split", "test"], "split is 'test'"),
         (["evaluate", "--workdir", finished, "--checkpoint", "5"], "there is no checkpoint '5'"),
         (["predict", "--workdir", "w", "a.jpg", "--output", "empty"], "w holds no run"),
         (["report", "w", "--output", "r.html"], "w does not exist"),
@@ -153,16 +154,6 @@ def test_missing_files_are_named(finished_run, capsys, monkeypatch, tmp_path):
         assert message in err
         assert err.count("\n") == 1
         assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_other_config_shows_the_difference(toy_dir, capsys, tmp_path):
-    arguments = ["--config", CONFIGS / "pca.py", "--workdir", tmp_path / "run"]
-    fields = {"data.data_dir": str(toy_dir), "data.size": "8", "model.components": "2"}
-    same = [f"--config.{name}={value}" for name, value in fields.items()]
-    assert run(capsys, "train", *arguments, *same)[0] == 0
-    code, out, err = run(capsys, "train", *arguments, *same, "--config.model.components", "3")
-    assert (code, out) == (1, "")
-    assert "\n  model.components: 2 -> 3\n" in err
 
 
 def test_report_without_some_pictures(finished_run, capsys, tmp_path):
@@ -187,7 +178,7 @@ def test_what_cannot_be_explored(finished_run, capsys, tmp_path):
         port = taken.getsockname()[1]
         for arguments, message in (
             ([classifier], "is a run of classification, which has no decoder; give one of"),
-            ([unfinished], "unfinished is not finished; go on with its `vocjax train`"),
+            ([unfinished], "unfinished is not finished; continue its `vocjax train`"),
             ([pca, "--port", port], f"can't listen on port {port} of 127.0.0.1: it is in use"),
             ([pca, "--port", 70000], "the port is 70000; it must be at least 0 and less"),
             ([pca, "--host", "nowhere.invalid"], "the host 'nowhere.invalid' has no address"),
@@ -200,59 +191,43 @@ def test_what_cannot_be_explored(finished_run, capsys, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
-def test_explorer_answers_until_it_is_stopped(number, finished_run, tmp_path):
-    workdir = finished_run("linear_autoencoder")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vocjax", "explore", "--workdir", str(workdir), "--port", "0"],
-        cwd=tmp_path,
-        env=child_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
+def test_explorer_answers_until_it_is_stopped(number, finished_run, monkeypatch, capsys):
+    workdir, answers = finished_run("linear_autoencoder"), []
+    make = explore.make_server
+
+    def ask(url):
         try:
-            line = process.stdout.readline()
-            address = r"explore at (http://127\.0\.0\.1:\d+/) \(Ctrl-C ends it\)\n"
-            (url,) = re.fullmatch(address, line).groups()
             with urllib.request.urlopen(f"{url}space", timeout=20) as answer:
-                told = json.load(answer)
+                answers.append(json.load(answer))
         finally:
-            process.send_signal(number)
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (0, "", "")
+            signal.pthread_kill(threading.main_thread().ident, number)
+
+    def make_and_ask(*arguments, **named):
+        server = make(*arguments, **named)
+        threading.Thread(target=ask, args=(server.url,), daemon=True).start()
+        return server
+
+    monkeypatch.setattr(explore, "make_server", make_and_ask)
+    capsys.readouterr()
+    code, out, err = run(capsys, "explore", "--workdir", workdir, "--port", "0")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"explore at http://127\.0\.0\.1:\d+/ \(Ctrl-C ends it\)\n", out)
+    (told,) = answers
     assert (told["title"], told["numbers"]) == ("Linear autoencoder", 3)
     assert sum(told["share"]) == pytest.approx(1)
 
 
-def child_environment():
-    cache = {
-        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-    return os.environ | cache
-
-
-def in_a_process(cwd, *arguments):
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env=child_environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def test_python_m_vocjax_trains_and_notes_what_was_typed(toy_dir, tmp_path):
+def test_python_m_vocjax_trains_and_notes_what_was_typed(toy_dir, monkeypatch, capsys, tmp_path):
     (tmp_path / "data").symlink_to(toy_dir)
     shutil.copy(CONFIGS / "pca.py", tmp_path)
     typed = ["train", "--config", "pca.py", "--workdir", "run", "--config.data.size=8"]
     typed += ["--config.model.components", "2", "--config.data.classes=('dog','aeroplane')"]
-    process = in_a_process(tmp_path, "-m", "vocjax", *typed)
-    assert process.returncode == 0, process.stderr
-    train, val, last = process.stdout.splitlines()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["-m", *typed])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module("vocjax", run_name="__main__", alter_sys=True)
+    assert stop.value.code == 0
+    train, val, last = capsys.readouterr().out.splitlines()
     assert train.startswith("train loss ")
     assert val.startswith("val   loss ")
     assert last == "run directory: run"
@@ -265,6 +240,10 @@ def test_python_m_vocjax_trains_and_notes_what_was_typed(toy_dir, tmp_path):
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["model"]["components"] == 2
     assert config["data"]["classes"] == ["dog", "aeroplane"]
+    # Another config in the same directory: the difference is shown.
+    code, out, err = run(capsys, *typed, "--config.model.components", "3")
+    assert (code, out) == (1, "")
+    assert "\n  model.components: 2 -> 3\n" in err
 
 
 def test_installed_command_is_the_same():
@@ -289,18 +268,27 @@ print("BANNED", sorted(name for name in sys.modules if name.split(".")[0] in ban
 """
 
 
-def test_whole_path_without_tensorflow(tmp_path):
+def test_whole_path_without_tensorflow(child_environment, tmp_path):
     Image.new("RGB", (40, 30), (200, 60, 60)).save(tmp_path / "photo.png")
-    config = str(CONFIGS / "segmentation_dice.py")
+    config = ["--config", str(CONFIGS / "linear_autoencoder.py"), "--config.data.size=8"]
+    small = ["--config.model.components=2", "--config.epochs=1", "--config.data.classes=()"]
     lines = [
         ["data", "prepare", "--dataset", "toy"],
         ["data", "info", "--dataset", "toy", "--figure", "toy.png"],
-        ["train", "--config", config, "--workdir", "run", *overrides("data")],
+        ["train", *config, *small, "--config.optimizer.warmup_steps=0", "--workdir", "run"],
         ["evaluate", "--workdir", "run", "--checkpoint", "best"],
         ["predict", "--workdir", "run", "photo.png", "--output", "predicted"],
         ["report", "run", "--output", "report.html"],
     ]
-    process = in_a_process(tmp_path, "-c", WHOLE_PATH, json.dumps(lines))
+    process = subprocess.run(
+        [sys.executable, "-c", WHOLE_PATH, json.dumps(lines)],
+        cwd=tmp_path,
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert process.returncode == 0, process.stderr
     assert process.stdout.splitlines()[-1] == "BANNED []"
     assert "vocjax: checkpoint 1 in " in process.stderr

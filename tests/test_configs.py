@@ -61,25 +61,24 @@ def evaluated_epochs(config):
     return [e for e in every if e % config.evaluate_every_epochs == 0 or e == config.epochs]
 
 
-# They differ from others in numbers, or in what has tests of its own.
-ALIKE = (
-    "autoencoder_72",
-    "autoencoder_2048",
-    "autoencoder_pretrained",
-    "classifier_2048",
-    "classifier_lecture",
-    "classifier_scratch",
-    "deeplab_pretrained",
-    "fcn_pretrained",
-    "segmentation_bce_long",
-    "segmentation_bce_rmsprop",
-    "segmentation_norm_long",
+# One of each kind: a closed form, a linear model, convolutions, transforms, a head, a head and a
+# decoder, a backbone, a foreground and classes. Frozen parts and phases are in tests/training.
+KINDS = (
+    "pca",
+    "linear_autoencoder",
+    "autoencoder_256",
+    "transform_autoencoder",
+    "classifier_256",
+    "classifier_joint",
+    "classifier_pretrained",
+    "segmentation_dice",
+    "segmentation_classes",
 )
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow if name in ALIKE else ()) for name in NAMES],
+    [pytest.param(name, marks=() if name in KINDS else pytest.mark.slow) for name in NAMES],
 )
 def test_trains_on_toy(tiny_config, finished_run, name):
     config, workdir = tiny_config(name), finished_run(name)

@@ -86,12 +86,12 @@ def taken(finished_run, tiny_config, toy_dir, files, tmp_path_factory):
     return Taken(away / "moved", results, out.getvalue().splitlines(), said)
 
 
-def test_a_run_taken_to_another_machine_gives_what_predict_printed(taken, files):
+def test_a_run_taken_to_another_machine_gives_what_predict_printed(taken, files, child_environment):
     flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"
     done = subprocess.run(
         [sys.executable, "-c", IN_PYTHON, *map(str, files)],
         cwd=taken.run.parent,
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        env=child_environment(XLA_FLAGS=flags, JAX_PLATFORMS="cpu"),
         capture_output=True,
         text=True,
     )

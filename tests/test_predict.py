@@ -146,29 +146,38 @@ def test_unreadable_files_are_named_and_skipped(finished_run, photos, tmp_path, 
         assert f"{path} is skipped: the file can't be " in told
 
 
-def test_nothing_readable_says_nothing_but_so(finished_run, tmp_path):
-    missing = tmp_path / "missing.jpg"
-    assert predict(finished_run(STUDY["segmentation"]), [missing], tmp_path / "said") == (
-        1,
-        [missing],
-    )
-    assert said(tmp_path / "said") == {}
-
-
-def test_two_files_of_one_stem_are_refused(finished_run, photos, tmp_path):
-    other = tmp_path / "wide.png"
-    Image.new("RGB", (9, 9)).save(other)
-    with pytest.raises(
-        UserError, match=r"wide.jpg and .*wide.png would both be written to wide.png"
+def test_what_stands_for_which_images(finished_run, photos, tmp_path):
+    """A folder for its files, a file given twice for one image, a missing one for none."""
+    run, folder, missing = finished_run(STUDY["segmentation"]), tmp_path / "photos", tmp_path / "no"
+    files = [folder / f"{name}.png" for name in "cab"]
+    folder.mkdir()
+    for file in files:
+        Image.new("RGB", (9, 9)).save(file)
+    for number, (images, predicted, names) in enumerate(
+        (
+            ([folder], (3, []), sorted(files)),
+            ([photos[0]] * 2, (1, []), [photos[0]]),
+            ([missing], (1, [missing]), []),
+        )
     ):
+        output = tmp_path / str(number)
+        assert predict(run, images, output) == predicted
+        assert list(said(output)) == [str(name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("wide.png", r"wide.jpg and .*wide.png would both be written to wide.png"),
+        ("wide_mask.jpg", r"would both be written to wide_mask.png"),
+    ],
+)
+def test_two_pictures_of_one_name_are_refused(name, message, finished_run, photos, tmp_path):
+    other = tmp_path / name
+    Image.new("RGB", (9, 9)).save(other)
+    with pytest.raises(UserError, match=message):
         predict(finished_run(STUDY["segmentation"]), [photos[0], other], tmp_path / "said")
     assert not (tmp_path / "said").exists()
-
-
-def test_a_file_given_twice_is_predicted_once(finished_run, photos, tmp_path):
-    predicted = predict(finished_run(STUDY["segmentation"]), [photos[0]] * 2, tmp_path / "said")
-    assert predicted == (1, [])
-    assert list(said(tmp_path / "said")) == [str(photos[0])]
 
 
 def test_no_picture_replaces_an_image_that_is_to_be_read(finished_run, photos):
@@ -177,29 +186,6 @@ def test_no_picture_replaces_an_image_that_is_to_be_read(finished_run, photos):
     with pytest.raises(UserError, match=r"picture of .*grey.png, grey.png, would replace an image"):
         predict(finished_run(STUDY["segmentation"]), [grey], grey.parent)
     assert grey.read_bytes() == before
-
-
-def test_a_picture_that_is_another_images_mask_is_refused(finished_run, photos, tmp_path):
-    other = tmp_path / "wide_mask.jpg"
-    Image.new("RGB", (9, 9)).save(other)
-    with pytest.raises(UserError, match=r"would both be written to wide_mask.png"):
-        predict(finished_run(STUDY["segmentation"]), [photos[0], other], tmp_path / "said")
-
-
-def test_a_folder_stands_for_its_files(finished_run, tmp_path):
-    files = [tmp_path / "photos" / f"{name}.png" for name in "cab"]
-    files[0].parent.mkdir()
-    for file in files:
-        Image.new("RGB", (9, 9)).save(file)
-    run = finished_run(STUDY["segmentation"])
-    assert predict(run, [tmp_path / "photos"], tmp_path / "said") == (3, [])
-    assert list(said(tmp_path / "said")) == sorted(map(str, files))
-
-
-def test_an_empty_folder_is_named(finished_run, tmp_path):
-    (tmp_path / "none").mkdir()
-    with pytest.raises(UserError, match=r"there is no file in .*none"):
-        predict(finished_run(STUDY["segmentation"]), [tmp_path / "none"], tmp_path / "said")
 
 
 def test_the_best_checkpoints_threshold_is_what_evaluate_chose(
@@ -251,12 +237,14 @@ def test_an_interrupted_prediction_leaves_no_half_written_numbers(
     assert list((tmp_path / "said").iterdir()) == []
 
 
-def test_an_output_that_cannot_be_a_folder_is_named(finished_run, photos, tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"nothing can be written in .*file"):
-        predict(finished_run(STUDY["segmentation"]), photos, tmp_path / "file")
-
-
-def test_a_folder_without_a_run_is_named(photos, tmp_path):
-    with pytest.raises(UserError, match=r"holds no run \(no config.json\)"):
-        predict(tmp_path, photos, tmp_path / "said")
+def test_folders_that_do_not_serve_are_named(finished_run, photos, tmp_path):
+    run, empty, file = finished_run(STUDY["segmentation"]), tmp_path / "none", tmp_path / "file"
+    empty.mkdir()
+    file.touch()
+    for arguments, message in (
+        ((run, [empty], tmp_path / "said"), r"there is no file in .*none"),
+        ((run, photos, file), r"nothing can be written in .*file"),
+        ((empty, photos, tmp_path / "said"), r"holds no run \(no config.json\)"),
+    ):
+        with pytest.raises(UserError, match=message):
+            predict(*arguments)

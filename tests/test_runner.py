@@ -1,7 +1,6 @@
 """Several experiments in one go: their order and fields, their report, and going on."""
 
 import argparse
-import itertools
 import json
 import runpy
 import signal
@@ -11,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from vocjax import runner
+from vocjax.config import to_json
 from vocjax.errors import UserError
 from vocjax.models.backbones.preprocessing import IDENTITY
 from vocjax.pretrained import resolve
 from vocjax.runner import Experiment, print_results
+from vocjax.tasks import make_task
+from vocjax.training import validate
+from vocjax.training.evaluation import measured_shapes
 from vocjax.training.interrupts import Interrupted
-from vocjax.training.records import Records
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SMALL = ("data.size=8", "model.components=2")
@@ -25,7 +27,7 @@ SMALL = ("data.size=8", "model.components=2")
 @pytest.fixture(scope="module")
 def experiments(toy_dir):
     data = f"data.data_dir={toy_dir}"
-    linear = ("epochs=2", "batch_size=4", "name=Linear", data, *SMALL)  # 6 steps
+    linear = ("epochs=2", "batch_size=4", "optimizer.name=adam", "name=Linear", data, *SMALL)
     return [
         Experiment("second", "linear_autoencoder", linear),
         Experiment("first", "pca", ("name=Principal", data, *SMALL)),
@@ -91,20 +93,8 @@ def test_a_mistake_of_the_last_is_told_before_the_first_begins(experiments, tmp_
     assert not (tmp_path / "new").exists()
 
 
-def stop_at(step, monkeypatch):
-    """Send this process a SIGTERM at a step, once."""
-    steps, count_step = itertools.count(1), Records.step
-
-    def count_and_stop(self):
-        count_step(self)
-        if next(steps) == step:
-            signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(Records, "step", count_and_stop)
-
-
-def test_a_campaign_that_was_stopped_goes_on_in_its_order(done, experiments, monkeypatch, tmp_path):
-    stop_at(4, monkeypatch)
+def test_a_campaign_that_was_stopped_goes_on_in_its_order(done, experiments, signal_at, tmp_path):
+    signal_at({4: (signal.SIGTERM,)})
     with pytest.raises(Interrupted, match="step 4 of 6 is saved"):
         runner.run(experiments, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["second"]
@@ -133,12 +123,40 @@ def described(origin):
     }
 
 
+@pytest.fixture(scope="module")
+def traced_once():
+    """Networks are traced once for all configs that have the same, which takes most of a check."""
+    tasks, measured = {}, {}
+
+    def make_once(config):
+        fields = json.loads(to_json(config))
+        of_data = {k: fields["data"][k] for k in ("size", "channels", "classes", "image_set")}
+        of_task = {k: fields[k] for k in ("task", "model", "loss", "precision", "epochs")}
+        key = json.dumps([of_data, of_task])
+        if key not in tasks:
+            tasks[key] = make_task(config)
+        return tasks[key]
+
+    def measure_once(task, *shapes):
+        if id(task) not in measured:
+            measured[id(task)] = measured_shapes(task, *shapes)
+        return measured[id(task)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validate, "make_task", make_once)
+        patch.setattr(validate, "measured_shapes", measure_once)
+        yield
+
+
+PLANS = sorted({p.stem for p in EXPERIMENTS.glob("*.py")} - {"backbones", "collect", "imagenet"})
+
+
 @pytest.mark.parametrize("dataset", ["toy", pytest.param("voc2009", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "name",
-    sorted({path.stem for path in EXPERIMENTS.glob("*.py")} - {"backbones", "collect", "imagenet"}),
+    "name",  # a dozen large backbones take long to trace
+    [pytest.param(name, marks=pytest.mark.slow if name == "transfer" else ()) for name in PLANS],
 )
-def test_plans_can_be_run(name, dataset, monkeypatch):
+def test_plans_can_be_run(name, dataset, traced_once, monkeypatch):
     """Every config loads and fits together; what an override misspells would show after hours."""
     monkeypatch.setattr(resolve, "check_origin", lambda origin: None)
     monkeypatch.setattr(resolve, "described", described)
@@ -239,8 +257,8 @@ def test_flags_that_do_not_parse(arguments, message, script):
     assert message in err
 
 
-def test_a_script_that_is_stopped_says_so(experiments, script, monkeypatch, tmp_path):
-    stop_at(3, monkeypatch)
+def test_a_script_that_is_stopped_says_so(experiments, script, signal_at, tmp_path):
+    signal_at({3: (signal.SIGTERM,)})
     code, out, err = script(lambda options: experiments, "--workdir", tmp_path)
     assert (code, out) == (128 + signal.SIGTERM, "")
     assert err.splitlines()[-1].startswith("mine.py: stopped by signal; step 3 of ")
