@@ -45,6 +45,10 @@ def stop_requests() -> Iterator[Callable[[int], int | None]]:
     caught = (signal.SIGINT,) if several else (signal.SIGTERM, signal.SIGINT)
     in_main_thread = threading.current_thread() is threading.main_thread()
     previous = {number: signal.signal(number, handle) for number in caught if in_main_thread}
+    if several:
+        # All stop after the largest step that the service has heard of: not one of a run before.
+        multihost_utils.reached_preemption_sync_point(0)
+        multihost_utils.sync_global_devices("no step is done")
     try:
         yield requested
     finally:
