@@ -19,6 +19,11 @@ def images():
     return smooth_pictures(40, SIZE)
 
 
+@pytest.fixture(scope="module")
+def coefficients(images):
+    return scipy.fft.dctn(images.astype(np.float64), axes=(1, 2, 3), norm="ortho")
+
+
 def noise(*shape):
     return np.random.default_rng(0).random(shape, np.float32)
 
@@ -38,8 +43,7 @@ def test_colours_are_ohtas_at_unit_length():
     np.testing.assert_allclose(colours, ohta, atol=1e-6)
 
 
-def test_the_coefficients_of_largest_variance_are_kept(images):
-    coefficients = scipy.fft.dctn(images.astype(np.float64), axes=(1, 2, 3), norm="ortho")
+def test_the_coefficients_of_largest_variance_are_kept(images, coefficients):
     variance = coefficients.var(axis=0).ravel()
     state = fit(images, 20)
     np.testing.assert_array_equal(state.selected, np.argsort(-variance)[:20])
@@ -48,9 +52,8 @@ def test_the_coefficients_of_largest_variance_are_kept(images):
     np.testing.assert_allclose(encode(state, images), expected[:, state.selected], atol=1e-5)
 
 
-def test_the_error_is_the_variance_left_out(images):
+def test_the_error_is_the_variance_left_out(images, coefficients):
     """On the training images, by Parseval's theorem."""
-    coefficients = scipy.fft.dctn(images.astype(np.float64), axes=(1, 2, 3), norm="ortho")
     variance = np.sort(coefficients.var(axis=0).ravel())[::-1]
     for k in (1, 20, 200):
         state = fit(images, k)
@@ -60,9 +63,8 @@ def test_the_error_is_the_variance_left_out(images):
 
 def test_a_code_of_zeros_is_the_mean_image(images):
     state = fit(images, 5)
-    np.testing.assert_allclose(
-        decode(state, np.zeros((1, 5), np.float32))[0], images.mean(axis=0), atol=1e-6
-    )
+    image = decode(state, np.zeros((1, 5), np.float32))[0]
+    np.testing.assert_allclose(image, images.mean(axis=0), atol=1e-6)
 
 
 def test_all_coefficients_reconstruct_new_images_exactly(images):

@@ -98,9 +98,8 @@ def test_trained_as_its_config_says_it_spans_pcas_subspace(images, fitted, tied)
     assert 0.999 * best < error < 1.01 * best
     assert principal_angles(params["components"], fitted.components).max() < 5
     others = np.abs(linear.cosines(params["components"]) - np.eye(COMPONENTS)).max()
-    unlike = np.abs(params["components"] @ fitted.components.T).max(axis=1) / np.linalg.norm(
-        params["components"], axis=1
-    )
+    lengths = np.linalg.norm(params["components"], axis=1)
+    unlike = np.abs(params["components"] @ fitted.components.T).max(axis=1) / lengths
     assert unlike.min() < 0.9  # its components are not PCA's, until rotated
     assert others < 0.01 if tied else others > 0.1
     turned = rotated(params["components"], fitted)

@@ -1,11 +1,10 @@
 """What all segmentation networks have in common: sizes, odd ones too, and any encoder."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compared import interpolated
 from flax import linen as nn
 from random_values import draw
 
@@ -92,16 +91,6 @@ def test_resizing_crops_or_repeats_half_on_each_side(size):
     np.testing.assert_array_equal(resized(jnp.asarray(x), *size), expected)
 
 
-def interpolated(x, factor):
-    """Enlarge [batch, h, w, channels], channel by channel: linear between the pixels' centres."""
-    for axis in (1, 2):
-        n = x.shape[axis]
-        places = (np.arange(factor * n) + 0.5) / factor - 0.5  # np.interp repeats the edges
-        line = functools.partial(np.interp, places, np.arange(n))
-        x = np.apply_along_axis(line, axis, x)
-    return x
-
-
 @pytest.mark.parametrize("factor", [1, 2, 3, 8])
 def test_enlarging_is_linear_interpolation(factor):
     x = draw(2, 3, 1, 4)
@@ -110,6 +99,12 @@ def test_enlarging_is_linear_interpolation(factor):
     one_more = enlarged(x, factor, 3 * factor + 1, factor)
     np.testing.assert_array_equal(one_more[:, :-1], got)
     np.testing.assert_array_equal(one_more[:, -1], got[:, -1])
+
+
+def shape_of_logits(model, size):
+    images = jax.ShapeDtypeStruct((1, *size, 1), jnp.float32)
+    (logits, _), _ = jax.eval_shape(model.init_with_output, jax.random.key(0), images)
+    return logits.shape
 
 
 MIRROR = Mirror(Encoder((2, 2, 2, 2, 2)), Decoder((2, 2, 2, 2), 1))
@@ -127,13 +122,10 @@ DEEP = Segmenter(Encoder((2, 2, 2, 2, 2)), FCNDecoder(1))
     ],
 )
 def test_a_size_that_cannot_work_is_refused_with_the_nearest_that_can(model, size, message):
-    images = jax.ShapeDtypeStruct((1, *size, 1), jnp.float32)
     with pytest.raises(UserError, match=message):
-        jax.eval_shape(model.init, jax.random.key(0), images)
+        shape_of_logits(model, size)
 
 
 @pytest.mark.parametrize(("model", "size"), [(MIRROR, (32, 16)), (DEEP, (16, 31))])
 def test_a_size_that_works_passes(model, size):
-    images = jax.ShapeDtypeStruct((1, *size, 1), jnp.float32)
-    (logits, _), _ = jax.eval_shape(model.init_with_output, jax.random.key(0), images)
-    assert logits.shape == (1, *size, 1)
+    assert shape_of_logits(model, size) == (1, *size, 1)

@@ -78,9 +78,8 @@ def test_every_parameter_can_learn_after_a_step(images, variables):
     @jax.jit
     def gradient(params):
         def loss(params):
-            reconstruction, _ = autoencoder().apply(
-                variables | {"params": params}, images, train=True
-            )
+            own = variables | {"params": params}
+            reconstruction, _ = autoencoder().apply(own, images, train=True)
             return losses.mse(reconstruction, images).mean()
 
         return jax.grad(loss)(params)

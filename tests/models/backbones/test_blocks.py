@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from compared import assert_equal_in_float32
 from flax import linen as nn
-from random_values import draw
+from random_values import draw, draw_variables
 
 from vocjax.models.backbones.blocks import (
     KERAS_NORM,
@@ -142,17 +142,12 @@ def train_or_apply(block, variables, x, train, valid=None):
     return block.apply(variables, x, train=train, valid=valid, mutable=["batch_stats"])
 
 
-def variables_of(block, x):
-    drawn = jax.eval_shape(block.init, jax.random.key(0), x)
-    return jax.tree.map(lambda v: 1 + np.abs(draw(*v.shape)), drawn)
-
-
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("features", [4, None])
 def test_a_block_convolves_normalises_and_activates(features, train):
     x = draw(4, 7, 9, 3)
     block = ConvNorm(features, 3, 2, norm=KERAS_NORM, activation=nn.relu6)
-    variables = variables_of(block, x)
+    variables = draw_variables(block, x)
     ours, state = train_or_apply(block, variables, x, train)
 
     groups = 3 if features is None else 1
@@ -171,7 +166,7 @@ def test_a_block_convolves_normalises_and_activates(features, train):
 
 def test_padded_examples_take_no_part_in_the_statistics():
     x, block = draw(3, 6, 6, 2), ConvNorm(4)
-    variables = variables_of(block, x)
+    variables = draw_variables(block, x)
     expected, statistics = train_or_apply(block, variables, x[:2], True)
     valid = np.asarray([1, 1, 0])
     for padding in (x[2:], 100 + x[2:]):
@@ -203,7 +198,7 @@ def test_adaptive_pooling_means_over_torchs_windows(size, target):
 )
 def test_a_head_drops_in_training_only(head):
     x = draw(2, 3, 4, 6)
-    variables = variables_of(head, x)
+    variables = draw_variables(head, x)
     train = jax.jit(
         lambda seed: head.apply(variables, x, train=True, rngs={"dropout": jax.random.key(seed)})
     )
@@ -213,7 +208,7 @@ def test_a_head_drops_in_training_only(head):
 
 def test_the_mean_head_is_linear_in_the_mean():
     x, head = draw(2, 3, 4, 6), MeanHead(5)
-    variables = variables_of(head, x)
+    variables = draw_variables(head, x)
     dense = variables["params"]["dense"]
     expected = x.mean(axis=(1, 2)) @ dense["kernel"] + dense["bias"]
     np.testing.assert_allclose(jax.jit(head.apply)(variables, x), expected, rtol=1e-5, atol=1e-6)

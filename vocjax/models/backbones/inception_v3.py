@@ -213,8 +213,9 @@ class InceptionV3(Backbone):
         edge: Padding = 1 if aligned else "VALID"
         inside = Sampling(1, after, after) if name in POOLED else sampling
         if name in STEM:
-            how = (inside.stride, 1, edge if name in UNPADDED else "SAME")
-            module: nn.Module = ConvNormRelu(*STEM[name], variant, *how, self.dtype, name=name)
+            (features, side), padding = STEM[name], edge if name in UNPADDED else "SAME"
+            how = (variant, inside.stride, 1, padding, self.dtype)
+            module: nn.Module = ConvNormRelu(features, side, *how, name=name)
         else:
             module = Mixed(MIXED[name][1], inside, edge, variant, self.dtype, name=name)
         if name not in POOLED or sampling.nominal == 1:

@@ -102,10 +102,11 @@ class MobileNetV2(Backbone):
         """Make a stage."""
         variant, features = VARIANTS[self.variant], self.channels[name]
         norm, padding, activation, table, expand_first = variant
-        if name in ("conv1", "conv2"):
-            shape = (3, sampling.stride, 1, padding) if name == "conv1" else (1,)
-            constants = {"norm": norm, "activation": activation, "dtype": self.dtype}
-            return ConvNorm(features, *shape, **constants, name=name)
+        conv = functools.partial(ConvNorm, norm=norm, activation=activation, dtype=self.dtype)
+        if name == "conv1":
+            return conv(features, 3, sampling.stride, padding=padding, name=name)
+        if name == "conv2":
+            return conv(features, 1, name=name)
         expansion, *_ = blocks_of(table)[name]
         if expansion == 1 and not expand_first:
             expansion = 0

@@ -84,8 +84,9 @@ class Block(nn.Module):
         if self.sampling.nominal > 1:
             y = strided_pool(y, stride, dilation)
         if self.sampling.nominal > 1 or x.shape[-1] != y.shape[-1]:
-            conv = functools.partial(KerasConvNorm, activation=None, dtype=self.dtype)
-            x = conv(self.features[-1], 1, stride, name="shortcut")(x, train=train, valid=valid)
+            shortcut = functools.partial(KerasConvNorm, activation=None, dtype=self.dtype)
+            layer = shortcut(self.features[-1], 1, stride, name="shortcut")
+            x = layer(x, train=train, valid=valid)
         return x + y
 
 
