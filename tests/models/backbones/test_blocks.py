@@ -5,9 +5,9 @@ import functools
 import jax
 import numpy as np
 import pytest
-from compared import assert_equal_in_float32
 from flax import linen as nn
-from random_values import draw, draw_variables
+from models.compared import assert_equal_in_float32
+from models.random_values import draw, draw_variables
 
 from vocjax.models.backbones.blocks import (
     KERAS_NORM,
