@@ -89,9 +89,13 @@ def speed(name: str, seconds: float) -> dict[str, float]:
     @functools.partial(jax.jit, donate_argnums=0)
     def update(variables: Any, images: jax.Array, labels: jax.Array) -> Any:
         def loss(params: Any) -> tuple[jax.Array, Any]:
-            rngs = {"dropout": jax.random.key(0)}
-            how: dict[str, Any] = {"mutable": ["batch_stats"], "rngs": rngs}
-            logits, moved = network.apply(variables | {"params": params}, images, train=True, **how)
+            logits, moved = network.apply(
+                variables | {"params": params},
+                images,
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"dropout": jax.random.key(0)},
+            )
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
             return losses.mean(), moved
 

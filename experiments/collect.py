@@ -25,17 +25,13 @@ def collect(directory: Path) -> str:
     for run in runs:
         if run.results is None:
             raise UserError(f"{run.directory} is not finished. Run its `vocjax train` again.")
-    kept = [
-        {
-            "directory": run.directory.name,
-            "config": run.config,
-            "provenance": run.provenance,
-            "epochs": run.epochs,
-            "results": run.results,
-        }
+    fields = ("config", "provenance", "epochs", "results")
+    lines = [
+        json.dumps(
+            {"directory": run.directory.name} | {name: getattr(run, name) for name in fields}
+        )
         for run in runs
     ]
-    lines = [json.dumps(run) for run in kept]
     found = {
         data: [
             {"names": pair, "seeds": value.seeds, **value.interval._asdict()}
@@ -54,9 +50,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("directory", type=Path, help="a folder of finished runs")
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="FILE", help="the kept file to write"
-    )
+    what = "the kept file to write"
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help=what)
     options = parser.parse_args()
     try:
         write_text(options.output, collect(options.directory))

@@ -62,6 +62,17 @@ SHRUNK_MODELS: dict[str, dict[str, Any]] = {
     "fcn": {"encoder": (4, 4, 4)},
     "deeplab": {"encoder": (4, 4, 4), "features": 4, "rates": (1, 2)},
 }
+
+
+def shrunk_fields(model: ConfigDict) -> dict[str, Any]:
+    """The fields of a network that has no line above: two stages less, and at most 4 of each."""
+    return {
+        field: tuple(min(v, 4) for v in value[2:]) if isinstance(value, tuple) else min(value, 4)
+        for field, value in model.items()
+        if type(value) in (tuple, int) and value
+    }
+
+
 SHRUNK_BACKBONE = {"name": "squeezenet", "stem": "small", "last": "fire4"}  # of strides 1 and 2
 
 
@@ -173,7 +184,8 @@ def tiny_config(toy_dir: Path) -> Callable[..., ConfigDict]:
             "data.size": 16,
             "optimizer.warmup_steps": 0,
         }
-        shrunk = {f"model.{k}": v for k, v in SHRUNK_MODELS[config.model.name].items()}
+        fields = SHRUNK_MODELS.get(config.model.name) or shrunk_fields(config.model)
+        shrunk = {f"model.{k}": v for k, v in fields.items()}
         if config.model.get("decoder") == ():  # a classifier that is no joint network
             del shrunk["model.decoder"]
         if "backbone" in config.model:

@@ -70,3 +70,9 @@ def test_functions_of_the_trainer_have_at_most_five_parameters():
 def test_the_trainer_loads_neither_matplotlib_nor_tensorflow():
     loaded = house.loaded_by("import vocjax.training.loop")
     assert not {"matplotlib", "tensorflow"} & set(loaded)
+
+
+def test_files_of_tests_have_names_of_their_own():
+    """pytest can not collect two files of one name."""
+    names = [path.name for path in (house.ROOT / "tests").rglob("test_*.py")]
+    assert not {name for name in names if names.count(name) > 1}

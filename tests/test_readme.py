@@ -10,8 +10,7 @@ import pytest
 
 import vocjax.config
 from experiments.tables.__main__ import DOCUMENTS, PLACE, filled, tables
-from experiments.tables.backbones import read_backbones
-from experiments.tables.kept import RESULTS, read_kept
+from experiments.tables.kept import RESULTS, read_kept, read_records
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -41,7 +40,7 @@ def test_kept_results_say_how_they_were_made():
 
 def test_kept_figures_of_backbones_are_complete_and_say_how_they_were_made():
     """Or there is no such file yet."""
-    for record in read_backbones():
+    for record in read_records("backbones"):
         for what, found in record.items():
             if what not in ("backbone", "pixels"):
                 assert found is not None, f"{record['backbone']}: {what} is not measured"

@@ -21,8 +21,7 @@ DATASET_HELP = "toy, voc2007 to voc2012, or custom: your own images in a devkit'
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return its exit code.
 
-    0: done; 1: a mistake that the message names; 2: flags that don't parse; 130 and 143: stopped by
-    Ctrl-C and SIGTERM.
+    1 is a mistake that the message names, 2 flags that don't parse, 130 and 143 Ctrl-C and SIGTERM.
     """
     parser = _parser()
     options, left = parser.parse_known_args(arguments)

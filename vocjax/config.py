@@ -111,10 +111,7 @@ def study_segmenter() -> ConfigDict:
 
 
 def study_style() -> dict[str, Any]:
-    """Return the fields of `model` that say how an encoder or a decoder is made, the study's way.
-
-    `models.layers.Style` says what each of them means.
-    """
+    """Return the fields of `models.layers.Style`, the study's way, for an encoder or a decoder."""
     return {
         "activation": "relu",
         "norm": "none",
@@ -130,8 +127,7 @@ def with_backbone(config: ConfigDict, name: str = "") -> ConfigDict:
     """Put a backbone into a config, in place, for the study's encoder; return the config.
 
     `name` is one of `models.backbones.BACKBONES`, or empty: then the weights that `init_from` names
-    decide. `pretrained.resolve.complete` fills in what belongs to these weights: `fields` of the
-    network, `preprocessing`, and `last`, the last stage that is pretrained.
+    decide. `pretrained.resolve.complete` fills in what belongs to these weights.
     """
     for field in {"encoder", "stem", "downsample"} & set(config.model):
         del config.model[field]

@@ -47,8 +47,7 @@ class Model(NamedTuple):
     def predict(self, images: Iterable[str | Path | np.ndarray]) -> list[dict[str, float]]:
         """Return the numbers that `vocjax predict` prints of each image: class probabilities, say.
 
-        `images` are image files, or arrays uint8 [height, width, 3] of any size; `UserError` for
-        one that can't be read, or is neither.
+        `images` are files, or arrays uint8 [height, width, 3] of any size; `UserError` for others.
         """
         if isinstance(images, str | Path) or not isinstance(images, Iterable):
             raise UserError(f"predict takes a list of images; for one, give [{str(images)!r}].")
@@ -67,11 +66,7 @@ class Model(NamedTuple):
         ]
 
     def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the model's outputs in evaluation mode: float32 arrays [n, ...] by name.
-
-        `images` are float32 [n, height, width, channels] in [0, 1], of the config's size; others
-        are a `UserError`.
-        """
+        """Return outputs [n, ...] by name of images [n, height, width, channels], all float32."""
         shape, n, images = image_shape(self.config), self.config.batch_size, np.asarray(images)
         if images.shape[1:] != shape or images.dtype != np.float32:
             raise UserError(

@@ -36,11 +36,7 @@ class Experiment(NamedTuple):
 def ladder(
     config: str, shared: Sequence[str], steps: Sequence[tuple[str, ...]]
 ) -> list[Experiment]:
-    """Return experiments of which each has all changes of the one before, and its own.
-
-    `config` is the file in configs/, `shared` are fields that all have, and `steps` are (name,
-    *changes) of each.
-    """
+    """Return experiments of `steps`, (name, *changes), that add to the changes of those before."""
     experiments, changes = [], tuple(shared)
     for number, (name, *further) in enumerate(steps, start=1):
         changes += tuple(further)

@@ -15,17 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from experiments.ladder_photographs import QUESTIONS
-from experiments.tables.backbones import backbones_table, read_backbones
+from experiments.tables import representation
+from experiments.tables.backbones import backbones_table
 from experiments.tables.classification import classification_table, differences_table
-from experiments.tables.kept import RESULTS, has, read_differences, read_kept
-from experiments.tables.representation import (
-    family_table,
-    ladder_table,
-    representation_table,
-    study_table,
-)
+from experiments.tables.kept import RESULTS, has, read_differences, read_kept, read_records
 from experiments.tables.segmentation import class_table, segmentation_table, target_of
-from experiments.tables.transfer import imagenet_table, read_imagenet, transfer_table
+from experiments.tables.transfer import imagenet_table, transfer_table
 from vocjax.reporting.figures import encode_webp
 from vocjax.reporting.reconstruction import comparison
 
@@ -35,11 +30,11 @@ PLACE = re.compile(r"<!-- table: (.*?) -->\n.*?<!-- end -->\n", re.DOTALL)
 
 def tables() -> dict[str, str]:
     """Return every table by name: what it is of, and the data set."""
-    found = {"study": study_table(read_kept("study"))}
+    found = {"study": representation.study_table(read_kept("study"))}
     for data, runs in read_kept("representation").items():
-        found[f"representation, {data}"] = representation_table(runs)
+        found[f"representation, {data}"] = representation.representation_table(runs)
         if data == "toy":
-            found["variants, toy"] = family_table(runs)
+            found["variants, toy"] = representation.family_table(runs)
     for data, runs in read_kept("classification").items():
         found[f"classification, {data}"] = classification_table(runs)
         found[f"paired differences, {data}"] = differences_table(
@@ -51,20 +46,18 @@ def tables() -> dict[str, str]:
             found[f"classes of pixels, {data}"] = class_table(runs)
     for task in ("reconstruction", "classification", "segmentation"):
         for data, runs in read_kept(f"ladder_{task}").items():
-            found[f"ladder of {task}, {data}"] = ladder_table(runs)
+            found[f"ladder of {task}, {data}"] = representation.ladder_table(runs)
     for data, runs in read_kept("ladder_photographs").items():
         for question, changes in QUESTIONS.items():
             asked = [run for run in runs if has(run, changes)]
-            found[f"ladder of {question}, {data}"] = ladder_table(asked)
+            found[f"ladder of {question}, {data}"] = representation.ladder_table(asked)
     for data, runs in read_kept("transfer").items():
-        scratch = {
-            task: read_kept(task).get(data, []) for task in ("classification", "segmentation")
-        }
-        found[f"transfer, {data}"] = transfer_table(runs, scratch["classification"])
-        found[f"transfer to pixels, {data}"] = class_table([*runs, *scratch["segmentation"]])
-    if records := read_backbones():
+        images, pixels = (read_kept(s).get(data, []) for s in ("classification", "segmentation"))
+        found[f"transfer, {data}"] = transfer_table(runs, images)
+        found[f"transfer to pixels, {data}"] = class_table([*runs, *pixels])
+    if records := read_records("backbones"):
         found["backbones"] = backbones_table(records)
-    if records := read_imagenet():
+    if records := read_records("imagenet"):
         found["ImageNet's heads"] = imagenet_table(records)
     return found
 

@@ -1,16 +1,9 @@
 """The table of backbones."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
-from experiments.tables.kept import RESULTS, markdown
-
-
-def read_backbones() -> list[dict[str, Any]]:
-    """Return the records that backbones.py wrote, [] where none are kept."""
-    path = RESULTS / "backbones.json"
-    return json.loads(path.read_text()) if path.exists() else []
+from experiments.tables.kept import markdown
 
 
 def backbones_table(records: list[dict[str, Any]]) -> str:

@@ -38,10 +38,16 @@ def _value(text: str) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def read_records(name: str) -> list[dict[str, Any]]:
+    """Return the records of a kept file, [] where there is none."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else []
+
+
 def read_differences(study: str, data: str) -> dict[str, list[dict[str, Any]]]:
     """Return the paired differences that a kept file of a study holds, by what runs saw."""
-    path = RESULTS / f"{study}_{data.replace(' ', '_')}.json"
-    return next((x["paired"] for x in json.loads(path.read_text()) if "paired" in x), {})
+    records = read_records(f"{study}_{data.replace(' ', '_')}")
+    return next((record["paired"] for record in records if "paired" in record), {})
 
 
 def pair(splits: dict[str, Any] | None, metric: str = "mse", digits: int = 4) -> str:

@@ -1,18 +1,15 @@
 """Tables of transfer: pretrained backbones beside our own networks from scratch."""
 
-import json
 from typing import Any
 
-from experiments.tables.kept import RESULTS, markdown, number
+from experiments.tables.kept import markdown, number
 from vocjax.runs.reader import Run
 
 
 def transfer_table(runs: list[Run], scratch: list[Run]) -> str:
     """Return a Markdown table of classifiers, on validation images.
 
-    Args:
-      runs: of experiments/transfer.py.
-      scratch: of experiments/classification.py; our residual network of each question is taken.
+    `runs` are of transfer.py; of those of classification.py, `scratch`, our residual networks.
     """
     ours = [run for run in scratch if run.field("model.residual")]
     header = ["run", "pixels", "train / val", "epochs", "seconds"]
@@ -38,12 +35,6 @@ def transfer_table(runs: list[Run], scratch: list[Run]) -> str:
             ]
         )
     return markdown(rows)
-
-
-def read_imagenet() -> list[dict[str, Any]]:
-    """Return the records that imagenet.py wrote, [] where none are kept."""
-    path = RESULTS / "imagenet.json"
-    return json.loads(path.read_text()) if path.exists() else []
 
 
 def imagenet_table(records: list[dict[str, Any]]) -> str:

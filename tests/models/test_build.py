@@ -42,7 +42,9 @@ def small_config(task, name, **fields):
         return min(value, 2) if type(value) is int else value
 
     found = (c for c in CONFIGS if (c.task, c.model.name) == (task, name))
-    config = next(c for c in found if "backbone" not in c.model).copy_and_resolve_references()
+    own = next((c for c in found if "backbone" not in c.model), None)
+    assert own, f"configs/ needs a config of {name} that has no backbone"
+    config = own.copy_and_resolve_references()
     config.data.size = 8
     known = {f: v for f, v in fields.items() if f in TABLES[task][name].fields}
     config.model.update({f: small(v) for f, v in config.model.items()} | known)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from drawn_weights import CLASSES, drawn, same, write_run
 
-from vocjax.config import base_config, load_config, to_json, with_backbone
+from vocjax.config import load_config, with_backbone
 from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import CAFFE, IDENTITY, TORCHVISION
@@ -74,16 +74,3 @@ def test_names_of_another_network_are_refused(backbone, fields, source, words):
     weights = Weights(backbone, fields, "", IDENTITY, {})
     with pytest.raises(UserError, match=words):
         fitting_source(weights, BACKBONES[backbone](**fields), source)
-
-
-def test_what_is_no_backbone_is_refused(tmp_path):
-    config = base_config()
-    config.model.name = "classifier"
-    for words in (
-        r"has neither imported weights .* nor a run",
-        r"is a run without a backbone \(model.name is 'classifier'\)",
-    ):
-        with pytest.raises(UserError, match=words):
-            export_weights(tmp_path, tmp_path / "out.npz")
-        (tmp_path / "config.json").write_text(to_json(config))
-    assert not (tmp_path / "out.npz").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from drawn_weights import drawn, imported, write_run
+from drawn_weights import drawn, imported, same, write_run
 from flax.traverse_util import flatten_dict
 
 from vocjax.config import load_config, to_json
@@ -51,9 +51,7 @@ def test_parameters_and_statistics_are_those_of_the_run(autoencoder):
     origin, encoder = autoencoder
     found = begun(config_of("classifier_256", origin, **CLASSIFIER))
     assert {path.split("/")[0] for path in found} == {"params", "batch_stats"}
-    assert found.keys() == encoder.keys()
-    for path, leaf in found.items():
-        np.testing.assert_array_equal(leaf, encoder[path])
+    same(found, encoder)
 
 
 def test_a_grey_encoder_begins_with_the_sum_over_the_colours(autoencoder):
@@ -131,9 +129,8 @@ def test_a_segmenter_begins_with_a_classifiers_backbone(tmp_path):
     encoder = flatten_dict(write_run(tmp_path / "run", run)["params"]["encoder"], sep="/")
     config = complete(config_of("fcn_pretrained", tmp_path / "run", **{"model.skips": 0}))
     found = begun(config)
-    assert len(encoder) == len(found) == 8
-    for path, leaf in encoder.items():
-        np.testing.assert_array_equal(found[f"params/encoder/{path}"], leaf)
+    assert len(encoder) == 8
+    same(found, {f"params/encoder/{path}": leaf for path, leaf in encoder.items()})
 
 
 @pytest.mark.parametrize(
@@ -145,9 +142,9 @@ def test_a_segmenter_begins_with_a_classifiers_backbone(tmp_path):
     ],
 )
 def test_a_backbone_that_computes_something_else_is_refused(field, value, words, tmp_path):
-    backbone = {"name": "mobilenet_v2", "stem": "small", "fields": (("variant", "keras"),)}
     run = config_of("classifier_pretrained")
-    run.model.backbone.update(backbone)
+    run.model.backbone.update({"name": "mobilenet_v2", "stem": "small"})
+    run.model.backbone.fields = (("variant", "keras"),)
     (tmp_path / "config.json").write_text(to_json(run))
     config = pretrained(tmp_path)
     config.model.backbone.update({field: value})

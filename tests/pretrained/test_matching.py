@@ -5,16 +5,18 @@ import re
 import jax
 import numpy as np
 import pytest
+from drawn_weights import same
 from models.backbones.parity import random_variables
 
 from vocjax.errors import UserError
+from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.models.backbones.darknet import Darknet, darknet_keys
 from vocjax.models.backbones.heads import ConvHead, FlattenHead, Network
 from vocjax.models.backbones.keys import Layout
 from vocjax.models.backbones.size import shapes
 from vocjax.models.backbones.vgg import VGG, torchvision_keys
 from vocjax.pretrained.formats import darknet
-from vocjax.pretrained.matching import fill, flatten, match, restore_names, without
+from vocjax.pretrained.matching import detect, fill, flatten, match, restore_names, without
 
 NAMES = {
     "backbone/conv1/kernel": ("conv1.weight", Layout.OIHW),
@@ -48,8 +50,7 @@ def test_everything_is_brought_into_our_layout():
     assert found.skipped == ("head/bias",)
     assert found.ignored == ()
     assert list(found.arrays) == list(NAMES)
-    for path, array in found.arrays.items():
-        np.testing.assert_array_equal(array, OURS[path])
+    same(found.arrays, {path: OURS[path] for path in NAMES})
 
 
 def test_what_does_not_fit_is_listed_whole_by_both_names():
@@ -110,11 +111,8 @@ def test_a_head_of_other_classes_or_without_use_is_ignored():
 
 def test_what_torchvision_adds_is_ignored_unless_the_network_has_it():
     bias = np.ones(3, np.float32)
-    more = {
-        "bn2.num_batches_tracked": np.asarray(9),
-        "aux1.fc.bias": bias,
-        "AuxLogits.fc.bias": bias,
-    }
+    more = {"bn2.num_batches_tracked": np.asarray(9), "aux1.fc.bias": bias}
+    more["AuxLogits.fc.bias"] = bias
     assert match(ARRAYS | more, NAMES, SHAPES, ["head/bias"]).ignored == tuple(more)
     names = NAMES | {"auxiliary/bias": ("aux1.fc.bias", Layout.VECTOR)}
     wanted = SHAPES | {"auxiliary/bias": (3,)}
@@ -134,28 +132,23 @@ def test_names_to_ignore_are_left_out():
     refused(words, without(ARRAYS, ["conv1.bias"]))
 
 
-def regexes_to_skip(*regexes):
-    match(ARRAYS, NAMES, SHAPES, ["head", *regexes])
-
-
-def regexes_to_ignore(*regexes):
-    without(ARRAYS, ["fc.weight", *regexes])
-
-
 @pytest.mark.parametrize(
-    ("give", "regex", "words"),
+    ("flag", "regex", "words"),
     [
-        (regexes_to_skip, "conv2", "whole path of .*backbone/conv1, backbone/conv2, head/kernel"),
-        (regexes_to_skip, "backbone/conv", "matches no whole path"),
-        (regexes_to_skip, "head(", "is no regular expression: missing"),
-        (regexes_to_ignore, "classifier", "matches no whole name in the file; it has .*fc.weight"),
-        (regexes_to_ignore, "fc", "matches no whole name"),
-        (regexes_to_ignore, "fc(", "is no regular expression: missing"),
+        ("--skip", "conv2", "whole path of .*backbone/conv1, backbone/conv2, head/kernel"),
+        ("--skip", "backbone/conv", "matches no whole path"),
+        ("--skip", "head(", "is no regular expression: missing"),
+        ("--ignore", "classifier", "matches no whole name in the file; it has .*fc.weight"),
+        ("--ignore", "fc", "matches no whole name"),
+        ("--ignore", "fc(", "is no regular expression: missing"),
     ],
 )
-def test_regexes_that_match_nothing(give, regex, words):
-    with pytest.raises(UserError, match=rf"^--(skip|ignore) {re.escape(repr(regex))} .*{words}"):
-        give(regex)
+def test_regexes_that_match_nothing(flag, regex, words):
+    with pytest.raises(UserError, match=rf"^{flag} {re.escape(repr(regex))} .*{words}"):
+        if flag == "--skip":
+            match(ARRAYS, NAMES, SHAPES, ["head", regex])
+        else:
+            without(ARRAYS, ["fc.weight", regex])
 
 
 def test_parameters_without_a_foreign_name_are_not_exported():
@@ -163,18 +156,55 @@ def test_parameters_without_a_foreign_name_are_not_exported():
         restore_names(OURS, NAMES)
 
 
+# Sources ------------------------------------------------------------------------------------------
+
+
+def key_maps(backbone):
+    return {
+        name: source.key_map(BACKBONES[backbone](**source.fields))
+        for name, source in SOURCES[backbone].items()
+    }
+
+
+@pytest.mark.parametrize("backbone", SOURCES)
+def test_a_source_is_found_by_its_names(backbone):
+    maps = key_maps(backbone)
+    for source, key_map in maps.items():
+        names = [name for name, _ in key_map.values()]
+        counts = [f"{i}.num_batches_tracked" for i in range(2 * len(names))]
+        assert detect([*names, *counts, "aux1.fc1.weight", "AuxLogits.fc.bias"], maps) == source
+        assert detect(names[: len(names) // 4], maps) == source  # up to some stage
+        assert detect([*names, "optimizer"], maps) == source
+
+
+def test_a_file_without_names_is_of_darknet():
+    assert detect([darknet.NUMBERS], key_maps("darknet19")) == "darknet"
+    with pytest.raises(UserError, match=r"array 'features.* the file has 'darknet numbers'"):
+        detect([darknet.NUMBERS], key_maps("vgg16"))
+
+
+def test_other_names_are_refused_with_the_nearest_source():
+    maps = key_maps("resnet50")
+    theirs = [name for name, _ in maps["caffe"].values()]
+    strange = [f"strange{i}" for i in range(len(theirs))]
+    with pytest.raises(UserError) as caught:
+        detect([*theirs, *strange], maps)
+    assert str(caught.value) == (
+        "the names of the file's arrays come from no source of this backbone (torchvision, keras, "
+        f"caffe). The nearest is caffe, which has {len(theirs)} of {2 * len(theirs)} names. It "
+        "names an array 'conv1/kernel', for instance; the file has 'strange0', 'strange1', "
+        "'strange10'. Give --backbone the network that the file belongs to."
+    )
+    with pytest.raises(UserError, match="has 0 of 0 names"):
+        detect([], maps)
+
+
 # Whole networks ----------------------------------------------------------------------------------
 
-VGG_ = (
-    Network(VGG(table=((1, 2), (2, 3), (1, 3), (1, 4), (1, 4))), FlattenHead(5, 2, width=6)),
-    torchvision_keys,
-    (64, 64, 3),
-)
-DARKNET = (
-    Network(Darknet(table=(((4, 3),), ((3, 3), (2, 1)))), ConvHead(5)),
-    darknet_keys,
-    (8, 8, 3),
-)
+SMALL_VGG = VGG(table=((1, 2), (2, 3), (1, 3), (1, 4), (1, 4)))
+VGG_ = Network(SMALL_VGG, FlattenHead(5, 2, width=6)), torchvision_keys, (64, 64, 3)
+SMALL_DARKNET = Darknet(table=(((4, 3),), ((3, 3), (2, 1))))
+DARKNET = Network(SMALL_DARKNET, ConvHead(5)), darknet_keys, (8, 8, 3)
 
 
 @pytest.mark.parametrize(("network", "table", "size"), [VGG_, DARKNET], ids=["vgg", "darknet"])
@@ -204,10 +234,7 @@ def of_darknet():
 
 def test_darknets_numbers_are_cut_in_the_order_of_its_layers(of_darknet):
     ours, names, wanted, numbers = of_darknet
-    found = match({darknet.NUMBERS: numbers}, names, wanted)
-    assert set(found.arrays) == set(ours)
-    for path, array in found.arrays.items():
-        np.testing.assert_array_equal(array, ours[path])
+    same(match({darknet.NUMBERS: numbers}, names, wanted).arrays, ours)
 
     backbone = sum(array.size for path, array in ours.items() if path.startswith("backbone"))
     more_classes = wanted | {"head/conv/kernel": (1, 1, 2, 9), "head/conv/bias": (9,)}
@@ -230,11 +257,7 @@ def test_darknets_numbers_are_cut_in_the_order_of_its_layers(of_darknet):
         (-1, [], r"ends within head/conv/kernel \(3/weights\).*cut off, or of another network"),
         (1, [], r"numbers, and the network takes .*skip the head"),
         # Each class has a bias and a weight for either channel.
-        (
-            -1,
-            ["head"],
-            r"has 14 numbers where the head begins .* a multiple of 3, so many for each",
-        ),
+        (-1, ["head"], r"has 14 numbers where the head begins .* a multiple of 3, so many for ea"),
         (2, ["head"], r"has 17 numbers where the head begins .* a multiple of 3"),
     ],
 )

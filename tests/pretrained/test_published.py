@@ -23,6 +23,8 @@ pytestmark = [
         reason="set VOCJAX_DEVKITS to a folder that holds weights/ and VOCdevkit/VOC2009",
     ),
 ]
+MOBILENET = "mobilenetv1_1.0_keras_no_pw13_hwio.npz"
+RESNET = "resnet50v1_caffe_conv1-conv4_hwio.npz"
 SQUEEZENET, TINY = "squeezenet1.1_gluon_full_oihw.npz", "tiny_darknet.weights"
 CATS = {"tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat"}
 
@@ -33,20 +35,8 @@ CATS = {"tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat"}
         ("squeezenet", SQUEEZENET, "", "gluon", 1_235_496),
         ("tiny_darknet", TINY, "", "darknet", 1_046_488),
         ("mobilenet_v2", "mobilenetv2_1.0_gluon_trunk_oihw.npz", "head", "gluon", 2_259_136),
-        (
-            "mobilenet",
-            "mobilenetv1_1.0_keras_no_pw13_hwio.npz",
-            "backbone/block13/pointwise/conv",
-            "keras",
-            3_205_288,
-        ),
-        (
-            "resnet50",
-            "resnet50v1_caffe_conv1-conv4_hwio.npz",
-            "backbone/conv5|head",
-            "caffe",
-            8_589_184,
-        ),
+        ("mobilenet", MOBILENET, "backbone/block13/pointwise/conv", "keras", 3_205_288),
+        ("resnet50", RESNET, "backbone/conv5|head", "caffe", 8_589_184),
     ],
 )
 def test_the_whole_file_is_taken(backbone, file, skip, source, numbers, tmp_path):

@@ -59,6 +59,7 @@ def write_run(directory, task="reconstruction", epochs=0, finished=True, **chang
         "epochs": epochs,
         "seed": 7,
     }
+    dataset = {"name": "toy", "fingerprint": "f00dcafe99", "partial": False, "source": "drawn"}
     provenance = {
         "command": f"vocjax train --workdir runs/{directory.name}",
         "seed": 7,
@@ -67,12 +68,7 @@ def write_run(directory, task="reconstruction", epochs=0, finished=True, **chang
         "versions": {"jax": "1.2.3"},
         "python": "3.11.9",
         "device": {"platform": "cpu", "kind": "cpu", "count": 2},
-        "dataset": {
-            "name": "toy",
-            "fingerprint": "f00dcafe99",
-            "partial": False,
-            "source": "drawn",
-        },
+        "dataset": dataset,
         "started": "2026-01-01T00:00:00+00:00",
         "parameters": 798163,
         "images": {"train": 517, "val": 539},

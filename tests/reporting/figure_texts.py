@@ -1,6 +1,7 @@
 """The texts of a figure: what they are, and whether they can be read."""
 
 import matplotlib
+import pytest
 from matplotlib.text import Text
 
 from vocjax.reporting import figures as draw
@@ -10,6 +11,14 @@ def named(figures, start):
     """The figure whose caption starts with a text."""
     (figure,) = (figure for title, figure in figures.items() if title.startswith(start))
     return figure
+
+
+def dots_of(comparison, runs):
+    """The caption of a comparison; the rows by panel and the levels, as `draw.dots` takes them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(draw, "dots", lambda panels, _, levels, __: (panels, levels))
+        ((caption, (panels, levels)),) = comparison(runs).items()
+    return caption, panels, levels
 
 
 def titles(figure):

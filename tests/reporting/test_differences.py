@@ -78,9 +78,8 @@ def test_classes_without_weight_do_not_count_nor_images_without_a_class():
 
 
 def test_picture_has_a_row_for_each_pair():
-    found = differences.differences(
-        [run("A", [0]), run("B", [1, 2], epochs=1), run("C", list(range(20)), epochs=2)]
-    )
+    runs = [run("A", [0]), run("B", [1, 2], epochs=1), run("C", list(range(20)), epochs=2)]
+    found = differences.differences(runs)
     (axis,) = differences.forest(found).axes
     assert ticks(axis) == ["B\nagainst A\n(1 seed)", "C\nagainst A\n(1 seed)"]
     middles = [line.get_xdata()[0] for line in axis.get_lines()[1:-1:2]]

@@ -43,10 +43,8 @@ def points(html, view=0):
 
 
 def places(html, ids, view=0):
-    of = points(html, view)
-    return np.array(
-        [[float(of[i][0][side].rstrip("%")) for side in ("left", "bottom")] for i in ids]
-    )
+    styles = [points(html, view)[name][0] for name in ids]
+    return np.array([[float(style[side][:-1]) for side in ("left", "bottom")] for style in styles])
 
 
 def sheet(html):

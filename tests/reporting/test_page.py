@@ -21,10 +21,8 @@ from vocjax.runs.reader import TASKS
 
 def one_point(text):
     """A scatter of one image, whose texts are all the same."""
-    thumbnail, ids = np.zeros((1, 4, 4, 3), np.uint8), np.array([text])
-    return Scatter(
-        {text: np.zeros((1, 2))}, np.zeros(1, int), [text], np.array([True]), thumbnail, ids
-    )
+    views, thumbnail = {text: np.zeros((1, 2))}, np.zeros((1, 4, 4, 3), np.uint8)
+    return Scatter(views, np.array([0]), [text], np.array([True]), thumbnail, np.array([text]))
 
 
 class TestSections:
@@ -81,12 +79,8 @@ class TestPictures:
             assert ("dotted: PCA" in report(directory).text) == dotted
 
     def test_of_several_seeds_the_first_is_drawn_and_others_only_where_asked_for(self, tmp_path):
-        configs = {
-            "first": {"name": "AE", "seed": 0},
-            "second": {"name": "AE", "seed": 1},
-            "other": {"name": "VAE"},
-            "plain": {"name": "PCA"},
-        }
+        configs = {"first": {"name": "AE", "seed": 0}, "second": {"name": "AE", "seed": 1}}
+        configs |= {"other": {"name": "VAE"}, "plain": {"name": "PCA"}}
         for n, (name, config) in enumerate(configs.items(), 1):
             directory = write_run(tmp_path / "runs" / name, config=config)
             np.savez(directory / "samples.npz", image=np.zeros(n))
@@ -176,11 +170,10 @@ class TestFile:
             epochs=1,
             config={"name": hostile, "model": {"name": hostile}, hostile: hostile},
             run=dict.fromkeys(("command", "seed", "commit", "started", "python"), hostile)
+            | {key: {hostile: hostile} for key in ("versions", "images")}
             | {
-                "versions": {hostile: hostile},
                 "dataset": {"name": hostile, "fingerprint": hostile, "source": hostile},
                 "device": {"kind": hostile, "count": hostile},
-                "images": {hostile: hostile},
             },
             results={
                 "val": {"loss": 1.0, hostile: hostile},

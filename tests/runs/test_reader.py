@@ -32,20 +32,22 @@ def test_a_resumed_epoch_counts_once_and_half_a_last_line_not_at_all(tmp_path):
     assert reader.read_run(directory).epochs == [{"epoch": 1}, {"epoch": 2, "step": 2}]
 
 
-@pytest.mark.parametrize("kind", ["empty", "missing", "file"])
-def test_what_is_no_run_is_named(tmp_path, kind):
-    path = tmp_path / kind
-    if kind == "empty":
-        path.mkdir()
-    elif kind == "file":
-        path.write_text("")
-    with pytest.raises(UserError, match=rf"{path} .*(no run|does not exist|is a file)"):
-        reader.read_runs([write_run(tmp_path / "run"), path])
-
-
-def test_no_directory_and_an_unknown_task_are_refused(tmp_path):
+def test_what_is_no_run_is_named(tmp_path):
+    run = write_run(tmp_path / "run")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    for name, words in (
+        ("empty", "is no run"),
+        ("absent", "does not exist"),
+        ("file", "is a file"),
+    ):
+        with pytest.raises(UserError, match=f"{tmp_path / name} {words}"):
+            reader.read_runs([run, tmp_path / name])
     with pytest.raises(UserError, match="No run directory given"):
         reader.read_runs([])
+
+
+def test_an_unknown_task_is_refused(tmp_path):
     directory = write_run(tmp_path / "run", task="detection")
     with pytest.raises(UserError, match=r"config\.json is 'detection'; it is one of"):
         reader.read_run(directory)

@@ -12,6 +12,7 @@ from vocjax.data.devkit import CLASSES
 from vocjax.data.index import Prepared
 from vocjax.data.pipeline import Examples, open_examples, resident
 from vocjax.data.splits import MULTI_LABEL_RULES, SPLITS, Selection, choose
+from vocjax.errors import UserError, check_choice
 
 
 class Dataset(NamedTuple):
@@ -82,20 +83,22 @@ def from_arrays(splits: Mapping[str, Mapping[str, np.ndarray]], mesh: Mesh) -> D
     `splits` are `train` and `val`, each with `image` [n, height, width, channels] uint8 and, where
     a task needs them, `labels` [n, 20] int8 (1 present, 0 difficult, -1 absent) and `mask`
     [n, height, width] uint8; `ids` [n] names the images. A batch iterator of your own is an
-    `Examples` in the place of one that is made here.
+    `Examples` in the place of one that is made here. Raises `UserError` for other arrays.
     """
     digest, examples, labels = hashlib.sha256(), {}, {}
-    for split, arrays in splits.items():
+    if set(splits) != set(SPLITS):
+        raise UserError(f"the splits are {', '.join(splits)}; they must be train and val.")
+    for split, given in splits.items():
+        arrays = {name: np.asarray(array) for name, array in given.items()}
+        _check_arrays(split, arrays)
         n = len(arrays["image"])
-        ids = np.asarray(arrays.get("ids", [f"{split}_{i}" for i in range(n)]))
+        ids = arrays.pop("ids", np.array([f"{split}_{i}" for i in range(n)]))
         labels[split] = arrays.get("labels", np.full((n, len(CLASSES)), -1, np.int8))
-        held = {k: v for k, v in arrays.items() if k != "ids"} | {"labels": labels[split]}
-        for name in sorted(held):
-            digest.update(f"{split}/{name} {held[name].dtype} {held[name].shape}".encode())
-            digest.update(np.ascontiguousarray(held[name]).tobytes())
-        mask = held.get("mask")
-        mask_of = None if mask is None else mask.__getitem__
-        examples[split] = Examples(ids, True, resident(held, mesh), mask_of)
+        for name in sorted(arrays):
+            digest.update(f"{split}/{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+            digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+        mask_of = arrays["mask"].__getitem__ if "mask" in arrays else None
+        examples[split] = Examples(ids, True, resident(arrays, mesh), mask_of)
     facts = {
         "name": "arrays",
         "fingerprint": digest.hexdigest(),
@@ -103,3 +106,25 @@ def from_arrays(splits: Mapping[str, Mapping[str, np.ndarray]], mesh: Mesh) -> D
         "source": "arrays in Python",
     }
     return Dataset(examples, labels, facts)
+
+
+def _check_arrays(split: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise `UserError` unless the arrays of a split have the types and shapes of `from_arrays`."""
+    image = arrays.get("image", np.zeros(()))
+    n, height, width = (*image.shape, 0, 0, 0)[:3]
+    expected = {
+        "image": (np.uint8, (n, height, width, image.shape[-1] if image.ndim == 4 else 3)),
+        "labels": (np.int8, (n, len(CLASSES))),
+        "mask": (np.uint8, (n, height, width)),
+        "ids": (None, (n,)),
+    }
+    for name in ("image", *arrays):
+        check_choice(f"an array of {split}", name, expected)
+        dtype, shape = expected[name]
+        array = arrays.get(name, np.zeros(()))
+        if array.shape != shape or not n or (dtype and array.dtype != dtype):
+            wanted = f"{np.dtype(dtype).name} {shape}" if dtype else shape
+            raise UserError(
+                f"{split}/{name} is {array.dtype} {array.shape}; it must be {wanted}, for at least "
+                "one image: uint8 [n, height, width, channels]."
+            )

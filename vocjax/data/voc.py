@@ -135,6 +135,7 @@ def prepare(
             if existing:
                 _check_same(existing, fingerprint, source)
                 return existing
+            # An archive has the official md5.
             whole = source.startswith("archive") or is_official(dataset, index)
             builder = Voc(
                 config=dataset,
@@ -250,12 +251,11 @@ def _open(dataset: str, directory: Path) -> Prepared:
         for file in builder.info.splits[SPLIT].filepaths:
             Path(file).stat()  # a file that is missing fails here and not during training
         metadata = builder.info.metadata
-        fields = ("fingerprint", "partial", "source")
-        fingerprint, partial, source = (metadata[name] for name in fields)
+        facts = {name: metadata[name] for name in ("fingerprint", "partial", "source")}
         decoders = {"image": _PillowDecoder(), "mask": _PillowDecoder()}
         examples = builder.as_data_source(SPLIT, decoders=decoders)
         index = from_json(metadata["index"])
-        return Prepared(dataset, directory, index, fingerprint, partial, source, examples)
+        return Prepared(dataset, directory, index, **facts, examples=examples)
     except Exception as error:  # TFDS, protobuf and json each raise their own
         raise UserError(
             f"{directory} can't be opened as a prepared data set ({error!r}). Delete that folder "

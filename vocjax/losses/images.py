@@ -12,28 +12,19 @@ SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 
 
 def mse(prediction: Array, target: Array) -> Array:
-    """Mean squared error, mean((p - t)^2), over all axes but the first.
-
-    Shapes: `prediction` and `target` [B, ...] alike; the result is [B].
-    """
+    """Mean squared error [B], mean((p - t)^2), of arrays [B, ...] over all axes but the first."""
     error = _difference(prediction, target)
     return jnp.mean(error**2, axis=tuple(range(1, error.ndim)))
 
 
 def mae(prediction: Array, target: Array) -> Array:
-    """Mean absolute error, mean(|p - t|), over all axes but the first.
-
-    Shapes: `prediction` and `target` [B, ...] alike; the result is [B].
-    """
+    """Mean absolute error [B], mean(|p - t|), of arrays [B, ...] over all axes but the first."""
     error = _difference(prediction, target)
     return jnp.mean(jnp.abs(error), axis=tuple(range(1, error.ndim)))
 
 
 def dissimilarity(prediction: Array, target: Array) -> Array:
-    """Structural dissimilarity, 1 - `structural_similarity`: 0 where the two are equal, at most 2.
-
-    Shapes: `prediction` and `target` [B, H, W, C] alike; the result is [B].
-    """
+    """Structural dissimilarity, 1 - `structural_similarity`, from 0 where equal to 2."""
     return 1 - structural_similarity(prediction, target)
 
 

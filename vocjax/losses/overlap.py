@@ -131,9 +131,7 @@ def dice_coefficient(probability: Array, target: Array, weight: Array) -> Array:
     """Dice coefficient (Dice 1945), 2 sum(w p t) / (sum(w p) + sum(w t)), in [0, 1].
 
     The sums are over all axes but the first. 1 where truth and prediction are both empty, or all
-    elements are excluded.
-
-    Shapes: `probability` and `target` [B, ...] alike, both in [0, 1]; the result is [B] float32.
+    elements are excluded. Shapes: `probability` and `target` [B, ...] alike; the result is [B].
     """
     check_same_shape(probability, target)
     weight = broadcast(weight, probability)

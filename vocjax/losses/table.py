@@ -62,9 +62,7 @@ def make_pixel_loss(fields: Mapping[str, Any], exclusive: bool) -> Loss:
 
 
 def make_image_loss(fields: Mapping[str, Any]) -> Loss:
-    """Return the loss of reconstructed images that `fields`, a config's `loss`, describes.
-
-    `fields["name"]` and errors are as for `make_pixel_loss`, with the names of `IMAGE_LOSSES`.
+    """Return the loss of reconstructed images that `fields` describe, as for `make_pixel_loss`.
 
     Shapes: the loss takes prediction and target [B, H, W, C]; it gives [B].
     """

@@ -7,12 +7,10 @@ from vocjax.errors import check_choice
 
 
 def weighted_mean(values: Array, weight: Array, *, reduction: str = "image") -> Array:
-    """Weighted mean, sum(w v) / sum(w), over all axes but the first; 0 where sum(w) is 0.
+    """Weighted mean, sum(w v) / sum(w), of values [B, ...]; 0 where sum(w) is 0.
 
-    With `reduction` "batch" the sums are over the first axis, too, and every example gets this one
-    value; any other reduction is a `UserError`.
-
-    Shapes: `values` [B, ...]; the result is [B] float32.
+    The sums are over all axes but the first; with `reduction` "batch" over this one, too, and every
+    example gets the one value. The result is [B] float32.
     """
     weight, axes = broadcast(weight, values), reduced_axes(values, reduction)
     total = jnp.sum(weight * included(values, weight), axis=axes)

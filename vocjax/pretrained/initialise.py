@@ -62,12 +62,11 @@ def _check_fields(config: ConfigDict, origin: Path) -> None:
         check_origin(origin)
     if "backbone" in model and (found := described(origin)):
         ours = model.backbone.to_dict()
-        agree = {
-            "fields": set(found["fields"]) <= set(ours["fields"]),  # ours may have others, too
-            "preprocessing": ours["preprocessing"] == found["preprocessing"],
-            "stem": found["stem"] in ("imagenet", ours["stem"]),
-        }
-        for field, agrees in agree.items():
+        for field, agrees in (
+            ("fields", set(found["fields"]) <= set(ours["fields"])),  # ours may have others, too
+            ("preprocessing", ours["preprocessing"] == found["preprocessing"]),
+            ("stem", found["stem"] in ("imagenet", ours["stem"])),
+        ):
             if not agrees:
                 raise UserError(
                     f"model.backbone.{field} is {ours[field]!r}, and the weights in {origin} were "

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import IDENTITY
-from vocjax.pretrained.store import Imported, is_imported, read_imported
+from vocjax.pretrained.store import is_imported, read_imported
 from vocjax.runs.reader import is_run, lookup, read_config, read_epochs, read_json
 
 Pairs = tuple[tuple[str, Any], ...]  # (name, value) of each field of a network
@@ -45,7 +45,13 @@ def complete(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
             f"model.backbone.name is {backbone.name!r}, and {origin} has weights of "
             f"{found['name']}; set it to that, or init_from to weights of {backbone.name}."
         )
-    _check_last(backbone.last, found, origin)
+    end, stages = found["last"], _stages(found["name"], found["fields"])
+    if end and backbone.last in stages[stages.index(end) + 1 :]:
+        raise UserError(
+            f"model.backbone.last is {backbone.last!r}, and the weights in {origin} end at "
+            f"{end!r}: the stages after it would be drawn anew. Set it to a stage up to that, or "
+            "leave it out."
+        )
     _check_preprocessing(backbone.preprocessing.to_dict(), found["preprocessing"], origin)
     backbone.name, backbone.last = found["name"], backbone.last or found["last"]
     if found["stem"] == "small":
@@ -83,7 +89,7 @@ def origin_facts(origin: Path) -> dict[str, Any]:
 def described(origin: Path) -> dict[str, Any]:
     """Return the `model.backbone` of imported weights or a run; {} if there is none."""
     if is_imported(origin):
-        return _of_weights(read_imported(origin), origin)
+        return _of_weights(origin)
     model = read_config(origin).model if is_run(origin) else {}
     return model["backbone"].to_dict() if "backbone" in model else {}
 
@@ -121,18 +127,8 @@ def _check_preprocessing(ours: dict[str, Any], theirs: dict[str, Any], origin: P
     )
 
 
-def _check_last(last: str, found: dict[str, Any], origin: Path) -> None:
-    """Raise `UserError` for a last stage after the weights' last one; unknown stages pass."""
-    end = found["last"]
-    stages = _stages(found["name"], found["fields"])
-    if end and last in stages[stages.index(end) + 1 :]:
-        raise UserError(
-            f"model.backbone.last is {last!r}, and the weights in {origin} end at {end!r}: the "
-            "stages after it would be drawn anew. Set it to a stage up to that, or leave it out."
-        )
-
-
-def _of_weights(imported: Imported, origin: Path) -> dict[str, Any]:
+def _of_weights(origin: Path) -> dict[str, Any]:
+    imported = read_imported(origin)
     fields = tuple(sorted(imported.fields.items()))
     stages = _stages(imported.backbone, fields)
     parts = {path.split("/")[1] for path in imported.skipped if path.startswith("backbone/")}

@@ -99,12 +99,16 @@ def render(runs: Sequence[Run], pictured: Sequence[Run]) -> str:
         members = [run for run in runs if run.task == task]
         if members:
             drawn = [seeds[0] for seeds in replicates([r for r in members if r in pictured])]
-            pictures = _comparisons(members, section)
-            pictures += "".join(_pictures(run, section) for run in drawn)
+            pictures = [
+                f"<figure>{_drawn(figure, f'{title} ({data})')}</figure>"
+                for data, on_data in by_data(members).items()
+                for title, figure in section.comparison(on_data).items()
+            ]
+            pictures += [_pictures(run, section) for run in drawn]
             sections.append(
                 f'<section id="{task}"><h2>{task.capitalize()}</h2><p>{section.note}</p>'
                 f"{results_table(members, drawn or members, anchors)}"
-                f"{_study_note(members)}{pictures}</section>"
+                f"{_study_note(members)}{''.join(pictures)}</section>"
             )
             links.append(f'<a href="#{task}">{task.capitalize()}</a>')
     made = "".join(_provenance(run, anchors[run.directory]) for run in runs)
@@ -146,14 +150,6 @@ def _study_note(runs: Sequence[Run]) -> str:
     )
     data, source = STUDY[runs[0].task]["data"], STUDY["source"]
     return f'<p class="note">{warning}Study: {escape(data)} {escape(source)}</p>'
-
-
-def _comparisons(runs: Sequence[Run], section: Section) -> str:
-    return "".join(
-        f"<figure>{_drawn(figure, f'{title} ({data})')}</figure>"
-        for data, members in by_data(runs).items()
-        for title, figure in section.comparison(members).items()
-    )
 
 
 def _pictures(run: Run, section: Section) -> str:

@@ -117,9 +117,7 @@ def logistic_regression(
     """Fit scikit-learn's logistic regression (L2 strength 1) to standardised features.
 
     Exclusive classes have one softmax, to the first class present; others one sigmoid each.
-
-    Shapes: `features` [n, numbers], `truth` [n, classes], 0 or 1; `weight` [n, classes], 0 leaves
-    an element out.
+    Shapes: `features` [n, numbers], `truth` (0 or 1) and `weight` (0 leaves out) [n, classes].
     """
     from sklearn.linear_model import LogisticRegression  # here, as importing it takes a second
 
@@ -167,9 +165,7 @@ def ridge_probe(
     The strength, one for all classes, has the smallest leave-one-out error, which is closed, too
     (Hastie et al. 2009, "The elements of statistical learning", 7.52). A logistic regression on the
     leave-one-out scores gives logits; scores without information give the class's frequency.
-    Excluded labels count as their class's mean.
-
-    Shapes as in `logistic_regression`.
+    Excluded labels count as their class's mean. Shapes as in `logistic_regression`.
     """
     n = len(features)
     mean = features.mean(axis=0)

@@ -98,18 +98,12 @@ def probability_of(classes: PixelClasses, logits: jax.Array) -> jax.Array:
 
 
 def foreground_of(classes: PixelClasses, probability: Probability) -> Probability:
-    """Return the probability [...] that a pixel is no background, of probabilities [..., outputs].
-
-    Of several sigmoids it is the largest.
-    """
+    """Return the probability [...] of any class but background; of several sigmoids the largest."""
     return 1 - probability[..., 0] if classes.kind == "softmax" else probability.max(axis=-1)
 
 
 def decide(classes: PixelClasses, probability: Probability, threshold: float) -> Probability:
-    """Return each pixel's index [...] of its probabilities [..., outputs].
-
-    The likeliest, but for sigmoids: there it is background unless one exceeds `threshold`.
-    """
+    """Return each pixel's index [...]: the likeliest; of sigmoids one that exceeds `threshold`."""
     likeliest = probability.argmax(axis=-1)
     if classes.kind == "softmax":
         return likeliest

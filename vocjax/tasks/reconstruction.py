@@ -62,10 +62,7 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
 def closed_form(
     config: ConfigDict, numbers: int
 ) -> Callable[[task.Variables, Iterator[task.Batch]], task.Variables] | None:
-    """Return the fit of a model, or a part of it, with a closed form, else None.
-
-    `numbers` is the length of the code.
-    """
+    """Return the fit of a model, or a part of it, that has a closed form, else None."""
     model = config.model
     if model.name == "pca":
         check_choice("model.solver", model.solver, linear_codes.SOLVERS)
@@ -127,10 +124,7 @@ def apply(
 
 
 def errors(outputs: task.Outputs, image: jax.Array) -> dict[str, jax.Array]:
-    """Return MSE, MAE, PSNR (dB) and SSIM of each image, [batch]; intensities are in [0, 1].
-
-    SSIM is left out for images smaller than its window, 11 pixels.
-    """
+    """Return MSE, MAE, PSNR (dB) and, from 11 pixels on, SSIM of each image, [batch]."""
     functions = {"mse": losses.mse, "mae": losses.mae, "psnr": streaming.psnr}
     if min(image.shape[1:3]) >= losses.SSIM_WINDOW:
         functions["ssim"] = losses.structural_similarity
@@ -158,10 +152,7 @@ def summary(sums: dict[str, streaming.Mean], rows: Mapping[str, np.ndarray]) -> 
 
 
 def finish(name: str, codec: Codec, trained: task.Trained) -> task.Final:
-    """Return the length of the code, a survey of the latent space, and components of linear codes.
-
-    `name` is that of the model in the config.
-    """
+    """Return the code's length, a survey of the latent space, and components of linear codes."""
     values = {"code": codec.numbers}
     if not trained.artifacts:
         return task.Final(values)

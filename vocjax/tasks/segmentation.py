@@ -78,11 +78,9 @@ def apply(
 
 
 def targets_of(classes: PixelClasses, batch: task.Batch) -> task.Targets:
-    """Return what the masks of a batch ask for.
+    """Return what the masks of a batch ask for: what `truth_of` gives, and our indices with void.
 
-    `index` [batch, height, width] int32, `wanted` [batch, height, width, outputs] 0 or 1 and
-    `pixel_weight` [batch, height, width, 1] are those of `truth_of`; `weight` [batch] is 0 for an
-    image that is all void; `mask` holds our indices with void.
+    `weight` [batch] is 0 for an image that is all void.
     """
     index, wanted, pixel_weight = truth_of(classes, batch["mask"], batch["valid"])
     return {
@@ -141,10 +139,7 @@ def summary(sums: dict[str, Any], rows: Mapping[str, np.ndarray]) -> dict[str, f
 def overlap(
     probability: jax.Array, truth: jax.Array, weight: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Sum w p t and w (p + t) over a batch, [] float32: what soft Dice over a set divides.
-
-    Shapes: `probability`, `truth` and `weight` alike.
-    """
+    """Sum w p t and w (p + t) of arrays alike, [] float32: what soft Dice over a set divides."""
     p, t = (jnp.where(weight > 0, x, 0.0) for x in (probability, truth))
     return (p * t).sum(), (p + t).sum()
 

@@ -17,9 +17,8 @@ SURE = 100.0  # sigmoid(100) is 1 in float32, sigmoid(-100) is 0
 def baselines(classes: PixelClasses) -> Mapping[str, Baseline]:
     """Return what is constant: all foreground and the best mask (one foreground), all background.
 
-    The best mask is what a model can score that has learnt where objects stand in a photograph and
-    nothing of what they look like: the share of training images in which a pixel is object, cut
-    where the mean hard Dice of the training images is best.
+    The best mask is what a model can score that knows only where objects are in a photograph: the
+    share of training images in which a pixel is object, cut where their mean hard Dice is best.
     """
     fits = {ALL_BACKGROUND: _fit_pixel(classes, 0)}
     if classes.kind == "foreground":
@@ -33,10 +32,7 @@ def _constant(logits: jax.Array, batch: Batch) -> Outputs:
 
 
 def _fit_pixel(classes: PixelClasses, index: int) -> Fit:
-    """Return a fit that learns nothing: logits [outputs] of one class.
-
-    They are its result, and so no constant that XLA would spend seconds on folding.
-    """
+    """Return a fit of one class's logits [outputs]: its result, not a constant that XLA folds."""
     column = index if classes.kind == "softmax" else index - 1
     return lambda batches: jnp.where(jnp.arange(classes.outputs) == column, SURE, -SURE)
 

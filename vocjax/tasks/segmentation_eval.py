@@ -21,12 +21,9 @@ OURS = "the model"
 
 
 class Seen(NamedTuple):
-    """An image as the model saw it: `image` [size, size, channels] uint8; its masks by our index.
+    """An image as the model saw it, [size, size, channels] uint8, and its masks [size, size]."""
 
-    `truth` and `prediction` are [size, size] uint8; `value` is the image's mean IoU.
-    """
-
-    value: float
+    value: float  # the mean IoU
     number: int
     image: np.ndarray
     truth: np.ndarray

@@ -48,10 +48,7 @@ class Baseline(NamedTuple):
 
 
 class FrozenFeatures(NamedTuple):
-    """An output that is computed once, where the module that it comes from is frozen.
-
-    `apply` reads the output `name` from the batch, if it is there, and does not run `module`.
-    """
+    """An output that `apply` reads from the batch, if it is there, where `module` is frozen."""
 
     module: str
     name: str

@@ -23,10 +23,9 @@ class Interrupted(Exception):
 def stop_requests() -> Iterator[Callable[[int], int | None]]:
     """Give `requested(step)`: the number of the signal that arrived, or None.
 
-    A second Ctrl-C raises `KeyboardInterrupt` at once. Signal handlers are put back at the end;
-    outside the main thread, where Python allows none, nothing is caught. With several hosts the
-    answer comes from JAX's preemption service, which catches SIGTERM by itself, so that all of
-    them stop after the same step.
+    A second Ctrl-C raises `KeyboardInterrupt` at once. Outside the main thread, where Python allows
+    no signal handlers, nothing is caught. With several hosts the answer comes from JAX's preemption
+    service, which catches SIGTERM by itself, so that all of them stop after the same step.
     """
     received: list[int] = []
     several = jax.process_count() > 1
@@ -46,6 +45,10 @@ def stop_requests() -> Iterator[Callable[[int], int | None]]:
     caught = (signal.SIGINT,) if several else (signal.SIGTERM, signal.SIGINT)
     in_main_thread = threading.current_thread() is threading.main_thread()
     previous = {number: signal.signal(number, handle) for number in caught if in_main_thread}
+    if several:
+        # All stop after the largest step that the service has heard of: not one of a run before.
+        multihost_utils.reached_preemption_sync_point(0)
+        multihost_utils.sync_global_devices("no step is done")
     try:
         yield requested
     finally:

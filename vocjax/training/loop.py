@@ -42,7 +42,7 @@ from vocjax.training.step import (
     make_train_step,
     variables_of,
 )
-from vocjax.training.validate import validate
+from vocjax.training.validate import check_examples, validate
 
 # Losses are looked at this many steps late, so that looking never waits for the device.
 LOSSES_IN_FLIGHT = 8
@@ -83,6 +83,8 @@ def train_and_evaluate(
     custom = [name for name, given in own.items() if given is not None]
     config = complete(config, workdir)
     valid = validate(config, task)
+    for examples in data.splits.values() if data else ():
+        check_examples(config, examples, mesh)
 
     source = data or voc.load(config.data.dataset, Path(config.data.data_dir))
     writer.check(workdir, config, facts_of(source), custom)
@@ -167,8 +169,7 @@ def _train_phase(
         if step < (epoch + 1) * setup.batches:  # a stop was asked for within the epoch
             effects.checkpoints.save(step, state)
             raise _stopped(setup, effects)
-        trained = summarise(valid.task, state.sums, {})
-        seconds = time.monotonic() - begun
+        sums, seconds = state.sums, time.monotonic() - begun
         state = state._replace(sums=setup.evaluator.zeros())
         planned = not (epoch + 1) % config.evaluate_every_epochs or step == setup.steps
         record: dict[str, Any] = {}
@@ -179,7 +180,7 @@ def _train_phase(
                 "step": step,
                 "seconds": round(seconds, 3),
                 "images_per_second": round(_images(setup, first, step) / seconds, 3),
-                "train": trained,
+                "train": summarise(valid.task, sums, {}),
                 "val": evaluate_split(setup.evaluator, splits["val"], variables).metrics,
                 **({"model": scalars(inspect(variables, setup.fitted))} if inspect else {}),
             }

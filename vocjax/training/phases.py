@@ -123,10 +123,7 @@ def phase_optimizer(
     batches: int,
     optimizer: optax.GradientTransformation | None = None,
 ) -> optax.GradientTransformation:
-    """Return the optimizer of the parameters that a phase trains, of `batches` an epoch.
-
-    An `optimizer` of your own takes the place of the config's; the phase scales its updates.
-    """
+    """Return the optimizer, or your own with scaled updates, for what a phase trains."""
     steps = max((phase.end - phase.first) * batches, 1)
     optimizer = optimizer or make_optimizer(config.optimizer, steps)
     if set(phase.factors.values()) == {1.0}:

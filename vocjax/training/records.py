@@ -30,36 +30,31 @@ class Records:
         self._begun = time.monotonic()
         self._writes = jax.process_index() == 0
         self._tensorboard = None
-        self._bar = None
+        shown = {"total": steps, "initial": first_step, "desc": name, "unit": "step"}
+        shows = self._writes and sys.stderr.isatty()
+        self._bar = tqdm(**shown, leave=False, disable=not shows)
         if not self._writes:
             return
         kept = [record for record in read_epochs(workdir) if record["step"] <= first_step]
         write_text(self._path, "".join(json.dumps(record) + "\n" for record in kept))
         if SummaryWriter is not None and steps:
-            self._tensorboard = SummaryWriter(
-                str(workdir / "tensorboard"), purge_step=first_step + 1
-            )
-        if sys.stderr.isatty():
-            self._bar = tqdm(total=steps, initial=first_step, desc=name, unit="step", leave=False)
+            folder = str(workdir / "tensorboard")
+            self._tensorboard = SummaryWriter(folder, purge_step=first_step + 1)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
         if self._tensorboard is not None:
             self._tensorboard.close()
 
     def step(self) -> None:
         """Move the bar by one step."""
-        if self._bar is not None:
-            self._bar.update()
+        self._bar.update()
 
     def begin(self, data: Dataset, parameters: int, notes: Sequence[str] = ()) -> None:
         """Say what the run works on, and further notes on it, a line each."""
-        if not self._writes:
-            return
         counts = " and ".join(f"{n} {split}" for split, n in data.counts.items())
         where = "on the device" if data.splits["train"].resident else "streamed"
         at = f"from step {self._first_step} of {self._steps}" if self._steps else "no step to train"
@@ -68,12 +63,12 @@ class Records:
 
     def phase(self, first: int, end: int, trained: int, frozen: int) -> None:
         """Say what learns in the epochs from `first`, counted from 0, to before `end`."""
-        if self._writes:
-            epochs = f"epochs {first + 1} to {end}"
-            self._say(f"{epochs}: {trained:,} parameters learn, {frozen:,} are frozen")
+        epochs = f"epochs {first + 1} to {end}"
+        self._say(f"{epochs}: {trained:,} parameters learn, {frozen:,} are frozen")
 
     def _say(self, line: str) -> None:
-        tqdm.write(f"{self._name}: {line}", file=sys.stderr)
+        if self._writes:
+            tqdm.write(f"{self._name}: {line}", file=sys.stderr)
 
     def epoch(self, record: dict[str, Any], epochs: int) -> None:
         """Log an epoch: {"epoch", "step", "seconds", "images_per_second", "train", "val"}."""

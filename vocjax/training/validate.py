@@ -4,10 +4,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vocjax.data.devkit import CLASSES
-from vocjax.data.pipeline import check_data
+from vocjax.data.pipeline import Examples, check_data, plan
 from vocjax.errors import UserError, check_choice, check_range
 from vocjax.metrics.names import METRIC_NAMES
 from vocjax.tasks import make_task
@@ -37,10 +38,7 @@ class Valid(NamedTuple):
 
 
 def validate(config: ConfigDict, task: Task | None = None) -> Valid:
-    """Check a whole config; raise `UserError` for the first mistake.
-
-    `pretrained.resolve.complete` comes before it. Your own `task` takes the place of the config's.
-    """
+    """Check a whole config, and your own `task` in place of its; `UserError` for a mistake."""
     _check_fields(config)
     check_data(config.data)
     task = task or make_task(config)
@@ -80,10 +78,8 @@ def batch_shapes(config: ConfigDict) -> Any:
 
 
 def _check_best(config: ConfigDict, task: Task, measures: Measures) -> None:
-    """Raise `UserError` unless the task measures `best.metric`, and `best.mode` is its better end.
-
-    Of whole-split metrics the names are those of no examples at all.
-    """
+    """Raise `UserError` unless the task measures `best.metric`, and `best.mode` fits it."""
+    # Whole-split metrics of no examples have their names, too.
     rows = {name: np.zeros((0, *x.shape[1:]), x.dtype) for name, x in measures.rows.items()}
     names = summarise(task, zeros_like(measures.sums), rows)
     check_choice("best.metric", config.best.metric, names)
@@ -95,3 +91,22 @@ def _check_best(config: ConfigDict, task: Task, measures: Measures) -> None:
             f"best.mode is {config.best.mode!r}, and {what} of {config.best.metric} is better: set "
             f"it to {mode!r}."
         )
+
+
+def check_examples(config: ConfigDict, examples: Examples, mesh: Mesh) -> None:
+    """Raise `UserError` unless your own data give the batches that a config describes."""
+    (batch,) = examples.batches(plan(np.zeros(1, np.int32), 1, mesh))
+    needed = {"classification": ("labels",), "segmentation": ("mask",)}.get(config.task, ())
+    for name, expected in batch_shapes(config).items():
+        wanted = f"{expected.dtype} {expected.shape[1:]}"
+        if name not in batch:
+            if name in ("image", "valid", *needed):
+                raise UserError(
+                    f"the data have no {name!r}; {config.task} needs {wanted} for each image."
+                )
+        elif (batch[name].shape[1:], batch[name].dtype) != (expected.shape[1:], expected.dtype):
+            raise UserError(
+                f"{name!r} of the data is {batch[name].dtype} {batch[name].shape[1:]} for each "
+                f"image, and the config describes {wanted}; change data.size, data.channels or the "
+                "data."
+            )

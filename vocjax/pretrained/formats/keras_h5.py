@@ -99,10 +99,9 @@ def _listed(group: h5py.Group) -> Iterator[tuple[str, Any]]:
 
 def _texts(group: h5py.Group, name: str) -> list[str]:
     """Return an attribute of texts; Keras cuts a long one into `name0`, `name1`, ..."""
-    parts = [name] if name in group.attrs else []
-    if not parts:
-        numbered = (f"{name}{i}" for i in itertools.count())
-        parts = list(itertools.takewhile(group.attrs.__contains__, numbered))
+    numbered = (f"{name}{i}" for i in itertools.count())
+    listed = itertools.takewhile(group.attrs.__contains__, numbered)
+    parts = [name] if name in group.attrs else list(listed)
     if not parts:
         raise ValueError(f"it has no {name}, as the files of Keras have")
     texts = [text for part in parts for text in group.attrs[part]]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from example_runs import codes_of, run_of
-from figure_texts import assert_readable, legend, named, ticks, titles
+from figure_texts import assert_readable, dots_of, legend, named, ticks, titles
 
 from vocjax import painting
 from vocjax.data.devkit import CLASSES
@@ -14,9 +14,9 @@ from vocjax.metrics.classification import (
     reliability,
 )
 from vocjax.reporting import classification
-from vocjax.reporting import figures as draw
 
 PAIR = ("aeroplane", "dog")
+MAP = "map_11_points"
 SOFTMAX, SIGMOIDS = "softmax_cross_entropy", "binary_cross_entropy"
 
 
@@ -107,10 +107,7 @@ class TestElements:
     def test_curves_are_labelled_with_their_class_and_value(self, of_sigmoids):
         elements = (many(3)[f"val/{name}"] for name in classification.Elements._fields)
         values = classification_metrics(*elements, exclusive=False)
-        for start, measure, mean in (
-            ("ROC", "AUC", "roc_auc"),
-            ("Precision", "AP", "map_11_points"),
-        ):
+        for start, measure, mean in (("ROC", "AUC", "roc_auc"), ("Precision", "AP", MAP)):
             texts = legend(named(of_sigmoids, start))
             assert [text.split(f", {measure} ")[0] for text in texts] == list(CLASSES[:3])
             shown = [float(text.split()[-1]) for text in texts]
@@ -150,11 +147,10 @@ class TestMistakes:
         states, probability = np.array(states), np.array(probability)
         shades = np.arange(len(states), dtype=np.uint8)
         samples = {"val/thumbnail": shades[:, None, None, None] * np.ones((1, 4, 4, 1), np.uint8)}
-        elements = classification.Elements(probability, states == 1, states != 0)
-        elements = classification.Elements(*(np.asarray(array, float) for array in elements))
-        return next(
-            iter(classification._mistakes(samples, elements, classes, choice).values()), None
-        )
+        arrays = (probability, states == 1, states != 0)
+        elements = classification.Elements(*(np.asarray(array, float) for array in arrays))
+        found = classification._mistakes(samples, elements, classes, choice)
+        return next(iter(found.values()), None)
 
     def shades(self, figure):
         strips = [np.asarray(axis.get_images()[0].get_array())[0, ::5, 0] for axis in figure.axes]
@@ -261,16 +257,9 @@ class TestComparison:
         finished("Best", 0.97),
     )
 
-    def drawn(self, *more):
-        """The caption, the rows as `draw.dots` takes them, and the level of the majority."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(draw, "dots", lambda panels, _, levels, __: (panels[""], levels))
-            ((title, (rows, levels)),) = classification.comparison([*self.runs, *more]).items()
-        return title, rows, levels
-
     def test_names_have_every_seed_and_the_studys_value_the_best_first(self):
-        title, rows, levels = self.drawn()
-        assert rows == [
+        title, panels, levels = dots_of(classification.comparison, self.runs)
+        assert panels[""] == [
             ("Best", {"accuracy": [0.97]}, None),
             ("Ours", {"accuracy": [0.85, 0.95]}, 0.871),
             ("Frozen", {"accuracy": [0.8]}, None),
@@ -279,7 +268,8 @@ class TestComparison:
         assert "crosses" in title and "dotted" not in title
 
     def test_the_majority_class_has_a_level(self):
-        title, _, levels = self.drawn(finished("Scratch", 0.84, majority=0.618))
+        runs = *self.runs, finished("Scratch", 0.84, majority=0.618)
+        title, _, levels = dots_of(classification.comparison, runs)
         assert levels == {"": 0.618}
         assert "dotted" in title
 

@@ -154,9 +154,8 @@ class TestComparison:
             ("-", [16, 64, 256], [0.6, 0.3, 0.2]),
         ]
         assert legend(figure) == ["AE", "PCA"]
-        crosses = [
-            (*li.get_xdata(), *li.get_ydata()) for li in axis.lines if li.get_marker() == "x"
-        ]
+        marked = [line for line in axis.lines if line.get_marker() == "x"]
+        crosses = [(*line.get_xdata(), *line.get_ydata()) for line in marked]
         assert crosses == [(2048, 0.025), (2048, 0.042), (256, 0.037), (256, 0.029)]
         assert [text.get_text() for text in axis.texts] == ["study, AE 2048", "study, AE 256"]
         low, high = axis.get_ylim()

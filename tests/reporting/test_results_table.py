@@ -104,10 +104,8 @@ def test_runs_that_differ_in_seed_alone_share_a_row():
 
 
 def test_unfinished_seeds_are_counted_and_left_out_of_the_mean():
-    runs = [
-        finished(values={"mse": mse}, seed=seed, epochs=30) for seed, mse in ((0, 0.1), (2, 0.3))
-    ]
-    found = table(runs[0], unfinished(seed=1), runs[1])
+    first = finished(values={"mse": 0.1}, seed=0, epochs=30)
+    found = table(first, unfinished(seed=1), finished(values={"mse": 0.3}, seed=2, epochs=30))
     row = found.row("net")
     assert row[0].endswith("and 2 more, mean ± standard deviation; 1 unfinished")
     assert found.below(row) == ["val", "0.2000 ± 0.1414", DASH]
