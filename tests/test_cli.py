@@ -114,7 +114,7 @@ def test_flags_that_do_not_parse(arguments, message, capsys, monkeypatch, tmp_pa
         (["--config.data.classes=('unicorn',)"], "data.classes is 'unicorn'; it is one of"),
         (["--config.best.metric=beauty"], "'beauty'; it is one of loss, "),
         (["--config.init_from=nowhere"], "nowhere holds no run"),
-        (["--config.optimizer.learning_rate=-1"], "a number above 0 was expected"),
+        (["--config.optimizer.learning_rate=-1"], "it must be a number above 0"),
     ],
 )
 def test_mistake_in_a_config_leaves_nothing(extra, message, toy_dir, capsys, monkeypatch, tmp_path):
@@ -138,7 +138,7 @@ def test_missing_files_are_named(finished_run, capsys, monkeypatch, tmp_path):
     for arguments, message in (
         (["train", "--config", "no.py", "--workdir", "w"], "there is no config file no.py"),
         (["evaluate", "--workdir", "w"], "w holds no run (no config.json)"),
-        (["evaluate", "--workdir", finished, "--split", "test"], "the split is 'test'"),
+        (["evaluate", "--workdir", finished, "--split", "test"], "split is 'test'; it is one of"),
         (["evaluate", "--workdir", finished, "--checkpoint", "5"], "checkpoint is '5'; it is one"),
         (["predict", "--workdir", "w", "a.jpg", "--output", "empty"], "w holds no run"),
         (["report", "w", "--output", "r.html"], "w does not exist"),

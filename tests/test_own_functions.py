@@ -128,8 +128,8 @@ def test_a_loss_of_ones_own_trains(quick_run, tmp_path):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("model.name", "none_such:network", "module 'none_such' can't be imported"),
-        ("model.name", "mine:none_such", "has no function 'none_such'"),
+        ("model.name", "none_such:network", "none_such cannot be imported"),
+        ("model.name", "mine:none_such", "has no function none_such"),
         ("loss.name", "none_such:loss", "none_such cannot be imported"),
         ("loss.name", "mine:none_such", "has no function none_such"),
         ("loss.name", ":loss", "a function of yours is named as module:function"),

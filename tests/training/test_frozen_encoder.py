@@ -1,5 +1,6 @@
 """A frozen encoder stays as it is, and saves the work that it does not need."""
 
+import collections
 import json
 import re
 
@@ -59,19 +60,22 @@ def test_a_frozen_encoder_has_no_optimizer_state(frozen_run, saved_state):
 def test_codes_are_computed_once_and_the_log_counts_what_is_frozen(
     restless_config, augmented, capsys, tmp_path
 ):
-    """Of each split before training, and to train on, unless the images change."""
-    computed = []
+    """For each split before training, and to train on, unless the images change."""
+    runs = []
 
-    def compute(variables, batch):
-        computed.append(batch["image"].shape)
-        return task.features.compute(variables, batch)
+    def apply(variables, batch, train, key):
+        if "code" not in batch:
+            jax.debug.callback(lambda: runs.append(train))
+        return task.apply(variables, batch, train, key)
 
     flip = {"data.augment.flip": augmented}
     config = restless_config("classifier_frozen", epochs=1, **flip)
     task = make_task(config)._replace(baselines={})
-    noted = task._replace(features=task.features._replace(compute=compute))
-    train_and_evaluate(config, tmp_path, noted)
-    assert len(computed) == (2 if augmented else 4)  # traced once for each split
+    train_and_evaluate(config, tmp_path, task._replace(apply=apply))
+    jax.effects_barrier()
+    # The 2 batches of train and the one of val: before training, to train on, and at the end.
+    expected = {True: 2, False: 3 + 1 + 3} if augmented else {False: 3 + 3 + 3}
+    assert collections.Counter(runs) == expected
     encoder = 3 * 3 * (3 + 4) * 4 + 2 * 4 + 2 * 2 * 4  # kernels, biases, batch norm
     head = 8 * 8 * 4 * 2 + 2
     said = f"epochs 1 to 1: {head} parameters learn, {encoder} are frozen"
@@ -115,8 +119,9 @@ def test_known_codes_train_the_same_head(frozen_run, restless_config, begun, sav
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_frozen_encoder_acts_in_evaluation_mode(restless_config, begun, frozen):
     config = restless_config("classifier_frozen" if frozen else "classifier_256")
-    task, phase, _, state, _, batch = begun(config)
-    modules = frozen_modules(phase, state.params)
+    start = begun(config)
+    task, state = start.task, start.state
+    modules = frozen_modules(start.valid.phases[0], state.params)
 
     @jax.jit
     def outputs(variables, batch):
@@ -126,7 +131,7 @@ def test_a_frozen_encoder_acts_in_evaluation_mode(restless_config, begun, frozen
         return training["code"], batch_stats, task.apply(variables, batch, False, key)[0]["code"]
 
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    code, batch_stats, evaluated = outputs(variables, as_float(batch))
+    code, batch_stats, evaluated = outputs(variables, as_float(start.batch))
     stands = jax.tree.map(np.array_equal, batch_stats, variables["batch_stats"])
     assert np.array_equal(code, evaluated) == frozen
     assert set(jax.tree.leaves(stands)) == {frozen}

@@ -120,7 +120,7 @@ def summary(
 
 def finish(trained: task.Trained) -> task.Final:
     """Embed the codes in the plane, those before training and those after it."""
-    if not trained.artifacts:
+    if not trained.artifacts or not trained.before:
         return task.Final()
     after = {split: trained.kept(split)["code"] for split in ("train", "val")}
     before = {split: trained.before[f"{split}/code"] for split in after}
