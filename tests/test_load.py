@@ -182,5 +182,5 @@ def test_what_an_older_run_lacks_has_the_old_value(taken, arrays, tmp_path):
 )
 def test_a_config_that_is_damaged_is_named(text, tmp_path):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(UserError, match=r"config.json is damaged: .*Restore it, or train anew"):
+    with pytest.raises(UserError, match=r"config.json is damaged: .*Restore it, or train again"):
         read_config(tmp_path)
