@@ -39,7 +39,7 @@ def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dic
 
     @functools.cache
     def measured(split: str) -> Evaluation:
-        return evaluate_split(evaluator, data(split).splits[split], variables, None, True)
+        return evaluate_split(evaluator, data(split).splits[split], variables, artifacts=True)
 
     final = task.finish(
         Trained(

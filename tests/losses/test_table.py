@@ -94,6 +94,20 @@ def test_every_loss_of_pixels_gets_its_fields(arrays, name, exclusive):
     assert jax.eval_shape(loss, *arrays).shape == (2,)
 
 
+@pytest.mark.parametrize("exclusive", [False, True], ids=["sigmoid", "softmax"])
+@pytest.mark.parametrize("name", table.PIXEL_LOSSES)
+def test_every_loss_of_pixels_ignores_void(arrays, name, exclusive):
+    loss = losses.make_pixel_loss(pixel_fields(name=name), exclusive)
+    logits, truth, weight = arrays
+    other = np.where(weight > 0, logits, 50.0).astype(np.float32)
+    value = jax.jit(jax.value_and_grad(lambda x: loss(x, truth, weight).sum()))
+    ours, gradient = jax.device_get(value(logits))
+    assert float(value(other)[0]) == pytest.approx(float(ours), rel=1e-6)
+    assert np.isfinite(gradient).all()
+    assert np.any(gradient)
+    assert not np.any(np.where(weight > 0, 0, gradient))
+
+
 def test_a_loss_of_ones_own_gets_the_fields_that_it_names(arrays, own):
     fields = pixel_fields(name="0.5 my_losses:border + cross_entropy", width=3.0)
     ours = jax.jit(losses.make_pixel_loss(fields, exclusive=True))(*arrays)

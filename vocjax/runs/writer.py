@@ -52,8 +52,8 @@ def check(
     known = reader.read_json(workdir / "run.json") or {}
     if (theirs := known.get("custom", list(custom))) != list(custom):
         raise UserError(
-            f"{workdir} was trained with {_made(theirs)}, not with {_made(custom)}. Continue it "
-            "as it began, or give another directory."
+            f"{workdir} was trained with {_made(theirs)}, not with {_made(custom)}. Continue "
+            "and evaluate it in the way that it began, or give another directory."
         )
     fingerprint = reader.lookup(known, "dataset", "fingerprint")
     if fingerprint not in (None, data["fingerprint"]):

@@ -122,10 +122,10 @@ def measure(classes: PixelClasses, outputs: task.Outputs, targets: task.Targets)
 
 def summary(sums: dict[str, Any], rows: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Divide the sums: Dice and IoU per image, then those of the whole set."""
-    counts, (both, either) = sums["confusion"], sums["overlap"]
+    counts, (both, total) = sums["confusion"], sums["overlap"]
     merged = confusion.foreground(counts)
     of_set = {
-        "soft_dice_of_set": 2 * both / either if either else 1.0,
+        "soft_dice_of_set": 2 * both / total if total else 1.0,
         "hard_dice_of_set": confusion.dice(merged)[1],
         "iou_of_set": confusion.iou(merged)[1],
         "mean_iou": confusion.mean_iou(counts),

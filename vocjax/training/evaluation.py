@@ -95,13 +95,13 @@ def summarise(task: Task, sums: Any, rows: Any) -> dict[str, float]:
 def evaluate_split(
     evaluator: Evaluator,
     examples: Examples,
-    argument: Any,
+    learnt: Any,
     outputs_of: OutputsOf | None = None,
     artifacts: bool = False,
 ) -> Evaluation:
     """Measure a split.
 
-    `argument` are the variables of the model, or what a baseline has learnt, whose jitted outputs
+    `learnt` are the variables of the model, or what a baseline has learnt, whose jitted outputs
     are `outputs_of` then. Arrays to keep and to show are empty without `artifacts`.
     """
     outputs_of = outputs_of or evaluator.outputs
@@ -109,7 +109,7 @@ def evaluate_split(
     positions = np.unique(np.linspace(0, n - 1, min(SHOWN, n)).astype(int))
     sums, rows, kept, shown = evaluator.zeros(), [], [], []
     for numbers, batch in evaluator.batches(examples):
-        measures = evaluator.measure(sums, outputs_of(argument, batch), batch)
+        measures = evaluator.measure(sums, outputs_of(learnt, batch), batch)
         sums = measures.sums
         rows.append((measures.rows, len(numbers)))
         if artifacts:

@@ -120,7 +120,7 @@ def train_and_evaluate(
 def _train(setup: Setup, state: TrainState, effects: Effects) -> TrainState:
     """Train from the state's step to the end, phase by phase."""
     step = int(state.step)
-    if not setup.steps:
+    if not setup.steps:  # a closed form is a whole run, with a checkpoint to load
         val = evaluate_split(setup.evaluator, setup.data.splits["val"], variables_of(state))
         effects.checkpoints.save(0, state, val.metrics)
     for phase, optimizer in zip(setup.valid.phases, setup.optimizers, strict=True):
@@ -267,7 +267,10 @@ def _evaluate_at_the_end(
     """Measure both splits, do the task's final evaluation, and keep the arrays for figures."""
     config, task, evaluator, data = setup.config, setup.valid.task, setup.evaluator, setup.data
     variables, epochs = variables_of(state), read_epochs(setup.workdir)
-    found = {s: evaluate_split(evaluator, x, variables, None, True) for s, x in data.splits.items()}
+    found = {
+        split: evaluate_split(evaluator, examples, variables, artifacts=True)
+        for split, examples in data.splits.items()
+    }
     baselines, before = writer.read_baselines(setup.workdir)
     final = task.finish(
         Trained(
