@@ -67,6 +67,16 @@ class TestFigures:
         samples |= {"model/cosines": np.array([[1, 0.5], [0.5, 1]]), "model/angles": np.ones(1)}
         drawn = figures_of(KEPT | samples)
         assert titles(named(drawn, "Components")) == names
+        # PCA of three images has two components; a column is then one that all three have.
+        few = figures_of(KEPT | samples | {"model/PCA": components[:2]})
+        cut = figures_of(
+            KEPT | {name: a[:2] if a is components else a for name, a in samples.items()}
+        )
+        widths = [
+            [axis.get_images()[0].get_array().shape[1] for axis in named(d, "Components").axes]
+            for d in (few, cut)
+        ]
+        assert widths[0] == widths[1]
         matrix = named(drawn, "Cosines").axes[0].get_images()[0].get_array()
         np.testing.assert_array_equal(matrix, samples["model/cosines"])
 

@@ -52,6 +52,9 @@ def _of_components(samples: Samples) -> Drawn:
         if f"model/{name}" in samples
     }
     if "model/cosines" in samples:
+        # PCA of few images has fewer components than the autoencoder.
+        shown = min(map(len, rows.values()))
+        rows = {name: pictures[:shown] for name, pictures in rows.items()}
         cosines = samples["model/cosines"]
         largest = np.abs(cosines - np.diag(np.diag(cosines))).max()
         return {
