@@ -153,18 +153,18 @@ def write(path: Path, records: dict[str, dict[str, Any]]) -> None:
 
 def sentence(record: dict[str, Any]) -> str:
     """Say in a line what is known of a backbone."""
-    told = [f"{record['backbone']} at {record['pixels']} pixels"]
+    facts = [f"{record['backbone']} at {record['pixels']} pixels"]
     for what in measures_of(record["backbone"]):
         match record[what]:
             case None:
-                told.append(f"{what} not measured")
+                facts.append(f"{what} not measured")
             case {"parameters": parameters, "multiply_adds": products}:
-                told.append(f"{parameters:,} parameters, {products / 1e9:.2f} G multiply-adds")
+                facts.append(f"{parameters:,} parameters, {products / 1e9:.2f} G multiply-adds")
             case {"forward": forward, "training": training}:
-                told.append(f"{forward:.1f} images/s forward, {training:.1f} in training")
+                facts.append(f"{forward:.1f} images/s forward, {training:.1f} in training")
             case {"error": error}:
-                told.append(f"{error:.1e} from {what}")
-    return "; ".join(told)
+                facts.append(f"{error:.1e} from {what}")
+    return "; ".join(facts)
 
 
 def run(path: Path, names: list[str], chosen: list[str], seconds: float) -> None:

@@ -81,9 +81,9 @@ def cache_folder() -> Path:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else [platform.processor()]
     kinds = sorted({line for line in lines if line.startswith(("model name", "flags"))} or lines)
-    told = "\n".join((platform.python_version(), jaxlib.__version__, *kinds))
+    machine = "\n".join((platform.python_version(), jaxlib.__version__, *kinds))
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "vocjax-tests" / hashlib.sha256(told.encode()).hexdigest()[:12]
+    return home / "vocjax-tests" / hashlib.sha256(machine.encode()).hexdigest()[:12]
 
 
 COMPILED = cache_folder()

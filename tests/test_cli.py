@@ -212,9 +212,9 @@ def test_explorer_answers_until_it_is_stopped(number, finished_run, monkeypatch,
     code, out, err = run(capsys, "explore", "--workdir", workdir, "--port", "0")
     assert (code, err) == (0, "")
     assert re.fullmatch(r"explore at http://127\.0\.0\.1:\d+/ \(Ctrl-C ends it\)\n", out)
-    (told,) = answers
-    assert (told["title"], told["numbers"]) == ("Linear autoencoder", 3)
-    assert sum(told["share"]) == pytest.approx(1)
+    (answer,) = answers
+    assert (answer["title"], answer["numbers"]) == ("Linear autoencoder", 3)
+    assert sum(answer["share"]) == pytest.approx(1)
 
 
 def test_python_m_vocjax_trains_and_notes_what_was_typed(toy_dir, monkeypatch, capsys, tmp_path):
@@ -232,8 +232,8 @@ def test_python_m_vocjax_trains_and_notes_what_was_typed(toy_dir, monkeypatch, c
     assert val.startswith("val   loss ")
     assert last == "run directory: run"
     text = (tmp_path / "run" / "run.json").read_text()
-    told = json.loads(text)
-    assert shlex.split(told["command"]) == ["vocjax", *typed]
+    printed = json.loads(text)
+    assert shlex.split(printed["command"]) == ["vocjax", *typed]
     here = Path(__file__).parents[1]
     for path in (tmp_path, toy_dir, here, sys.prefix, sys.base_prefix, Path.home()):
         assert str(path) not in text

@@ -96,10 +96,10 @@ def test_a_run_taken_to_another_machine_gives_what_predict_printed(taken, files,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert len({of["dog"] for of in told}) == len(told) == len(files)
+    answers = json.loads(done.stdout)
+    assert len({of["dog"] for of in answers}) == len(answers) == len(files)
     printed = taken.printed[: len(files)]
-    for file, line, ours, theirs in zip(files, printed, told, taken.said, strict=True):
+    for file, line, ours, theirs in zip(files, printed, answers, taken.said, strict=True):
         assert line == f"{file} aeroplane {ours['aeroplane']:.4f} dog {ours['dog']:.4f}"
         assert ours == pytest.approx(theirs, rel=1e-6)
 
@@ -149,8 +149,8 @@ def test_an_image_that_is_none_is_refused(taken, files, tmp_path):
     model = vocjax.load(taken.run)
     text, missing = tmp_path / "text.png", tmp_path / "missing.jpg"
     text.write_text("no image")
-    for path, told in ((text, "can't be read as an image"), (missing, "can't be opened")):
-        with pytest.raises(UserError, match=f"{path}: the file {told}"):
+    for path, message in ((text, "can't be read as an image"), (missing, "can't be opened")):
+        with pytest.raises(UserError, match=f"{path}: the file {message}"):
             model.predict([files[0], str(path)])
     grey, floats = np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32)
     for array in (grey, floats, grey[..., None], np.zeros((0, 9, 3), np.uint8)):

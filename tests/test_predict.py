@@ -125,8 +125,8 @@ def test_probabilities_are_those_of_the_data_set(finished_run, toy_dir, tmp_path
         row = prepared.index.ids.tolist().index(id_)
         Image.fromarray(prepared.examples[row]["image"]).save(file)
     predict(run, files, tmp_path / "said")
-    told = [[of["aeroplane"], of["dog"]] for of in said(tmp_path / "said").values()]
-    np.testing.assert_allclose(told, kept, rtol=1e-5)
+    predicted = [[of["aeroplane"], of["dog"]] for of in said(tmp_path / "said").values()]
+    np.testing.assert_allclose(predicted, kept, rtol=1e-5)
 
 
 def test_unreadable_files_are_named_and_skipped(finished_run, photos, tmp_path, capsys):
@@ -141,9 +141,9 @@ def test_unreadable_files_are_named_and_skipped(finished_run, photos, tmp_path, 
     unreadable = [cut, text, missing, folder / "note.txt"]
     assert said_of == (6, unreadable)
     assert list(said(tmp_path / "said")) == [str(photos[0]), str(photos[1])]
-    told = capsys.readouterr().err
+    errors = capsys.readouterr().err
     for path in unreadable:
-        assert f"{path} is skipped: the file can't be " in told
+        assert f"{path} is skipped: the file can't be " in errors
 
 
 def test_what_stands_for_which_images(finished_run, photos, tmp_path):

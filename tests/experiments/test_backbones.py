@@ -67,10 +67,10 @@ def test_a_network_is_measured_and_the_others_are_not(call, output, capsys):
         "pixels": 32,
         **dict.fromkeys(("size", "torchvision", "keras", "speed")),
     }
-    told = capsys.readouterr().out
-    assert "squeezenet at 32 pixels; 1,235,496 parameters, 0.00 G multiply-adds; " in told
-    assert "torchvision not measured" in told
-    assert "images/s forward" in told
+    printed = capsys.readouterr().out
+    assert "squeezenet at 32 pixels; 1,235,496 parameters, 0.00 G multiply-adds; " in printed
+    assert "torchvision not measured" in printed
+    assert "images/s forward" in printed
 
 
 def test_a_further_call_adds_to_the_file(call, output, installed):

@@ -1,4 +1,4 @@
-"""Weight files are told by their content and read as others wrote them; ours are read back."""
+"""Weight files are recognised by content, read as others wrote them; ours are read back."""
 
 import struct
 import zipfile

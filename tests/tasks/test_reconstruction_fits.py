@@ -204,16 +204,16 @@ def test_what_a_run_tells_and_keeps(tiny_config, finished_run, name):
     numbers = codec_of(build.autoencoder(config), config).numbers
     results = json.loads((workdir / "results.json").read_text())
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    told = {
+    names = {
         "pca": {"explained_variance"},
         "linear_autoencoder": {"largest_angle", "largest_cosine"},
     }.get(name, set())
     assert results["code"] == numbers
-    assert set(results.get("model", {})) == told
+    assert set(results.get("model", {})) == names
     for record in map(json.loads, lines):
-        assert set(record.get("model", {})) == told
+        assert set(record.get("model", {})) == names
         assert all(np.isfinite(list(record.get("model", {}).values())))
-    if told and lines:
+    if names and lines:
         assert json.loads(lines[-1])["model"] == pytest.approx(results["model"])
     with np.load(workdir / "samples.npz") as file:
         samples = dict(file)

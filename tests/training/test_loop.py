@@ -145,23 +145,23 @@ def test_same_seed_gives_the_same_run_and_another_one_another(
 
 def test_provenance(finished_run, tiny_config, toy_dir):
     run = finished_run("linear_autoencoder")
-    told = json.loads((run / "run.json").read_text())
-    assert told["seed"] == 0
-    assert told["dataset"]["fingerprint"] == voc.load("toy", toy_dir).fingerprint
-    assert told["dataset"]["name"] == "toy"
-    assert told["images"] == {"train": 10, "val": 8}
+    written = json.loads((run / "run.json").read_text())
+    assert written["seed"] == 0
+    assert written["dataset"]["fingerprint"] == voc.load("toy", toy_dir).fingerprint
+    assert written["dataset"]["name"] == "toy"
+    assert written["images"] == {"train": 10, "val": 8}
     pixels, components = 16 * 16 * 3, 3
-    assert told["parameters"] == 2 * pixels * components + components + pixels
-    assert told["versions"]["jax"] == jax.__version__
-    assert "not installed" not in told["versions"].values()
-    assert told["device"]["platform"] == jax.default_backend()
-    assert told["device"]["count"] == jax.device_count()
-    assert len(told["starts"]) == 1
-    assert told["command"] == told["starts"][0]["command"]
+    assert written["parameters"] == 2 * pixels * components + components + pixels
+    assert written["versions"]["jax"] == jax.__version__
+    assert "not installed" not in written["versions"].values()
+    assert written["device"]["platform"] == jax.default_backend()
+    assert written["device"]["count"] == jax.device_count()
+    assert len(written["starts"]) == 1
+    assert written["command"] == written["starts"][0]["command"]
     repository = Path(__file__).parents[2]
     git = ["git", "-C", str(repository), "rev-parse", "HEAD"]
     head = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    assert told["commit"] == (head or "unknown (not a git checkout)")
+    assert written["commit"] == (head or "unknown (not a git checkout)")
     assert (run / "config.json").read_text() == to_json(tiny_config("linear_autoencoder"))
 
 
@@ -186,10 +186,10 @@ def test_own_task_data_and_optimizer_train_and_resume_bit_for_bit(
             run(stopped)
     run(stopped)
     assert_same_outcome(stopped, whole)
-    told = json.loads((whole / "run.json").read_text())
-    assert told["custom"] == ["task", "data", "optimizer"]
-    assert told["dataset"]["source"] == "arrays in Python"
-    assert told["images"] == {"train": 10, "val": 8}
+    written = json.loads((whole / "run.json").read_text())
+    assert written["custom"] == ["task", "data", "optimizer"]
+    assert written["dataset"]["source"] == "arrays in Python"
+    assert written["images"] == {"train": 10, "val": 8}
 
 
 def test_a_run_is_continued_with_the_same_parts_of_ones_own(
@@ -198,7 +198,7 @@ def test_a_run_is_continued_with_the_same_parts_of_ones_own(
     results = quick_run(tmp_path)  # with a task and data
     assert quick_run(tmp_path) == results
     config = read_config(tmp_path)
-    for parts, told in (
+    for parts, reason in (
         ((), "not with the config alone"),
         ((bare(config),), "not with a task that Python code made"),
         ((None, arrays), "not with data that Python code made"),
@@ -208,7 +208,7 @@ def test_a_run_is_continued_with_the_same_parts_of_ones_own(
         ),
     ):
         with pytest.raises(
-            UserError, match=f"was trained with a task and data that Python code made, {told}"
+            UserError, match=f"was trained with a task and data that Python code made, {reason}"
         ):
             train_and_evaluate(config, tmp_path, *parts)
     with pytest.raises(UserError, match="a task and data that Python code made, not with the con"):

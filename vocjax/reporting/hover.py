@@ -92,7 +92,7 @@ def to_html(scatter: Scatter) -> str:
 
 
 def _colour(group: int) -> str:
-    # After the sixth, hues at the golden angle: most of 20 classes can be told apart, if not all.
+    # After the sixth, hues at the golden angle: most of 20 classes stay distinct.
     return COLOURS[group] if group < len(COLOURS) else f"hsl({137.5 * group % 360:.0f} 60% 45%)"
 
 
