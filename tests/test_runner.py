@@ -93,7 +93,7 @@ def test_a_mistake_of_the_last_is_told_before_the_first_begins(experiments, tmp_
     assert not (tmp_path / "new").exists()
 
 
-def test_a_campaign_that_was_stopped_goes_on_in_its_order(done, experiments, signal_at, tmp_path):
+def test_a_campaign_that_was_stopped_continues_in_its_order(done, experiments, signal_at, tmp_path):
     signal_at({4: (signal.SIGTERM,)})
     with pytest.raises(Interrupted, match="step 4 of 6 is saved"):
         runner.run(experiments, tmp_path)
