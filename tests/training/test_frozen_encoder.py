@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from encoder_arrays import assert_equal, encoder_of
 from flax.traverse_util import flatten_dict
 
 from vocjax.tasks import make_task
@@ -23,18 +24,6 @@ def frozen_run(restless_config, tmp_path_factory):
     # The baselines would take half of the time.
     train_and_evaluate(config, workdir, make_task(config)._replace(baselines={}))
     return workdir
-
-
-def encoder_of(saved, of="params"):
-    """The encoder's arrays of a `saved_state`, by path."""
-    prefix = f"{of}/encoder/"
-    return {path[len(prefix) :]: x for path, x in saved.items() if path.startswith(prefix)}
-
-
-def assert_equal(ours, theirs):
-    assert ours.keys() == theirs.keys()
-    for path, array in ours.items():
-        np.testing.assert_array_equal(array, theirs[path], err_msg=path)
 
 
 def test_a_frozen_encoder_stays_bit_for_bit(frozen_run, pretrained, saved_state):

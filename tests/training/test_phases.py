@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from encoder_arrays import assert_equal, encoder_of
 from flax.traverse_util import flatten_dict
 
 from vocjax.errors import UserError
@@ -41,18 +42,6 @@ def phases_of(tiny_config, shapes):
         )
 
     return make
-
-
-def encoder_of(saved, of="params"):
-    """The encoder's arrays of a `saved_state`, by path."""
-    prefix = f"{of}/encoder/"
-    return {path[len(prefix) :]: x for path, x in saved.items() if path.startswith(prefix)}
-
-
-def assert_equal(ours, theirs):
-    assert ours.keys() == theirs.keys()
-    for path, array in ours.items():
-        np.testing.assert_array_equal(array, theirs[path], err_msg=path)
 
 
 # What a config says ------------------------------------------------------------------------------
