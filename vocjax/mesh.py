@@ -12,8 +12,8 @@ from vocjax.errors import UserError
 def join_hosts() -> None:
     """Connect this process with those of the other hosts; call it before any other use of JAX.
 
-    JAX learns from Slurm, Open MPI, Kubernetes and Cloud TPU who takes part, elsewhere from the
-    variables that the `UserError` names, which is raised where it learns it from nothing.
+    JAX gets the hosts from Slurm, Open MPI, Kubernetes or Cloud TPU, elsewhere from environment
+    variables. Without either, a `UserError` names these variables.
     """
     try:
         processes, this = (

@@ -18,7 +18,7 @@ class Index(NamedTuple):
     sizes: np.ndarray  # int32 [N, 2]: height, width
     labels: np.ndarray  # int8 [N, 20]: 1 present, 0 difficult, -1 absent
     main: np.ndarray  # str [N]: "none", "train" or "val"
-    segmentation: np.ndarray  # str [N], likewise; images of "none" have no mask
+    segmentation: np.ndarray  # str [N], the same; images of "none" have no mask
 
 
 class Prepared(NamedTuple):

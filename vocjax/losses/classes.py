@@ -59,7 +59,7 @@ def focal(
     """Focal loss: cross-entropy, each term times (1 - p_t)^gamma, p_t the truth's probability.
 
     Sigmoids: -sum w (1 - p_t)^gamma log p_t / sum w. For a target between 0 and 1 the power has
-    p_t = t p + (1 - t)(1 - p), and the cross-entropy stands for -log p_t. Exclusive classes: the
+    p_t = t p + (1 - t)(1 - p), and the cross-entropy is -log p_t. Exclusive classes: the
     mean over rows of -sum_k w y (1 - p)^gamma log p, y as in `cross_entropy`. There is no alpha:
     `class_weights` weighs classes (Lin et al. 2017, "Focal loss for dense object detection").
     gamma 0 is `cross_entropy`; a negative one is a `UserError`.

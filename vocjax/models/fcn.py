@@ -13,7 +13,7 @@ from vocjax.models.segmenter import Segmenter, enlarged, interpolating_encoder
 class FCNDecoder(nn.Module):
     """The decoder of a fully convolutional network (Long et al. 2015).
 
-    `skips` is the number of shallower strides that take part: over a backbone of stride 32, 0 is
+    `skips` is the number of shallower strides that are used: over a backbone of stride 32, 0 is
     FCN-32s, 1 FCN-16s and 2 FCN-8s. `centred` is the encoder's. The parameters of the scores of
     stride s are under `score{s}`; they use the style's kernel_init and dtype.
 

@@ -134,7 +134,7 @@ def _kernel_gradient(
         return by_tap.reshape(shape)
     below, beside = taps[-1]
     around = (0, 0), (below - top, below - bottom), (beside - left, beside - right), (0, 0)
-    # Tap (i, j) reads the output's gradient from the other side, hence the taps in reverse.
+    # Tap (i, j) reads the output's gradient from the other side, so the taps are in reverse.
     by_tap = product(x.reshape(-1, channels), patches(jnp.pad(gradient, around), x, taps[::-1]))
     return by_tap.reshape(channels, rows, columns, features).transpose(1, 2, 0, 3)
 

@@ -39,11 +39,11 @@ SECTIONS = {
     ),
     "classification": Section(
         "Which classes an image shows. Element-wise accuracy is the share of an image's classes "
-        "that are right, averaged over images; the log loss is averaged likewise, in nats. Exact "
-        "match is the share of images of which all classes are right; argmax accuracy is the share "
-        "of images whose likeliest class is present; balanced accuracy is the mean over classes. "
-        "Average precision is VOC's, by the 11-point rule of 2007 to 2009 and by every point; ECE "
-        "is the expected calibration error. All are of the whole split.",
+        "that are right, averaged over images; the log loss is averaged in the same way, in nats. "
+        "Exact match is the share of images of which all classes are right; argmax accuracy is the "
+        "share of images whose likeliest class is present; balanced accuracy is the mean over "
+        "classes. Average precision is VOC's, by the 11-point rule of 2007 to 2009 and by every "
+        "point; ECE is the expected calibration error. All are of the whole split.",
         classification.figures,
         classification.comparison,
     ),

@@ -24,7 +24,7 @@ class Records:
     """The metrics log and the progress display of a run; only the first host writes and shows."""
 
     def __init__(self, workdir: Path, name: str, first_step: int, steps: int) -> None:
-        """Go on after `first_step`: epochs logged later than that are dropped, being run again."""
+        """Continue after `first_step`; epochs logged later are dropped, because they run again."""
         self._path = workdir / "metrics.jsonl"
         self._name, self._first_step, self._steps = name, first_step, steps
         self._begun = time.monotonic()
