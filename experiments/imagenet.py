@@ -21,8 +21,8 @@ import numpy as np
 
 from vocjax.config import study_classifier
 from vocjax.data import voc
+from vocjax.data.classes import VOC
 from vocjax.data.dataset import open_dataset
-from vocjax.data.devkit import CLASSES
 from vocjax.errors import UserError
 from vocjax.files import write_text
 from vocjax.mesh import make_mesh
@@ -59,7 +59,7 @@ def measure(weights: Path, labels: Path | None, dataset: str, data_dir: Path) ->
     first, states = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
     seen = {}
     for name, places in places_of(read_labels(labels) if labels else None).items():
-        there = states[:, CLASSES.index(name)] == 1
+        there = states[:, VOC.names.index(name)] == 1
         right = int(np.isin(first[there], places).sum())
         elsewhere = int(np.isin(first[~there], places).sum())
         counts = {"images": int(there.sum()), "right": right}

@@ -13,7 +13,6 @@ Run again, it goes on where it was stopped.
 import argparse
 import sys
 
-from vocjax.data.devkit import CLASSES
 from vocjax.runner import Experiment, main
 
 FROZEN = ("squeezenet", "tiny_darknet", "mobilenet", "resnet50")  # beside MobileNetV2
@@ -58,7 +57,7 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
     """Return the runs on the data set that the options name."""
     objects = (f"data.dataset={options.dataset}", f"data.data_dir={options.objects_dir}")
     photographs = (f"data.dataset={options.dataset}", f"data.data_dir={options.data_dir}")
-    many = (f"data.classes={CLASSES}", "loss.name=binary_cross_entropy")
+    many = ("data.classes=all", "loss.name=binary_cross_entropy")
     questions = {
         "Dog or aeroplane": objects,
         "Dog or cat": (*photographs, "data.classes=('cat', 'dog')"),

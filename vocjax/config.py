@@ -32,7 +32,10 @@ def base_config() -> ConfigDict:
                 "dataset": "toy",  # toy, voc2007 to voc2012, or custom
                 "data_dir": "data",
                 "image_set": "Main",  # Main, or Segmentation for the images with masks
-                "classes": (),  # only images that show one of these; empty keeps all
+                "classes": (),  # only images that show one of these, or "all"; empty keeps all
+                # The data set's own, filled in when a run begins; empty where they are VOC's.
+                "names": (),
+                "palette": (),  # (red, green, blue) of background and of each name
                 "size": 64,
                 "masks": "nearest",  # or legacy: the study's, with void as object
                 "channels": 3,  # 3 RGB, 1 grey

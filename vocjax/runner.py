@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from vocjax.config import load_config
+from vocjax.data.classes import with_classes
+from vocjax.data.voc import known_classes
 from vocjax.errors import UserError
 from vocjax.pretrained.resolve import complete
 from vocjax.reporting.page import write_report
@@ -81,6 +83,7 @@ def checked(
     changes = [f"--config.{change}" for change in experiment.overrides]
     with _naming(experiment):
         config = load_config(CONFIGS / f"{experiment.config}.py", [*changes, *overrides])
+        config = with_classes(config, known_classes(config.data))
         config = complete(config, workdir and workdir / experiment.directory)
         validate(config)
     return config

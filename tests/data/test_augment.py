@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vocjax.data.augment import augment, colour_jitter, crop, flip, zoom
-from vocjax.data.devkit import VOID
+from vocjax.data.classes import VOID
 
 SIDE, PADDING = 6, 2
 # Every pixel has its own number, and the image shows the mask's.

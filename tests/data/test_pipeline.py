@@ -8,7 +8,7 @@ import pytest
 
 from vocjax.config import base_config
 from vocjax.data import pipeline, voc
-from vocjax.data.devkit import VOID
+from vocjax.data.classes import VOID
 from vocjax.data.pipeline import check_data, open_examples, plan, resize_image, resize_mask
 from vocjax.data.splits import LEGACY, select
 from vocjax.errors import UserError
@@ -30,7 +30,9 @@ def prepared(toy_dir):
 
 @pytest.fixture(scope="module")
 def rows(prepared):
-    return select(prepared.index, "Segmentation", "train")
+    data = base_config().data
+    data.image_set = "Segmentation"
+    return select(prepared.index, data, "train")
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +210,6 @@ def test_masks_are_resized_to_the_nearest_index():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"dataset": "voc209"}, r"data.dataset is 'voc209'.* Did you mean 'voc2009'\?"),
         ({"image_set": "main"}, "data.image_set is 'main'; it is one of Main, Segmentation"),
         ({"classes": ("dog", "Cat")}, r"data.classes is 'Cat'.* Did you mean 'cat'\?"),
         ({"classes": ("dog", "dog")}, "data.classes names a class twice: dog, dog"),

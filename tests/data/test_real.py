@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vocjax.config import base_config
 from vocjax.data import voc
 from vocjax.data.index import counts
 from vocjax.data.pipeline import resize_image
@@ -24,7 +25,9 @@ BOTH = ("aeroplane", "dog")
 
 
 def sizes(prepared: voc.Prepared, *classes: str) -> list[int]:
-    return [len(select(prepared.index, "Main", split, classes)) for split in ("train", "val")]
+    data = base_config().data
+    data.classes = classes
+    return [len(select(prepared.index, data, split)) for split in ("train", "val")]
 
 
 def test_part_of_a_year_is_read_whole(tmp_path: Path):
@@ -43,7 +46,9 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> voc.Prepared:
 @pytest.fixture(scope="module")
 def crops(objects: voc.Prepared) -> list[np.ndarray]:
     """Train [428, 64, 64, 3] and validation [426, 64, 64, 3], float32 in [0, 1]."""
-    rows = [select(objects.index, "Main", split, BOTH) for split in ("train", "val")]
+    data = base_config().data
+    data.classes = BOTH
+    rows = [select(objects.index, data, split) for split in ("train", "val")]
     images = ([resize_image(objects.examples[int(i)]["image"], 64, 3) for i in r] for r in rows)
     return [np.stack(of_split) / np.float32(255) for of_split in images]
 

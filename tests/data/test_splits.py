@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 
 from vocjax.config import base_config
-from vocjax.data.devkit import ABSENT, CLASSES, DIFFICULT, PRESENT
+from vocjax.data.classes import VOC, class_columns
+from vocjax.data.devkit import ABSENT, DIFFICULT, PRESENT
 from vocjax.data.index import Index
-from vocjax.data.splits import LEGACY, choose, class_columns, is_held_out, select
+from vocjax.data.splits import LEGACY, choose, is_held_out, select
 from vocjax.errors import UserError
 
+CLASSES = VOC.names
+STUDY = ("aeroplane", "dog")
 IMAGES = [  # main, segmentation, states; classes left out are absent
     ("train", "none", {"dog": PRESENT}),
     ("train", "train", {"aeroplane": PRESENT, "dog": PRESENT}),
@@ -18,6 +21,12 @@ IMAGES = [  # main, segmentation, states; classes left out are absent
     ("none", "train", {"aeroplane": PRESENT}),
     ("train", "none", {"aeroplane": PRESENT, "dog": DIFFICULT}),
 ]
+
+
+def data_of(**fields):
+    data = base_config().data
+    data.update({"classes": STUDY} | fields)
+    return data
 
 
 def make_index(labels, main, segmentation=None, ids=None):
@@ -49,8 +58,9 @@ def index():
     ],
 )
 def test_select(index, image_set, split, classes, rows):
-    assert select(index, image_set, split, classes).tolist() == rows
-    assert [CLASSES[column] for column in class_columns(classes)] == list(classes)
+    data = data_of(image_set=image_set, classes=classes)
+    assert select(index, data, split).tolist() == rows
+    assert [CLASSES[column] for column in class_columns(data)] == list(classes)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +75,9 @@ def test_select(index, image_set, split, classes, rows):
 )
 def test_a_selection_that_leaves_nothing_is_refused(index, arguments, message):
     with pytest.raises(UserError, match=message):
-        select(index, *arguments)
+        image_set, split, classes, *held_out = arguments
+        share = {"held_out": held_out[0]} if held_out else {}
+        select(index, data_of(image_set=image_set, classes=classes, **share), split)
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +92,12 @@ def photographs():
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_held_out_images_take_the_place_of_val(photographs, share):
-    train, val = (select(photographs, "Main", s, (), share) for s in ("train", "val"))
-    vocs_train = select(photographs, "Main", "train")
+    data = data_of(classes=(), held_out=share)
+    train, val = (select(photographs, data, s) for s in ("train", "val"))
+    vocs_train = select(photographs, data_of(classes=()), "train")
     np.testing.assert_array_equal(np.sort(np.concatenate([train, val])), vocs_train)
     assert len(val) / len(vocs_train) == pytest.approx(share, abs=0.06)  # 3 standard errors
-    dogs = select(photographs, "Main", "val", ("dog",), share)
+    dogs = select(photographs, data_of(classes=("dog",), held_out=share), "val")
     np.testing.assert_array_equal(dogs, val[val % 4 == 0])
 
 
@@ -105,16 +118,9 @@ def test_the_photograph_alone_decides_what_is_held_out(photographs):
 
 # choose -------------------------------------------------------------------------------------------
 
-STUDY = ("aeroplane", "dog")
-BOTH = AEROPLANE, DOG = list(class_columns(STUDY))
-CAT, PERSON = class_columns(("cat", "person"))
+BOTH = AEROPLANE, DOG = list(class_columns(data_of()))
+CAT, PERSON = class_columns(data_of(classes=("cat", "person")))
 OF_THE_STUDY = (517, 539)
-
-
-def data_of(**fields):
-    data = base_config().data
-    data.update({"classes": STUDY} | fields)
-    return data
 
 
 def study_index(train, val, both=0):
@@ -152,7 +158,7 @@ def test_the_legacy_split_moves_400_of_539(counts, sizes):
     assert tuple(len(s.rows) for s in chosen(index)) == counts
     train, val = chosen(index, split=LEGACY)
     assert (len(train.rows), len(val.rows)) == sizes
-    every = np.concatenate([select(index, "Main", split, STUDY) for split in ("train", "val")])
+    every = np.concatenate([select(index, data_of(), split) for split in ("train", "val")])
     assert sorted([*train.rows, *val.rows]) == every.tolist()  # all, and each once
     assert np.isin(chosen(index)[0].rows, train.rows).all()
     for rows, labels, several in (train, val):
@@ -184,7 +190,7 @@ def test_the_multi_label_rule(split, rule):
     labels = np.concatenate([train.labels, val.labels])
     multi = shows_both[rows]
     np.testing.assert_array_equal(labels[~multi], index.labels[rows][~multi])
-    expected = np.concatenate([select(index, "Main", s, STUDY) for s in ("train", "val")])
+    expected = np.concatenate([select(index, data_of(), s) for s in ("train", "val")])
     if rule == "keep":
         np.testing.assert_array_equal(labels, index.labels[rows])
     if rule == "drop":

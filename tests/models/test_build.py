@@ -24,7 +24,7 @@ NETWORKS = [(task, name) for task, table in TABLES.items() for name in table]
 OUTPUTS = 3
 BUILDERS = {
     "reconstruction": build.autoencoder,
-    "classification": build.classifier,
+    "classification": lambda config: build.classifier(config, OUTPUTS),
     "segmentation": lambda config: build.segmenter(config, OUTPUTS),
 }
 every_network = pytest.mark.parametrize(("task", "name"), NETWORKS)
@@ -64,7 +64,7 @@ def output_shape(config, images):
     """The shape of a network's first output."""
     return {
         "reconstruction": images.shape,
-        "classification": (len(images), len(config.data.classes)),
+        "classification": (len(images), OUTPUTS),
         "segmentation": (*images.shape[:3], OUTPUTS),
     }[config.task]
 
@@ -181,7 +181,7 @@ def test_a_config_may_name_a_network_of_ones_own(own_module, task):
     config.model.name, config.model.width = "own_networks:network", 7
     model = network_of(config)
     assert isinstance(model, nn.Module)
-    outputs = {"reconstruction": 3, "classification": 2, "segmentation": OUTPUTS}[task]
+    outputs = 3 if task == "reconstruction" else OUTPUTS
     assert (model.outputs, model.width) == (outputs, 7)
 
 

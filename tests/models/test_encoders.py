@@ -24,7 +24,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 OUTPUTS = 3
 BUILDERS = {
     "reconstruction": build.autoencoder,
-    "classification": build.classifier,
+    "classification": lambda config: build.classifier(config, OUTPUTS),
     "segmentation": lambda config: build.segmenter(config, OUTPUTS),
 }
 
@@ -115,7 +115,7 @@ def test_it_serves_as_the_encoder_of_a_unet(name):
 @pytest.mark.parametrize(
     ("name", "fields", "output", "code"),
     [
-        ("classifier_256", {}, (2, 2), (3, 3)),
+        ("classifier_256", {}, (2, OUTPUTS), (3, 3)),
         ("autoencoder_256", {"decoder": 5 * (4,)}, (2, 96, 96, 3), (3, 3)),
         ("segmentation_fcn", {}, (2, 96, 96, OUTPUTS), (3, 3)),
         ("segmentation_deeplab", {"backbone.output_stride": 16}, (2, 96, 96, OUTPUTS), (6, 6)),

@@ -6,7 +6,7 @@ from example_runs import codes_of, run_of
 from figure_texts import assert_readable, dots_of, legend, named, ticks, titles
 
 from vocjax import painting
-from vocjax.data.devkit import CLASSES
+from vocjax.data.classes import VOC
 from vocjax.metrics.classification import (
     classification_metrics,
     decisions,
@@ -62,12 +62,12 @@ def of_four():
 
 @pytest.fixture(scope="module")
 def of_nine():
-    return drawn(many(9, 90), CLASSES[:9])
+    return drawn(many(9, 90), VOC.names[:9])
 
 
 @pytest.fixture(scope="module")
 def of_sigmoids():
-    return drawn(many(3), CLASSES[:3], SIGMOIDS)
+    return drawn(many(3), VOC.names[:3], SIGMOIDS)
 
 
 class TestElements:
@@ -86,7 +86,7 @@ class TestElements:
     def test_of_many_classes_each_that_has_images_has_a_panel(self, of_nine):
         figure, target = named(of_nine, "Probability"), many(9, 90)["val/target"]
         panels = [title.split("\n") for title in titles(figure)][:9]
-        assert [name for name, _ in panels] == list(CLASSES[:9])
+        assert [name for name, _ in panels] == list(VOC.names[:9])
         first = target.argmax(axis=1)[target.any(axis=1)]
         assert [int(text.split()[2]) for _, text in panels] == np.bincount(first).tolist()
         assert [axis.get_visible() for axis in figure.axes] == [True] * 9 + [False] * 3
@@ -109,7 +109,7 @@ class TestElements:
         values = classification_metrics(*elements, exclusive=False)
         for start, measure, mean in (("ROC", "AUC", "roc_auc"), ("Precision", "AP", MAP)):
             texts = legend(named(of_sigmoids, start))
-            assert [text.split(f", {measure} ")[0] for text in texts] == list(CLASSES[:3])
+            assert [text.split(f", {measure} ")[0] for text in texts] == list(VOC.names[:3])
             shown = [float(text.split()[-1]) for text in texts]
             assert np.mean(shown) == pytest.approx(values[mean], abs=5e-4)
 
@@ -123,7 +123,7 @@ class TestElements:
 
     def test_a_class_without_positives_has_no_curve(self):
         states = [[1, -1, -1], [-1, 1, -1], [1, -1, 0]]
-        figures = drawn(samples_of(np.full((3, 3), 0.3), states), CLASSES[:3])
+        figures = drawn(samples_of(np.full((3, 3), 0.3), states), VOC.names[:3])
         for start in ("ROC", "Precision"):
             names = [text.split(",")[0] for text in legend(named(figures, start))]
             assert names == ["aeroplane", "bicycle"]
@@ -187,7 +187,7 @@ class TestMistakes:
         figure = self.mistakes(
             [[0.9, 0.7, 0.1], [0.4, 0.9, 0.03], [0.2, 0.9, 0.2], [0.1, 0.1, 0.96]],
             [[1, -1, -1], [-1, 1, 1], [-1, 1, 0], [-1, -1, -1]],
-            CLASSES[:3],
+            VOC.names[:3],
             choice=False,
         )
         expected = ["bird .03, is there", "bird .96, is none of them", "bicycle .70, is aeroplane"]
@@ -223,7 +223,7 @@ def test_codes_before_and_after_training_and_those_of_a_frozen_encoder_once():
 
 @pytest.mark.parametrize(
     "classes",
-    [PAIR, ("pottedplant", "diningtable", "motorbike", "tvmonitor"), CLASSES],
+    [PAIR, ("pottedplant", "diningtable", "motorbike", "tvmonitor"), VOC.names],
     ids=["2", "4", "20"],
 )
 def test_no_text_is_cut_and_none_overlaps_another(classes):

@@ -7,7 +7,7 @@ from figure_texts import assert_readable, dots_of, legend, named, ticks
 from matplotlib.colors import to_hex
 
 from vocjax import painting
-from vocjax.data.devkit import CLASSES, PALETTE, VOID
+from vocjax.data.classes import PALETTE, VOC, VOID
 from vocjax.metrics import confusion
 from vocjax.reporting import figures as draw
 from vocjax.reporting import masks, segmentation
@@ -15,6 +15,7 @@ from vocjax.reporting import masks, segmentation
 FOREGROUND = {"model.target": "foreground", "data.classes": []}
 SOFTMAX = {"model.target": "softmax", "data.classes": []}
 PAIR = {"model.target": "sigmoid", "data.classes": ["cat", "dog"]}
+CLASSES = VOC.names
 CAT, DOG = (PALETTE[CLASSES.index(name) + 1] for name in ("cat", "dog"))
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from vocjax.data.devkit import CLASSES
-from vocjax.data.splits import class_columns
+from vocjax.data.classes import VOC
 from vocjax.mesh import make_mesh
 from vocjax.metrics.classification import classification_metrics
 from vocjax.tasks import make_task
@@ -15,7 +14,7 @@ from vocjax.tasks.classification import describe
 from vocjax.training.evaluation import evaluate_split, make_evaluator, whole_batches
 
 STUDY, JOINT, NAMES = "classifier_256", "classifier_joint", ("aeroplane", "dog")
-COLUMNS = list(class_columns(NAMES))
+COLUMNS = [VOC.names.index(name) for name in NAMES]
 
 
 @pytest.fixture
@@ -129,7 +128,7 @@ def test_describe_names_the_classes(name):
 
 
 def test_classes_are_the_configs(tiny_config):
-    task = make_task(tiny_config(STUDY, **{"data.classes": CLASSES}))
+    task = make_task(tiny_config(STUDY, **{"data.classes": VOC.names}))
     variables = jax.eval_shape(task.init, jax.random.key(0))
     assert variables["params"]["head"]["Dense_0"]["bias"].shape == (20,)
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vocjax.data.devkit import CLASSES, VOID
+from vocjax.data.classes import VOC, VOID
 from vocjax.errors import UserError
 from vocjax.tasks.pixel_classes import (
     decide,
@@ -16,6 +16,7 @@ from vocjax.tasks.pixel_classes import (
 
 STUDY = "segmentation_dice"
 PETS = ("cat", "dog")
+CLASSES = VOC.names
 KINDS = ("foreground", "sigmoid", "softmax")
 
 
@@ -59,11 +60,11 @@ def test_truth_equals_a_double_loop(target_of, kind, classes):
 
 def test_indices_lead_back_to_vocs(target_of):
     assert target_of("sigmoid").names == ("background", "cat", "dog")
-    np.testing.assert_array_equal(target_of("softmax").voc_indices, [0, 8, 12])
-    np.testing.assert_array_equal(target_of("foreground").voc_indices, [0, 1])
+    np.testing.assert_array_equal(target_of("softmax").own_indices, [0, 8, 12])
+    np.testing.assert_array_equal(target_of("foreground").own_indices, [0, 1])
     for kind in ("sigmoid", "softmax"):
         target = target_of(kind, ())
-        np.testing.assert_array_equal(target.indices[target.voc_indices], np.arange(21))
+        np.testing.assert_array_equal(target.indices[target.own_indices], np.arange(21))
         assert target.indices[VOID] == VOID
 
 

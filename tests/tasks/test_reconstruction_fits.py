@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vocjax import losses
+from vocjax.config import base_config
 from vocjax.data import voc
 from vocjax.data.pipeline import resize_image
 from vocjax.data.splits import select
@@ -34,7 +35,9 @@ def points_of(images):
 def batches(toy_dir):
     """10 training images in three batches, as a fit gets them, and the images [10, 16, 16, 3]."""
     prepared = voc.load("toy", toy_dir)
-    rows = select(prepared.index, "Main", "train", ("aeroplane", "dog"))
+    data = base_config().data
+    data.classes = ("aeroplane", "dog")
+    rows = select(prepared.index, data, "train")
     pictures = [resize_image(prepared.examples[int(row)]["image"], 16, 3) for row in rows]
     images = np.stack(pictures).astype(np.float32) / 255
     assert len(images) == 10
@@ -91,7 +94,7 @@ def test_a_run_measures_the_mean_of_its_training_images(tiny_config, finished_ru
     config, prepared = tiny_config("pca"), voc.load("toy", toy_dir)
     images = {}
     for split in ("train", "val"):
-        rows = select(prepared.index, "Main", split, config.data.classes)
+        rows = select(prepared.index, config.data, split)
         pictures = [resize_image(prepared.examples[int(row)]["image"], 16, 3) for row in rows]
         images[split] = np.stack(pictures) / 255.0
     results = json.loads((finished_run("pca") / "results.json").read_text())

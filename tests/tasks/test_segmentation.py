@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vocjax.data import voc
-from vocjax.data.devkit import VOID
+from vocjax.data.classes import VOID
 from vocjax.data.pipeline import resize_mask
 from vocjax.data.splits import select
 from vocjax.errors import UserError
@@ -201,11 +201,11 @@ def test_one_mask_for_all_is_where_training_objects_stand(task, baseline_measure
         assert values["soft_dice_per_image"] == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_run_measures_all_foreground_on_its_masks(finished_run, toy_dir):
-    prepared = voc.load("toy", toy_dir)
+def test_a_run_measures_all_foreground_on_its_masks(tiny_config, finished_run, toy_dir):
+    prepared, data = voc.load("toy", toy_dir), tiny_config(STUDY).data
     results = json.loads((finished_run(STUDY) / "results.json").read_text())
     for split in ("train", "val"):
-        rows = select(prepared.index, "Segmentation", split)
+        rows = select(prepared.index, data, split)
         masks = [resize_mask(prepared.examples[int(row)]["mask"][..., 0], 16) for row in rows]
         mask = np.stack(masks)
         share = (mask[mask != VOID] > 0).mean()

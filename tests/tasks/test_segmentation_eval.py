@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
-from vocjax.data.devkit import VOID
+from vocjax.data.classes import VOID
 from vocjax.tasks import make_task
 from vocjax.tasks.pixel_classes import PixelClasses
 from vocjax.tasks.segmentation_eval import THRESHOLDS, finish
 from vocjax.tasks.task import Trained
 from vocjax.training.loop import train_and_evaluate
 
-FOREGROUND = PixelClasses("foreground", ("foreground",))
-PETS = PixelClasses("softmax", ("cat", "dog"))
+FOREGROUND = PixelClasses("foreground", ("foreground",), (1,))
+PETS = PixelClasses("softmax", ("cat", "dog"), (8, 12))
 CAT, DOG = 8, 12
 
 

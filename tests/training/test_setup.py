@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from vocjax.data import voc
+from vocjax.data.classes import VOC
 from vocjax.data.dataset import open_dataset
-from vocjax.data.devkit import CLASSES
 from vocjax.data.pipeline import resize_image
 from vocjax.errors import UserError
 from vocjax.mesh import make_mesh
@@ -298,7 +298,7 @@ def test_notes_tell_the_rule_the_origin_and_known_images(tiny_config, finished_r
         data = open_dataset(config, prepared, make_mesh())
         return [*data.notes, *notes(config, prepared, data)]
 
-    every = tuple(CLASSES)
+    every = VOC.names
     assert said()[-1] == "all parameters begin from a fresh draw"
     rule, _ = said(**{"data.classes": every})
     assert re.fullmatch(

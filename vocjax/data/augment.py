@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from vocjax.data.devkit import VOID
+from vocjax.data.classes import VOID
 
 _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to grey
 

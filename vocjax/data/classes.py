@@ -1,13 +1,16 @@
 """The classes of a data set: their names, and the colours of its masks."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_choice
 
 VOID = 255  # of a mask: a pixel that counts for nothing
 MOST = 254  # classes: 0 is background
+ALL = "all"
 
 # VOC's colours, uint8 [256, 3]: the bits of an index, lowest first, go to R, G and B in turn.
 _BITS = np.arange(256)[:, None] >> np.arange(3)
@@ -49,3 +52,54 @@ def check_names(names: tuple[str, ...], where: str) -> None:
     if twice is not None or "" in names:
         what = f"names {twice!r} twice" if twice else "has an empty name"
         raise UserError(f"{where} {what}; each class has a name of its own.")
+
+
+def with_classes(config: ConfigDict, classes: Classes) -> ConfigDict:
+    """Return a config that says which classes its data set has, and which of them it chose.
+
+    `data.names` and `data.palette` stay empty where they are VOC's. `data.classes` "all" becomes
+    every name, and "cat,dog", as a shell hands it over, two names. Raises `UserError` for a class
+    that the data set does not have.
+    """
+    config = config.copy_and_resolve_references()
+    data, n = config.data, len(classes.names)
+    if data.classes and not n:
+        raise UserError(
+            f"data.classes is {', '.join(data.classes)}, and the images of {data.dataset} have no "
+            "classes; set data.classes to ()."
+        )
+    data.names = () if classes.names == VOC.names else classes.names
+    own = not np.array_equal(classes.palette[: n + 1], PALETTE[: n + 1])
+    data.palette = tuple(map(tuple, classes.palette[: n + 1].tolist())) if own else ()
+    data.classes = chosen(data)
+    return config
+
+
+def classes_of(data: Mapping[str, Any]) -> Classes:
+    """Return the classes that the `data` of a config, or of a run's config, says it has."""
+    palette = PALETTE.copy()
+    given = data.get("palette") or ()
+    palette[: len(given)] = np.array(given, np.uint8).reshape(-1, 3)
+    return Classes(tuple(data.get("names") or ()) or VOC.names, palette)
+
+
+def chosen(data: ConfigDict) -> tuple[str, ...]:
+    """Return the classes that `data.classes` names; `UserError` for an unknown or repeated one."""
+    names, given = classes_of(data).names, tuple(data.classes)
+    if given == (ALL,) and ALL not in names:
+        return names
+    if len(given) == 1 and given[0] not in names:
+        given = tuple(name.strip() for name in given[0].split(","))
+    for name in given:
+        check_choice("data.classes", name, (*names, ALL))
+    if len(set(given)) < len(given):
+        raise UserError(
+            f"data.classes names a class twice: {', '.join(given)}. Name each class once."
+        )
+    return given
+
+
+def class_columns(data: ConfigDict) -> tuple[int, ...]:
+    """Return the column of each class of `data.classes` in `labels`, as `chosen` finds them."""
+    names = classes_of(data).names
+    return tuple(names.index(name) for name in chosen(data))

@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from vocjax.data.devkit import CLASSES
+from vocjax.data.classes import VOC, Classes
 from vocjax.data.index import Prepared
 from vocjax.data.pipeline import Examples, open_examples, resident
 from vocjax.data.splits import MULTI_LABEL_RULES, SPLITS, Selection, choose
@@ -19,12 +19,14 @@ class Dataset(NamedTuple):
     """What a run trains on and is evaluated on.
 
     `splits` are `train` and `val`, `labels` those of each split, [n, classes] int8, for pictures;
-    `facts` are for run.json, `notes` are sentences for the log.
+    `facts` are for run.json, `classes` are the columns of `labels`, `notes` are sentences for the
+    log.
     """
 
     splits: dict[str, Examples]
     labels: dict[str, np.ndarray]
     facts: dict[str, Any]
+    classes: Classes = VOC
     notes: tuple[str, ...] = ()
 
     @property
@@ -73,27 +75,31 @@ def open_dataset(
         {split: examples(selection) for split, selection in chosen.items()},
         {split: selection.labels for split, selection in chosen.items()},
         facts_of(prepared),
+        prepared.classes,
         tuple(notes),
     )
 
 
-def from_arrays(splits: Mapping[str, Mapping[str, np.ndarray]], mesh: Mesh) -> Dataset:
+def from_arrays(
+    splits: Mapping[str, Mapping[str, np.ndarray]], mesh: Mesh, classes: Classes = VOC
+) -> Dataset:
     """Make a data set of your own arrays, which every device holds whole.
 
     `splits` are `train` and `val`, each with `image` [n, height, width, channels] uint8 and, where
-    a task needs them, `labels` [n, 20] int8 (1 present, 0 difficult, -1 absent) and `mask`
-    [n, height, width] uint8; `ids` [n] names the images. A batch iterator of your own is an
-    `Examples` in the place of one that is made here. Raises `UserError` for other arrays.
+    a task needs them, `labels` [n, classes] int8 (1 present, 0 difficult, -1 absent) and `mask`
+    [n, height, width] uint8, indices of `classes`; `ids` [n] names the images. A batch
+    iterator of your own is an `Examples` in the place of one that is made here. Raises `UserError`
+    for other arrays.
     """
     digest, examples, labels = hashlib.sha256(), {}, {}
     if set(splits) != set(SPLITS):
         raise UserError(f"the splits are {', '.join(splits)}; they must be train and val.")
     for split, given in splits.items():
         arrays = {name: np.asarray(array) for name, array in given.items()}
-        _check_arrays(split, arrays)
+        _check_arrays(split, arrays, len(classes.names))
         n = len(arrays["image"])
         ids = arrays.pop("ids", np.array([f"{split}_{i}" for i in range(n)]))
-        labels[split] = arrays.get("labels", np.full((n, len(CLASSES)), -1, np.int8))
+        labels[split] = arrays.get("labels", np.full((n, len(classes.names)), -1, np.int8))
         for name in sorted(arrays):
             digest.update(f"{split}/{name} {arrays[name].dtype} {arrays[name].shape}".encode())
             digest.update(np.ascontiguousarray(arrays[name]).tobytes())
@@ -105,16 +111,16 @@ def from_arrays(splits: Mapping[str, Mapping[str, np.ndarray]], mesh: Mesh) -> D
         "partial": False,
         "source": "arrays in Python",
     }
-    return Dataset(examples, labels, facts)
+    return Dataset(examples, labels, facts, classes)
 
 
-def _check_arrays(split: str, arrays: Mapping[str, np.ndarray]) -> None:
+def _check_arrays(split: str, arrays: Mapping[str, np.ndarray], classes: int) -> None:
     """Raise `UserError` unless the arrays of a split have the types and shapes of `from_arrays`."""
     image = arrays.get("image", np.zeros(()))
     n, height, width = (*image.shape, 0, 0, 0)[:3]
     expected = {
         "image": (np.uint8, (n, height, width, image.shape[-1] if image.ndim == 4 else 3)),
-        "labels": (np.int8, (n, len(CLASSES))),
+        "labels": (np.int8, (n, classes)),
         "mask": (np.uint8, (n, height, width)),
         "ids": (None, (n,)),
     }

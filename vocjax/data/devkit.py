@@ -13,24 +13,15 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from vocjax.data.classes import PALETTE as PALETTE
+from vocjax.data.classes import VOC, VOID
 from vocjax.errors import UserError, check_choice
 
-CLASSES = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
-    "tvmonitor",
-)  # fmt: skip
-VOID = 255
+CLASSES = VOC.names
 YEARS = {f"voc{year}": year for year in range(2007, 2013)}
 DATASETS = ("toy", "custom", *YEARS)  # custom: the user's own images, in the layout of a devkit
 SPLITS = ("train", "val")
 PRESENT, DIFFICULT, ABSENT = 1, 0, -1
-
-
-# VOC's colours, uint8 [256, 3]: the bits of an index, lowest first, go to R, G and B in turn.
-_BITS = np.arange(256)[:, None] >> np.arange(3)
-PALETTE = np.asarray(sum(((_BITS >> 3 * k) & 1) << (7 - k) for k in range(3)), np.uint8)
-PALETTE.setflags(write=False)
 
 Counts = tuple[tuple[int, int], tuple[int, int]]  # images in train and val of Main, Segmentation
 # Without 2008: the organisers' pages disagree about it (4,332 and 4,340 images in Main).

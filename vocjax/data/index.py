@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vocjax.data.classes import VOC, Classes
 from vocjax.data.devkit import CLASSES, OFFICIAL_COUNTS, Counts, Record, decode_image, decode_mask
 from vocjax.errors import UserError
 
@@ -36,6 +37,7 @@ class Prepared(NamedTuple):
     partial: bool  # not known to be a whole year
     source: str
     examples: Sequence[dict[str, Any]]
+    classes: Classes = VOC
 
 
 def examine(records: Sequence[Record], advance: Callable[[], object]) -> tuple[Index, str]:

@@ -4,7 +4,7 @@ A batch is a dict of arrays. All batches have the same shapes, the last one too:
 
 - `image` [batch, height, width, channels] uint8;
 - `mask` [batch, height, width] uint8 class indices, 255 void (only if it is asked for);
-- `labels` [batch, 20] int8: 1 present, 0 difficult, -1 absent;
+- `labels` [batch, classes] int8: 1 present, 0 difficult, -1 absent;
 - `valid` [batch] float32: 1, or 0 for rows that only fill up the last batch.
 """
 
@@ -19,9 +19,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from PIL import Image
 
-from vocjax.data.devkit import DATASETS
+from vocjax.data.classes import class_columns
 from vocjax.data.index import Prepared
-from vocjax.data.splits import IMAGE_SETS, LEGACY, MULTI_LABEL_RULES, OFFICIAL, class_columns
+from vocjax.data.splits import IMAGE_SETS, LEGACY, MULTI_LABEL_RULES, OFFICIAL
 from vocjax.errors import UserError, check_choice, check_range
 from vocjax.mesh import local_rows, replicated, rows_per_batch, split_by_example
 
@@ -83,7 +83,6 @@ MASKS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
 def check_data(data: ConfigDict) -> None:
     """Raise `UserError` for a field of a config's `data` that is wrong or excludes another."""
     choices: dict[str, Collection[object]] = {
-        "dataset": DATASETS,
         "image_set": IMAGE_SETS,
         "masks": MASKS,
         "channels": (3, 1),
@@ -93,7 +92,7 @@ def check_data(data: ConfigDict) -> None:
     }
     for field, values in choices.items():
         check_choice(f"data.{field}", data[field], values)
-    class_columns(data.classes)
+    class_columns(data)
     check_range("data.size", data.size, 1)
     check_range("data.split_seed", data.split_seed, 0, 2**32)
     check_range("data.held_out", data.held_out, 0, 1)
@@ -123,7 +122,7 @@ def open_examples(
       masks: a key of `MASKS`, or empty for no masks.
       storage: "device" decodes once and keeps uint8 arrays on every device; "stream" reads and
         decodes the files again for every batch, in threads; "auto" chooses by `RESIDENT_BYTES`.
-      labels: [n, 20] of these rows, where they differ from the index.
+      labels: [n, classes] of these rows, where they differ from the index.
 
     Raises:
       UserError: an image cannot be read (where it is streamed, while batches are taken).

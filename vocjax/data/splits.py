@@ -2,13 +2,13 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from vocjax.data.devkit import ABSENT, CLASSES, PRESENT, SPLITS
+from vocjax.data.classes import class_columns
+from vocjax.data.devkit import ABSENT, PRESENT, SPLITS
 from vocjax.data.index import Index
 from vocjax.errors import UserError, check_choice
 
@@ -26,22 +26,8 @@ _MOVED = 400 / 539
 _PHOTOGRAPH = re.compile(r"\d{4}_\d{6}|.*", re.DOTALL)
 
 
-def class_columns(classes: Sequence[str]) -> tuple[int, ...]:
-    """Return the column of each class in `labels`, 0 to 19.
-
-    Raises `UserError` where VOC has no such class, or a class is named twice.
-    """
-    for name in classes:
-        check_choice("data.classes", name, CLASSES)
-    if len(set(classes)) < len(classes):
-        raise UserError(
-            f"data.classes names a class twice: {', '.join(classes)}. Name each class once."
-        )
-    return tuple(CLASSES.index(name) for name in classes)
-
-
 class Selection(NamedTuple):
-    """The examples of a split: rows [n] of the index, and their labels [n, 20] int8.
+    """The examples of a split: rows [n] of the index, and their labels [n, classes] int8.
 
     `several` is how many images of the split show more than one of the chosen classes. The
     multi-label rule decides about those: `labels` can differ from the index, and rows can repeat.
@@ -65,7 +51,7 @@ def choose(index: Index, data: ConfigDict, split: str) -> Selection:
     if data.split == LEGACY:
         selection = _legacy(index, data, split)
     else:
-        rows = select(index, data.image_set, split, data.classes, data.held_out)
+        rows = select(index, data, split)
         selection = _apply_rule(index, rows, data)
     if not selection.rows.size:
         raise UserError(
@@ -77,9 +63,7 @@ def choose(index: Index, data: ConfigDict, split: str) -> Selection:
 
 
 def _legacy(index: Index, data: ConfigDict, split: str) -> Selection:
-    train, val = (
-        _apply_rule(index, select(index, data.image_set, s, data.classes), data) for s in SPLITS
-    )
+    train, val = (_apply_rule(index, select(index, data, s), data) for s in SPLITS)
     # The stream of this generator is frozen: every version of NumPy gives the same shuffle.
     shuffle = np.random.RandomState(data.split_seed).permutation(len(val.rows))
     moved, left = np.split(shuffle, [round(_MOVED * len(shuffle))])
@@ -90,7 +74,7 @@ def _legacy(index: Index, data: ConfigDict, split: str) -> Selection:
     if data.several == "drop":  # dropped images did not move: they count where VOC had them
         several = (train if split == "train" else val).several
     else:
-        present = index.labels[np.unique(rows)][:, class_columns(data.classes)] == PRESENT
+        present = index.labels[np.unique(rows)][:, class_columns(data)] == PRESENT
         several = int((present.sum(axis=1) > 1).sum())
     order = np.argsort(rows, kind="stable")
     return Selection(rows[order], labels[order], several)
@@ -98,7 +82,7 @@ def _legacy(index: Index, data: ConfigDict, split: str) -> Selection:
 
 def _apply_rule(index: Index, rows: np.ndarray, data: ConfigDict) -> Selection:
     """Apply the multi-label rule to rows that each show at least one of the classes, if any."""
-    columns, labels = list(class_columns(data.classes)), index.labels[rows]
+    columns, labels = list(class_columns(data)), index.labels[rows]
     present = labels[:, columns] == PRESENT
     several = present.sum(axis=1) > 1
     if data.several == "drop":
@@ -112,29 +96,28 @@ def _apply_rule(index: Index, rows: np.ndarray, data: ConfigDict) -> Selection:
     return Selection(rows, labels, int(several.sum()))
 
 
-def select(
-    index: Index, image_set: str, split: str, classes: Sequence[str] = (), held_out: float = 0.0
-) -> np.ndarray:
-    """Return the sorted rows of VOC's split that show one of `classes`, or all without classes.
+def select(index: Index, data: ConfigDict, split: str) -> np.ndarray:
+    """Return the sorted rows of the data set's split that show one of `data.classes`, if any.
 
-    A difficult class does not count. Where `held_out` is above 0, this share of the training images
-    is "val" and the others are "train", to tune without VOC's validation images. Raises `UserError`
-    where no image is left, or a class is unknown.
+    A difficult class does not count. Where `data.held_out` is above 0, this share of the training
+    images is "val" and the others are "train", to tune without the validation images. Raises
+    `UserError` where no image is left, or a class is unknown.
     """
+    image_set, held_out = data.image_set, data.held_out
     membership = index.main if image_set == "Main" else index.segmentation
     if held_out:
         keep = (membership == "train") & (is_held_out(index.ids, held_out) == (split == "val"))
     else:
         keep = membership == split
-    if classes:
-        keep &= (index.labels[:, class_columns(classes)] == PRESENT).any(axis=1)
+    if columns := list(class_columns(data)):
+        keep &= (index.labels[:, columns] == PRESENT).any(axis=1)
     rows = np.flatnonzero(keep)
     if not rows.size:
         if held_out:
             raise UserError(
                 f"data.held_out={held_out} leaves no {split} images; take a share nearer to .2."
             )
-        shown = f" with {' or '.join(classes)}" if classes else ""
+        shown = f" with {' or '.join(data.classes)}" if columns else ""
         raise UserError(
             f"the prepared data set has no {image_set} {split} images{shown}. "
             "`vocjax data info` shows what it has; data.data_dir is the folder that was read."

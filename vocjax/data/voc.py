@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 from filelock import FileLock, Timeout
+from ml_collections import ConfigDict
 from PIL import Image
 from tqdm import tqdm
 
 from vocjax.data import download, toy
+from vocjax.data.classes import VOC, Classes
 from vocjax.data.devkit import CLASSES, DATASETS, YEARS, Record, encode_mask, read, year_directory
 from vocjax.data.index import Prepared, examine, from_json, is_official, to_json
 from vocjax.errors import UserError, check_choice
@@ -265,3 +267,10 @@ def _open(dataset: str, directory: Path) -> Prepared:
 
 def _say(message: str) -> None:
     tqdm.write(message, file=sys.stderr)
+
+
+def known_classes(data: ConfigDict) -> Classes:
+    """Return the classes of the data set of a config's `data`; only an own one is opened for it."""
+    if data.dataset == "toy" or data.dataset in YEARS:
+        return VOC
+    return load(data.dataset, Path(data.data_dir)).classes

@@ -59,9 +59,9 @@ def autoencoder(config: ConfigDict) -> nn.Module:
     return _build(RECONSTRUCTION, config, config.data.channels)
 
 
-def classifier(config: ConfigDict) -> nn.Module:
+def classifier(config: ConfigDict, outputs: int) -> nn.Module:
     """Return the network of a classification config; `UserError` for fields that don't fit."""
-    return _build(CLASSIFICATION, config, len(config.data.classes))
+    return _build(CLASSIFICATION, config, outputs)
 
 
 def segmenter(config: ConfigDict, outputs: int) -> nn.Module:

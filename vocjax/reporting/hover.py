@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vocjax import painting
-from vocjax.data.devkit import CLASSES, PRESENT
+from vocjax.data.devkit import PRESENT
 from vocjax.reporting.figures import COLOURS
 from vocjax.runs.reader import SPLITS
 
@@ -44,8 +44,8 @@ def scatter(
 
     `samples` have, of each split, `ids`, `labels`, `thumbnail`, and of the codes `embedded` (which
     images have a place), `principal` and `tsne`; `None` is returned where one is missing. A point's
-    group is the first of `classes` that its image shows. `stage` is a prefix of the names of the
-    codes, "before/" for those before training.
+    group is the first of `classes`, the columns of `labels`, that its image shows. `stage` is a
+    prefix of the names of the codes, "before/" for those before training.
     """
     views = {"first two principal directions": "principal", "t-SNE": "tsne"}
     images, codes = ("labels", "ids", "thumbnail"), ("embedded", *views.values())
@@ -58,7 +58,7 @@ def scatter(
         np.concatenate([samples[f"{s}/{name}"][p] for s, p in zip(SPLITS, places, strict=True)])
         for name in images
     )
-    present = labels[:, [CLASSES.index(name) for name in classes]] == PRESENT
+    present = labels == PRESENT
     return Scatter(
         {
             title: np.concatenate([samples[f"{stage}{split}/{name}"] for split in SPLITS])

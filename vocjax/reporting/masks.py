@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from vocjax import painting
-from vocjax.data.devkit import VOID
+from vocjax.data.classes import VOID
 from vocjax.reporting import figures as draw
 
 CELL = 1.15  # inches of an image: five of them are as wide as a figure

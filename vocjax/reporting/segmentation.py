@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from vocjax import painting
-from vocjax.data.devkit import CLASSES, PALETTE, VOID
+from vocjax.data.classes import PALETTE, VOID, classes_of
 from vocjax.metrics import confusion
 from vocjax.reporting import figures as draw
 from vocjax.reporting import masks
@@ -37,13 +37,14 @@ class Target(NamedTuple):
 
 
 def target_of(run: Run) -> Target:
-    """Return the target that `model.target` and `data.classes` (empty for all 20) describe."""
+    """Return the target that `model.target` and `data.classes` (empty for all) describe."""
     kind = run.field("model.target")
     if kind == "foreground":
         return Target(("background", "foreground"), PALETTE[:2], False)
-    classes = run.field("data.classes") or CLASSES
-    indices = [0, *(CLASSES.index(name) + 1 for name in classes)]
-    return Target(("background", *classes), PALETTE[indices], kind == "softmax")
+    known = classes_of(run.field("data") or {})
+    classes = run.field("data.classes") or known.names
+    indices = [0, *(known.names.index(name) + 1 for name in classes)]
+    return Target(("background", *classes), known.palette[indices], kind == "softmax")
 
 
 def figures(run: Run) -> Drawn:

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from vocjax import losses, painting
-from vocjax.data.splits import class_columns
+from vocjax.data.classes import chosen, class_columns
 from vocjax.errors import UserError, check_range
 from vocjax.latent import embeddings
 from vocjax.losses.weights import softmax_columns
@@ -34,7 +34,7 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
     A `model` of your own takes the place of the config's: a Linen module as
     `models.classifier.Classifier`, with the methods `classify` and `encode`.
     """
-    columns = jnp.asarray(class_columns(config.data.classes))
+    columns = jnp.asarray(class_columns(config.data))
     if columns.size < 2:
         raise UserError(
             f"data.classes must name at least two classes to choose from, not "
@@ -44,7 +44,7 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
     fields = config.loss.to_dict()
     reconstruction = fields.pop("reconstruction")
     class_loss = losses.make_class_loss(fields)
-    model = model or build.classifier(config)
+    model = model or build.classifier(config, columns.size)
     exclusive, joint = losses.is_exclusive(config.loss.name), reconstruction > 0
 
     def targets(batch: task.Batch) -> task.Targets:
@@ -130,7 +130,7 @@ def finish(trained: task.Trained) -> task.Final:
 
 def check_loss(config: ConfigDict) -> None:
     """Raise `UserError` for a loss that does not fit the classes or the model."""
-    classes, factors = config.data.classes, config.loss.class_weights
+    classes, factors = chosen(config.data), config.loss.class_weights
     numbers = all(isinstance(f, int | float) and 0 < f < math.inf for f in factors)
     if factors and (len(factors) != len(classes) or not numbers):
         raise UserError(
@@ -211,6 +211,6 @@ def describe(
     """
     to_probability = jax.nn.softmax if losses.is_exclusive(config.loss.name) else jax.nn.sigmoid
     probability = to_probability(outputs["logits"].astype(np.float32))
-    numbers = {n: float(p) for n, p in zip(config.data.classes, probability, strict=True)}
+    numbers = {n: float(p) for n, p in zip(chosen(config.data), probability, strict=True)}
     heat = resize_scores(outputs["evidence"], *photo.shape[:2])
     return task.Description(numbers, {"": Image.fromarray(painting.heat_map(photo, heat))})

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from vocjax.data.devkit import CLASSES, VOID
-from vocjax.data.splits import class_columns
+from vocjax.data.classes import VOID, class_columns, classes_of
 from vocjax.errors import UserError, check_choice
 
 KINDS = ("foreground", "sigmoid", "softmax")
@@ -29,6 +28,7 @@ class PixelClasses(NamedTuple):
 
     kind: str
     classes: tuple[str, ...]
+    places: tuple[int, ...]  # the data set's index of each of `classes`
 
     @property
     def outputs(self) -> int:
@@ -41,42 +41,43 @@ class PixelClasses(NamedTuple):
         return ("background", *self.classes)
 
     @property
-    def voc_indices(self) -> np.ndarray:
-        """VOC's index of each of ours, uint8 [1 + classes]; the merged foreground has 1."""
-        own = [1] if self.kind == "foreground" else [CLASSES.index(c) + 1 for c in self.classes]
-        return np.array([0, *own], np.uint8)
+    def own_indices(self) -> np.ndarray:
+        """The data set's index of each of ours, uint8 [1 + classes]; merged foreground has 1."""
+        return np.array([0, *self.places], np.uint8)
 
     @property
     def indices(self) -> np.ndarray:
-        """Our index of each of VOC's, uint8 [256]: void is void, another class background."""
+        """Our index of each of the data set's, uint8 [256]: other classes are background."""
         table = np.zeros(256, np.uint8)
         if self.kind == "foreground":
             table[1:] = 1
         else:
-            table[self.voc_indices] = np.arange(len(self.names))
+            table[self.own_indices] = np.arange(len(self.names))
         table[VOID] = VOID
         return table
 
 
 def pixel_classes(config: ConfigDict) -> PixelClasses:
-    """Return the target that `model.target` and `data.classes` (empty for all 20) describe."""
+    """Return the target that `model.target` and `data.classes` (empty for all) describe."""
     kind = config.model.target
     check_choice("model.target", kind, KINDS)
-    class_columns(config.data.classes)
+    columns = class_columns(config.data)
     if kind == "foreground":
-        return PixelClasses(kind, FOREGROUND)
+        return PixelClasses(kind, FOREGROUND, (1,))
     if config.data.masks != "nearest":
         raise UserError(
             f"data.masks is {config.data.masks!r}, which merges all classes; with model.target "
             f"{kind!r} it must be 'nearest'."
         )
-    return PixelClasses(kind, tuple(config.data.classes) or CLASSES)
+    names = classes_of(config.data).names
+    columns = columns or tuple(range(len(names)))
+    return PixelClasses(kind, tuple(names[c] for c in columns), tuple(c + 1 for c in columns))
 
 
 def truth_of(
     classes: PixelClasses, mask: jax.Array, valid: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return what a mask [batch, height, width] uint8 with VOC's indices asks for.
+    """Return what a mask [batch, height, width] uint8 with the data set's indices asks for.
 
     Shapes: `valid` is [batch]; the result is (index [batch, height, width] int32, 0 where void;
     target 0 / 1 float32 [batch, height, width, outputs]; weight [batch, height, width, 1] float32,

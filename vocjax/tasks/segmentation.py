@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from vocjax import losses, painting
-from vocjax.data.devkit import PALETTE
+from vocjax.data.classes import classes_of
 from vocjax.errors import UserError
 from vocjax.metrics import confusion, streaming
 from vocjax.metrics.segmentation import resize_scores
@@ -154,7 +154,7 @@ def describe(
     """Return each found class's share of the photo, its mask over the photo, and the mask.
 
     Probabilities are resized to the photo, then decided, at the threshold that the run chose on
-    train. The mask has VOC's indices and palette; a merged foreground has index 1.
+    train. The mask has the data set's indices and palette; a merged foreground has index 1.
     """
     classes = pixel_classes(config)
     probability = probability_of(classes, jnp.asarray(outputs["logits"]))
@@ -166,13 +166,13 @@ def describe(
         for name, share in zip(classes.names, shares, strict=True)
         if share or name in ("background", *FOREGROUND)
     }
-    mask = classes.voc_indices[index]
+    mask, colours = classes.own_indices[index], classes_of(config.data).palette
     palette = Image.fromarray(mask)
-    palette.putpalette(PALETTE.tobytes())
-    overlay = Image.fromarray(painting.overlay(photo, mask, PALETTE))
+    palette.putpalette(colours.tobytes())
+    overlay = Image.fromarray(painting.overlay(photo, mask, colours))
     found = {
-        name: tuple(PALETTE[index].tolist())
-        for name, index in zip(classes.names, classes.voc_indices, strict=True)
+        name: tuple(colours[index].tolist())
+        for name, index in zip(classes.names, classes.own_indices, strict=True)
         if index and numbers.get(name, 0) > 0
     }
     return task.Description(numbers, {"": painting.with_legend(overlay, found), "_mask": palette})

@@ -12,6 +12,7 @@ import optax
 from ml_collections import ConfigDict
 
 from vocjax.data import voc
+from vocjax.data.classes import class_columns, with_classes
 from vocjax.data.dataset import Dataset, facts_of, open_dataset
 from vocjax.data.pipeline import Examples, plan, shuffled
 from vocjax.errors import UserError
@@ -81,7 +82,8 @@ def train_and_evaluate(
     workdir, mesh = Path(workdir), make_mesh()
     own = {"task": task, "data": data, "optimizer": optimizer}
     custom = [name for name, given in own.items() if given is not None]
-    config = complete(config, workdir)
+    classes = data.classes if data else voc.known_classes(config.data)
+    config = complete(with_classes(config, classes), workdir)
     valid = validate(config, task)
     for examples in data.splits.values() if data else ():
         check_examples(config, examples, mesh)
@@ -267,6 +269,7 @@ def _evaluate_at_the_end(
     """Measure both splits, do the task's final evaluation, and keep the arrays for figures."""
     config, task, evaluator, data = setup.config, setup.valid.task, setup.evaluator, setup.data
     variables, epochs = variables_of(state), read_epochs(setup.workdir)
+    columns = list(class_columns(config.data))
     found = {
         split: evaluate_split(evaluator, examples, variables, artifacts=True)
         for split, examples in data.splits.items()
@@ -287,7 +290,8 @@ def _evaluate_at_the_end(
     )
     samples = found["val"].shown | dict(final.arrays)
     for split, evaluation in found.items():
-        own = {"ids": data.splits[split].ids, "labels": data.labels[split]} | evaluation.kept
+        labels = data.labels[split][:, columns]  # of the chosen classes
+        own = {"ids": data.splits[split].ids, "labels": labels} | evaluation.kept
         samples |= {f"{split}/{name}": array for name, array in own.items()}
     writer.write_arrays(setup.workdir / "samples.npz", samples)
     for name in final.baselines.keys() & baselines.keys():

@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from vocjax.data.devkit import CLASSES
+from vocjax.data.classes import classes_of
 from vocjax.data.pipeline import Examples, check_data, plan
 from vocjax.errors import UserError, check_choice, check_range
 from vocjax.metrics.names import METRIC_NAMES
@@ -69,7 +69,7 @@ def batch_shapes(config: ConfigDict) -> Any:
     n, data = config.batch_size, config.data
     batch = {
         "image": jax.ShapeDtypeStruct((n, data.size, data.size, data.channels), np.uint8),
-        "labels": jax.ShapeDtypeStruct((n, len(CLASSES)), np.int8),
+        "labels": jax.ShapeDtypeStruct((n, len(classes_of(data).names)), np.int8),
         "valid": jax.ShapeDtypeStruct((n,), np.float32),
     }
     if data.image_set == "Segmentation":
