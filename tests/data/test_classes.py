@@ -64,7 +64,7 @@ def test_classes_are_chosen_by_name(given, columns):
         (
             FRUIT,
             ("aple",),
-            "data.classes is 'aple'; it is one of apple, pear, white plum, all. Did",
+            "data.classes is 'aple'; it is one of apple, pear, white plum, all. ",
         ),
         (FRUIT, ("dog",), "data.classes is 'dog'; it is one of apple, pear"),
         (FRUIT, ("pear", "pear"), "names a class twice: pear, pear"),
