@@ -21,6 +21,7 @@ def get_config() -> ConfigDict:
     config.model.name = "autoencoder"
     config.model.update(study_style())
     with_backbone(config)
+    config.model.norm_statistics = "debiased"
     config.model.decoder = (128, 64, 32, 32, 16)
     config.loss.name = "mse"
     config.loss.noise = 0.0

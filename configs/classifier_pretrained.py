@@ -16,6 +16,7 @@ from vocjax.config import study_classifier, with_backbone
 def get_config() -> ConfigDict:
     """Return the experiment."""
     config = with_backbone(study_classifier())
+    config.model.norm_statistics = "debiased"
     config.name = "Pretrained, frozen"
     config.epochs = 100
     config.evaluate_every_epochs = 20

@@ -21,6 +21,7 @@ def get_config() -> ConfigDict:
     config.model.encoder = (32, 64, 128)
     config.model.residual = 1
     config.model.norm = "batch"
+    config.model.norm_statistics = "debiased"
     config.model.kernel_init = "he_normal"
     config.model.head_init = "he_normal"
     config.model.pooling = "mean"

@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
     config.model.features = 128
     config.model.rates = (6, 12, 18)
     config.model.norm = "batch"
+    config.model.norm_statistics = "debiased"
     config.model.upsample = "bilinear"
     del config.model.decoder
     config.loss.name = "cross_entropy"

@@ -15,6 +15,7 @@ from vocjax.config import study_segmenter, with_backbone
 def get_config() -> ConfigDict:
     """Return the experiment."""
     config = with_backbone(study_segmenter())
+    config.model.norm_statistics = "debiased"
     config.name = "Pretrained FCN, 21 classes"
     config.epochs = 30
     config.batch_size = 16

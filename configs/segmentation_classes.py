@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
     config.model.encoder = (32, 64, 128, 256)
     config.model.decoder = (128, 64, 32)
     config.model.norm = "batch"
+    config.model.norm_statistics = "debiased"
     config.model.kernel_init = "he_normal"
     config.loss.name = "cross_entropy + soft_dice"
     config.loss.classes = "present"

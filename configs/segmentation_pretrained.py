@@ -29,6 +29,7 @@ def get_config() -> ConfigDict:
     config.model.target = "softmax"
     config.model.decoder = (128, 64, 32, 32)
     config.model.norm = "batch"
+    config.model.norm_statistics = "debiased"
     config.model.kernel_init = "he_normal"
     config.loss.name = "cross_entropy + soft_dice"
     config.loss.classes = "present"

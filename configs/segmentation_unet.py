@@ -24,6 +24,7 @@ def get_config() -> ConfigDict:
     config.model.encoder = (16, 32, 64, 128)
     config.model.decoder = (64, 32, 16)
     config.model.norm = "batch"
+    config.model.norm_statistics = "debiased"
     config.model.kernel_init = "he_normal"
     config.loss.name = "soft_dice + cross_entropy"
     config.optimizer.name = "muon"

@@ -114,10 +114,14 @@ def study_segmenter() -> ConfigDict:
 
 
 def study_style() -> dict[str, Any]:
-    """Return the fields of `models.layers.Style`, the study's way, for an encoder or a decoder."""
+    """Return the fields of an encoder's or a decoder's style, the study's way.
+
+    They are those of `models.layers.Style`, and how batch norm is evaluated.
+    """
     return {
         "activation": "relu",
         "norm": "none",
+        "norm_statistics": "keras",  # debiased, or precise: see training/norms.py
         "dropout": 0.0,
         "residual": 0,
         "downsample": "pool",

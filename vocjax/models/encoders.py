@@ -15,7 +15,7 @@ from vocjax.models.layers import STYLE_FIELDS, style_of
 
 STEMS = ("same", "stride")
 # A config's fields of an encoder; `backbone` stands in the place of the study's, `OWN_FIELDS`.
-ENCODER_FIELDS = ("encoder", "stem", "backbone", *STYLE_FIELDS)
+ENCODER_FIELDS = ("encoder", "stem", "backbone", "norm_statistics", *STYLE_FIELDS)
 OWN_FIELDS = ("encoder", "stem", "downsample")
 BACKBONE_FIELDS = ("stem", "output_stride", "last", "fields", "preprocessing")
 

@@ -30,6 +30,7 @@ from vocjax.training.evaluation import (
     with_features,
 )
 from vocjax.training.interrupts import Interrupted, stop_requests
+from vocjax.training.norms import PRECISE, Precise, make_precise, statistics_of
 from vocjax.training.phases import Phase, count, frozen_modules, phase_optimizer
 from vocjax.training.records import Records
 from vocjax.training.setup import Setup, batches_of, begin, notes, restore
@@ -37,6 +38,7 @@ from vocjax.training.step import (
     ORDER,
     TrainState,
     TrainStep,
+    as_float,
     augments,
     draw_key,
     is_finite,
@@ -163,7 +165,7 @@ def _train_phase(
     config, valid, step = setup.config, setup.valid, int(state.step)
     train_step = make_train_step(valid.task, optimizer, phase, config, setup.mesh)
     inspect = jax.jit(valid.task.inspect) if valid.task.inspect else None
-    splits = _splits(setup, state, phase)
+    splits, precise = _splits(setup, state, phase), _precise_norms(setup, state, phase)
     begun, first = time.monotonic(), step
     for epoch in range(max(step // setup.batches, phase.first), phase.end):
         state = _train_epoch(setup, splits["train"], train_step, state, effects)
@@ -176,6 +178,10 @@ def _train_phase(
         planned = not (epoch + 1) % config.evaluate_every_epochs or step == setup.steps
         record: dict[str, Any] = {}
         if planned:
+            if precise:
+                batches = setup.evaluator.batches(setup.data.splits["train"])
+                stats = precise(variables_of(state), (as_float(batch) for _, batch in batches))
+                state = state._replace(batch_stats=stats)
             variables = variables_of(state)
             record = {
                 "epoch": epoch + 1,
@@ -197,6 +203,14 @@ def _train_phase(
         if planned:
             begun, first = time.monotonic(), step
     return state
+
+
+def _precise_norms(setup: Setup, state: TrainState, phase: Phase) -> Precise | None:
+    """Return what measures the statistics of batch norms on train, where the config asks for it."""
+    if statistics_of(setup.config) != PRECISE or not state.batch_stats:
+        return None
+    frozen = frozen_modules(phase, state.params)
+    return make_precise(setup.valid.task, frozen, setup.mesh)
 
 
 def _train_epoch(

@@ -13,6 +13,7 @@ from vocjax.data.augment import augment
 from vocjax.mesh import replicated
 from vocjax.metrics import streaming
 from vocjax.tasks.task import Batch, Targets, Task, Variables
+from vocjax.training import norms
 from vocjax.training.phases import Phase, frozen_modules, in_evaluation_mode, join
 
 INIT, ORDER, AUGMENT, DROPOUT = range(4)  # what a run's one key is used for
@@ -30,6 +31,7 @@ class TrainState(NamedTuple):
     batch_stats: Any
     opt_state: Any  # of the parameters that the phase trains
     average: Any  # of the parameters over the steps, {} where none is kept
+    norm_weights: Any  # as `norms.debiased` moves them, {} where they are not needed
     step: jax.Array
     key: jax.Array
     sums: Any  # of the training metrics since the epoch began, which a resumed one needs, too
@@ -45,12 +47,14 @@ def initial_state(
 ) -> TrainState:
     """Return the state before the first step; `sums` has the shapes of the metrics' sums."""
     averages = config.optimizer.average_decay > 0
+    debiases = norms.statistics_of(config) == norms.DEBIASED
     return TrainState(
         params=variables["params"],
         batch_stats=variables["batch_stats"],
         opt_state=opt_state,
         # A copy: a buffer can be donated only once.
         average=jax.tree.map(jnp.copy, variables["params"]) if averages else {},
+        norm_weights=norms.zero_weights(variables["batch_stats"]) if debiases else {},
         step=jnp.zeros((), jnp.int32),
         key=jax.random.key(config.seed),
         sums=zeros_like(sums),
@@ -115,7 +119,8 @@ def make_train_step(
     Every draw folds the step into the state's key, so a step depends on nothing but its arguments.
     Data parallelism comes from the batch's sharding.
     """
-    decay = config.optimizer.average_decay
+    decay, momenta = config.optimizer.average_decay, norms.Momenta()
+    debiases = norms.statistics_of(config) == norms.DEBIASED
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
         batch = as_float(batch)
@@ -128,7 +133,8 @@ def make_train_step(
             params = join(trained, frozen)
             variables = {"params": params, "batch_stats": state.batch_stats}
             dropout_key = draw_key(state.key, DROPOUT, state.step)
-            with in_evaluation_mode(frozen_modules(phase, params)):
+            still = in_evaluation_mode(frozen_modules(phase, params))
+            with still, norms.watched(momenta):
                 outputs, batch_stats = task.apply(variables, batch, True, dropout_key)
             sums = mean_loss(task.loss(outputs, targets), targets)
             return sums.total / jnp.maximum(sums.count, 1), (outputs, batch_stats, sums)
@@ -137,6 +143,9 @@ def make_train_step(
         (loss, (outputs, batch_stats, sums)), gradients = gradient(trained)
         updates, opt_state = optimizer.update(gradients, state.opt_state, trained)
         params = join(optax.apply_updates(trained, updates), frozen)
+        weights = state.norm_weights
+        if debiases:
+            batch_stats, weights = norms.debiased(state.batch_stats, batch_stats, weights, momenta)
         average = {}
         if decay:
             moving, still = phase.split(state.average)
@@ -144,7 +153,8 @@ def make_train_step(
         measured = {"loss": sums, "task": task.measure(outputs, targets).sums}
         sums = streaming.add(state.sums, measured)
         step = state.step + 1
-        return TrainState(params, batch_stats, opt_state, average, step, state.key, sums), loss
+        state = state._replace(params=params, batch_stats=batch_stats, opt_state=opt_state)
+        return state._replace(average=average, norm_weights=weights, step=step, sums=sums), loss
 
     return jax.jit(step, donate_argnums=0, out_shardings=replicated(mesh))
 

@@ -14,6 +14,7 @@ from vocjax.metrics.names import METRIC_NAMES
 from vocjax.tasks import make_task
 from vocjax.tasks.task import Measures, Task, Variables
 from vocjax.training.evaluation import measured_shapes, summarise
+from vocjax.training.norms import statistics_of
 from vocjax.training.phases import Phase, make_phases, phase_optimizer
 from vocjax.training.step import zeros_like
 
@@ -56,6 +57,7 @@ def _check_fields(config: ConfigDict) -> None:
     check_range("epochs", config.epochs, 0)
     check_range("evaluate_every_epochs", config.evaluate_every_epochs, 1)
     check_range("seed", config.seed, 0, 2**32)
+    statistics_of(config)
     check_choice("best.mode", config.best.mode, ("min", "max"))
     check_range("optimizer.average_decay", config.optimizer.average_decay, 0, 1)
     augment = config.data.augment

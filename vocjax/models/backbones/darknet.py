@@ -46,6 +46,7 @@ class DarknetNorm(nn.Module):
     """
 
     dtype: DTypeLike = jnp.float32
+    momentum: float = MOMENTUM
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None) -> jax.Array:
@@ -62,8 +63,9 @@ class DarknetNorm(nn.Module):
             mean = x.mean(axis=(0, 1, 2), where=mask)
             var = x.var(axis=(0, 1, 2), where=mask)
             if not self.is_initializing():
-                running_mean.value = MOMENTUM * running_mean.value + (1 - MOMENTUM) * mean
-                running_var.value = MOMENTUM * running_var.value + (1 - MOMENTUM) * var
+                keep, take = self.momentum, 1 - self.momentum
+                running_mean.value = keep * running_mean.value + take * mean
+                running_var.value = keep * running_var.value + take * var
         # The root's gradient is infinite at 0, which is the variance of a blank image.
         deviation = jnp.sqrt(jnp.maximum(var, jnp.finfo(jnp.float32).tiny))
         return ((x - mean) * (scale / (deviation + OUTSIDE)) + bias).astype(self.dtype)
