@@ -8,6 +8,7 @@ The kept files make the tables of both READMEs: `python -m experiments.tables`.
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from vocjax.errors import UserError
@@ -16,10 +17,11 @@ from vocjax.reporting.differences import differences
 from vocjax.runs.reader import by_data, read_runs
 
 
-def collect(directory: Path) -> str:
+def collect(directory: Path, others: Sequence[str] = ()) -> str:
     """Return config, provenance, epochs and results of a folder's finished runs, a line each.
 
-    Where there are classifiers a last line has the paired differences of their accuracies.
+    `others` are lines of a kept file; those of runs that are not in the folder stay. Where there
+    are classifiers a last line has the paired differences of their accuracies.
     """
     runs = read_runs([directory])
     for run in runs:
@@ -40,6 +42,9 @@ def collect(directory: Path) -> str:
         for data, members in by_data(runs).items()
         if (of_data := differences(members))
     }
+    replaced = {run.directory.name for run in runs} | ({"paired"} if found else set())
+    named = ((line, json.loads(line).get("directory", "paired")) for line in others)
+    lines += [line for line, name in named if name not in replaced]
     lines += [json.dumps({"paired": found})] if found else []
     return "[\n" + ",\n".join(lines) + "\n]\n"
 
@@ -52,9 +57,13 @@ def main() -> int:
     parser.add_argument("directory", type=Path, help="a folder of finished runs")
     what = "the kept file to write"
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help=what)
+    what = "keep the lines of runs that are in the file and not in the folder"
+    parser.add_argument("--add", action="store_true", help=what)
     options = parser.parse_args()
     try:
-        write_text(options.output, collect(options.directory))
+        lines = options.output.read_text().splitlines()[1:-1] if options.add else []
+        others = [line.removesuffix(",") for line in lines]
+        write_text(options.output, collect(options.directory, others))
     except UserError as error:
         print(f"collect: {error}", file=sys.stderr)
         return 1

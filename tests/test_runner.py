@@ -211,6 +211,16 @@ def test_a_script_runs_its_plan_and_prints_every_figure(experiments, script, tmp
     assert read(tmp_path / "first" / "config.json")["model"]["components"] == 1
 
 
+def test_some_of_a_plan_can_be_run_alone(experiments, script, monkeypatch, tmp_path):
+    ran = []
+    monkeypatch.setattr(runner, "run", lambda some, *_: ran.extend(e.directory for e in some) or {})
+    names = [experiment.directory for experiment in experiments]
+    assert script(lambda _: experiments, "--workdir", tmp_path, "--only", names[-1])[0] == 0
+    assert ran == names[-1:]
+    code, _, err = script(lambda _: experiments, "--workdir", tmp_path, "--only", "frist")
+    assert code == 1 and "--only is 'frist'; it is one of" in err and "Did you mean 'first'?" in err
+
+
 def test_a_ladders_runs_have_all_that_those_before_them_have():
     steps = [("one", "a=1", "b=1"), ("two", "b=2"), ("three", "c=3")]
     runs = runner.ladder("pca", ("d=4",), steps)

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from vocjax.config import load_config
 from vocjax.data.classes import with_classes
 from vocjax.data.voc import known_classes
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_choice
 from vocjax.pretrained.resolve import complete
 from vocjax.reporting.page import write_report
 from vocjax.training.interrupts import Interrupted
@@ -105,6 +105,13 @@ def print_results(results: dict[str, dict[str, Any]]) -> None:
             print(metric.ljust(width), *cells, sep="  ")
 
 
+def _only(names: Sequence[str] | None, experiments: Sequence[Experiment]) -> list[Experiment]:
+    """Return the experiments of these names, or all; `UserError` for an unknown name."""
+    for name in names or ():
+        check_choice("--only", name, [experiment.directory for experiment in experiments])
+    return [e for e in experiments if names is None or e.directory in names]
+
+
 def main(
     description: str | None, plan: Callable[[argparse.Namespace], Sequence[Experiment]]
 ) -> int:
@@ -121,13 +128,15 @@ def main(
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="default: data")
     objects = "data_dir of tasks 1 and 2, where it is another"
     parser.add_argument("--objects_dir", type=Path, help=objects)
+    names = "run these alone, by the name of their directory"
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=names)
     options, overrides = parser.parse_known_args()
     options.objects_dir = options.objects_dir or options.data_dir
     for override in overrides:
         if not override.startswith("--config."):
             parser.error(f"unknown argument {override!r}; fields are set like --config.epochs=3")
     try:
-        results = run(plan(options), options.workdir, overrides)
+        results = run(_only(options.only, plan(options)), options.workdir, overrides)
     except UserError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
