@@ -37,7 +37,7 @@ def base_config() -> ConfigDict:
                 "names": (),
                 "palette": (),  # (red, green, blue) of background and of each name
                 "size": 64,
-                "masks": "nearest",  # or legacy: the study's, with void as object
+                "masks": "nearest",  # or the study's, void as object: legacy, or legacy_sampled
                 "channels": 3,  # 3 RGB, 1 grey
                 "several": "keep",  # images with several of them: keep, drop, or repeat by class
                 "split": "official",  # or legacy_917_139, the study's: most of val moved to train

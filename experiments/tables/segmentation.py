@@ -13,9 +13,11 @@ def segmentation_table(runs: list[Run]) -> str:
     The study, its protocol, the honest one; soft and hard Dice per image (hard at the threshold
     chosen on train), and what is scored against the original masks. Then constant predictions.
     """
+    scores = {"soft_dice_per_image": "soft Dice", "soft_iou_per_image": "IoU", CHOSEN: "hard"}
     columns = {
-        "legacy": {"soft_dice_per_image": "soft Dice", "soft_iou_per_image": "IoU", CHOSEN: "hard"},
-        "honest": {"soft_dice_per_image": "soft Dice", "soft_iou_per_image": "IoU", CHOSEN: "hard"},
+        "legacy": scores,
+        "sampled": scores,
+        "honest": scores,
         "full size": {
             "hard_dice_per_image_full_size": "hard Dice",
             "iou_of_set_full_size": "IoU of set",
@@ -30,7 +32,8 @@ def segmentation_table(runs: list[Run]) -> str:
     for seeds in replicates([run for run in runs if target_of(run) == "foreground"]):
         row = repeated(seeds[0])
         kind = order.index(row) if row else len(order), seeds[0].field("model.name")
-        protocol = "legacy" if seeds[0].field("data.masks") == "legacy" else "honest"
+        masks = seeds[0].field("data.masks")
+        protocol = {"legacy": "legacy", "legacy_sampled": "sampled"}.get(masks, "honest")
         found.setdefault(kind, {})[protocol] = seeds
     for (place, _), by_protocol in sorted(found.items()):
         values = {protocol: over_seeds(seeds)["val"] for protocol, seeds in by_protocol.items()}
@@ -48,7 +51,7 @@ def segmentation_table(runs: list[Run]) -> str:
     for name in ("all foreground", "all background", "one mask for all"):
         cells = [
             known(
-                simple[p].baseline(name).get("val", {}),
+                simple[p].baseline(name).get("val", {}) if p in simple else {},
                 # There is nothing to choose: what is constant here is 0 or 1.
                 "hard_dice_per_image" if metric == CHOSEN else metric,
             )

@@ -5,6 +5,7 @@ import threading
 import jax
 import numpy as np
 import pytest
+from skimage.transform import resize
 
 from vocjax.config import base_config
 from vocjax.data import pipeline, voc
@@ -214,7 +215,10 @@ def test_masks_are_resized_to_the_nearest_index():
         ({"classes": ("dog", "Cat")}, r"data.classes is 'Cat'.* Did you mean 'cat'\?"),
         ({"classes": ("dog", "dog")}, "data.classes names a class twice: dog, dog"),
         ({"size": 0}, "data.size is 0; it must be at least 1"),
-        ({"masks": "bilinear"}, "data.masks is 'bilinear'; it is one of nearest, legacy"),
+        (
+            {"masks": "bilinear"},
+            "data.masks is 'bilinear'; it is one of nearest, legacy, ",
+        ),
         ({"channels": 2}, "data.channels is 2; it is one of 3, 1"),
         ({"several": "twice"}, "data.several is 'twice'; it is one of keep, drop, repeat"),
         ({"split": "legacy"}, rf"data.split is 'legacy'; it is one of official, {LEGACY}"),
@@ -249,3 +253,14 @@ def test_legacy_masks_hold_whatever_a_pixel_touches(prepared, rows):
             for n in mask.shape
         )
         np.testing.assert_array_equal(legacy, down @ (mask > 0) @ across.T)
+
+
+@pytest.mark.parametrize("size", [SIZE, 200])
+def test_legacy_masks_are_sampled_as_scikit_image_samples(prepared, rows, size):
+    for row in rows[:4]:
+        mask = prepared.examples[int(row)]["mask"][..., 0]
+        sampled = pipeline.MASKS["legacy_sampled"](mask, size)
+        pixels = (mask > 0).astype(float)
+        share = resize(pixels, (size, size), order=1, mode="edge", anti_aliasing=False)
+        np.testing.assert_array_equal(sampled, share > 1e-9)
+        assert np.all(pipeline.MASKS["legacy"](mask, size) >= sampled) or size > min(mask.shape)

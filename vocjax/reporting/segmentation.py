@@ -21,6 +21,7 @@ Samples = Mapping[str, np.ndarray]
 ALPHA = 0.65  # of the painted classes: their colours are still those of the legend
 PROTOCOLS = {
     "legacy": "Legacy: void is object, objects grow",
+    "legacy_sampled": "Legacy, sampled: void is object, objects grow less",
     "nearest": "Honest: void is left out, objects stay",
 }
 ALL_FOREGROUND = "all foreground"  # the name of that baseline

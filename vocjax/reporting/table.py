@@ -83,7 +83,8 @@ def _setting(run: Run) -> str:
     fitted = run.results is not None and not run.epochs
     trained = joined(run.field("optimizer.name"), counted(epochs, "epoch"))
     steps = "closed form" if fitted else trained
-    masks = "legacy masks" if run.field("data.masks") == "legacy" else ""
+    kind = run.field("data.masks") or "nearest"
+    masks = "" if kind == "nearest" else f"{kind.replace('_', ', ')} masks"
     seeded = f"seed {seed}" if seed is not None else ""
     return joined(run.field("model.name"), steps, masks, seeded, f"in {run.directory.name}")
 
