@@ -34,7 +34,7 @@ from vocjax.training.evaluation import Evaluator, make_evaluator
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.phases import phase_optimizer
 from vocjax.training.records import Records
-from vocjax.training.setup import Setup, batches_of, initial_variables
+from vocjax.training.setup import Setup, batches_of, fitted, initial_variables
 from vocjax.training.step import TrainState, TrainStep, initial_state, make_train_step
 from vocjax.training.validate import Valid, validate
 
@@ -322,7 +322,7 @@ def begun() -> Callable[[ConfigDict], Begun]:
         optimizer = phase_optimizer(config, phase, batches_of(data, config))
         evaluator = make_evaluator(valid.task, valid.sums, config.batch_size, mesh)
         setup = Setup(config, Path(), valid, data, (optimizer,), evaluator, {})
-        variables = initial_variables(setup)
+        variables, _ = fitted(setup, initial_variables(setup), train)
 
         @jax.jit
         def state(variables: Variables) -> TrainState:

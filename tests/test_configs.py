@@ -50,7 +50,9 @@ def test_traces_at_full_size(name):
     if config.model.name in ("pca", "linear_autoencoder", "transform_autoencoder"):
         images = batch | {"image": jax.ShapeDtypeStruct(batch["image"].shape, jnp.float32)}
         fitted = jax.eval_shape(
-            lambda batch: valid.task.init(jax.random.key(0), iter(5 * [batch])), images
+            lambda shapes, batch: valid.task.fit(shapes, iter(5 * [batch]), None)[0],
+            valid.shapes,
+            images,
         )
         assert specs(fitted) == specs(valid.shapes)
 

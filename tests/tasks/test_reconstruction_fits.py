@@ -31,6 +31,12 @@ def points_of(images):
     return np.asarray(images).reshape(len(images), -1)
 
 
+def fitted(task, batches):
+    """Variables of which the closed form, if there is one, is fitted."""
+    variables = task.init(jax.random.key(0))
+    return task.fit(variables, iter(batches), None)[0] if task.fit else variables
+
+
 @pytest.fixture(scope="module")
 def batches(toy_dir):
     """10 training images in three batches, as a fit gets them, and the images [10, 16, 16, 3]."""
@@ -106,7 +112,7 @@ def test_a_run_measures_the_mean_of_its_training_images(tiny_config, finished_ru
 
 def fitted_variables(task, batches):
     """Variables as a run begins, moved a little, so that every array takes part."""
-    variables = task.init(jax.random.key(0), iter(batches))
+    variables = fitted(task, batches)
     rng = np.random.default_rng(0)
     moved = jax.tree.map(
         lambda x: x + 0.01 * rng.standard_normal(x.shape).astype(np.float32), variables["params"]
@@ -135,7 +141,7 @@ def test_pcas_solvers_agree_where_every_component_is_kept(tiny_config, batches, 
     train, images = batches
     config = tiny_config("pca", **{"model.solver": solver, "model.components": 9})
     task, points = make_task(config), points_of(images)
-    variables = task.init(jax.random.key(0), iter(train))
+    variables = fitted(task, train)
     state, expected = pca.PCAState(**variables["params"]), pca.fit(points, 9)
     np.testing.assert_allclose(state.variance, expected.variance, rtol=1e-3)
     decoded = pca.decode(state, pca.encode(state, points))
@@ -146,7 +152,7 @@ def test_fits_of_what_is_then_trained(tiny_config, batches):
     train, images = batches
     task = make_task(tiny_config("linear_autoencoder"))
     drawn = task.init(jax.random.key(0))
-    centred = task.init(jax.random.key(0), iter(train))
+    centred = fitted(task, train)
     assert jax.tree.structure(centred) == jax.tree.structure(drawn)
     mean = centred["params"].pop("mean")
     np.testing.assert_allclose(mean, images.mean(axis=0).ravel(), atol=1e-6)
@@ -154,16 +160,16 @@ def test_fits_of_what_is_then_trained(tiny_config, batches):
     jax.tree.map(np.testing.assert_array_equal, centred, drawn)
     task = make_task(tiny_config("transform_autoencoder"))
     drawn = task.init(jax.random.key(0))
-    fitted = task.init(jax.random.key(0), iter(train))
-    jax.tree.map(np.testing.assert_array_equal, fitted["params"], drawn["params"])
+    begun = fitted(task, train)
+    jax.tree.map(np.testing.assert_array_equal, begun["params"], drawn["params"])
     state = dct.fit(jnp.asarray(images), 12)
-    np.testing.assert_array_equal(fitted["batch_stats"]["selected"], state.selected)
-    np.testing.assert_allclose(fitted["batch_stats"]["mean"], state.mean, atol=1e-5)
+    np.testing.assert_array_equal(begun["batch_stats"]["selected"], state.selected)
+    np.testing.assert_allclose(begun["batch_stats"]["mean"], state.mean, atol=1e-5)
 
 
 def test_pca_tells_the_variance_that_it_explains(tiny_config, batches):
     task, (train, images) = make_task(tiny_config("pca", **{"model.components": 9})), batches
-    variables = task.init(jax.random.key(0), iter(train))
+    variables = fitted(task, train)
     values, arrays = task.inspect(variables, {}), COMPONENTS["pca"](variables, {})
     assert values.keys() == {"explained_variance"}
     assert float(values["explained_variance"]) == pytest.approx(1, rel=1e-4)
@@ -176,8 +182,8 @@ def test_pca_tells_the_variance_that_it_explains(tiny_config, batches):
 def test_a_linear_autoencoder_is_compared_with_pca(tiny_config, batches):
     """Its rows are PCA's first two, mixed, and one that lies 30 degrees beside the third."""
     task, (train, images) = make_task(tiny_config("linear_autoencoder")), batches
-    fitted = {name: b.fit(iter(train)) for name, b in task.baselines.items()}
-    state = fitted["PCA, at most 3 components"]
+    fits = {name: b.fit(iter(train)) for name, b in task.baselines.items()}
+    state = fits["PCA, at most 3 components"]
     first, second, third = state.components
     outside = pca.fit(points_of(images), 4).components[3]
     tilted = np.cos(np.pi / 6) * third + np.sin(np.pi / 6) * outside
@@ -185,8 +191,8 @@ def test_a_linear_autoencoder_is_compared_with_pca(tiny_config, batches):
     variables = task.init(jax.random.key(0))
     params = variables["params"] | {"components": rows}
     variables = variables | {"params": params}
-    values = task.inspect(variables, fitted)
-    arrays = COMPONENTS["linear_autoencoder"](variables, fitted)
+    values = task.inspect(variables, fits)
+    arrays = COMPONENTS["linear_autoencoder"](variables, fits)
     assert values.keys() == {"largest_angle", "largest_cosine"}
     assert float(values["largest_angle"]) == pytest.approx(30, abs=0.01)
     assert float(values["largest_cosine"]) == pytest.approx(1 / np.sqrt(2 * 5), rel=1e-3)

@@ -22,7 +22,7 @@ from vocjax.tasks import make_task
 from vocjax.tasks.reconstruction import codec_of
 from vocjax.training.evaluation import make_evaluator, whole_batches
 from vocjax.training.loop import train_and_evaluate
-from vocjax.training.setup import Setup, initial_variables, notes
+from vocjax.training.setup import Setup, fitted, initial_variables, notes
 from vocjax.training.step import INIT, draw_key
 from vocjax.training.validate import validate
 
@@ -35,7 +35,8 @@ def drawn(config, task=None):
     """The variables that a run begins with."""
     valid, data, mesh = validate(config, task), open_tiny(config), make_mesh()
     evaluator = make_evaluator(valid.task, valid.sums, config.batch_size, mesh)
-    return initial_variables(Setup(config, Path(), valid, data, (), evaluator, {}))
+    setup = Setup(config, Path(), valid, data, (), evaluator, {})
+    return fitted(setup, initial_variables(setup), data.splits["train"])[0]
 
 
 def images_of(config, batch_size):

@@ -14,6 +14,7 @@ from vocjax.models.fields import check_poolable
 from vocjax.models.layers import ACTIVATIONS, INITIALIZERS, style_of
 
 POOLINGS = ("flatten", "mean")
+LOGISTIC = "logistic"  # a `head_init`: the last layer is fitted before training
 HEAD_FIELDS = ("hidden", "pooling", "head_dropout", "head_init")  # of a config's `model`
 
 
@@ -100,10 +101,16 @@ def network(config: ConfigDict, outputs: int) -> Classifier:
     model, style = config.model, style_of(config)
     check_choice("model.pooling", model.pooling, POOLINGS)
     check_range("model.head_dropout", model.head_dropout, 0, 1)
-    check_choice("model.head_init", model.head_init, INITIALIZERS)
+    check_choice("model.head_init", model.head_init, (*INITIALIZERS, LOGISTIC))
+    if model.head_init == LOGISTIC and model.hidden:
+        raise UserError(
+            f"model.hidden is {model.hidden!r} and model.head_init {LOGISTIC!r}, which fits one "
+            "layer on the code: set model.hidden to ()."
+        )
     if not all(type(width) is int and width > 0 for width in model.hidden):
         raise UserError(f"model.hidden is {model.hidden!r}; it is positive integers, (128,).")
-    shape, inits = (outputs, tuple(model.hidden)), (style.kernel_init, model.head_init)
+    last = "zeros" if model.head_init == LOGISTIC else model.head_init
+    shape, inits = (outputs, tuple(model.hidden)), (style.kernel_init, last)
     head = Head(*shape, model.pooling, model.head_dropout, style.activation, *inits)
     if not model.decoder:
         encoder = make_encoder(config)

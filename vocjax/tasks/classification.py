@@ -1,7 +1,7 @@
 """Task 2: which of the chosen classes an image shows, by softmax or one sigmoid a class."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,14 +14,15 @@ from PIL import Image
 
 from vocjax import losses, painting
 from vocjax.data.classes import chosen, class_columns
+from vocjax.data.splits import photographs
 from vocjax.errors import UserError, check_range
 from vocjax.latent import embeddings
 from vocjax.losses.weights import softmax_columns
 from vocjax.metrics import streaming
 from vocjax.metrics.classification import classification_metrics
 from vocjax.metrics.segmentation import resize_scores
-from vocjax.models import build
-from vocjax.models.classifier import pooled
+from vocjax.models import build, logistic
+from vocjax.models.classifier import LOGISTIC, pooled
 from vocjax.tasks import classification_baselines, task
 
 Labels = TypeVar("Labels", jax.Array, np.ndarray)
@@ -64,8 +65,27 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
     def codes(known: task.Outputs | task.Batch) -> jax.Array:
         return pooled(known["code"], config.model.get("pooling", "flatten"))
 
+    def fit(
+        variables: task.Variables, batches: Iterator[task.Batch], ids: np.ndarray
+    ) -> tuple[task.Variables, dict[str, Any]]:
+        def code(variables: task.Variables, batch: task.Batch) -> jax.Array:
+            return codes(apply(model, variables, batch, False, jax.random.key(0))[0])
+
+        run = jax.jit(code)
+        rows = [(run(variables, batch), targets(batch)) for batch in batches]
+        factors = jnp.asarray(config.loss.class_weights or 1.0)
+        each = [(x, y["present"], y["known"] * (1 + y["present"] * (factors - 1))) for x, y in rows]
+        examples = logistic.Examples(*map(jnp.concatenate, zip(*each, strict=True)))
+        linear, strength, values = logistic.cross_validated(
+            examples, photographs(ids), exclusive=exclusive
+        )
+        head = {"Dense_0": linear._asdict()}
+        found = {"strength": strength, "cross_validated_log_loss": values.min()}
+        return variables | {"params": variables["params"] | {"head": head}}, found
+
     return task.Task(
         init=task.initializer(model, config),
+        fit=fit if config.model.get("head_init") == LOGISTIC else None,
         apply=partial(apply, model),
         targets=targets,
         loss=loss,

@@ -2,30 +2,20 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vocjax.models import pca
+from vocjax.models.logistic import Linear
 from vocjax.tasks.linear_codes import fit_pca
 from vocjax.tasks.task import Baseline, Batch, Outputs, Targets, summed
 
 COMPONENTS = 16
 SIDE = 64  # pixels of the images that PCA sees
 STRENGTHS = 10.0 ** np.arange(-3, 4)  # of the ridge, in units of the codes' mean squared norm
-
-
-class Linear(NamedTuple):
-    """Logits `features @ kernel + bias`: kernel [numbers, classes], bias [classes], float32."""
-
-    kernel: jax.Array
-    bias: jax.Array
-
-    def __call__(self, features: jax.Array) -> jax.Array:
-        """[batch, numbers] to logits [batch, classes]."""
-        return jnp.matmul(features, self.kernel, precision="highest") + self.bias
 
 
 def baselines(

@@ -40,14 +40,9 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
     fit = None if own else closed_form(config, codec.numbers)
     if config.model.name == "pca" and config.epochs:
         raise UserError(f"epochs is {config.epochs}; PCA has a closed form: set it to 0.")
-    draw = task.initializer(model, config)
-
-    def init(key: jax.Array, batches: Iterator[task.Batch] | None = None) -> task.Variables:
-        variables = draw(key)
-        return variables if fit is None or batches is None else fit(variables, batches)
-
     return task.Task(
-        init=init,
+        init=task.initializer(model, config),
+        fit=fit and (lambda variables, batches, ids: (fit(variables, batches), {})),
         apply=functools.partial(apply, model, noise),
         targets=lambda batch: {"image": batch["image"], "weight": batch["valid"]},
         loss=lambda outputs, targets: loss(outputs["image"], targets["image"]),

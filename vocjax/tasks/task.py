@@ -34,6 +34,9 @@ class Measures(NamedTuple):
 
 # A fit takes the training split once, batch by batch, in order, without padding.
 Fit = Callable[[Iterator[Batch]], Any]
+# Of a model's part with a closed form: also the variables that it completes, and the images' ids
+# [n]. It returns the variables and, for run.json, what it found.
+FitOfModel = Callable[[Variables, Iterator[Batch], np.ndarray], tuple[Variables, dict[str, Any]]]
 
 
 class Baseline(NamedTuple):
@@ -92,8 +95,8 @@ class Description(NamedTuple):
 class Task(NamedTuple):
     """A task as pure functions. Replace one with `task._replace(loss=...)`.
 
-    - `init(key, batches=None) -> variables`: a fresh draw; parts with a closed form are fitted to
-      the batches of the training split, where they are given;
+    - `init(key) -> variables`: a fresh draw;
+    - `fit`: what then fits parts with a closed form to the training split; None for nothing;
     - `apply(variables, batch, train, key) -> (outputs, batch_stats)`;
     - `targets(batch) -> targets`: what loss and metrics need of a batch, computed once, with the
       example weight `weight` [batch], 0 for padding and for examples in which nothing is known;
@@ -108,7 +111,7 @@ class Task(NamedTuple):
     - `features`: the output that a frozen module needs to compute only once.
     """
 
-    init: Callable[..., Variables]
+    init: Callable[[jax.Array], Variables]
     apply: Callable[..., tuple[Outputs, Any]]
     targets: Callable[[Batch], Targets]
     loss: Callable[[Outputs, Targets], jax.Array]
@@ -118,6 +121,7 @@ class Task(NamedTuple):
     inspect: Callable[[Variables, Mapping[str, Any]], Outputs] | None = None
     baselines: Mapping[str, Baseline] = {}
     features: FrozenFeatures | None = None
+    fit: FitOfModel | None = None
 
 
 def summed(statistic: Callable[[Batch], Any]) -> Fit:
@@ -125,11 +129,11 @@ def summed(statistic: Callable[[Batch], Any]) -> Fit:
     return lambda batches: functools.reduce(streaming.add, map(jax.jit(statistic), batches))
 
 
-def initializer(model: nn.Module, config: ConfigDict) -> Callable[..., Variables]:
-    """Return `init(key, batches=None)` of a model that takes images and has no closed form."""
+def initializer(model: nn.Module, config: ConfigDict) -> Callable[[jax.Array], Variables]:
+    """Return `init(key)` of a model that takes images."""
     images = np.zeros((1, *image_shape(config)), np.float32)
 
-    def init(key: jax.Array, batches: Iterator[Batch] | None = None) -> Variables:
+    def init(key: jax.Array) -> Variables:
         variables = draw.variables(model, key, images)
         return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 

@@ -81,7 +81,9 @@ def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
         variables = initial_variables(setup)
         splits = {s: with_features(evaluator, x, variables) for s, x in splits.items()}
         setup = setup._replace(fitted=fit_baselines(evaluator, splits["train"]))
+    fit: dict[str, Any] = {}
     if begins:
+        variables, fit = fitted(setup, variables, splits["train"])
         make = jax.jit(partial(_first_state, setup, 0), out_shardings=replicated(setup.mesh))
         state = jax.block_until_ready(make(variables))
     # The first host writes only after the others have looked at what was there.
@@ -91,6 +93,7 @@ def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
         "parameters": count(valid.shapes["params"]),
         "images": data.counts,
         "custom": custom,
+        "fit": fit,
         "init_from": config.init_from and origin_facts(Path(config.init_from)),
     }
     writer.begin(workdir, config, facts)
@@ -112,12 +115,20 @@ def _flat(evaluator: Evaluator, splits: dict[str, Examples], name: str) -> dict[
 
 
 def initial_variables(setup: Setup) -> Variables:
-    """Return a fresh draw, with closed forms fitted, and the encoder of `init_from`."""
-    config, task, mesh = setup.config, setup.valid.task, setup.mesh
+    """Return a fresh draw, with the encoder of `init_from`."""
+    config, mesh = setup.config, setup.mesh
     key = draw_key(jax.random.key(config.seed), INIT, 0)
-    batches = whole_batches(setup.data.splits["train"], config.batch_size, mesh)
-    variables = place(task.init(key, batches), mesh)
+    variables = place(setup.valid.task.init(key), mesh)
     return with_encoder_of(variables, config, mesh) if config.init_from else variables
+
+
+def fitted(setup: Setup, variables: Variables, train: Examples) -> tuple[Variables, dict[str, Any]]:
+    """Return variables whose closed forms are fitted to the training split, and what was found."""
+    if setup.valid.task.fit is None:
+        return variables, {}
+    batches = whole_batches(train, setup.config.batch_size, setup.mesh)
+    variables, found = setup.valid.task.fit(variables, batches, train.ids)
+    return place(variables, setup.mesh), found
 
 
 def restore(setup: Setup, checkpoints: Checkpoints) -> TrainState:
