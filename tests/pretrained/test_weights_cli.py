@@ -191,7 +191,7 @@ PHOTO = "classify imported photo.png"
     ("arguments", "message"),
     [
         (f"{SQUEEZENET} no.pth", "no.pth can't be opened (No such file or directory)"),
-        (f"{SQUEEZENET} hostile.pth", "its pickle asks for 'os system'"),
+        (f"{SQUEEZENET} hostile.pth", "it has no tensor by name, but 'os system'"),
         (f"{SQUEEZENET} squeezenet.npz", "expected (1000, 512, 1, 1)"),
         (f"{SQUEEZENET} a.npz --output notes.txt", "notes.txt exists and is no directory"),
         ("export absent --output a.npz", "absent has neither imported weights (no weights.json)"),
