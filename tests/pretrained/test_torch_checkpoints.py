@@ -66,6 +66,9 @@ class Pickler(pickle.Pickler):
         if not isinstance(value, Tensor):
             return NotImplemented
         utils, hooks = self.torch._utils, collections.OrderedDict()
+        if value.rebuild == "_rebuild_from_type_v2":
+            again = self.reducer_override(Tensor(value.flat))
+            return self.torch._tensor._rebuild_from_type_v2, (again[0], Tensor, again[1], {})
         view = (Storage(value.flat), value.offset, value.shape, value.strides, False, hooks)
         if value.rebuild == "_rebuild_tensor_v2":
             return utils._rebuild_tensor_v2, view
@@ -78,23 +81,19 @@ def save(tmp_path, monkeypatch):
 
     def save(value, protocol=2):
         torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
-        torch._utils = utils
+        torch._utils, torch._tensor = utils, types.ModuleType("torch._tensor")
+        rebuilds = ("_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state")
         for module, names in (
             (torch, ("FloatStorage", "HalfStorage", "LongStorage")),
-            (
-                utils,
-                (
-                    "_rebuild_tensor_v2",
-                    "_rebuild_parameter",
-                    "_rebuild_parameter_with_state",
-                ),
-            ),
+            (utils, rebuilds),
+            (torch._tensor, ("_rebuild_from_type_v2",)),
         ):
             for name in names:
                 setattr(module, name, type(name, (), {"__module__": module.__name__}))
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, "torch", torch)
             patch.setitem(sys.modules, "torch._utils", utils)
+            patch.setitem(sys.modules, "torch._tensor", torch._tensor)
             file = io.BytesIO()
             pickler = Pickler(file, protocol, torch)
             pickler.dump(value)
@@ -161,7 +160,10 @@ def test_a_state_dict_of_another_class_and_in_a_tuple(save):
     same(read(path), {f"0.{name}": array for name, array in STATE.items()})
 
 
-@pytest.mark.parametrize("rebuild", ["_rebuild_parameter", "_rebuild_parameter_with_state"])
+@pytest.mark.parametrize(
+    "rebuild",
+    ["_rebuild_parameter", "_rebuild_parameter_with_state", "_rebuild_from_type_v2"],
+)
 def test_parameters_are_tensors(save, rebuild):
     array = RNG.random(6, np.float32)
     same(read(save({"a": Tensor(array, rebuild=rebuild)})), {"a": array})

@@ -65,9 +65,9 @@ def add_verbs(add: AddVerb) -> None:
     bring.add_argument("--classes", type=int, default=1000, metavar="N", help=what)
     how = bring.add_argument_group(
         "preprocessing",
-        "the network takes (image * scale - mean) / std, for images from 0 to 1. Without these "
-        "flags it is the usual one of the source; with one of the first three, the other two are "
-        "0, 1 and 1 unless given",
+        "the network takes (image * scale - mean) / std, for images from 0 to 1.\n"
+        "Without these flags it is the usual one of the source; with any of the first\n"
+        "three, the others of them are 0, 1 and 1 unless given",
     )
     how.add_argument("--mean", type=_three, metavar="A,B,C", help="in the order of --channels")
     how.add_argument("--std", type=_three, metavar="A,B,C", help="in the order of --channels")

@@ -61,7 +61,7 @@ def locate(arrays: Iterable[str], key_maps: Mapping[str, KeyMap], source: str = 
     best = max(fitting, key=found.__getitem__)
     alike = {place.prefix: None for place, n in found.items() if 2 * n > found[best]}
     if len(alike) > 1:
-        example = re.escape(max(alike, key=len))
+        example = re.escape([prefix for prefix in alike if prefix][-1])
         raise UserError(
             f"the file has arrays of this network after {len(alike)} prefixes of their names, "
             f"{' and '.join(map(repr, alike))}, as where moving averages stand beside the weights. "
