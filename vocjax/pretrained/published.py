@@ -34,7 +34,7 @@ def _keras(backbone: str, folder: str, md5: str) -> Published:
     return Published(backbone, "keras", archive)
 
 
-# Keras gives no checksums of its MobileNets, and nobody gives any of Darknet's weights.
+# Keras 3.15 has no checksums of its MobileNets, and nobody gives any of Darknet's weights.
 PUBLISHED: Mapping[str, Published] = {
     "alexnet": _torchvision("alexnet", "alexnet-owt-7be5be79.pth"),
     "vgg16": _torchvision("vgg16", "vgg16-397923af.pth"),
