@@ -134,12 +134,12 @@ def test_dead_addresses_are_passed_over_and_listed(server: Server, tmp_path: Pat
 
 def test_every_year_has_an_official_archive():
     assert list(ARCHIVES) == list(range(2007, 2013))
-    assert ARCHIVES[2009].md5 == "a3e00b113cfcfebf17e343f59da3caa1"
+    assert ARCHIVES[2009].checksum == "a3e00b113cfcfebf17e343f59da3caa1"
     for year, archive in ARCHIVES.items():
-        assert len(archive.md5) == 32 and len(archive.addresses) >= 2
+        assert len(archive.checksum) == 32 and len(archive.addresses) >= 2
         assert all(address.endswith(f"/{archive.file}") for address in archive.addresses)
         assert archive.file.endswith(f"-{year}.tar")
-    assert len({archive.md5 for archive in ARCHIVES.values()}) == 6
+    assert len({archive.checksum for archive in ARCHIVES.values()}) == 6
 
 
 def write_tar(folder: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:

@@ -9,7 +9,8 @@ from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.models.backbones.preprocessing import TORCHVISION
 from vocjax.models.backbones.preprocessing import apply as preprocess
 from vocjax.pretrained.formats import read, write
-from vocjax.pretrained.matching import detect, fill, flatten, match, restore_names
+from vocjax.pretrained.locate import Place, locate
+from vocjax.pretrained.matching import fill, flatten, match, restore_names
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")
@@ -107,7 +108,7 @@ def test_a_model_of_torchvision_comes_and_goes(tmp_path, backbone, make, ignored
     network, source = BACKBONES[backbone](10), SOURCES[backbone]["torchvision"]
     names = source.key_map(network)
     arrays = read(tmp_path / "a.pth")
-    assert detect(arrays, {"torchvision": names}) == "torchvision"
+    assert locate(arrays, {"torchvision": names}) == Place("torchvision", "")
 
     abstract = shapes(network, (64, 64, 3))
     wanted = {path: leaf.shape for path, leaf in flatten(abstract).items()}

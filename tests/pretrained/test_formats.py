@@ -111,10 +111,10 @@ def test_what_is_no_weight_file_is_refused(tmp_path):
     for name in ("absent.npz", "."):
         with pytest.raises(UserError, match=r"can't be opened.*Expected"):
             read(tmp_path / name)
-    with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
-        archive.writestr("model.weights.h5", "")
-    with pytest.raises(UserError, match=r"unpack model\.weights\.h5"):
-        read(tmp_path / "a.keras")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("notes.txt", "")
+    with pytest.raises(UserError, match=r"zip file with 'notes.txt', none .* weights\. Expected"):
+        read(tmp_path / "a.zip")
 
 
 @pytest.mark.parametrize(

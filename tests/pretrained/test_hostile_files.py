@@ -1,6 +1,7 @@
 """Damaged and hostile files are refused in a sentence: nothing runs, nothing large is allocated."""
 
 import contextlib
+import itertools
 import json
 import pickle
 import struct
@@ -44,26 +45,30 @@ SHELL = torch_.sequence(torch_.text("touch ran"))
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (torch_.named("os", "system") + SHELL + b"R", "asks for 'os system'"),
+        (torch_.named("os", "system") + SHELL + b"R", "no tensor by name, but 'os system'"),
         (torch_.text("builtins") + torch_.text("eval") + b"\x93" + SHELL + b"R", "builtins eval"),
-        (b"(" + torch_.text("touch ran") + b"ios\nsystem\n", "uses INST"),
-        (torch_.named("collections", "OrderedDict") + b")\x81", "uses NEWOBJ"),
+        (b"(" + torch_.text("touch ran") + b"ios\nsystem\n", "no tensor by name"),
+        (torch_.named("os", "system") + SHELL + b"\x81", "no tensor by name"),
+        (torch_.named("os", "system") + SHELL + b"}\x92", "no tensor by name"),
+        (b"(" + torch_.named("os", "system") + torch_.text("touch ran") + b"o", "no tensor by"),
+        (b"}" + torch_.named("os", "system") + SHELL + b"Rb", "no tensor by name"),
         (torch_.named("torchvision.models", "AlexNet") + b")R", r"save model\.state_dict\(\)"),
-        (torch_.named("torch._utils", "_rebuild_tensor_v2") + SHELL + b"R", "arguments"),
-        (torch_.text("a") + b")R", "calls a function"),
+        (torch_.named("torch._utils", "_rebuild_tensor_v2") + SHELL + b"R", "no tensor by name"),
+        (torch_.text("a") + b")R", "no tensor by name"),
         (torch_.sequence(torch_.text("module")) + b"Q", "refers to something other"),
-        (b"}" + DEEP + torch_.integer(1) + b"s", "keys"),
+        (b"}" + DEEP + torch_.integer(1) + b"s", "no tensor by name"),
+        (b"]q\x00(" + b"h\x00" * 1000 + b"e", "no tensor by name"),  # a list in itself
         (b"}" + torch_.text("a") + torch_.integer(1) + b"e", "IndexError"),
-        (b")}b", "has a tuple where"),
+        (b")}b", "no tensor by name"),
+        (b"b", "IndexError"),
         (b"]" + torch_.integer(1) + torch_.integer(1) + b"s", "has a int where|has a list where"),
         (b"X\xff\xff\xff\x7f", "expected"),
         (b"\x96" + b"\xff" * 7 + b"\x7f", "expected"),  # a bytearray of 2^63 bytes
         (b"h\x05", "KeyError"),
-        (b"}", "expected a dict of tensors"),
-        (b"]" + torch_.tensor() + b"a", "it holds a list"),
-        (torch_.dictionary(TENSOR | {"epoch": torch_.integer(3)}), "'epoch' is no tensor"),
+        (b"}", "expected a state dict"),
+        (torch_.tensor(), "no tensor by name"),
     ],
-    ids=range(18),
+    ids=itertools.count(),
 )
 def test_a_pickle_that_is_no_state_dict(tmp_path, monkeypatch, value, words):
     monkeypatch.chdir(tmp_path)
@@ -78,17 +83,10 @@ def test_a_far_place_in_the_memo_takes_no_memory(tmp_path):
         np.testing.assert_array_equal(read(path)["a"], SIX.reshape(2, 3))
 
 
-def test_a_pickle_longer_than_any_state_dicts(tmp_path):
-    value = torch_.text("x" * (5 << 20)) + torch_.integer(1)
+def test_a_pickle_longer_than_any_checkpoints(tmp_path):
+    value = torch_.text("x" * (17 << 20)) + torch_.integer(1)
     path = torch_.write_zip(tmp_path / "weights", value, {})
-    refused(path, "more than the 4194304 bytes", most=64 << 20)
-
-
-def test_a_checkpoint_of_training_is_refused_with_a_way_on(tmp_path):
-    value = torch_.dictionary({"epoch": torch_.integer(1), "model": torch_.dictionary(TENSOR)})
-    path = torch_.write_zip(tmp_path / "weights", value, {"0": SIX})
-    with pytest.raises(UserError, match=r"under 'model'.*torch\.load\(old\)\['model'\]"):
-        read(path)
+    refused(path, "more than the 16777216 bytes", most=128 << 20)
 
 
 def test_pythons_own_pickle_never_runs(tmp_path):
@@ -110,7 +108,7 @@ def test_pythons_own_pickle_never_runs(tmp_path):
         (torch_.tensor((2, 3), (4, 1), 0), "reaches number 6"),
         (torch_.tensor((2, 3), (-3, 1), 5), "no counts"),
         (torch_.tensor((2, 3), (3,), 0), "no counts"),
-        (torch_.tensor((2**30, 2**30), (0, 0), 0, torch_.storage()), "tensors announce"),
+        (torch_.tensor((2**30, 2**30), (0, 0), 0, torch_.storage()), "announces arrays"),
         (torch_.tensor((6,), (1,), 0, torch_.storage("Double")), "6 numbers|announces 48 bytes"),
         (torch_.tensor((6,), (1,), 0, torch_.storage(size=2**31 - 1)), "2147483647 numbers|bytes"),
         (torch_.tensor((6,), (1,), 0, torch_.storage(size=-6)), "refers to something other"),

@@ -49,11 +49,49 @@ def network():
 
 # NumPy's, about how Keras copies a variable.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-@pytest.mark.parametrize("name", ["a.weights.h5", "a.h5"])
+@pytest.mark.parametrize("name", ["a.weights.h5", "a.h5", "a.keras"])
 def test_what_keras_3_writes(tmp_path, network, name):
     made, arrays = network
     (made.save_weights if "weights" in name else made.save)(tmp_path / name)
     same(read(tmp_path / name), arrays)
+
+
+class Subclassed(keras.Model):
+    """A network that is an attribute of another one."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.first, self.own = network, keras.layers.Dense(3, name="own")
+
+    def call(self, images):
+        return self.own(self.first(images))
+
+    def get_config(self):
+        return {}
+
+
+def functional(network):
+    images = keras.Input((8, 8, 3))
+    x = network(keras.layers.Normalization(name="norm")(images))
+    return keras.Model(images, keras.layers.Dense(3, name="own")(keras.layers.Dropout(0.5)(x)))
+
+
+def sequential(network):
+    return keras.Sequential([network, keras.layers.Dense(3, name="own")])
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("outer", [functional, sequential, Subclassed])
+@pytest.mark.parametrize("name", ["a.weights.h5", "a.h5", "a.keras"])
+def test_a_network_that_is_a_layer_of_another(tmp_path, network, name, outer):
+    made, arrays = network
+    whole = outer(made)
+    whole(np.zeros((1, 8, 8, 3)))
+    (whole.save_weights if "weights" in name else whole.save)(tmp_path / name)
+    found = read(tmp_path / name)
+    inner = {key: array for key, array in found.items() if key.startswith(f"{made.name}/")}
+    same(inner, {f"{made.name}/{key}": array for key, array in arrays.items()})
+    assert {key.split("/")[0] for key in found if key not in inner} <= {"own", "norm"}
 
 
 def write_older(path, arrays, rename, cut=False):
@@ -105,11 +143,11 @@ def test_what_keras_1_wrote(tmp_path, network):
 @pytest.mark.parametrize(
     ("datasets", "weights", "words"),
     [
-        (["inner/a/k", "inner/b/k"], ["a/k", "b/k"], "two weights of the same name.*inner one al"),
+        (["inner/a/k", "inner/b/k"], ["a/k", "a/k"], "two weights of the same name"),
         (["layers/conv2d/vars/0"], None, "'conv2d' has no name.*newer one"),
         (["numbers"], None, "has no layer_names, as the files of Keras"),
     ],
-    ids=["a model in a model", "no names", "another program's"],
+    ids=["the same name", "no names", "another program's"],
 )
 def test_files_of_other_models_and_programs_are_refused(datasets, weights, words, tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:

@@ -103,7 +103,7 @@ FIRE3, CONV1 = "backbone/fire3/squeeze/kernel", "backbone/conv1/conv/bias"
         (
             "head/kernel",
             {"preprocessing.white": 255.0},
-            r"has white 255.0, mean \(0.0, .*, scale .*with white 1.0, mean \(0.48",
+            r"has white 255.0, mean \(0.0, .*, scale .*with white 1.0, mean \(0.48.*--mean, --std,",
         ),
     ],
 )

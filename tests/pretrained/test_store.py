@@ -113,6 +113,7 @@ def test_the_directory_says_what_it_holds(bring, squeezenet_file, tmp_path):
             "bytes": len(content),
         },
         **{field: run[field] for field in ("commit", "dirty", "versions")},
+        "prefix": "",
     }
 
 

@@ -9,7 +9,7 @@ import struct
 import numpy as np
 import pytest
 import torch_files as torch_
-from drawn_weights import CLASSES, drawn
+from drawn_weights import CLASSES, drawn, same
 from PIL import Image
 
 from vocjax import cli
@@ -17,6 +17,7 @@ from vocjax.data.pipeline import resize_image
 from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.pretrained.classify import classifier_of
 from vocjax.pretrained.formats import read, write
+from vocjax.pretrained.published import PUBLISHED
 from vocjax.pretrained.store import import_weights, read_imported
 
 PREPROCESSING = "RGB from 0 to 1, minus (0.485, 0.456, 0.406), times (4.36681, 4.46429, 4.44444)"
@@ -62,7 +63,7 @@ def refused(capsys, here, message, *arguments):
     assert {path: path.is_file() and path.read_bytes() for path in here.rglob("*")} == before
 
 
-@pytest.mark.parametrize("verb", ["import", "export", "classify"])
+@pytest.mark.parametrize("verb", ["import", "fetch", "export", "classify"])
 def test_help_shows_examples_that_parse(verb, capsys):
     code, out, err = run(capsys, verb, "--help")
     assert (code, err) == (0, "")
@@ -76,9 +77,11 @@ def test_help_shows_examples_that_parse(verb, capsys):
     assert verb in run(capsys, "--help")[1]
 
 
-def test_help_names_every_backbone_and_source(capsys):
+def test_help_names_every_backbone_and_source_and_all_published_weights(capsys):
     _, out, _ = run(capsys, "import", "--help")
     assert {*BACKBONES, *itertools.chain(*SOURCES.values())} <= set(re.findall(r"\w+", out))
+    _, out, _ = run(capsys, "fetch", "--help")
+    assert set(PUBLISHED) <= set(re.findall(r"[\w-]+", out))
 
 
 @pytest.mark.parametrize(
@@ -87,6 +90,7 @@ def test_help_names_every_backbone_and_source(capsys):
         ("", "the following arguments are required: VERB"),
         ("import a.npz --output o", "the following arguments are required: --backbone"),
         ("import --backbone vgg16 a.npz --output o --classes ten", "invalid int value: 'ten'"),
+        ("import --backbone vgg16 a.npz --output o --mean 1,2", "'1,2' is not three numbers, as"),
         ("import a.npz --backbone vgg16 --output o --force", "unknown argument '--force'; see `vo"),
         ("export --output a.npz", "the following arguments are required: DIR"),
     ],
@@ -133,6 +137,25 @@ def test_import_ignores_names_that_are_given(here, capsys):
     assert "\nignored in the file: 99 arrays (decoder.0.weight, decoder.1.weight, deco" in out
     assert set(read_imported(here / "out").ignored) == set(own)
     refused(capsys, here, "come from no source of this backbone", "import", *arguments)
+
+
+def test_import_says_what_it_strips_and_takes_a_preprocessing_that_is_given(here, capsys):
+    arrays = read(here / "squeezenet.npz")
+    beside = {"ema_decay": np.ones(1), "decoder.0.weight": np.ones(2)}
+    write(here / "own.npz", {f"module._orig_mod.{n}": a for n, a in arrays.items()} | beside)
+    arguments = ["--backbone", "squeezenet", "own.npz", "--classes", "3", "--output", "out"]
+    values = ["--mean", "1,2,3", "--std", "2,4,5", "--scale", "255", "--channels", "BGR"]
+    code, out, err = run(capsys, "import", *arguments, *values)
+    assert (code, err) == (0, "")
+    prefix = "prefix of the names: 'module._orig_mod.' is stripped; 2 others are passed over"
+    assert f"\n{prefix}\ntaken: 52 arrays" in out
+    assert "ignored in the file: 2 arrays (ema_decay, decoder.0.weight)" in out
+    given = "BGR from 0 to 255, minus (1, 2, 3), times (0.5, 0.25, 0.2), as given"
+    assert f"\npreprocessing: {given}\n" in out
+    made = read_imported(here / "out")
+    assert (made.prefix, made.ignored) == ("module._orig_mod.", list(beside))
+    assert made.preprocessing == ("BGR", 255.0, (1.0, 2.0, 3.0), (0.5, 0.25, 0.2))
+    same(made.arrays, read_imported(here / "imported").arrays)
 
 
 def test_import_says_what_follows_darknets_backbone(here, capsys):
@@ -191,8 +214,12 @@ PHOTO = "classify imported photo.png"
     ("arguments", "message"),
     [
         (f"{SQUEEZENET} no.pth", "no.pth can't be opened (No such file or directory)"),
-        (f"{SQUEEZENET} hostile.pth", "its pickle asks for 'os system'"),
+        (f"{SQUEEZENET} hostile.pth", "it has no tensor by name, but 'os system'"),
         (f"{SQUEEZENET} squeezenet.npz", "expected (1000, 512, 1, 1)"),
+        (f"{SQUEEZENET} squeezenet.npz --classes 3 --mean 124,117,104", "Give --scale 255 if"),
+        (f"{SQUEEZENET} squeezenet.npz --classes 3 --std 1,0,1", "--std 1,0,1; they must be great"),
+        (f"{SQUEEZENET} squeezenet.npz --classes 3 --channels GBR", "--channels is 'GBR'; it is"),
+        ("fetch squeeze", "published weights is 'squeeze'; it is one of alexnet, "),
         (f"{SQUEEZENET} a.npz --output notes.txt", "notes.txt exists and is no directory"),
         ("export absent --output a.npz", "absent has neither imported weights (no weights.json)"),
         ("export run --output a.npz", "a run without a backbone (model.name is 'autoencoder')"),

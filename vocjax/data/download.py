@@ -1,4 +1,4 @@
-"""Downloads, checks and unpacks the official VOC archives."""
+"""Downloads and checks published files; the official VOC archives, and how they are unpacked."""
 
 import hashlib
 import shutil
@@ -19,12 +19,16 @@ TIMEOUT = 30  # seconds without a byte
 FOLDERS = {"JPEGImages", "SegmentationClass", "Annotations", "ImageSets"}
 
 
+DEVKITS = "Or give what you have: --archive FILE for the tar, --devkit DIR for an unpacked devkit."
+
+
 class Archive(NamedTuple):
-    """An official tar file and its addresses."""
+    """A file that others publish, and its addresses."""
 
     file: str
-    md5: str
+    checksum: str  # md5, which has 32 digits, or the first digits of sha256, in hexadecimal
     addresses: tuple[str, ...]  # tried in this order
+    otherwise: str = DEVKITS  # what to do where nobody can give the file
 
 
 def _archive(date: str, md5: str, *mirrors: str) -> Archive:
@@ -58,22 +62,28 @@ ARCHIVES = {
 
 
 def fetch(archive: Archive, directory: Path) -> Path:
-    """Download an archive to `directory / archive.file`, or take the file that is there.
+    """Download a file to `directory / archive.file`, or take the file that is there.
 
     Continues a `.part` file that an interruption left, tries the next address after a failure, and
-    keeps nothing with a wrong md5. Raises `UserError` where every address failed, or the file that
-    is there has another md5.
+    keeps nothing with a wrong checksum. Raises `UserError` where every address failed, the file
+    that is there has another checksum, or nothing can be written.
     """
     path = directory / archive.file
     if path.exists():
         check(path, archive)
         return path
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{directory} can't be made for {archive.file} ({error.strerror}). Choose a place that "
+            "can be written to."
+        ) from error
     part = directory / f"{archive.file}.part"
     failures = []
     for address in archive.addresses:
         try:
-            _download(address, part, archive.md5)
+            _download(address, part, archive.checksum)
         except (OSError, HTTPException) as error:
             failures.append(f"  {address}: {str(error) or type(error).__name__}")
             print(f"failed: {error}", file=sys.stderr)
@@ -82,21 +92,20 @@ def fetch(archive: Archive, directory: Path) -> Path:
     raise UserError(
         f"{archive.file} couldn't be downloaded:\n" + "\n".join(failures) + "\n"
         f"Try again later (what has arrived is kept), or get the file elsewhere and put it at\n"
-        f"  {path}\n"
-        "or give its path: --archive FILE for the tar, --devkit DIR for an unpacked devkit."
+        f"  {path}\n" + archive.otherwise
     )
 
 
 def check(path: Path, archive: Archive) -> None:
-    """Raise `UserError` unless a file exists and has the md5 of the official archive."""
+    """Raise `UserError` unless a file exists and has the published checksum."""
     if not path.is_file():
         raise UserError(f"{path} isn't a file. Give the path of {archive.file}.")
-    md5 = _md5(path)
-    if md5 != archive.md5:
+    kind, digest = _digest(path, archive.checksum)
+    if not digest.startswith(archive.checksum):
         raise UserError(
-            f"{path} has the md5 {md5}; the official {archive.file} has {archive.md5}. So it is "
-            "truncated or another file. Delete it and download it again. If you packed a part of "
-            "VOC yourself, unpack it and give the folder with --devkit."
+            f"{path} has the {kind} {digest}; the published {archive.file} has {archive.checksum}. "
+            "So it is truncated or another file. Delete it and download it again. "
+            + archive.otherwise
         )
 
 
@@ -134,21 +143,23 @@ def _unpack_member(
             shutil.copyfileobj(source, file)
 
 
-def _md5(path: Path) -> str:
+def _digest(path: Path, checksum: str) -> tuple[str, str]:
+    """Return the name and the digits of a file's sum, of the kind that `checksum` is."""
+    kind = "md5" if len(checksum) == 32 else "sha256"
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+        return kind, hashlib.file_digest(file, kind).hexdigest()
 
 
-def _download(address: str, part: Path, md5: str) -> None:
+def _download(address: str, part: Path, checksum: str) -> None:
     """Complete `part` from one address. Raises OSError or HTTPException, and keeps a good part."""
     resumed = part.exists()
     _transfer(address, part)
-    actual = _md5(part)
-    if actual != md5:
+    kind, actual = _digest(part, checksum)
+    if not actual.startswith(checksum):
         part.unlink()
         if not resumed:
-            raise OSError(f"what it sends has the md5 {actual}, not {md5}")
-        _download(address, part, md5)  # the old part was perhaps wrong: once more, from byte 0
+            raise OSError(f"what it sends has the {kind} {actual}, not {checksum}")
+        _download(address, part, checksum)  # the old part was perhaps wrong: from byte 0
 
 
 def _transfer(address: str, part: Path) -> None:

@@ -16,6 +16,11 @@ NAMES = (
     "alexnet, vgg16, vgg19, resnet18, resnet50, darknet19, tiny_darknet, inception_v1, "
     "inception_v3, xception, mobilenet, mobilenet_v2, squeezenet"
 )
+# The names in `PUBLISHED`.
+FETCHED = (
+    "alexnet, vgg16, vgg19, resnet18, resnet50, inception_v1, inception_v3, mobilenet_v2, "
+    "squeezenet, xception, vgg16-keras, vgg19-keras, resnet50-keras, inception_v3-keras"
+)
 TOP = 5  # classes that are printed for a photo
 
 AddVerb = Callable[[str, object, str, str], argparse.ArgumentParser]
@@ -28,6 +33,8 @@ def add_verbs(add: AddVerb) -> None:
         _import,
         "bring another library's weight file into our layout, all of it or nothing",
         "vocjax weights import --backbone resnet50 resnet50.pth --output weights/resnet50\n"
+        "  vocjax weights import --backbone inception_v3 gluon.pth --output weights/inception "
+        "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225\n"
         "  vocjax weights import --backbone vgg16 vgg16_20.h5 --classes 20 --output weights/vgg\n"
         "  vocjax weights import --backbone resnet18 trunk.npz --skip 'backbone/conv5|head' "
         "--output weights/trunk\n"
@@ -38,15 +45,16 @@ def add_verbs(add: AddVerb) -> None:
         "file",
         type=Path,
         metavar="FILE",
-        help="a state dict of torch, .safetensors, Keras's .h5, .npz or Darknet's .weights",
+        help="a state dict or checkpoint of torch, .safetensors, Keras's .h5 or .keras, .npz or "
+        "Darknet's .weights",
     )
     bring.add_argument("--backbone", required=True, metavar="NAME", help=NAMES)
     bring.add_argument("--output", type=Path, required=True, metavar="DIR")
     bring.add_argument(
         "--source",
         default="",
-        help="of the names in the file: torchvision, keras, gluon, caffe or darknet (default: the "
-        "one that knows most of them)",
+        help="of the names in the file: torchvision, timm, keras, gluon, caffe or darknet "
+        "(default: the one that knows most of them)",
     )
     for flag, what in (
         ("--skip", "a part, by our path, that the file shall not fill; can be repeated"),
@@ -55,6 +63,23 @@ def add_verbs(add: AddVerb) -> None:
         bring.add_argument(flag, action="append", default=[], metavar="REGEX", help=what)
     what = "of the head in the file (default: 1000)"
     bring.add_argument("--classes", type=int, default=1000, metavar="N", help=what)
+    how = bring.add_argument_group(
+        "preprocessing",
+        "the network takes (image * scale - mean) / std, for images from 0 to 1.\n"
+        "Without these flags it is the usual one of the source; with any of the first\n"
+        "three, the others of them are 0, 1 and 1 unless given",
+    )
+    how.add_argument("--mean", type=_three, metavar="A,B,C", help="in the order of --channels")
+    how.add_argument("--std", type=_three, metavar="A,B,C", help="in the order of --channels")
+    how.add_argument("--scale", type=float, metavar="X", help="white before the mean: 1 or 255")
+    how.add_argument("--channels", metavar="ORDER", help="RGB or BGR")
+    get = add(
+        "fetch",
+        _fetch,
+        "bring published weights into the cache, from where config.init_from takes them by name",
+        "vocjax weights fetch squeezenet",
+    )
+    get.add_argument("name", metavar="NAME", help=FETCHED)
     export = add(
         "export",
         _export,
@@ -81,9 +106,20 @@ def add_verbs(add: AddVerb) -> None:
     classify.add_argument("--size", type=int, default=224, help=what)
 
 
+def _three(text: str) -> tuple[float, float, float]:
+    try:
+        a, b, c = (float(part) for part in text.split(","))
+    except ValueError as error:
+        message = f"{text!r} is not three numbers, as 0.485,0.456,0.406"
+        raise argparse.ArgumentTypeError(message) from error
+    return a, b, c
+
+
 def _import(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.models.backbones.preprocessing import Given
     from vocjax.pretrained.store import import_weights
 
+    given = Given(options.channels, options.scale, options.mean, options.std)
     made = import_weights(
         options.backbone,
         options.file,
@@ -92,14 +128,27 @@ def _import(options: argparse.Namespace, _: Sequence[str]) -> int:
         skip=options.skip,
         ignore=options.ignore,
         classes=options.classes,
+        given=given,
     )
     head = f"head of {made.classes} classes" if made.classes else "without a head"
     print(f"{made.backbone}, {head}, from {made.file['name']} by {made.source}'s names")
+    if made.prefix:
+        others = sum(not name.startswith(made.prefix) for name in made.ignored)
+        print(f"prefix of the names: {made.prefix!r} is stripped; {others} others are passed over")
     print(f"taken: {len(made.arrays)} arrays, {made.parameters:,} numbers")
     print(f"skipped (drawn anew): {_counted(made.skipped, options.skip)}")
     print(f"ignored in the file: {_listed(made.ignored)}")
-    print(f"preprocessing: {_described(made.preprocessing)}")
+    origin = ", as given" if given != Given() else ""
+    print(f"preprocessing: {_described(made.preprocessing)}{origin}")
     print(f"imported weights: {options.output}")
+    return 0
+
+
+def _fetch(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.pretrained.fetch import fetch_weights
+
+    print(f"imported weights: {fetch_weights(options.name)}")
+    print(f"begin a run with them: --config.init_from={options.name}")
     return 0
 
 

@@ -12,14 +12,10 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from vocjax.errors import UserError
 from vocjax.models.backbones.keys import KeyMap, Layout, Shape, convert, foreign_shape, restore
 from vocjax.pretrained.formats.darknet import NUMBERS
+from vocjax.pretrained.locate import IGNORED
 
 Arrays = Mapping[str, np.ndarray]
 
-# Foreign names of arrays that a file may have besides the network's own weights.
-IGNORED = (
-    r".*\.num_batches_tracked",  # torch's batch norm counts its steps
-    r"(aux[12]|AuxLogits)\..*",  # torchvision's auxiliary heads, where the network has none
-)
 REST = " numbers at the end"  # in a file without names: how many of them were not used
 
 
@@ -41,31 +37,6 @@ def fill(variables: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
     leaves = flatten_dict(variables)
     paths = {"/".join(path[1:]): path for path in leaves}
     return unflatten_dict(leaves | {paths[path]: array for path, array in arrays.items()})
-
-
-def detect(arrays: Iterable[str], key_maps: Mapping[str, KeyMap]) -> str:
-    """Return the source, of a backbone's `key_maps`, that has most of a file's foreign names.
-
-    Raises `UserError` if no key map has more than half of the names.
-    """
-    names = {name for name in arrays if not any(re.fullmatch(regex, name) for regex in IGNORED)}
-    if names == {NUMBERS} and "darknet" in key_maps:
-        return "darknet"
-    known = {
-        source: names.intersection(theirs for theirs, _ in key_map.values())
-        for source, key_map in key_maps.items()
-    }
-    source = max(known, key=lambda source: len(known[source]))
-    if 2 * len(known[source]) > len(names):
-        return source
-    strange = sorted(names - known[source])[:3]
-    raise UserError(
-        f"the names of the file's arrays come from no source of this backbone "
-        f"({', '.join(key_maps)}). The nearest is {source}, which has {len(known[source])} of "
-        f"{len(names)} names. It names an array {next(iter(key_maps[source].values()))[0]!r}, for "
-        f"instance; the file has {', '.join(map(repr, strange))}. Give --backbone the network that "
-        "the file belongs to."
-    )
 
 
 def match(

@@ -8,6 +8,8 @@ from ml_collections import ConfigDict
 from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import IDENTITY
+from vocjax.pretrained.fetch import fetch_weights, located
+from vocjax.pretrained.published import PUBLISHED
 from vocjax.pretrained.store import is_imported, read_imported
 from vocjax.runs.reader import is_run, lookup, read_config, read_epochs, read_json
 
@@ -21,7 +23,8 @@ def complete(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
     the small stem of a run that has it. Of `fields`, the config keeps those that the weights do not
     have, as the padding of Xception. A config without backbone, without `init_from`, or with that
     of a run without backbone, stays as it is. If what `init_from` names is gone since the run in
-    `workdir` began with it, the config of that run is used instead.
+    `workdir` began with it, the config of that run is used instead. Published weights that are not
+    in the cache are fetched.
 
     Raises `UserError` if `init_from` has another backbone, or damaged weights; if the config asks
     for a field, a preprocessing or a last stage that they do not have; and if `init_from` has
@@ -34,6 +37,8 @@ def complete(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
     found = described(origin)
     if not found and workdir and is_run(workdir):
         found = described(workdir) if read_config(workdir).init_from == config.init_from else {}
+    if not found and located(origin) != origin:
+        found = described(fetch_weights(str(origin)))
     if not found:
         if not config.model.backbone.name:
             check_origin(origin)
@@ -62,18 +67,21 @@ def complete(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
 
 
 def check_origin(origin: Path) -> None:
-    """Raise `UserError` unless a directory has imported weights or a run."""
+    """Raise `UserError` unless a directory, or a published name, has imported weights or a run."""
+    origin = located(origin)
     if is_imported(origin) or is_run(origin):
         return
     raise UserError(
         f"{origin} has neither imported weights (no weights.json) nor a run (no config.json). Make "
         f"it with `vocjax weights import --backbone NAME FILE --output {origin}` or "
-        f"`vocjax train --config FILE --workdir {origin}`, or name another directory."
+        f"`vocjax train --config FILE --workdir {origin}`, or name another directory, or published "
+        f"weights: {', '.join(PUBLISHED)}."
     )
 
 
 def origin_facts(origin: Path) -> dict[str, Any]:
     """Return what a run keeps of the weights or the run where it began; `UserError` for damage."""
+    origin = located(origin)
     if is_imported(origin):
         weights = read_imported(origin)
         return {"backbone": weights.backbone, "source": weights.source, "file": weights.file}
@@ -88,6 +96,7 @@ def origin_facts(origin: Path) -> dict[str, Any]:
 
 def described(origin: Path) -> dict[str, Any]:
     """Return the `model.backbone` of imported weights or a run; {} if there is none."""
+    origin = located(origin)
     if is_imported(origin):
         return _of_weights(origin)
     model = read_config(origin).model if is_run(origin) else {}
@@ -123,7 +132,8 @@ def _check_preprocessing(ours: dict[str, Any], theirs: dict[str, Any], origin: P
     )
     raise UserError(
         f"model.backbone.preprocessing has {has}, and the weights in {origin} were trained with "
-        f"{expected}; leave it out, it comes with the weights."
+        f"{expected}; leave it out, it comes with the weights. If it is not that of their file, "
+        "import it again and say so: --mean, --std, --channels and --scale prevail."
     )
 
 

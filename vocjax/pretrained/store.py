@@ -17,11 +17,12 @@ from vocjax.errors import UserError, check_choice, check_range
 from vocjax.files import write_json
 from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.models.backbones.keys import Source
-from vocjax.models.backbones.preprocessing import Preprocessing
+from vocjax.models.backbones.preprocessing import Given, Preprocessing
 from vocjax.models.backbones.size import shapes
 from vocjax.pretrained.formats import npz, read
 from vocjax.pretrained.formats.darknet import NUMBERS
-from vocjax.pretrained.matching import detect, flatten, match, without
+from vocjax.pretrained.locate import locate, with_prefix
+from vocjax.pretrained.matching import flatten, match, without
 from vocjax.runs.provenance import environment
 
 ARRAYS, FACTS = "weights.npz", "weights.json"
@@ -37,7 +38,7 @@ class Imported(NamedTuple):
     backbone: str
     fields: Mapping[str, str]
     source: str  # of the file's names, one of `SOURCES[backbone]`
-    preprocessing: Preprocessing  # what the published weights were trained with
+    preprocessing: Preprocessing  # given at the import, or the usual one of the source
     classes: int | None  # of the head, None where the file filled nothing of it
     skipped: Sequence[str]  # our paths that the file did not fill, sorted
     ignored: Sequence[str]  # names in the file that were not used, or how many of Darknet's numbers
@@ -47,6 +48,7 @@ class Imported(NamedTuple):
     dirty: bool | None
     versions: Mapping[str, str]
     arrays: Mapping[str, np.ndarray]  # float32, in our layout by our path
+    prefix: str = ""  # that stood before the network's names in the file
 
 
 def import_weights(
@@ -58,17 +60,19 @@ def import_weights(
     skip: Sequence[str] = (),
     ignore: Sequence[str] = (),
     classes: int = 1000,
+    given: Given = Given(),  # noqa: B008, which is immutable
 ) -> Imported:
     """Bring a weight file into our layout and write it as a directory, whole or not at all.
 
     Imported weights at `output` are replaced. Without `source` the names in the file decide.
     `skip` has regexes of parts that the file shall not fill, as in `matching.match`; `ignore` of
     names in the file that shall not be used: "classifier.*" for a head that is not the network's
-    own. `classes` are those of the file's head; not used where the head is skipped.
+    own. `classes` are those of the file's head; not used where the head is skipped. `given` is what
+    is known of the preprocessing; it prevails over the source's.
 
-    Raises `UserError` if `backbone`, `source` or a regex is none; if `file` can't be read, does not
-    fit, fills nothing of the backbone, or has no names where `source` has some; and if `output`
-    can't be written.
+    Raises `UserError` if `backbone`, `source`, `given` or a regex is none; if `file` can't be read,
+    does not fit, fills nothing of the backbone, or has no names where `source` has some; and if
+    `output` can't be written.
     """
     _check_free(output)
     sources = sources_of(backbone, source)
@@ -77,14 +81,15 @@ def import_weights(
     arrays = without(held, ignore)
     networks = {name: BACKBONES[backbone](classes, **f.fields) for name, f in sources.items()}
     tables = {name: f.key_map(networks[name]) for name, f in sources.items()}
-    name = source or detect(arrays, tables)
+    name, prefix = locate(arrays, tables, source)
     if NUMBERS in arrays and name != "darknet":
         raise UserError(
             f"{file} is Darknet's, without names, and the source {name} goes by names. Leave "
             "--source out, and name the backbone that the file has."
         )
     sizes = {path: leaf.shape for path, leaf in flatten(shapes(networks[name], IMAGE)).items()}
-    found = match(arrays, tables[name], sizes, skip)
+    inside = {theirs: array for theirs, array in arrays.items() if theirs.startswith(prefix)}
+    found = match(inside, with_prefix(tables[name], prefix), sizes, skip)
     if not any(path.startswith("backbone/") for path in found.arrays):
         raise UserError(
             f"--skip {' --skip '.join(skip)} leaves nothing of the backbone to {file}, so that "
@@ -97,14 +102,15 @@ def import_weights(
         backbone=backbone,
         fields=dict(sources[name].fields),
         source=name,
-        preprocessing=sources[name].preprocessing,
+        preprocessing=given.over(sources[name].preprocessing),
         classes=classes if any(path.startswith("head/") for path in found.arrays) else None,
         skipped=sorted(found.skipped),
-        ignored=[*found.ignored, *(name for name in held if name not in arrays)],
+        ignored=[*found.ignored, *(name for name in held if name not in inside)],
         file={"name": file.name, "sha256": sha256, "bytes": file.stat().st_size},
         parameters=sum(array.size for array in found.arrays.values()),
         **{field: made[field] for field in ("commit", "dirty", "versions")},
         arrays=found.arrays,
+        prefix=prefix,
     )
     write_imported(output, imported)
     return imported

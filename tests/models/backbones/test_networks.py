@@ -8,6 +8,7 @@ from models.backbones.cases import CASES, SHAPE, of_each, traced
 
 from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES, SOURCES
+from vocjax.models.backbones.keys import foreign_shape
 from vocjax.pretrained.matching import flatten
 
 
@@ -140,3 +141,37 @@ def test_variables_are_as_many_as_published(source, name):
     left_out = ("norm/mean", "norm/var") if source == "torchvision" else ()
     counted = sum(leaf.size for path, leaf in leaves.items() if not path.endswith(left_out))
     assert counted == PUBLISHED[source][name]
+
+
+# Shapes of some tensors in the state dicts of timm's models.
+TIMM = {
+    "vgg16": {
+        "features.28.weight": (512, 512, 3, 3),
+        "pre_logits.fc1.weight": (4096, 512, 7, 7),
+        "pre_logits.fc2.weight": (4096, 4096, 1, 1),
+        "head.fc.weight": (1000, 4096),
+    },
+    "mobilenet_v2": {
+        "conv_stem.weight": (32, 3, 3, 3),
+        "blocks.0.0.conv_dw.weight": (32, 1, 3, 3),
+        "blocks.0.0.conv_pw.weight": (16, 32, 1, 1),
+        "blocks.0.0.bn2.bias": (16,),
+        "blocks.1.0.conv_pw.weight": (96, 16, 1, 1),
+        "blocks.3.3.conv_pwl.weight": (64, 384, 1, 1),
+        "blocks.6.0.bn3.running_var": (320,),
+        "conv_head.weight": (1280, 320, 1, 1),
+        "classifier.bias": (1000,),
+    },
+}
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_timms_tensors_have_the_shapes_of_its_models(name):
+    source = SOURCES[name]["timm"]
+    leaves = variables_of(name, **source.fields)
+    key_map = source.key_map(BACKBONES[name](**source.fields))
+    made = {
+        theirs: foreign_shape(leaves[path].shape, layout)
+        for path, (theirs, layout) in key_map.items()
+    }
+    assert {tensor: made[tensor] for tensor in TIMM[name]} == TIMM[name]

@@ -14,6 +14,7 @@ from vocjax.models.backbones.preprocessing import (
     IDENTITY,
     SYMMETRIC,
     TORCHVISION,
+    Given,
     Preprocessing,
     apply,
 )
@@ -47,3 +48,44 @@ def test_grey_images_and_unknown_orders_are_refused():
         apply(CAFFE, jnp.zeros((1, 2, 2, 1)))
     with pytest.raises(UserError, match="order is 'GBR'; it is one of RGB, BGR"):
         apply(CAFFE._replace(order="GBR"), jnp.zeros((1, 2, 2, 3)))
+
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+OF_255 = (123.68, 116.779, 103.939)
+
+
+@pytest.mark.parametrize(
+    ("given", "usual", "mode"),
+    [
+        (Given(mean=MEAN, std=STD), SYMMETRIC, "torch"),
+        (Given("RGB", 1.0, MEAN, STD), CAFFE, "torch"),
+        (Given("BGR", 255.0, OF_255[::-1]), TORCHVISION, "caffe"),
+        (Given(mean=(0.5,) * 3, std=(0.5,) * 3), TORCHVISION, "tf"),
+        (Given(), CAFFE, "caffe"),
+    ],
+)
+def test_what_is_given_prevails(given, usual, mode):
+    expected = keras.applications.imagenet_utils.preprocess_input(255 * IMAGES, mode=mode)
+    np.testing.assert_allclose(apply(given.over(usual), IMAGES), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_another_order_of_channels_alone_turns_the_usual_values():
+    turned = apply(Given("BGR").over(TORCHVISION), IMAGES)
+    np.testing.assert_allclose(turned, apply(TORCHVISION, IMAGES)[..., ::-1], rtol=1e-6)
+    assert Given("RGB").over(TORCHVISION) == TORCHVISION
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (Given("rgb"), "--channels is 'rgb'; it is one of RGB, BGR"),
+        (Given(mean=OF_255), r"--mean is 123.68,116.779,103.939, and pixels are from 0 to 1 wh"),
+        (Given(white=0.0), "--scale is 0 and --std 1,1,1; they must be greater than 0"),
+        (Given(std=(1.0, -1.0, 1.0)), "--std 1,-1,1; they must"),
+        (Given(mean=(float("nan"), 0.0, 0.0)), "--mean is nan,0,0"),
+        (Given(white=float("inf")), "--scale is inf"),
+    ],
+)
+def test_values_that_can_not_be_given(given, words):
+    with pytest.raises(UserError, match=words):
+        given.over(SYMMETRIC)

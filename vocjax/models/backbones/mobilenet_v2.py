@@ -136,6 +136,24 @@ def torchvision_keys(_: Network) -> KeyMap:
     return keys | TORCH.dense("head/dense", "classifier.1")
 
 
+def timm_keys(_: Network) -> KeyMap:
+    """Keys of timm's mobilenetv2_100 (timm/models/efficientnet.py and _efficientnet_blocks.py).
+
+    It computes what torchvision's does; blocks are numbered by rows of the paper's table.
+    """
+    keys = TORCH.conv_norm("backbone/conv1", "conv_stem", "bn1")
+    rows = [(row, i) for row, (_, _, n, _) in enumerate(TABLE) for i in range(n)]
+    for block, (row, i) in zip(blocks_of(TABLE), rows, strict=True):
+        ours, theirs = f"backbone/{block}", f"blocks.{row}.{i}"
+        parts = dict(zip(PARTS, ("conv_pw", "conv_dw", "conv_pwl"), strict=True))
+        if row == 0:
+            parts = {"depthwise": "conv_dw", "project": "conv_pw"}
+        for number, (part, conv) in enumerate(parts.items(), 1):
+            keys |= TORCH.conv_norm(f"{ours}/{part}", f"{theirs}.{conv}", f"{theirs}.bn{number}")
+    keys |= TORCH.conv_norm("backbone/conv2", "conv_head", "bn2")
+    return keys | TORCH.dense("head/dense", "classifier")
+
+
 def keras_keys(_: Network) -> KeyMap:
     """Keys of Keras's weights; the first block does not expand."""
     keys = KERAS.conv_norm("backbone/conv1", "Conv1", "bn_Conv1")
@@ -166,6 +184,7 @@ def gluon_keys(_: Network) -> KeyMap:
 
 SOURCES = {
     "torchvision": Source(torchvision_keys, TORCHVISION, {"variant": "torchvision"}),
+    "timm": Source(timm_keys, TORCHVISION, {"variant": "torchvision"}),
     "keras": Source(keras_keys, SYMMETRIC, {"variant": "keras"}),
     "gluon": Source(gluon_keys, TORCHVISION, {"variant": "gluon"}),
 }

@@ -1,5 +1,6 @@
 """Pre-processing: bring an image's values into the range that a network was trained on."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -23,6 +24,48 @@ class Preprocessing(NamedTuple):
     white: float
     mean: Values
     scale: Values
+
+
+class Given(NamedTuple):
+    """What a user says of a preprocessing, (x * white - mean) / std.
+
+    Without `order` that of the source stays. `white`, `mean` and `std` belong together: with any of
+    them the others are 1, 0 and 1 unless given.
+    """
+
+    order: str | None = None
+    white: float | None = None
+    mean: Values | None = None  # of the channels, in the order of `order`
+    std: Values | None = None
+
+    def over(self, usual: Preprocessing) -> Preprocessing:
+        """Return a source's preprocessing with what is given in its place; `UserError` if wrong."""
+        order, white, mean, std = self
+        check_choice("--channels", order or usual.order, ORDERS)
+        if white is mean is std is None:
+            turned = usual._replace(mean=_turned(usual.mean), scale=_turned(usual.scale))
+            return usual if order in (None, usual.order) else turned._replace(order=order)
+        white = 1.0 if white is None else white
+        mean, std = mean or (0.0,) * 3, std or (1.0,) * 3
+        if not (0 < white < math.inf and all(0 < value < math.inf for value in std)):
+            raise UserError(
+                f"--scale is {white:g} and --std {_text(std)}; they must be greater than 0."
+            )
+        if not all(-white <= value <= white for value in mean):
+            raise UserError(
+                f"--mean is {_text(mean)}, and pixels are from 0 to {white:g} where it is "
+                "subtracted. Give --scale 255 if the mean is that of values from 0 to 255."
+            )
+        red, green, blue = std
+        return Preprocessing(order or usual.order, white, mean, (1 / red, 1 / green, 1 / blue))
+
+
+def _turned(values: Values) -> Values:
+    return values[2], values[1], values[0]
+
+
+def _text(values: Values) -> str:
+    return ",".join(f"{value:g}" for value in values)
 
 
 TORCHVISION = Preprocessing(

@@ -89,6 +89,17 @@ def torchvision_keys(network: Network) -> KeyMap:
     return keys
 
 
+def timm_keys(network: Network) -> KeyMap:
+    """Keys of timm's vgg16 and vgg19 (timm/models/vgg.py), whose dense layers are convolutions.
+
+    They are torchvision's arrays; on images of 224 pixels the head computes the same.
+    """
+    keys = {ours: key for ours, key in torchvision_keys(network).items() if "backbone" in ours}
+    for layer in ("fc1", "fc2"):
+        keys |= TORCH.conv(f"head/{layer}", f"pre_logits.{layer}", bias=True)
+    return keys | TORCH.dense("head/fc3", "head.fc")
+
+
 def keras_keys(network: Network) -> KeyMap:
     """Keys of Keras's weights."""
     keys = KeyMap()
@@ -101,4 +112,8 @@ def keras_keys(network: Network) -> KeyMap:
     return keys
 
 
-SOURCES = {"torchvision": Source(torchvision_keys, TORCHVISION), "keras": Source(keras_keys, CAFFE)}
+SOURCES = {
+    "torchvision": Source(torchvision_keys, TORCHVISION),
+    "timm": Source(timm_keys, TORCHVISION),
+    "keras": Source(keras_keys, CAFFE),
+}

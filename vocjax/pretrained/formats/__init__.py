@@ -14,8 +14,8 @@ Reader = Callable[[Path], dict[str, np.ndarray]]
 
 WRITERS = {".npz": npz.write, ".safetensors": safetensors.write}
 EXPECTED = (
-    "a state dict of torch (.pth, .pt), .safetensors, Keras's .h5 or .weights.h5, .npz, or "
-    "Darknet's .weights"
+    "a state dict or a checkpoint of torch (.pth, .pt, .ckpt), .safetensors, Keras's .h5, "
+    ".weights.h5 or .keras, .npz, or Darknet's .weights"
 )
 
 
@@ -104,7 +104,11 @@ def _read_zip(path: Path) -> dict[str, np.ndarray]:
         return state_dict.read(path)
     if all(name.endswith(".npy") for name in names):
         return npz.read(path)
+    if "model.weights.h5" in names:
+        from vocjax.pretrained.formats import keras_h5  # loads the HDF5 library
+
+        return keras_h5.read_archive(path)
     raise UserError(
         f"{path} is a zip file with {', '.join(map(repr, names[:3]))}, none of them weights. "
-        f"Expected {EXPECTED}. From a .keras file, unpack model.weights.h5 and import that."
+        f"Expected {EXPECTED}."
     )

@@ -1,6 +1,7 @@
-"""Keras's HDF5 files: `.h5` of all versions, and Keras 3's `.weights.h5`.
+"""Keras's HDF5 files: `.h5` of all versions, and Keras 3's `.weights.h5`, also within `.keras`.
 
-Arrays are named "layer/weight", with Keras 2's name of the weight: "bn/moving_variance".
+Arrays are named "layer/weight", with Keras 2's name of the weight: "bn/moving_variance". Of a
+network that is a layer of another one, its name stands before them: "resnet50/bn/moving_variance".
 
 - Keras 1 wrote "conv1_W", "convolution2d_1_W" and, for the variance, "bn_running_std". Keras 3
   numbers a layer's weights in `.weights.h5`, and calls a depthwise kernel "kernel" in `.h5`.
@@ -8,17 +9,20 @@ Arrays are named "layer/weight", with Keras 2's name of the weight: "bn/moving_v
   process. Here the numbers start from 0, so that models of any process and version agree.
 """
 
+import io
 import itertools
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 
 from vocjax.pretrained.formats.numbers import check_announced, check_numeric, in_float32, nbytes
 
+IN_ARCHIVE = "model.weights.h5"
 KERAS_1 = {
     "W": "kernel",
     "b": "bias",
@@ -44,22 +48,30 @@ UNNAMED = re.compile(
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays by name; raises what HDF5 raises, or ValueError."""
-    with h5py.File(path, "r") as file:
-        members = set(file)
-        if "layers" in members:
-            found = list(_of_keras_3(_member(file, "layers")))
+    return _read(path, path.stat().st_size)
+
+
+def read_archive(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a `.keras` file by name; raises what zipfile raises, too."""
+    size = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        check_announced([archive.getinfo(IN_ARCHIVE).file_size], size)
+        return _read(io.BytesIO(archive.read(IN_ARCHIVE)), size)
+
+
+def _read(source: Path | BinaryIO, available: int) -> dict[str, np.ndarray]:
+    with h5py.File(source, "r") as file:
+        if {"layers", "vars"} & set(file):
+            found = list(_of_keras_3(file, ""))
         else:
-            whole_model = "model_weights" in members
+            whole_model = "model_weights" in set(file)
             found = list(_listed(_member(file, "model_weights" if whole_model else "")))
         datasets = dict(found)
         if len(datasets) < len(found):
-            raise ValueError(
-                "it has two weights of the same name, as a model inside of a model has (save the "
-                "weights of the inner one alone)"
-            )
+            raise ValueError("it has two weights of the same name")
         for name, dataset in datasets.items():
             check_numeric(name, dataset.dtype)
-        check_announced(map(_announced, datasets.values()), path.stat().st_size)
+        check_announced(map(_announced, datasets.values()), available)
         return _renumbered({name: in_float32(data[()]) for name, data in datasets.items()})
 
 
@@ -89,12 +101,18 @@ def _dataset(group: h5py.Group, path: str) -> h5py.Dataset:
 
 
 def _listed(group: h5py.Group) -> Iterator[tuple[str, Any]]:
-    """Yield (name, dataset) from a group that lists its layers, which list their weights."""
+    """Yield (name, dataset) from a group that lists its layers, which list their weights.
+
+    A layer's weights are in one folder, whatever its name; those of a network are in many.
+    """
     for layer in _texts(group, "layer_names"):
         weights = _member(group, layer)
-        for path in _texts(weights, "weight_names"):
+        paths = _texts(weights, "weight_names")
+        folders = {path.rpartition("/")[0] for path in paths}
+        for path in paths:
             dataset = _dataset(weights, path)
-            yield f"{layer}/{_weight(path, dataset.shape)}", dataset
+            inner = f"{path.rpartition('/')[0]}/" if len(folders) > 1 else ""
+            yield f"{layer}/{inner}{_weight(path, dataset.shape)}", dataset
 
 
 def _texts(group: h5py.Group, name: str) -> list[str]:
@@ -119,36 +137,43 @@ def _weight(path: str, shape: tuple[int, ...]) -> str:
     return weight
 
 
-def _of_keras_3(layers: h5py.Group) -> Iterator[tuple[str, Any]]:
-    """Yield (name, dataset) from layers with numbered weights; the class of a layer names them."""
-    for key in layers:
-        layer = _member(layers, key)
-        variables = _member(layer, "vars") if "vars" in set(layer) else None
-        if variables is None or not len(variables):
+def _of_keras_3(group: h5py.Group, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield (name, dataset) from layers with numbered weights; the class of a layer names them.
+
+    A network's layers lie in a group `layers` or, where they are attributes of it, beside its own
+    weights, which are in `vars`.
+    """
+    for key in group:
+        if key in ("vars", "optimizer", "seed_generator"):
             continue
-        if not isinstance(name := variables.attrs.get("name"), str):
-            raise ValueError(
-                f"the layer {key!r} has no name, as early versions of Keras 3 wrote it (load the "
-                "file with a newer one, and save it again)"
-            )
+        layer = _member(group, key)
+        if not isinstance(layer, h5py.Group):
+            continue
+        variables = _member(layer, "vars") if "vars" in set(layer) else ()
         kind = re.sub(r"_\d+$", "", key)
         weights = KERAS_3.get(kind, ())
         if kind == "batch_normalization":
             weights = NORM if len(variables) == 4 else NORM[1:]  # Inception v3 has no scale
+        name = variables.attrs.get("name", "") if isinstance(variables, h5py.Group) else key
+        if not isinstance(name, str) or (weights and len(variables) and not name):
+            raise ValueError(
+                f"the layer {key!r} has no name, as early versions of Keras 3 wrote it (load the "
+                "file with a newer one, and save it again)"
+            )
         names = dict(enumerate(weights))
         for number in variables:
-            weight = names.get(int(number), number)
-            yield f"{name}/{weight}", _dataset(variables, number)
+            yield f"{prefix}{name}/{names.get(int(number), number)}", _dataset(variables, number)
+        yield from _of_keras_3(layer, prefix if key == "layers" else f"{prefix}{name or key}/")
 
 
 def _renumbered(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Number the layers without a name of their own: conv2d, conv2d_1, conv2d_2, ..."""
     layers = {name.rpartition("/")[0] for name in arrays}
-    made = {
-        layer: (KERAS_1_LAYERS.get(m[1], m[1]), int(m[2] or 0))
-        for layer in layers
-        if (m := UNNAMED.fullmatch(layer))
-    }
+    made = {}
+    for layer in layers:
+        network, slash, last = layer.rpartition("/")
+        if m := UNNAMED.fullmatch(last):
+            made[layer] = (network + slash + KERAS_1_LAYERS.get(m[1], m[1]), int(m[2] or 0))
     new: dict[str, str] = {}
     for kind, same in itertools.groupby(sorted(made, key=made.__getitem__), lambda x: made[x][0]):
         new |= {layer: f"{kind}_{i}" if i else kind for i, layer in enumerate(same)}

@@ -1,25 +1,26 @@
-"""State dicts of torch: the zip format, and the one that torch wrote before version 1.6.
+"""State dicts of torch, alone or in a checkpoint: the zip format, and the one before version 1.6.
 
-torchvision still publishes files of the older format, `vgg16-397923af.pth` for instance.
+torchvision still publishes files of the older format, `vgg16-397923af.pth` for instance. An array
+of a checkpoint is named by where it stands: "state_dict.conv1.weight" for `{"state_dict": {...}}`.
 Formats: `torch/serialization.py`.
 """
 
 import io
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vocjax.errors import UserError
 from vocjax.pretrained.formats import torch_pickle
-from vocjax.pretrained.formats.numbers import in_float32, nbytes
-from vocjax.pretrained.formats.torch_pickle import Storage, Tensor
+from vocjax.pretrained.formats.numbers import check_announced, in_float32, nbytes
+from vocjax.pretrained.formats.torch_pickle import Loaded, Tensor
 
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of one number
 BIG_ENDIAN = "its numbers are big-endian, expected little-endian"
+DEEPEST = 8  # dicts in dicts; a checkpoint has two or three
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -36,7 +37,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         order = f"{folder}byteorder"
         if order in archive.namelist() and archive.read(order) != b"little":
             raise ValueError(BIG_ENDIAN)
-        tensors = _tensors(path, torch_pickle.load(io.BytesIO(archive.read(name))))
+        tensors = _tensors(torch_pickle.load(io.BytesIO(archive.read(name))))
         return _arrays(tensors, lambda key: archive.read(f"{folder}data/{key}"), size)
 
 
@@ -44,50 +45,70 @@ def read_legacy(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays by name of a file in the older format; raises as `read` does."""
     size, data = path.stat().st_size, {}
     with path.open("rb") as file:
-        _, _, system, loaded, keys = (torch_pickle.load(file) for _ in range(5))
-        if system["little_endian"] is not True:
+        pickles = io.BytesIO(file.read(min(size, torch_pickle.LONGEST)))
+        _, _, system, loaded, keys = (torch_pickle.load(pickles) for _ in range(5))
+        if system.value["little_endian"] is not True:
             raise ValueError(BIG_ENDIAN)
-        tensors = _tensors(path, loaded)
-        dtypes = {storage.key: storage.dtype for storage, *_ in tensors.values()}
-        for key in keys:
+        tensors = _tensors(loaded)
+        file.seek(pickles.tell())
+        for key in keys.value:
             (count,) = struct.unpack("<q", file.read(8))
-            announced = nbytes((count,), dtypes[key])
+            announced = nbytes((count,), loaded.dtypes[key])
             if not 0 <= announced <= size - file.tell():
                 raise ValueError(f"storage {key!r} announces {announced} bytes, more than follow")
             data[key] = file.read(announced)
     return _arrays(tensors, data.__getitem__, size)
 
 
-def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:
-    """Return the tensors of a state dict, whose shapes and strides are counts."""
-    if not isinstance(loaded, dict) or not loaded:
-        raise ValueError(f"it holds a {type(loaded).__name__}, expected a dict of tensors by name")
-    others = {name: value for name, value in loaded.items() if not isinstance(value, Tensor)}
-    for name, inner in others.items():
-        if isinstance(inner, dict) and any(isinstance(value, Tensor) for value in inner.values()):
-            raise UserError(
-                f"{path} is a checkpoint of training, with tensors under {name!r}. Expected a "
-                "state dict, of tensors by name; if you trust the file, save that alone: "
-                f"torch.save(torch.load(old)[{name!r}], new)."
-            )
-    if others:
-        raise ValueError(f"{next(iter(others))!r} is no tensor")
-    for name, (_, offset, shape, strides) in loaded.items():
+def _tensors(loaded: Loaded) -> dict[str, Tensor]:
+    """Return all tensors by where they stand; their shapes and strides are counts."""
+    found = list(_named(loaded.value))
+    tensors = dict(found)
+    if not tensors:
+        names = f", but {', '.join(map(repr, loaded.strange[:3]))}" if loaded.strange else ""
+        raise ValueError(
+            f"it has no tensor by name{names}; expected a state dict, perhaps with other things "
+            "beside it (of a whole model, which is code, save model.state_dict())"
+        )
+    if len(tensors) < len(found):
+        raise ValueError("it holds two tensors of the same name")
+    for name, (_, offset, shape, strides) in tensors.items():
         counts = (offset, *shape, *strides)
         if len(shape) != len(strides) or any(type(n) is not int or n < 0 for n in counts):
             raise ValueError(f"{name!r} has a shape, strides or an offset that are no counts")
-    return loaded
+    return tensors
+
+
+def _named(value: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yield (name, tensor) of a checkpoint's dicts, lists and tuples, each of them once."""
+    left: list[tuple[tuple[str, ...], Any]] = [((), value)]
+    seen = set()
+    while left:
+        path, value = left.pop()
+        if isinstance(value, Tensor):
+            if path:
+                yield ".".join(path), value
+        elif id(value) not in seen and len(path) < DEEPEST:
+            seen.add(id(value))
+            inner: Iterable[tuple[Any, Any]] = ()
+            if isinstance(value, dict):
+                inner = value.items()
+            elif type(value) in (list, tuple):
+                inner = enumerate(value)
+            left += reversed([((*path, str(name)), item) for name, item in inner])
 
 
 def _arrays(
     tensors: dict[str, Tensor], read_storage: Callable[[str], bytes], available: int
 ) -> dict[str, np.ndarray]:
-    """Return tensors as arrays, given a function that returns a storage's bytes by its key."""
-    announced = sum(nbytes(tensor.shape, tensor.storage.dtype) for tensor in tensors.values())
-    if announced > available:
-        raise ValueError(f"its tensors announce {announced} bytes, and the file has {available}")
-    numbers: dict[Storage, np.ndarray] = {}
-    for storage in {tensor.storage for tensor in tensors.values()}:
+    """Return tensors as arrays, given a function that returns a storage's bytes by its key.
+
+    What two tensors share is read once; tensors that are the same, as tied weights, are one array.
+    """
+    apart = set(tensors.values())
+    check_announced((nbytes(tensor.shape, tensor.storage.dtype) for tensor in apart), available)
+    numbers = {}
+    for storage in {tensor.storage for tensor in apart}:
         data = read_storage(storage.key)
         if len(data) != nbytes((storage.size,), storage.dtype):
             raise ValueError(
@@ -95,10 +116,9 @@ def _arrays(
                 f"of {storage.dtype}"
             )
         numbers[storage] = np.frombuffer(data, storage.dtype)
-    return {
-        name: in_float32(_view(name, numbers[tensor.storage], tensor))
-        for name, tensor in tensors.items()
-    }
+    names = {tensor: name for name, tensor in tensors.items()}
+    made = {t: in_float32(_view(names[t], numbers[t.storage], t)) for t in apart}
+    return {name: made[tensor] for name, tensor in tensors.items()}
 
 
 def _view(name: str, numbers: np.ndarray, tensor: Tensor) -> np.ndarray:

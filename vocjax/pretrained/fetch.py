@@ -1,0 +1,46 @@
+"""Published weights by name: downloaded and imported once, into the user's cache."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from vocjax.data.download import fetch
+from vocjax.errors import check_choice
+from vocjax.pretrained.published import PUBLISHED, Published
+from vocjax.pretrained.store import import_weights, is_imported
+
+
+def cache() -> Path:
+    """Return the folder of published weights: vocjax/weights in $XDG_CACHE_HOME or ~/.cache."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return Path(home or Path.home() / ".cache") / "vocjax/weights"
+
+
+def located(origin: Path) -> Path:
+    """Return where the weights of an `init_from` are, or will be once they are fetched.
+
+    A name of `PUBLISHED` stands for its directory in the cache, unless there is a path of that
+    name here.
+    """
+    name = str(origin)
+    return cache() / name if name in PUBLISHED and not origin.exists() else origin
+
+
+def fetch_weights(name: str, table: Mapping[str, Published] = PUBLISHED) -> Path:
+    """Return the directory of published weights in the cache, imported when they are not there.
+
+    The file that is downloaded stays beside it, and one that somebody put there is taken. Says on
+    stderr what it does. Raises `UserError` for a name that `table` lacks, and as `fetch` and
+    `import_weights` do.
+    """
+    check_choice("the name of published weights", name, table)
+    backbone, source, archive = table[name]
+    place = cache() / name
+    if is_imported(place):
+        return place
+    print(f"{name}: {archive.file} is brought into {place.parent}", file=sys.stderr)
+    file = fetch(archive, place.parent)
+    import_weights(backbone, file, place, source=source)
+    print(f"{name}: imported weights: {place}", file=sys.stderr)
+    return place
