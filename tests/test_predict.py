@@ -87,10 +87,13 @@ def test_an_image_counts_as_it_is_shown_in_rgb(finished_run, photos, tmp_path):
             pixels = np.asarray(file)
         if photo.name == "grey.png":
             pixels = np.repeat(pixels[..., None], 3, axis=2)
+        if photo.name == "clear.png":  # over white
+            colours, alpha = np.split(pixels / 255, [3], axis=2)
+            pixels = np.round((1 - alpha + alpha * colours) * 255).astype(np.uint8)
         if photo.name == "turned.jpg":
             pixels = np.rot90(pixels, -1)
         plain.append(tmp_path / f"{photo.stem}.png")
-        Image.fromarray(np.ascontiguousarray(pixels[..., :3])).save(plain[-1])
+        Image.fromarray(np.ascontiguousarray(pixels)).save(plain[-1])
     predict(finished_run(STUDY["classification"]), photos, tmp_path / "photos")
     predict(finished_run(STUDY["classification"]), plain, tmp_path / "plain")
     assert list(said(tmp_path / "photos").values()) == list(said(tmp_path / "plain").values())

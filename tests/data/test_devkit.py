@@ -1,20 +1,12 @@
-import io
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from vocjax.data import devkit
 from vocjax.data.devkit import CLASSES, PALETTE
 from vocjax.errors import UserError
-
-
-def encode(image: Image.Image, file_format: str) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, file_format)
-    return buffer.getvalue()
 
 
 def labels(**states: int) -> list[int]:
@@ -131,40 +123,3 @@ def test_year_directory_of_another_year_is_refused(year: Path, tmp_path: Path):
             devkit.year_directory(folder, wanted)
     own = year.rename(tmp_path / "my dogs")  # any other name is the user's choice
     assert devkit.year_directory(own, 2009) == devkit.year_directory(own, None) == own
-
-
-def test_decodes_whole_jpegs_in_colour_or_grey():
-    picture = Image.new("RGB", (7, 5), (200, 10, 60))
-    assert devkit.decode_image(encode(picture, "JPEG"), Path("a.jpg")).size == (7, 5)
-    assert devkit.decode_image(encode(picture.convert("L"), "JPEG"), Path("a.jpg")).mode == "L"
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
-    whole, undecoded = encode(noise, "JPEG"), r"a\.jpg can't be decoded as JPEG"
-    for content, message in (
-        *((c, undecoded) for c in (whole[: len(whole) // 2], whole[:20], b"", b"not an image")),
-        (encode(noise, "PNG"), "other content"),
-        (encode(noise.convert("CMYK"), "JPEG"), "is a CMYK JPEG"),
-    ):
-        with pytest.raises(UserError, match=message):
-            devkit.decode_image(content, Path("a.jpg"))
-
-
-def test_masks_are_indices_whatever_the_palette_says():
-    indices = np.array([[0, 1, 20], [255, 12, 0]], np.uint8)
-    palette = Image.fromarray(indices)
-    palette.putpalette(PALETTE.tobytes())
-    assert palette.mode == "P"
-    for image in (palette, Image.fromarray(indices)):
-        mask = devkit.decode_mask(encode(image, "PNG"), Path("a.png"))
-        assert mask.dtype == np.uint8
-        np.testing.assert_array_equal(mask, indices)
-
-
-def test_refuses_wrong_masks_by_name():
-    indices = np.array([[0, 1, 21], [255, 254, 0]], np.uint8)
-    for pixels, length, message in (
-        (indices, None, "holds the class index 21, 254"),
-        (PALETTE[indices], None, "is a RGB image"),
-        (np.zeros((64, 64), np.uint8), 45, "can't be decoded as PNG"),
-    ):
-        with pytest.raises(UserError, match=rf"a\.png {message}"):
-            devkit.decode_mask(encode(Image.fromarray(pixels), "PNG")[:length], Path("a.png"))

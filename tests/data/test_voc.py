@@ -205,9 +205,13 @@ SHRUNK = "2007_000010.png is 10 x 8 pixels, and its image .*2007_000010.jpg 26 x
 @pytest.mark.parametrize(
     ("file", "mask", "message"),
     [
-        ("JPEGImages/2009_000003.jpg", None, "2009_000003.jpg can't be decoded as JPEG"),
+        ("JPEGImages/2009_000003.jpg", None, "2009_000003.jpg: the file can't be read as an image"),
         ("SegmentationClass/2007_000010.png", ((10, 8), 0), SHRUNK),
-        ("SegmentationClass/2009_000001.png", ((24, 20), 21), "0001.png holds the class index 21"),
+        (
+            "SegmentationClass/2009_000001.png",
+            ((24, 20), 21),
+            "0001.png: the mask holds 21",
+        ),
         ("ImageSets/Main/sheep_val.txt", None, "sheep_val.txt gives no label for 2009_000003"),
     ],
 )

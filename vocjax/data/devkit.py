@@ -1,20 +1,20 @@
-"""Reads and checks a PASCAL VOC devkit: its lists, labels, images and class masks.
+"""Reads and checks a PASCAL VOC devkit: its lists, labels, and the paths of its files.
 
 Layout and formats: Everingham et al., "The PASCAL Visual Object Classes (VOC) Challenge", IJCV
 88(2), 2010, and the development kit's documentation of each year.
 """
 
-import io
 import re
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from vocjax.data.classes import PALETTE as PALETTE
-from vocjax.data.classes import VOC, VOID
+from vocjax.data.classes import VOC
+from vocjax.data.classes import VOID as VOID
+from vocjax.data.masks import read_mask
 from vocjax.errors import UserError, check_choice
 
 CLASSES = VOC.names
@@ -108,62 +108,6 @@ def read(directory: Path, *, every_class: bool = True) -> list[Record]:
     return records
 
 
-def decode_image(content: bytes, path: Path) -> Image.Image:
-    """Decode a whole JPEG, colour or greyscale; `path` is for the message.
-
-    Raises `UserError` for a broken or truncated file, and for another colour model.
-    """
-    image = _decode(content, path, "JPEG")
-    if image.mode not in ("RGB", "L"):
-        raise UserError(
-            f"{path} is a {image.mode} JPEG; expected RGB or greyscale. Convert it to RGB."
-        )
-    return image
-
-
-def decode_mask(content: bytes, path: Path) -> np.ndarray:
-    """Decode a class mask to its indices, uint8 [height, width]: 0 to 20, and 255 for void.
-
-    The colours of a palette do not matter. Raises `UserError`, with `path`, for anything but a
-    palette or greyscale PNG of these indices.
-    """
-    image = _decode(content, path, "PNG")
-    if image.mode not in ("P", "L"):
-        raise UserError(
-            f"{path} is a {image.mode} image; expected a mask of class indices (a palette or "
-            "greyscale PNG). Use the official file of SegmentationClass."
-        )
-    mask = np.array(image)
-    wrong = np.unique(mask[(mask > len(CLASSES)) & (mask != VOID)])
-    if wrong.size:
-        raise UserError(
-            f"{path} holds the class index {', '.join(map(str, wrong[:5]))}; expected 0 to 20 and "
-            "255. Use the official file of SegmentationClass."
-        )
-    return mask
-
-
-def encode_mask(path: Path | None, size: tuple[int, int]) -> bytes:
-    """Encode class indices as a single-channel PNG; without a mask, void of `size` (w, h)."""
-    mask = decode_mask(path.read_bytes(), path) if path else np.full(size[::-1], VOID, np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(mask).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _decode(content: bytes, path: Path, file_format: str) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(content), formats=[file_format])
-        image.load()
-    except Exception as error:  # Pillow has no common base for what broken files raise
-        reason = "other content" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise UserError(
-            f"{path} can't be decoded as {file_format} ({reason}). Replace it with the file of the "
-            "official archive, or remove its id from the lists in ImageSets."
-        ) from error
-    return image
-
-
 def _existing(path: Path, id_: str) -> Path:
     if not path.is_file():
         raise UserError(
@@ -253,6 +197,6 @@ def _derived_labels(annotation: Path, mask: Path | None) -> np.ndarray:
             column = CLASSES.index(name)
             labels[column] = max(labels[column], DIFFICULT if difficult else PRESENT)
     elif mask is not None:
-        indices = np.unique(decode_mask(mask.read_bytes(), mask))
+        indices = np.unique(read_mask(mask.read_bytes(), mask, VOC, {}))
         labels[indices[(indices > 0) & (indices != VOID)] - 1] = PRESENT
     return labels

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vocjax.data import photo
 from vocjax.data.classes import VOC, Classes
-from vocjax.data.devkit import CLASSES, OFFICIAL_COUNTS, Counts, Record, decode_image, decode_mask
+from vocjax.data.devkit import CLASSES, OFFICIAL_COUNTS, Counts, Record
+from vocjax.data.masks import fit_mask, read_mask
 from vocjax.errors import UserError
 
 
@@ -101,14 +103,17 @@ def from_json(columns: Mapping[str, Any]) -> Index:
 
 
 def _size(record: Record, image: bytes, mask: bytes) -> tuple[int, int]:
-    """Return height and width of an image, and check that its mask has the same."""
-    width, height = decode_image(image, record.image).size
+    """Return height and width of an image, upright, and check that its mask has the same."""
+    _, size = photo.stored_image(image, record.image)
     if record.mask:
-        rows, columns = decode_mask(mask, record.mask).shape
-        if (rows, columns) != (height, width):
+        indices = read_mask(mask, record.mask, VOC, {})
+        try:
+            fit_mask(indices, size, photo.orientation(image))
+        except ValueError:
+            rows, columns = indices.shape
             raise UserError(
                 f"{record.mask} is {columns} x {rows} pixels, and its image {record.image} "
-                f"{width} x {height} (width x height). Both must have one size: use the official "
-                "files."
-            )
-    return height, width
+                f"{size[1]} x {size[0]} (width x height). Both must have one size: scale the mask "
+                "by the nearest pixel, or draw it on this image."
+            ) from None
+    return size

@@ -1,34 +1,134 @@
-"""Reads image files of any common format and orientation."""
+"""Reads image files of any common format, upright, as 8-bit RGB.
 
+One rule for each kind of pixel, in preparation as in prediction: grey is repeated in the three
+channels, CMYK converted without a profile, transparency laid over white, 16 bits cut to their
+higher byte, floats from 0 to 1 multiplied by 255. Of several frames the first is read.
+"""
+
+import io
+import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, features
 
 from vocjax.errors import UserError
 
-# What browsers and cameras write. Pillow reads more, some of it by starting other programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+# What browsers and cameras write, by the first bytes. Pillow reads more formats, some of them by
+# starting other programs.
+SIGNATURES = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "WEBP": rb"RIFF.{4}WEBP",
+    "GIF": rb"GIF8[79]a",
+    "BMP": rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",  # the last four: the header's length
+    "TIFF": rb"II[*+]\0|MM\0[*+]",
+    "AVIF": rb".{4}ftyp(?:avi[fs]|(?:mif1|msf1|miaf).{4}(?:.{4})*?avi[fs])",
+    "HEIF": rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)",
+}
+_NAMES = "JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF or HEIC"
+_HEAD = 64  # bytes of a file that its signature needs
+_ORIENTATION = 0x0112  # the tag of EXIF and TIFF
+
+
+def is_image(head: bytes) -> bool:
+    """Tell by the first 64 bytes of a file whether it has one of the formats of `SIGNATURES`."""
+    return _format(head) is not None
 
 
 def read_photo(file: Path | IO[bytes]) -> np.ndarray:
-    """Read an image file, upright, as uint8 [height, width, 3]; 16 bits are scaled to 8.
+    """Read an image file, upright, as uint8 [height, width, 3].
 
     All threads share the warning filters that it sets, so only one may call it at a time. Raises
-    `UserError` for a file that is damaged or of no format in `FORMATS`, and for more pixels than
-    Pillow takes for harmless.
+    `UserError` for a file that is damaged or of no format in `SIGNATURES`, for pixels that have no
+    place in 8 bits, and for more pixels than Pillow takes for harmless.
     """
+    with opened(file) as picture:
+        return upright(_rgb(picture), turned(picture))
+
+
+def stored_image(content: bytes, path: Path) -> tuple[bytes, tuple[int, int]]:
+    """Return the bytes of an image that a prepared data set keeps, and their height and width.
+
+    A whole, upright JPEG or PNG of 8 bits, RGB or grey, stays as it is; anything else becomes a PNG
+    of what `read_photo` reads. Raises `UserError`, which names `path`, as `read_photo` does.
+    """
+    try:
+        with opened(io.BytesIO(content)) as picture:
+            plain = _is_plain(picture)
+            picture.load()
+            if plain and turned(picture) == 1:
+                return content, (picture.height, picture.width)
+            pixels = upright(_rgb(picture), turned(picture))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=1)  # half the time, a tenth larger
+    return file.getvalue(), pixels.shape[:2]
+
+
+def stored_pixels(content: bytes, channels: int) -> np.ndarray:
+    """Decode what a prepared data set keeps, an image (3 channels) or a mask (1).
+
+    Returns uint8 [height, width, channels]. Threads may share it.
+    """
+    picture = Image.open(io.BytesIO(content), formats=("JPEG", "PNG"))
+    return _rgb(picture) if channels == 3 else np.asarray(picture)[..., None]
+
+
+def orientation(content: bytes) -> int:
+    """Return how the image in a file is turned, 1 to 8 as in EXIF; 1, upright, where none says."""
+    with opened(io.BytesIO(content)) as picture:
+        return turned(picture)
+
+
+def turned(picture: Image.Image) -> int:
+    """Return how the pixels of an open image are turned; 1 after Pillow turned them, as in TIFF."""
+    try:  # of its tags this one alone is decoded, so that no other can be wrong
+        value = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # broken tags fail anywhere in Pillow
+        return 1
+    return int(value) if value in range(1, 9) else 1
+
+
+def stored_mode(picture: ImageFile.ImageFile) -> str:
+    """Return Pillow's name of the pixels in a file that isn't decoded yet, with their bits.
+
+    For one that hides them, as WEBP does, it is the mode.
+    """
+    if not picture.tile:
+        return picture.mode
+    stored = picture.tile[0].args
+    return str(stored[0] if isinstance(stored, tuple) else stored)
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn and mirror pixels [height, width, ...] that are stored with this orientation."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    down, across = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return np.ascontiguousarray(pixels[:: -1 if down else 1, :: -1 if across else 1])
+
+
+@contextmanager
+def opened(file: Path | IO[bytes]) -> Iterator[ImageFile.ImageFile]:
+    """Open an image file; what fails in the block is a `UserError` about the file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about oddities that Pillow can read
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=FORMATS) as picture:
-                upright = ImageOps.exif_transpose(picture)
-                if upright.mode.startswith("I;16"):  # Pillow would clip 16 bits instead
-                    upright = Image.fromarray((np.asarray(upright) // 256).astype(np.uint8))
-                return np.asarray(upright.convert("RGB"))
+            with file.open("rb") if isinstance(file, Path) else nullcontext(file) as stream:
+                kind = _format(stream.read(_HEAD))
+                stream.seek(0)
+                _plug_in(kind)
+                with Image.open(stream, formats=[kind] if kind else []) as picture:
+                    yield picture
+    except UserError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(
             f"the image has more than {Image.MAX_IMAGE_PIXELS} pixels; shrink it and try again."
@@ -37,6 +137,65 @@ def read_photo(file: Path | IO[bytes]) -> np.ndarray:
         raise UserError(f"the file can't be opened: {error.strerror}.") from error
     except Exception as error:  # a damaged file can fail anywhere in Pillow
         raise UserError(
-            f"the file can't be read as an image; it must be a whole {', '.join(FORMATS[:-1])} or "
-            f"{FORMATS[-1]}."
+            f"the file can't be read as an image; it must be a whole {_NAMES}. If other programs "
+            "show it, save it there as a PNG of 8 bits."
         ) from error
+
+
+def _format(head: bytes) -> str | None:
+    """Return Pillow's name of a file's format."""
+    kinds = (k for k, signature in SIGNATURES.items() if re.match(signature, head, re.DOTALL))
+    return next(kinds, None)
+
+
+def _plug_in(kind: str | None) -> None:
+    """Make Pillow read HEIC, and AVIF where it is built without, if the plug-in is installed."""
+    try:
+        if kind == "HEIF":
+            import pillow_heif
+
+            pillow_heif.register_heif_opener()
+        if kind == "AVIF" and not features.check("avif"):
+            import pillow_avif  # noqa: F401 (its import registers it)
+    except ImportError as error:
+        name, package = (
+            ("HEIC", "pillow-heif") if kind == "HEIF" else ("AVIF", "pillow-avif-plugin")
+        )
+        raise UserError(
+            f"the image is a {name} file, which Pillow reads with a plug-in: pip install "
+            f"{package}. Or convert it to JPEG or PNG."
+        ) from error
+
+
+def _is_plain(picture: ImageFile.ImageFile) -> bool:
+    """Return whether every decoder reads the file as `_rgb` does; asked before it is decoded."""
+    kept = picture.format in ("JPEG", "MPO", "PNG") and "transparency" not in picture.info
+    return kept and stored_mode(picture) in ("RGB", "L")
+
+
+def _rgb(picture: Image.Image) -> np.ndarray:
+    """Decode the pixels as they are stored, uint8 [height, width, 3]."""
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        picture = Image.fromarray(_eight_bits(np.asarray(picture)))
+    elif picture.has_transparency_data:
+        drawn = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn)
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    """Scale grey [height, width] of 16 or 32 bits, or floats, to uint8."""
+    least, most = values.min(), values.max()
+    if values.dtype.kind == "f":
+        expected = "floats from 0 to 1"
+        if least >= 0 and most <= 1:
+            return np.round(values * 255).astype(np.uint8)
+    else:
+        # Where none reaches the higher byte all would be black: another range is meant.
+        expected = "16 or 32 bits from 0 to 65535, the largest above 255"
+        if least >= 0 and (most == 0 or 256 <= most < 65536):
+            return (values >> 8).astype(np.uint8)
+    raise UserError(
+        f"the image has values from {least:g} to {most:g}; expected {expected}. Save it with 8 "
+        "bits, from 0 for black to 255 for white."
+    )

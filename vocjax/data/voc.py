@@ -1,7 +1,7 @@
 """The TFDS builder `voc`: a devkit in, ArrayRecord files and an index out, without TensorFlow.
 
-`prepare` builds a data set once, `load` opens it. Images are kept as the JPEG bytes of the devkit,
-masks as single-channel PNGs of class indices, which every decoder reads alike.
+`prepare` builds a data set once, `load` opens it. Upright JPEGs and PNGs are kept byte for byte,
+others as PNGs, masks as single-channel PNGs of class indices, which every decoder reads alike.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 from filelock import FileLock, Timeout
 from ml_collections import ConfigDict
-from PIL import Image
 from tqdm import tqdm
 
-from vocjax.data import download, toy
-from vocjax.data.classes import VOC, Classes
-from vocjax.data.devkit import CLASSES, DATASETS, YEARS, Record, encode_mask, read, year_directory
+from vocjax.data import download, photo, toy
+from vocjax.data.classes import VOC, VOID, Classes
+from vocjax.data.devkit import CLASSES, DATASETS, YEARS, Record, read, year_directory
 from vocjax.data.index import Prepared, examine, from_json, is_official, to_json
+from vocjax.data.masks import encode_mask, fit_mask, read_mask
 from vocjax.errors import UserError, check_choice
 
 TOY_SEED = 0
@@ -64,7 +64,7 @@ class Voc(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[
     def _info(self) -> tfds.core.DatasetInfo:
         membership = tfds.features.ClassLabel(names=MEMBERSHIP)
         features = {
-            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+            "image": tfds.features.Image(shape=(None, None, 3)),
             "mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
             "labels": tfds.features.Tensor(shape=(len(CLASSES),), dtype=np.int8),
             "image_id": tfds.features.Text(),
@@ -88,10 +88,15 @@ class Voc(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[
 
     def _examples(self, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
         for row, record in enumerate(self._records[start : start + SHARD], start):
-            image = record.image.read_bytes()
+            content = record.image.read_bytes()
+            image, size = photo.stored_image(content, record.image)
+            mask = np.full(size, VOID, np.uint8)
+            if record.mask:
+                mask = read_mask(record.mask.read_bytes(), record.mask, VOC, {})
+                mask = fit_mask(mask, size, photo.orientation(content))
             example = {
                 "image": image,
-                "mask": encode_mask(record.mask, Image.open(io.BytesIO(image)).size),
+                "mask": encode_mask(mask),
                 "labels": record.labels,
                 "image_id": record.id,
                 "main": record.main,
@@ -105,10 +110,7 @@ class _PillowDecoder(tfds.decode.Decoder):
     """Decodes with Pillow, always: where OpenCV is installed, TFDS takes it, and pixels differ."""
 
     def decode_example(self, serialized_example: bytes) -> np.ndarray:
-        image = Image.open(io.BytesIO(serialized_example))
-        if self.feature.shape[-1] == 1:
-            return np.asarray(image)[..., None]
-        return np.asarray(image.convert("RGB"))
+        return photo.stored_pixels(serialized_example, self.feature.shape[-1])
 
 
 def prepare(
