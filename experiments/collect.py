@@ -6,12 +6,11 @@ The kept files make the tables of both READMEs: `python -m experiments.tables`.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from vocjax.errors import UserError
-from vocjax.files import write_text
+from vocjax.files import to_json, write_text
 from vocjax.reporting.differences import differences
 from vocjax.runs.reader import by_data, read_runs
 
@@ -27,9 +26,7 @@ def collect(directory: Path) -> str:
             raise UserError(f"{run.directory} is not finished. Run its `vocjax train` again.")
     fields = ("config", "provenance", "epochs", "results")
     lines = [
-        json.dumps(
-            {"directory": run.directory.name} | {name: getattr(run, name) for name in fields}
-        )
+        to_json({"directory": run.directory.name} | {name: getattr(run, name) for name in fields})
         for run in runs
     ]
     found = {
@@ -40,7 +37,7 @@ def collect(directory: Path) -> str:
         for data, members in by_data(runs).items()
         if (of_data := differences(members))
     }
-    lines += [json.dumps({"paired": found})] if found else []
+    lines += [to_json({"paired": found})] if found else []
     return "[\n" + ",\n".join(lines) + "\n]\n"
 
 

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from vocjax.config import load_config
 from vocjax.errors import UserError
+from vocjax.metrics.names import by_reason
 from vocjax.pretrained.resolve import complete
 from vocjax.reporting.page import write_report
 from vocjax.training.interrupts import Interrupted
@@ -97,9 +98,12 @@ def print_results(results: dict[str, dict[str, Any]]) -> None:
             cells = []
             for label, values in columns.items():
                 numbers = [values[split].get(metric) for split in ("train", "val")]
-                texts = [" " * 6 if n is None else f"{n:6.4f}" for n in numbers]
+                texts = ["\N{EN DASH}".rjust(6) if n is None else f"{n:6.4f}" for n in numbers]
                 cells.append(" / ".join(texts).rjust(max(15, len(label))))
             print(metric.ljust(width), *cells, sep="  ")
+        for split, absent in result.get("absent", {}).items():
+            for reason, names in by_reason(absent).items():
+                print(f"\N{EN DASH} {', '.join(names)} on {split}: {reason}")
 
 
 def main(
