@@ -229,7 +229,8 @@ def picture_names(images: Sequence[Path], earlier: Sequence[Path]) -> dict[Path,
         joined = ["_".join(parts[-n:]) for n in range(1, len(parts) + 1)]
         return [_shortened(name) for name in (printable(path.stem), *joined)]
 
-    others = [path for path in earlier if str(path) not in set(map(printable, images))]
+    ours = set(map(printable, images))
+    others = [path for path in earlier if str(path) not in ours]
     taken = Counter(
         picture
         for path in (*images, *others)

@@ -28,7 +28,7 @@ def find_images(given: Sequence[Path]) -> Found:
 
     Folders in folders are not entered. `OSError` for a folder that can't be read.
     """
-    images, others, folders = [], 0, []
+    named, images, others, folders = set(given), [], 0, []
     for path in given:
         if not path.is_dir():
             images.append(path)
@@ -36,7 +36,7 @@ def find_images(given: Sequence[Path]) -> Found:
         for inside in sorted(path.iterdir()):
             if inside.is_dir():
                 folders.append(inside)
-            elif inside in given or is_image(inside):
+            elif inside in named or is_image(inside):
                 images.append(inside)
             else:
                 others += 1
