@@ -98,7 +98,7 @@ def print_results(results: dict[str, dict[str, Any]]) -> None:
             cells = []
             for label, values in columns.items():
                 numbers = [values[split].get(metric) for split in ("train", "val")]
-                texts = ["\N{EN DASH}".rjust(6) if n is None else f"{n:6.4f}" for n in numbers]
+                texts = [" " * 6 if n is None else f"{n:6.4f}" for n in numbers]
                 cells.append(" / ".join(texts).rjust(max(15, len(label))))
             print(metric.ljust(width), *cells, sep="  ")
         for split, absent in result.get("absent", {}).items():
