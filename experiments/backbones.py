@@ -34,7 +34,7 @@ import optax
 from experiments.multiply_adds import multiply_adds
 from experiments.parity import PEERS, parity_error, random_variables
 from vocjax.errors import UserError
-from vocjax.files import write_text
+from vocjax.files import to_json, write_text
 from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.models.backbones.size import shapes
 from vocjax.runs.provenance import environment
@@ -144,7 +144,7 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
 
 def write(path: Path, records: dict[str, dict[str, Any]]) -> None:
     """Write a file of records, a line each, whole or not at all."""
-    lines = ",\n".join(json.dumps(record) for record in records.values())
+    lines = ",\n".join(to_json(record) for record in records.values())
     try:
         write_text(path, f"[\n{lines}\n]\n")
     except OSError as error:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vocjax.errors import UserError
-from vocjax.files import write_text
+from vocjax.files import to_json, write_text
 from vocjax.reporting.differences import differences
 from vocjax.runs.reader import by_data, read_runs
 
@@ -29,9 +29,7 @@ def collect(directory: Path, others: Sequence[str] = ()) -> str:
             raise UserError(f"{run.directory} is not finished. Run its `vocjax train` again.")
     fields = ("config", "provenance", "epochs", "results")
     lines = [
-        json.dumps(
-            {"directory": run.directory.name} | {name: getattr(run, name) for name in fields}
-        )
+        to_json({"directory": run.directory.name} | {name: getattr(run, name) for name in fields})
         for run in runs
     ]
     found = {
@@ -45,7 +43,7 @@ def collect(directory: Path, others: Sequence[str] = ()) -> str:
     replaced = {run.directory.name for run in runs} | ({"paired"} if found else set())
     named = ((line, json.loads(line).get("directory", "paired")) for line in others)
     lines += [line for line, name in named if name not in replaced]
-    lines += [json.dumps({"paired": found})] if found else []
+    lines += [to_json({"paired": found})] if found else []
     return "[\n" + ",\n".join(lines) + "\n]\n"
 
 

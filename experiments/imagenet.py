@@ -24,7 +24,7 @@ from vocjax.data import voc
 from vocjax.data.classes import VOC
 from vocjax.data.dataset import open_dataset
 from vocjax.errors import UserError
-from vocjax.files import write_text
+from vocjax.files import to_json, write_text
 from vocjax.mesh import make_mesh
 from vocjax.pretrained.classify import classifier_of, read_labels
 from vocjax.runs.provenance import environment
@@ -82,7 +82,7 @@ def main() -> int:
     try:
         found = measure(options.weights, options.labels, options.dataset, options.data_dir)
         known = json.loads(options.output.read_text()) if options.output.exists() else []
-        lines = [json.dumps(record) for record in [*known, found]]
+        lines = [to_json(record) for record in [*known, found]]
         write_text(options.output, "[\n" + ",\n".join(lines) + "\n]\n")
     except (UserError, OSError, ValueError) as error:
         print(f"imagenet: {error}", file=sys.stderr)

@@ -90,3 +90,16 @@ def test_a_legend_names_every_colour_below_the_picture():
     for colour in colours.values():
         assert (whole[20:] == colour).all(axis=-1).sum() > 50
     assert whole.shape[0] > 20 + 18  # they take several lines
+
+
+def test_large_pictures_are_painted_in_bands(monkeypatch):
+    rng = np.random.default_rng(0)
+    images, mask = rng.integers(0, 256, (2, 7, 5, 3), np.uint8), rng.integers(0, 3, (2, 7, 5))
+    values = rng.normal(size=(2, 3, 3))
+
+    def paint():
+        return painting.overlay(images, mask, PALETTE), painting.heat_map(images, values)
+
+    whole = paint()
+    monkeypatch.setattr(painting, "PIXELS_AT_ONCE", 11)
+    np.testing.assert_array_equal(paint(), whole)

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from vocjax.data import voc
-from vocjax.errors import UserError
 from vocjax.evaluate import evaluate
 from vocjax.predict import Model, load_model, predict
 
@@ -51,7 +50,7 @@ def said(output):
 @pytest.mark.parametrize("task", STUDY)
 def test_every_kind_of_image_is_read(finished_run, photos, tmp_path, task):
     output = tmp_path / "new" / "folder"
-    assert predict(finished_run(STUDY[task]), photos, output) == (len(photos), [])
+    assert predict(finished_run(STUDY[task]), photos, output) == (photos, [], 0, [])
     assert list(said(output)) == [str(photo) for photo in photos]
     pictures = sorted(path.name for path in output.glob("*.png"))
     endings = ("", "_mask") if task == "segmentation" else ("",)
@@ -132,65 +131,6 @@ def test_probabilities_are_those_of_the_data_set(finished_run, toy_dir, tmp_path
     np.testing.assert_allclose(predicted, kept, rtol=1e-5)
 
 
-def test_unreadable_files_are_named_and_skipped(finished_run, photos, tmp_path, capsys):
-    cut = tmp_path / "cut.jpg"
-    cut.write_bytes(photos[0].read_bytes()[:-900])
-    text, missing, folder = tmp_path / "text.png", tmp_path / "missing.jpg", tmp_path / "folder"
-    text.write_text("no image")
-    folder.mkdir()
-    (folder / "note.txt").write_text("no image")
-    images = [cut, photos[0], text, missing, folder, photos[1]]
-    said_of = predict(finished_run(STUDY["classification"]), images, tmp_path / "said")
-    unreadable = [cut, text, missing, folder / "note.txt"]
-    assert said_of == (6, unreadable)
-    assert list(said(tmp_path / "said")) == [str(photos[0]), str(photos[1])]
-    errors = capsys.readouterr().err
-    for path in unreadable:
-        assert f"{path} is skipped: the file can't be " in errors
-
-
-def test_what_stands_for_which_images(finished_run, photos, tmp_path):
-    """A folder for its files, a file given twice for one image, a missing one for none."""
-    run, folder, missing = finished_run(STUDY["segmentation"]), tmp_path / "photos", tmp_path / "no"
-    files = [folder / f"{name}.png" for name in "cab"]
-    folder.mkdir()
-    for file in files:
-        Image.new("RGB", (9, 9)).save(file)
-    for number, (images, predicted, names) in enumerate(
-        (
-            ([folder], (3, []), sorted(files)),
-            ([photos[0]] * 2, (1, []), [photos[0]]),
-            ([missing], (1, [missing]), []),
-        )
-    ):
-        output = tmp_path / str(number)
-        assert predict(run, images, output) == predicted
-        assert list(said(output)) == [str(name) for name in names]
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("wide.png", r"wide.jpg and .*wide.png would both be written to wide.png"),
-        ("wide_mask.jpg", r"would both be written to wide_mask.png"),
-    ],
-)
-def test_two_pictures_of_one_name_are_refused(name, message, finished_run, photos, tmp_path):
-    other = tmp_path / name
-    Image.new("RGB", (9, 9)).save(other)
-    with pytest.raises(UserError, match=message):
-        predict(finished_run(STUDY["segmentation"]), [photos[0], other], tmp_path / "said")
-    assert not (tmp_path / "said").exists()
-
-
-def test_no_picture_replaces_an_image_that_is_to_be_read(finished_run, photos):
-    grey = photos[1]
-    before = grey.read_bytes()
-    with pytest.raises(UserError, match=r"picture of .*grey.png, grey.png, would replace an image"):
-        predict(finished_run(STUDY["segmentation"]), [grey], grey.parent)
-    assert grey.read_bytes() == before
-
-
 def test_the_best_checkpoints_threshold_is_what_evaluate_chose(
     finished_run, photos, tmp_path, capsys
 ):
@@ -226,28 +166,3 @@ def test_large_photos_are_not_in_memory_together(finished_run, tmp_path, monkeyp
     predict(finished_run(STUDY["segmentation"]), files, tmp_path / "said")
     assert sum(held) == 6
     assert max(held) <= 3
-
-
-def test_an_interrupted_prediction_leaves_no_half_written_numbers(
-    finished_run, photos, tmp_path, monkeypatch
-):
-    def interrupted(self, photos):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Model, "describe", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        predict(finished_run(STUDY["segmentation"]), photos, tmp_path / "said")
-    assert list((tmp_path / "said").iterdir()) == []
-
-
-def test_folders_that_do_not_serve_are_named(finished_run, photos, tmp_path):
-    run, empty, file = finished_run(STUDY["segmentation"]), tmp_path / "none", tmp_path / "file"
-    empty.mkdir()
-    file.touch()
-    for arguments, message in (
-        ((run, [empty], tmp_path / "said"), r"there is no file in .*none"),
-        ((run, photos, file), r"nothing can be written in .*file"),
-        ((empty, photos, tmp_path / "said"), r"holds no run \(no config.json\)"),
-    ):
-        with pytest.raises(UserError, match=message):
-            predict(*arguments)

@@ -7,6 +7,7 @@ The work is in functions that a notebook can import: `data.voc.prepare`,
 
 import argparse
 import functools
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     1 is a mistake that the message names, 2 flags that don't parse, 130 and 143 Ctrl-C and SIGTERM.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name of a file can hold any character
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = _parser()
     options, left = parser.parse_known_args(arguments)
     if left and options.verb is not _train:
@@ -188,6 +191,7 @@ def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
     from vocjax.config import load_config
     from vocjax.mesh import join_hosts
+    from vocjax.metrics.names import by_reason
     from vocjax.pretrained.resolve import complete
     from vocjax.training.interrupts import Interrupted
     from vocjax.training.loop import train_and_evaluate
@@ -205,6 +209,8 @@ def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     for split in ("train", "val"):
         values = (f"{name} {value:.5g}" for name, value in results[split].items())
         print(f"{split:5}", *values)
+        for reason, names in by_reason(results.get("absent", {}).get(split, {})).items():
+            print(f"{split:5} \N{EN DASH} {', '.join(names)}: {reason}")
     print(f"run directory: {options.workdir}")
     return 0
 
@@ -214,20 +220,34 @@ def _evaluate(options: argparse.Namespace, _: Sequence[str]) -> int:
 
     result = evaluate(options.workdir, options.split, options.checkpoint)
     print(f"{result['images']} {options.split} images, step {result['step']}")
-    for name, value in result["metrics"].items():
-        print(f"{name:24} {value:.6g}")
+    metrics, absent = result["metrics"], result.get("absent", {})
+    width = max(map(len, (*metrics, *absent)))
+    for name, value in metrics.items():
+        print(f"{name:{width}} {value:.6g}")
+    for name, reason in absent.items():
+        print(f"{name:{width}} \N{EN DASH} ({reason})")
+    known = [iou is not None for iou in result.get("iou_by_class", {}).values()]
+    if "mean_iou_full_size" in metrics:
+        print(f"the mean IoU at full size is that of {sum(known)} of {len(known)} classes")
     return 0
 
 
 def _predict(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.files import printable
     from vocjax.predict import predict
 
-    n, unreadable = predict(options.workdir, options.images, options.output, options.checkpoint)
-    print(f"{n - len(unreadable)} images predicted into {options.output}")
-    if unreadable:
-        raise UserError(
-            f"{len(unreadable)} of {n} images could not be read: {', '.join(map(str, unreadable))}."
+    done = predict(options.workdir, options.images, options.output, options.checkpoint)
+    n, unreadable = len(done.images), len(done.unreadable)
+    print(f"{n - unreadable} images predicted into {options.output}")
+    if done.others:
+        print(f"files that are no images, and were passed over: {done.others}")
+    if done.folders:
+        print(
+            f"folders in folders, which are not entered: {', '.join(map(printable, done.folders))}"
         )
+    if unreadable:
+        names = ", ".join(map(printable, done.unreadable))
+        raise UserError(f"{unreadable} of {n} images could not be read: {names}.")
     return 0
 
 

@@ -223,8 +223,14 @@ def _sentence(error: BaseException) -> str:
 
 
 def to_json(config: ConfigDict) -> str:
-    """Write a config as JSON with sorted keys, so that equal configs are equal texts."""
-    return json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
+    """Write a config as JSON with sorted keys, so that equal configs are equal texts.
+
+    `UserError` for a number that JSON can't say: infinity or NaN.
+    """
+    try:
+        return json.dumps(config.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise UserError("a number of the config is infinite or NaN; give finite ones.") from error
 
 
 def from_json(text: str) -> ConfigDict:

@@ -10,7 +10,9 @@ from vocjax.data import voc
 from vocjax.data.dataset import Dataset, facts_of, open_dataset
 from vocjax.data.splits import SPLITS
 from vocjax.errors import check_choice
+from vocjax.files import finite
 from vocjax.mesh import make_mesh
+from vocjax.metrics.names import absent
 from vocjax.runs import writer
 from vocjax.runs.restore import load_run
 from vocjax.tasks.task import Trained
@@ -20,6 +22,8 @@ from vocjax.training.validate import validate
 
 def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dict[str, Any]:
     """Return {"split", "checkpoint", "step", "images", "metrics"} and write it into the run.
+
+    Metrics that are not defined on the split are not there; "absent" has the reason of each then.
 
     `split` is "train" or "val", VOC's own, `checkpoint` "last" or "best" (by the run's
     `best.metric` on validation). The values of the task's final evaluation join the result: a
@@ -54,13 +58,17 @@ def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dic
             artifacts=False,
         )
     )
+    metrics = measured(split).metrics | final.splits.get(split, {})
+    undefined = absent(metrics)
     result = {
         "split": split,
         "checkpoint": checkpoint,
         "step": step,
         "images": data(split).counts[split],
-        "metrics": measured(split).metrics | final.splits.get(split, {}),
+        "metrics": metrics,
+        **({"absent": undefined} if undefined else {}),
         **final.values,
     }
+    result = finite(result)
     writer.write_json(workdir / f"evaluation_{split}_{checkpoint}.json", result)
     return result

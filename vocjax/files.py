@@ -1,6 +1,9 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and texts that every reader accepts."""
 
 import json
+import math
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,14 +28,44 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file as UTF-8."""
+    """Write a text file as UTF-8; bytes of a path that are none are escaped."""
     with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def finite(value: Any) -> Any:
+    """Return a tree without NaN and infinity, which JSON has no words for.
+
+    A dict loses the field: what is not defined is absent. A list has `None` in its place.
+    """
+    if isinstance(value, Mapping):
+        return {key: finite(inner) for key, inner in value.items() if not _is_unsayable(inner)}
+    if isinstance(value, list | tuple):
+        return [None if _is_unsayable(inner) else finite(inner) for inner in value]
+    return value
+
+
+def _is_unsayable(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return the JSON of a value, `finite` before."""
+    return json.dumps(finite(value), indent=indent, allow_nan=False)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    """Write a JSON file, `finite` before."""
+    write_text(path, to_json(value, indent=2) + "\n")
+
+
+def printable(path: Path | str) -> str:
+    """Return a path as text that UTF-8 can say and that stays on its line.
+
+    Bytes that are no UTF-8, as names from old archives have, and control characters are escaped.
+    """
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda c: ascii(c[0])[1:-1], text)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

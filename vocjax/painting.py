@@ -1,12 +1,13 @@
 """Painting on arrays of pixels: arrays in, arrays or a picture out. Plots are in `reporting`."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 VOID = 255
+PIXELS_AT_ONCE = 2**20
 OUTLINE = (224, 224, 192)  # the cream in which VOC paints void pixels
 
 
@@ -46,11 +47,15 @@ def overlay(
     are mixed with a share `alpha` of their colour in `palette`, uint8 `[classes, 3]`. The result is
     a new array. Raises `IndexError` for an index that the palette has no colour for.
     """
-    void = mask == VOID
-    colours = palette[np.where(void, 0, mask)]
-    mixture = np.rint((1 - alpha) * image + alpha * colours).astype(np.uint8)
-    painted = np.where((mask == 0)[..., None], image, mixture)
-    return np.where(void[..., None], np.array(OUTLINE, np.uint8), painted)
+
+    def paint(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        void = mask == VOID
+        colours = palette[np.where(void, 0, mask)]
+        mixture = np.rint((1 - alpha) * image + alpha * colours).astype(np.uint8)
+        painted = np.where((mask == 0)[..., None], image, mixture)
+        return np.where(void[..., None], np.array(OUTLINE, np.uint8), painted)
+
+    return _in_bands(paint, image, mask)
 
 
 def heat_map(image: np.ndarray, values: np.ndarray, alpha: float = 0.6) -> np.ndarray:
@@ -63,9 +68,30 @@ def heat_map(image: np.ndarray, values: np.ndarray, alpha: float = 0.6) -> np.nd
     maps = [Image.fromarray(v) for v in values.reshape(-1, *values.shape[-2:]).astype(np.float32)]
     resized = [np.asarray(m.resize((width, height), Image.Resampling.BILINEAR)) for m in maps]
     fine = np.stack(resized).reshape(image.shape[:-1])
-    share = (alpha * np.abs(fine) / (np.abs(fine).max() or 1))[..., None]
-    colour = np.where(fine[..., None] > 0, (214, 40, 40), (40, 80, 214))
-    return np.rint((1 - share) * image + share * colour).astype(np.uint8)
+    most = max(fine.max(), -fine.min()) or 1
+
+    def paint(image: np.ndarray, fine: np.ndarray) -> np.ndarray:
+        share = (alpha * np.abs(fine) / most)[..., None]
+        colour = np.where(fine[..., None] > 0, (214, 40, 40), (40, 80, 214))
+        return np.rint((1 - share) * image + share * colour).astype(np.uint8)
+
+    return _in_bands(paint, image, fine)
+
+
+def _in_bands(
+    paint: Callable[[np.ndarray, np.ndarray], np.ndarray], image: np.ndarray, values: np.ndarray
+) -> np.ndarray:
+    """Paint the rows of images [..., height, width, 3] with values alike, some at a time.
+
+    The floats of a mixture take 24 bytes a pixel: too many for the whole of a large photo.
+    """
+    rows, of_rows = image.reshape(-1, *image.shape[-2:]), values.reshape(-1, values.shape[-1])
+    step = max(1, PIXELS_AT_ONCE // image.shape[-2])
+    painted = np.empty(rows.shape, np.uint8)
+    for top in range(0, len(rows), step):
+        band = slice(top, top + step)
+        painted[band] = paint(rows[band], of_rows[band])
+    return painted.reshape(image.shape)
 
 
 def with_legend(picture: Image.Image, colours: Mapping[str, tuple[int, int, int]]) -> Image.Image:

@@ -1,9 +1,12 @@
 """A trained run applied to images: in Python, or to files with a picture of each."""
 
 import contextlib
+import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,11 +16,12 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from vocjax.data.folder import find_images
 from vocjax.data.photo import read_photo
 from vocjax.data.pipeline import resize_image
 from vocjax.data.splits import SPLITS
 from vocjax.errors import UserError
-from vocjax.files import replacing
+from vocjax.files import printable, replacing, to_json, write_text
 from vocjax.mesh import make_mesh
 from vocjax.models.fields import image_shape
 from vocjax.runs.reader import read_json, read_results
@@ -54,16 +58,15 @@ class Model(NamedTuple):
         chunks = _chunks(map(_pixels, images), self.config.batch_size, lambda photo: photo.size)
         return [said.numbers for chunk in chunks for said in self.describe(chunk)]
 
-    def describe(self, photos: Sequence[np.ndarray]) -> list[Description]:
-        """Return numbers and pictures for photos, uint8 [height, width, 3] each."""
+    def describe(self, photos: Sequence[np.ndarray]) -> Iterator[Description]:
+        """Yield numbers and pictures for photos, uint8 [height, width, 3] each."""
         size, _, channels = image_shape(self.config)
         resized = [resize_image(photo, size, channels).astype(np.float32) / 255 for photo in photos]
         outputs = self.outputs(np.stack(resized))
         describe, known = TASKS[self.config.task].describe, self.results
-        return [
-            describe({k: v[i] for k, v in outputs.items()}, resized[i], photo, self.config, known)
-            for i, photo in enumerate(photos)
-        ]
+        for i, photo in enumerate(photos):
+            of_photo = {name: output[i] for name, output in outputs.items()}
+            yield describe(of_photo, resized[i], photo, self.config, known)
 
     def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return outputs [n, ...] by name of images [n, height, width, channels], all float32."""
@@ -102,89 +105,165 @@ def _results(workdir: Path, checkpoint: str, step: int) -> dict[str, Any]:
     return next((found for found in known if found and found.get("step") == step), {})
 
 
+class Predicted(NamedTuple):
+    """What `predict` did: the images that it was to read, and those that can't be read.
+
+    `others` counts the files of the folders that are no images; `folders` were not entered.
+    """
+
+    images: list[Path]
+    unreadable: list[Path]
+    others: int
+    folders: list[Path]
+
+
 def predict(
     workdir: Path, images: Sequence[Path], output: Path, checkpoint: str = "last"
-) -> tuple[int, list[Path]]:
-    """Write the predictions of a run for images; return their number and those that can't be read.
+) -> Predicted:
+    """Write the predictions of a run for image files, and for the images in folders.
 
     `NAME.png` is a picture: the resized image and its reconstruction, the classifier's evidence
     or the mask over the image at its own size; of a mask `NAME_mask.png` holds the indices, with
     VOC's palette. predictions.json has the numbers by file: probabilities, or each class's share of
-    the image. In a folder every file counts as an image. `UserError` where the run can't be loaded,
-    there is no image, or two would write the same picture.
+    the image; what it holds of other files stays, and after an interruption it has what was done.
+    `UserError` where the run can't be loaded, or there is no image.
     """
-    paths = files_of(images)
-    _check_names(paths, output)
-    model = load_model(workdir, checkpoint)
-    chosen = "threshold" in (read_results(workdir) or {})
-    if chosen and "threshold" not in model.results:
-        print(
-            f"the {checkpoint} checkpoint's threshold is not known, .5 decides; `vocjax evaluate "
-            f"--workdir {workdir} --checkpoint {checkpoint}` chooses it on train",
-            file=sys.stderr,
+    found = find_images(images)
+    if not found.images:
+        raise UserError(
+            f"there is no image in {', '.join(map(printable, images))}, but {found.others} other "
+            f"files and {len(found.folders)} folders, which are not entered."
         )
+    if output.resolve() in {path.resolve() for path in images if path.is_dir()}:
+        raise UserError(
+            f"{output} is also a folder of images to read, which the next prediction would find "
+            "its pictures in; give another --output folder."
+        )
+    numbers = _read_numbers(output / "predictions.json")
+    names = picture_names(found.images, list(map(Path, numbers)))
+    _check_pictures(names, output)
+    model = load_model(workdir, checkpoint)
+    _say_threshold(workdir, model, checkpoint)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"nothing can be written in {output}: {error}.") from error
     unreadable: list[Path] = []
     with (
-        json_object(output / "predictions.json") as write,
-        tqdm(total=len(paths), unit="image", disable=not sys.stderr.isatty()) as bar,
+        _writing(output / "predictions.json", numbers) as write,
+        tqdm(total=len(found.images), unit="image", disable=not sys.stderr.isatty()) as bar,
     ):
-        photos = _read(paths, unreadable, bar)
+        photos = _read(found.images, unreadable, bar)
         for chunk in _chunks(photos, model.config.batch_size, lambda read: read[1].size):
             described = model.describe([photo for _, photo in chunk])
             for (path, _), said in zip(chunk, described, strict=True):
-                write(str(path), said.numbers)
-                numbers = (f"{name} {value:.4f}" for name, value in said.numbers.items())
-                bar.write(" ".join([str(path), *numbers]), file=sys.stdout)
                 for ending, picture in said.pictures.items():
-                    picture.save(output / f"{path.stem}{ending}.png")
-    return len(paths), unreadable
+                    with replacing(output / f"{names[path]}{ending}.png") as part:
+                        picture.save(part, format="PNG")
+                numbers[printable(path)] = said.numbers
+                values = (f"{name} {value:.4f}" for name, value in said.numbers.items())
+                bar.write(" ".join([printable(path), *values]), file=sys.stdout)
+            write()
+    return Predicted(found.images, unreadable, found.others, found.folders)
 
 
-def files_of(images: Sequence[Path]) -> list[Path]:
-    """Return files, and those in folders in the order of their names, each once."""
-    found: list[Path] = []
-    for image in images:
-        inside = sorted(p for p in image.iterdir() if p.is_file()) if image.is_dir() else [image]
-        found += inside
-    if not found:
-        raise UserError(f"there is no file in {', '.join(map(str, images))}.")
-    return list(dict.fromkeys(found))
+def _say_threshold(workdir: Path, model: Model, checkpoint: str) -> None:
+    if "threshold" in (read_results(workdir) or {}) and "threshold" not in model.results:
+        print(
+            f"the {checkpoint} checkpoint's threshold is not known, .5 decides; `vocjax evaluate "
+            f"--workdir {workdir} --checkpoint {checkpoint}` chooses it on train",
+            file=sys.stderr,
+        )
+
+
+def _read_numbers(path: Path) -> dict[str, dict[str, float]]:
+    if not path.exists():
+        return {}
+    try:
+        numbers = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(numbers, dict):
+            raise ValueError("it holds no object")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} can't be read: {error}. It must hold what an earlier prediction wrote: move "
+            "it away, or give another --output folder."
+        ) from error
+    return numbers
 
 
 @contextlib.contextmanager
-def json_object(path: Path) -> Iterator[Callable[[str, Any], None]]:
-    """Write a JSON object entry by entry, by the `write(key, value)` that this gives."""
-    empty = True
-    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+def _writing(path: Path, numbers: Mapping[str, Any]) -> Iterator[Callable[[], None]]:
+    """Give a function that writes a JSON object as it is by now, but not all the time.
 
-        def write(key: str, value: Any) -> None:
-            nonlocal empty
-            file.write(f"{'{' if empty else ','}\n  {json.dumps(key)}: {json.dumps(value)}")
-            empty = False
+    It is written at the end, too, whether that comes by an error, an interruption or neither.
+    """
+    due = 0.0
 
+    def write(*, at_the_end: bool = False) -> None:
+        nonlocal due
+        begun = time.monotonic()
+        if at_the_end or begun >= due:
+            lines = (f"  {to_json(key)}: {to_json(value)}" for key, value in numbers.items())
+            write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+            due = begun + 20 * (time.monotonic() - begun)  # a large file at longer intervals
+
+    try:
         yield write
-        file.write("{}\n" if empty else "\n}\n")
+    finally:
+        write(at_the_end=True)
 
 
-def _check_names(images: Sequence[Path], output: Path) -> None:
-    by_name: dict[str, Path] = {}
-    inputs = {path.resolve() for path in images}
-    for path in images:
-        for name in (f"{path.stem}.png", f"{path.stem}_mask.png"):
-            if (output / name).resolve() in inputs:
+def _pictures(name: str) -> tuple[str, str]:
+    return f"{name}.png", f"{name}_mask.png"
+
+
+def picture_names(images: Sequence[Path], earlier: Sequence[Path]) -> dict[Path, str]:
+    """Return by image the name of its pictures, without .png, that no other image can have.
+
+    "photo" of photo.jpg; beside a photo.png "photo.jpg", beside another photo.jpg
+    "folder_photo.jpg". `earlier` are images whose pictures are there already.
+    """
+
+    def candidates(path: Path) -> list[str]:
+        parts = [printable(part) for part in path.parts if part != path.anchor]
+        joined = ["_".join(parts[-n:]) for n in range(1, len(parts) + 1)]
+        return [_shortened(name) for name in (printable(path.stem), *joined)]
+
+    ours = set(map(printable, images))
+    others = [path for path in earlier if str(path) not in ours]
+    taken = Counter(
+        picture
+        for path in (*images, *others)
+        for picture in {p for name in candidates(path) for p in _pictures(name)}
+    )
+    names = {}
+    for image in images:
+        free = (c for c in candidates(image) if all(taken[p] == 1 for p in _pictures(c)))
+        if (name := next(free, None)) is None:
+            raise UserError(
+                f"the pictures of {printable(image)} would have the names of another image's; "
+                "predict it into another --output folder."
+            )
+        names[image] = name
+    return names
+
+
+def _shortened(name: str) -> str:
+    """Return a name that leaves room for "_mask.png.part" in the 255 bytes of file systems."""
+    raw = name.encode()
+    if len(raw) <= 240:
+        return name
+    return f"{raw[:231].decode(errors='ignore')}-{hashlib.sha256(raw).hexdigest()[:8]}"
+
+
+def _check_pictures(names: Mapping[Path, str], output: Path) -> None:
+    inputs = {path.resolve() for path in names}
+    for path, name in names.items():
+        for picture in _pictures(name):
+            if (output / picture).resolve() in inputs:
                 raise UserError(
-                    f"a picture of {path}, {name}, would replace an image that is to be read; give "
-                    "another --output folder."
-                )
-            other = by_name.setdefault(name, path)
-            if other is not path:
-                raise UserError(
-                    f"pictures of {other} and {path} would both be written to {name}; "
-                    "predict them into two --output folders."
+                    f"a picture of {printable(path)}, {picture}, would replace an image that is to "
+                    "be read; give another --output folder."
                 )
 
 
@@ -211,7 +290,7 @@ def _read(
         try:
             photo = read_photo(path)
         except UserError as error:
-            bar.write(f"{path} is skipped: {error}", file=sys.stderr)
+            bar.write(f"{printable(path)} is skipped: {error}", file=sys.stderr)
             unreadable.append(path)
         else:
             yield path, photo

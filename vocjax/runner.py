@@ -13,6 +13,7 @@ from vocjax.config import load_config
 from vocjax.data.classes import with_classes
 from vocjax.data.voc import known_classes
 from vocjax.errors import UserError, check_choice
+from vocjax.metrics.names import by_reason
 from vocjax.pretrained.resolve import complete
 from vocjax.reporting.page import write_report
 from vocjax.training.interrupts import Interrupted
@@ -103,6 +104,9 @@ def print_results(results: dict[str, dict[str, Any]]) -> None:
                 texts = [" " * 6 if n is None else f"{n:6.4f}" for n in numbers]
                 cells.append(" / ".join(texts).rjust(max(15, len(label))))
             print(metric.ljust(width), *cells, sep="  ")
+        for split, absent in result.get("absent", {}).items():
+            for reason, names in by_reason(absent).items():
+                print(f"\N{EN DASH} {', '.join(names)} on {split}: {reason}")
 
 
 def _only(names: Sequence[str] | None, experiments: Sequence[Experiment]) -> list[Experiment]:

@@ -52,11 +52,18 @@ def read_differences(study: str, data: str) -> dict[str, list[dict[str, Any]]]:
 
 def pair(splits: dict[str, Any] | None, metric: str = "mse", digits: int = 4) -> str:
     """Return `train / val` of a metric; empty without splits."""
-    return " / ".join(number(splits[split][metric], digits) for split in SPLITS) if splits else ""
+    return (
+        " / ".join(number(splits[split].get(metric), digits) for split in SPLITS) if splits else ""
+    )
 
 
 def number(value: Any, digits: int = 4) -> str:
-    """Return a number with so many digits, several seeds as mean ± deviation, a text as it is."""
+    """Return a number with so many digits, several seeds as mean ± deviation, a text as it is.
+
+    A metric that is not defined, `None`, is a dash.
+    """
+    if value is None:
+        return "\N{EN DASH}"
     if isinstance(value, Spread):
         return f"{value.mean:.{digits}f} ± {value.deviation:.{digits}f}"
     return value if isinstance(value, str) else f"{value:.{digits}f}"

@@ -68,7 +68,9 @@ def counted(prediction, truth, weight):
     return truth[weight > 0], prediction[weight > 0]
 
 
-def test_counts_on_device_and_host_equal_scikit_learn():
+@pytest.mark.parametrize("at_once", [7, confusion.AT_ONCE])
+def test_counts_on_device_and_host_equal_scikit_learn(at_once, monkeypatch):
+    monkeypatch.setattr(confusion, "AT_ONCE", at_once)
     images = draw_classes()
     theirs = sklearn.metrics.confusion_matrix(*counted(*images), labels=range(CLASSES))
     for ours, dtype in ((count, jnp.int32), (confusion.count_on_host, np.int64)):

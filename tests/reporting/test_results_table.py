@@ -52,6 +52,15 @@ def test_the_study_is_below_with_its_own_digits_and_mark():
     assert ["val", "0.029", "0.13", DASH, DASH] in found.rows
 
 
+def test_a_metric_that_is_not_defined_is_a_dash_with_its_reason():
+    run = finished(values={"mse": 0.0})
+    run.results["absent"] = {"val": {"psnr": "an image is reproduced without any error"}}
+    found = table(run, finished("other", values={"mse": 0.5, "psnr": 3.0}))
+    assert found.row("net")[1:4] == ["train", "0.0000", DASH]
+    assert f"{DASH} net on val: an image is reproduced without any error, so" in found.text
+    assert "so there is no PSNR, dB." in found.text
+
+
 def test_missing_values_are_dashes_and_unknown_metrics_keep_their_name():
     found = table(finished(values={"mse": 0.5, "zeal": 0.123456, "loss": None}))
     assert found.row("Run")[2:] == ["MSE\xa0↓", "MAE\xa0↓", "loss\xa0↓", "zeal"]

@@ -1,11 +1,13 @@
 """Run directories read back, whole, half-written and broken."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from vocjax.errors import UserError
+from vocjax.files import write_json
 from vocjax.runs import reader
 from vocjax.runs.reader import Run
 
@@ -99,3 +101,22 @@ def test_a_baseline_is_found_without_its_size():
     found.results["baselines"] = {"mean image": {}, "PCA, at most 3 components": values}
     assert found.baseline("PCA") == values
     assert found.baseline("DCT") == {}
+
+
+def test_a_number_that_json_cannot_say_is_absent_also_in_older_files(tmp_path):
+    write_json(tmp_path / "new.json", {"val": {"mse": 1, "psnr": math.inf}, "of": [math.nan, (2,)]})
+    (tmp_path / "old.json").write_text('{"val": {"mse": 1, "psnr": Infinity}, "of": [NaN, [2]]}')
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "val": {"loss": NaN, "mse": 2}}\n')
+    for name in ("new.json", "old.json"):
+        assert reader.read_json(tmp_path / name) == {"val": {"mse": 1}, "of": [None, [2]]}
+    assert "NaN" not in (tmp_path / "new.json").read_text()
+    assert reader.read_epochs(tmp_path) == [{"epoch": 1, "val": {"mse": 2}}]
+
+
+def test_a_spread_needs_a_value_of_every_seed(tmp_path):
+    runs = []
+    for seed, val in enumerate(({"mse": 1.0, "psnr": 2.0}, {"mse": 3.0})):
+        results = {"train": val, "val": val}
+        runs.append(Run(tmp_path, {"seed": seed}, {}, [], results, {}))
+    assert reader.over_seeds(runs)["val"].keys() == {"mse"}
+    assert reader.over_seeds(runs)["val"]["mse"].mean == 2

@@ -7,6 +7,9 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
 from vocjax.data.classes import VOID
+from vocjax.data.dataset import from_arrays
+from vocjax.mesh import make_mesh
+from vocjax.metrics.names import absent
 from vocjax.tasks import make_task
 from vocjax.tasks.pixel_classes import PixelClasses
 from vocjax.tasks.segmentation_eval import THRESHOLDS, finish
@@ -24,7 +27,8 @@ def logit(probability):
 
 def curves(best):
     """Hard Dice of three images at each threshold, with its maximum at one of them."""
-    return {"hard_dice_by_threshold": np.stack([1 - abs(THRESHOLDS - best)] * 3)}
+    dice = np.stack([1 - abs(THRESHOLDS - best)] * 3)
+    return {"hard_dice_by_threshold": dice, "object": np.ones(3, bool)}
 
 
 def score(classes, kept, originals, split="val"):
@@ -121,6 +125,51 @@ def test_the_best_and_the_worst_images_are_kept():
     np.testing.assert_array_equal(arrays["best/image"][1], np.full((10, 10, 3), 8))
     assert arrays["worst/truth"][0].sum() == 10
     assert np.all(arrays["worst/prediction"] == 1)
+
+
+@pytest.mark.parametrize("predicted", [-5, 5])
+@pytest.mark.parametrize("void", [False, True])
+def test_without_an_object_only_the_accuracy_of_pixels_is_defined(predicted, void):
+    """Whatever is predicted: there is nothing to be found, so nothing is found well."""
+    mask = np.full((4, 4), VOID if void else 0, np.uint8)
+    outputs = {"logits": np.full((2, 2, 1), predicted, np.float32)}
+    example = {"image": np.zeros((2, 2, 1), np.uint8), "mask": mask}
+    kept = curves(0.5) | {"object": np.zeros(3, bool)}
+    scored = score(FOREGROUND, kept, lambda split: iter([(outputs, example)] * 2))
+    for metrics in (scored.splits["val"], scored.baselines["all background"]["val"]):
+        reasons = absent(metrics)
+        accuracy = reasons.pop("pixel_accuracy_full_size", None)
+        assert accuracy == ("all pixels are void" if void else None)
+        assert set(reasons.values()) == {"no image shows an object"}
+        assert len(reasons) >= len(metrics) - 1
+    assert ("best/value" in scored.arrays) == (predicted > 0 and not void)
+
+
+def test_a_run_without_objects_in_val_writes_json(tiny_config, tmp_path):
+    rng = np.random.default_rng(0)
+    images = {"image": rng.integers(0, 256, (8, 16, 16, 1), np.uint8)}
+    mask = np.zeros((8, 16, 16), np.uint8)
+    drawn = mask.copy()
+    drawn[:, 4:9, 4:9] = 1
+    splits = {"train": images | {"mask": drawn}, "val": images | {"mask": mask}}
+    data = from_arrays(splits, make_mesh())
+    config = tiny_config("segmentation_dice", epochs=1)
+    results = train_and_evaluate(config, tmp_path / "run", data=data)
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    files = [*tmp_path.rglob("*.json"), *tmp_path.rglob("*.jsonl")]
+    assert {"results.json", "metrics.jsonl", "baselines.json"} <= {file.name for file in files}
+    for file in files:
+        for text in (
+            file.read_text().splitlines() if file.suffix == ".jsonl" else [file.read_text()]
+        ):
+            json.loads(text, parse_constant=refuse)
+    assert results == json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["val"].keys() == {"loss", "pixel_accuracy", "pixel_accuracy_full_size"}
+    assert results["absent"].keys() == {"val"}
+    assert "mean_iou" in results["train"] and "mean_iou" in results["absent"]["val"]
 
 
 def test_a_run_scores_its_masks(finished_run):

@@ -24,6 +24,7 @@ from vocjax.data.photo import read_photo
 from vocjax.data.pipeline import resize_image
 from vocjax.errors import UserError
 from vocjax.explorer.server import REQUEST_BYTES, Route, Server
+from vocjax.files import to_json
 from vocjax.latent import LatentSpace, coordinates, from_coordinates
 
 LARGEST_NUMBER = 1e6  # in standard deviations or units of the code; images stay far below
@@ -180,7 +181,7 @@ def _png(pixels: np.ndarray) -> bytes:
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, allow_nan=False).encode()
+    return to_json(value).encode()
 
 
 def _rounded(values: np.ndarray) -> list[float]:

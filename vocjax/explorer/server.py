@@ -6,7 +6,6 @@ http.server suffices: with Starlette and uvicorn the checks below would have to 
 import errno
 import http.server
 import ipaddress
-import json
 import re
 import socket
 import socketserver
@@ -17,6 +16,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from vocjax.errors import UserError, check_range
+from vocjax.files import to_json
 
 REQUEST_BYTES = 10 * 10**6  # at most
 HEADERS = {
@@ -82,7 +82,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Send a sentence as JSON {"error": ...}; the library calls this for a bad request line."""
         sentence = message or HTTPStatus(code).phrase
-        self._send(code, "application/json", json.dumps({"error": sentence}).encode())
+        self._send(code, "application/json", to_json({"error": sentence}).encode())
 
     def _send(self, status: int, content_type: str, content: bytes) -> None:
         self.send_response(status)

@@ -15,6 +15,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+AT_ONCE = 2**22  # pixels counted on the host together, as int64
+
 
 def count(prediction: Array, truth: Array, weight: Array, classes: int) -> Array:
     """Count pairs of classes on the device, [classes, classes] int32; can be jitted.
@@ -62,13 +64,17 @@ def count_on_host(
     """
     _check_alike(prediction, truth, weight)
     counted = weight > 0
-    true, predicted = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
+    true, predicted = truth[counted], prediction[counted]
     for name, found in (("truth", true), ("prediction", predicted)):
         if found.size and not 0 <= found.min() <= found.max() < classes:
             raise ValueError(
                 f"the {name} holds {found.min()} to {found.max()}: expected 0 to {classes - 1}"
             )
-    pairs = np.bincount(true * classes + predicted, minlength=classes**2)
+    pairs = np.zeros(classes**2, np.int64)
+    for first in range(0, true.size, AT_ONCE):
+        part = slice(first, first + AT_ONCE)
+        numbers = true[part].astype(np.int64) * classes + predicted[part]
+        pairs += np.bincount(numbers, minlength=classes**2)
     return pairs.reshape(classes, classes)
 
 

@@ -1,4 +1,7 @@
-"""How the metrics are called, and whether less or more of each is better."""
+"""How the metrics are called, whether less or more of each is better, and why one is absent."""
+
+import math
+from collections.abc import Mapping
 
 # name -> its label, the direction of better values, and the format of a value, in the order of a
 # table's columns. A metric that is not here has its own name as its label.
@@ -37,3 +40,36 @@ METRIC_NAMES = {
     "boundary_f_full_size": ("boundary F, full size", "↑", ".3f"),
     "loss": ("loss", "↓", ".4f"),
 }
+
+# Why a metric is not defined on a split.
+REASONS = {
+    **dict.fromkeys(("psnr", "psnr_of_set"), "an image is reproduced without any error"),
+    **dict.fromkeys(
+        ("log_loss", "elementwise_accuracy", "argmax_accuracy", "exact_match", "ece"),
+        "no image has a label that counts",
+    ),
+    **dict.fromkeys(("f1", "map_11_points", "map_every_point"), "no image shows a class"),
+    **dict.fromkeys(
+        ("balanced_accuracy", "roc_auc"), "no class has images that show it and images that do not"
+    ),
+    **{
+        name: "no image shows an object"
+        for name in METRIC_NAMES
+        if any(what in name for what in ("dice", "iou", "boundary"))
+    },
+    **dict.fromkeys(("pixel_accuracy", "pixel_accuracy_full_size"), "all pixels are void"),
+}
+
+
+def absent(metrics: Mapping[str, float]) -> dict[str, str]:
+    """Return why each metric of a split is absent that is NaN or infinite."""
+    return {
+        name: REASONS.get(name, f"its value is {value}")
+        for name, value in metrics.items()
+        if not math.isfinite(value)
+    }
+
+
+def by_reason(absent: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the names of absent metrics by the reason that they share."""
+    return {why: [n for n in absent if absent[n] == why] for why in absent.values()}

@@ -5,25 +5,35 @@ background. 255 in `truth` is void and never counted. Shapes that do not fit are
 SciPy is imported inside the functions because its import takes a second.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from PIL import Image
 
 VOID = 255
+SCORES_AT_ONCE = 2**22  # 16 MiB; an image of VOC with 21 classes is one band
 
 
-def resize_scores(scores: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize scores [h, w] or [h, w, K] to [height, width] or [height, width, K], float32.
+def resized_bands(
+    scores: np.ndarray, height: int, width: int
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Resize scores [h, w, K] to [height, width, K] float32, a band of rows at a time.
 
-    Bilinear with half-pixel centres: output pixel i is at (i + 1/2) h / height - 1/2 of the input;
-    beyond the centres of the outer pixels their values are repeated. Along an axis that shrinks,
-    the triangle is as wide as the output's pixels (antialiasing). `jax.image.resize` does the same
-    with float32 coordinates.
+    Yields the rows of each band and its scores [rows, width, K], so that memory does not grow with
+    the classes of a large photo. Bilinear with half-pixel centres: output pixel i is at
+    (i + 1/2) h / height - 1/2 of the input; beyond the centres of the outer pixels their values are
+    repeated. Along an axis that shrinks, the triangle is as wide as the output's pixels
+    (antialiasing). `jax.image.resize` does the same with float32 coordinates.
     """
-    if scores.ndim == 2:
-        return resize_scores(scores[..., None], height, width)[..., 0]
-    planes = map(Image.fromarray, np.ascontiguousarray(np.moveaxis(scores, -1, 0), np.float32))
-    resized = [plane.resize((width, height), Image.Resampling.BILINEAR) for plane in planes]
-    return np.moveaxis(np.stack([np.asarray(plane) for plane in resized]), 0, -1)
+    h, w, classes = scores.shape
+    columns = np.ascontiguousarray(np.moveaxis(scores, -1, 0), np.float32)
+    planes = [Image.fromarray(plane) for plane in columns]
+    step = max(1, SCORES_AT_ONCE // (width * classes))
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        box = (0, top * h / height, w, bottom * h / height)  # Pillow also looks beyond it
+        resized = [p.resize((width, bottom - top), Image.Resampling.BILINEAR, box) for p in planes]
+        yield slice(top, bottom), np.moveaxis(np.stack(list(map(np.asarray, resized))), 0, -1)
 
 
 def hard_dice(prediction: np.ndarray, truth: np.ndarray) -> float:
@@ -63,10 +73,12 @@ def boundary_f_score(prediction: np.ndarray, truth: np.ndarray, tolerance: float
         return 1.0
     if not in_prediction & in_truth:
         return 0.0
-    nearest = ndimage.distance_transform_edt(
-        truth == VOID, return_distances=False, return_indices=True
-    )
-    filled = truth[tuple(nearest)]  # void has the class of the nearest labelled pixel
+    filled = truth.copy()
+    if not labelled.all():  # void has the class of the nearest labelled pixel
+        nearest = ndimage.distance_transform_edt(
+            ~labelled, return_distances=False, return_indices=True
+        )
+        filled[~labelled] = truth[tuple(nearest[:, ~labelled])]
     predicted, true = _boundary(prediction), _boundary(filled)
     distance = tolerance * np.hypot(*truth.shape)
     scores = [

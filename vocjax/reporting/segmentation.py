@@ -111,13 +111,14 @@ def _painted(
 def _of_classes(samples: Samples, target: Target) -> Drawn:
     """Each class's IoU and confusions; with one foreground the table has the same values."""
     counts = samples.get("full_size/confusion")
-    if counts is None or len(counts) <= 2 or not counts.any():
+    if counts is None or len(counts) <= 2 or not counts[1:].any():
         return {}
     iou = dict(zip(target.names, confusion.iou(counts).tolist(), strict=True))
     present = {name: value for name, value in iou.items() if not np.isnan(value)}
     absent = [name for name in iou if name not in present]
     mean = float(confusion.mean_iou(counts))
-    title = f"IoU of each class over all validation pixels; dashed is the mean, {mean:.3f}"
+    title = "IoU of each class over all validation pixels; dashed is the mean"
+    title += f" of {len(present)} of {len(iou)} classes, {mean:.3f}"
     title += f". Absent, and left out: {', '.join(absent)}" if absent else ""
     return {
         title: masks.iou_bars(present, mean),

@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from vocjax.metrics.names import METRIC_NAMES
+from vocjax.metrics.names import METRIC_NAMES, by_reason
 from vocjax.reporting.study import STUDY
 from vocjax.runs import reader
 from vocjax.runs.reader import SPLITS, Run, counted, joined, lookup
@@ -27,7 +27,7 @@ def results_table(
         name
         for splits in [*(run.results or {} for run in runs), *study]
         for split in SPLITS
-        for name in splits.get(split) or {}
+        for name in (splits.get(split) or {}) | (lookup(splits, "absent", split) or {})
     )
     bodies = []
     for data, members in reader.by_data(runs).items():
@@ -43,8 +43,24 @@ def results_table(
         '<div class="scroll" role="region" tabindex="0" aria-label="Results"><table>'
         f'<thead><tr><th scope="col">Run</th><th scope="col">Split</th>{head}</tr></thead>'
         f"{''.join(bodies)}</table></div>"
-        f'<p class="note">↓ less is better, ↑ more is better, {MISSING} not known. Runs have the '
-        "values after their last epoch. A loss compares only with losses of its own kind.</p>"
+        '<p class="note">↓ less is better, ↑ more is better, '
+        f"{MISSING} not known or not defined. Runs have the values after their last epoch. A loss "
+        f"compares only with losses of its own kind.{_reasons(runs)}</p>"
+    )
+
+
+def _reasons(runs: Sequence[Run]) -> str:
+    """Say which metrics are not defined on the data of a run, and why, as HTML."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for run in runs:
+        for split, absent in (lookup(run.results, "absent") or {}).items():
+            for reason, names in by_reason(absent).items():
+                labels = joined(*(METRIC_NAMES.get(name, (name,))[0] for name in names), by="; ")
+                found.setdefault((split, reason, labels), []).append(run.name)
+    return "".join(
+        f"<br>{MISSING} {escape(joined(*dict.fromkeys(names)))} on {split}: {escape(reason)}, so "
+        f"there is no {escape(labels)}."
+        for (split, reason, labels), names in found.items()
     )
 
 

@@ -1,7 +1,6 @@
 """Orbax, wrapped: save asynchronously, keep the last and the best, restore on any devices."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +11,7 @@ from orbax.checkpoint import v1 as ocp
 
 from vocjax.config import to_json
 from vocjax.errors import UserError, check_choice
+from vocjax.files import finite
 from vocjax.mesh import replicated
 
 FOLDER = "checkpoints"
@@ -54,10 +54,11 @@ class Checkpoints:
     def save(self, step: int, state: Any, metrics: dict[str, float] | None = None) -> None:
         """Begin to save a state; `metrics` are the validation values, None within an epoch.
 
-        A state whose `best.metric` is NaN can be the last but never the best.
+        A state whose `best.metric` is not finite can be the last but never the best.
         """
-        if metrics is not None and math.isnan(metrics[self._best.metric]):
-            metrics = None
+        if metrics is not None:
+            metrics = finite(metrics)
+            metrics = metrics if self._best.metric in metrics else None
         if self._checkpointer.latest is None or self._checkpointer.latest.step < step:
             self._checkpointer.save_async(
                 step, state, metrics=metrics, force=True, custom_metadata={"model": self._model}

@@ -6,6 +6,7 @@
   codes before training. Both are copied into the two files below; a resumed run reads them here.
 - `metrics.jsonl`: a line for each epoch, with the values on `train` and `val`.
 - `results.json`: the final values and those of the baselines; absent until the run is finished.
+  A metric that is not defined on a split is not there, and `absent` has the reason.
 - `samples.npz`: the arrays that the report draws.
 
 Only `config.json` must be there: it makes a directory a run.
@@ -27,6 +28,7 @@ from ml_collections import ConfigDict
 
 from vocjax.config import base_config, from_json
 from vocjax.errors import UserError, check_choice
+from vocjax.files import finite
 
 BASELINES, BEFORE = "baselines.json", "before.npz"
 TASKS = ("reconstruction", "classification", "segmentation")
@@ -166,7 +168,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     with _reading(path):
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = finite(json.loads(path.read_text(encoding="utf-8")))
         if not isinstance(tree, dict):
             raise ValueError(f"it holds a {type(tree).__name__}, not an object")
     return tree
@@ -211,7 +213,7 @@ def read_epochs(directory: Path) -> list[dict[str, Any]]:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         for number, line in enumerate(lines, start=1):
             try:
-                record = json.loads(line)
+                record = finite(json.loads(line))
             except ValueError as error:
                 if number == len(lines):
                     break
@@ -291,7 +293,10 @@ class Spread(NamedTuple):
 
 
 def over_seeds(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
-    """Return {split: {metric: Spread}} of finished replicates; for a single run its values."""
+    """Return {split: {metric: Spread}} of finished replicates; for a single run its values.
+
+    A metric is there if it is defined for each of them.
+    """
     results = [run.results or {} for run in runs]
     if len(results) == 1:
         return {split: results[0][split] for split in SPLITS}
@@ -299,7 +304,8 @@ def over_seeds(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
         split: {
             metric: Spread(statistics.mean(values), statistics.stdev(values))
             for metric in results[0][split]
-            for values in [[result[split][metric] for result in results]]
+            for values in [[r[split][metric] for r in results if metric in r[split]]]
+            if len(values) == len(results)
         }
         for split in SPLITS
     }

@@ -20,7 +20,6 @@ from vocjax.latent import embeddings
 from vocjax.losses.weights import softmax_columns
 from vocjax.metrics import streaming
 from vocjax.metrics.classification import classification_metrics
-from vocjax.metrics.segmentation import resize_scores
 from vocjax.models import build, logistic
 from vocjax.models.classifier import LOGISTIC, pooled
 from vocjax.tasks import classification_baselines, task
@@ -232,5 +231,5 @@ def describe(
     to_probability = jax.nn.softmax if losses.is_exclusive(config.loss.name) else jax.nn.sigmoid
     probability = to_probability(outputs["logits"].astype(np.float32))
     numbers = {n: float(p) for n, p in zip(chosen(config.data), probability, strict=True)}
-    heat = resize_scores(outputs["evidence"], *photo.shape[:2])
-    return task.Description(numbers, {"": Image.fromarray(painting.heat_map(photo, heat))})
+    heat = painting.heat_map(photo, outputs["evidence"])
+    return task.Description(numbers, {"": Image.fromarray(heat)})

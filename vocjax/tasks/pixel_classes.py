@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from vocjax.data.classes import VOID, class_columns, classes_of
 from vocjax.errors import UserError, check_choice
+from vocjax.metrics.segmentation import resized_bands
 
 KINDS = ("foreground", "sigmoid", "softmax")
 FOREGROUND = ("foreground",)
@@ -109,3 +110,17 @@ def decide(classes: PixelClasses, probability: Probability, threshold: float) ->
     if classes.kind == "softmax":
         return likeliest
     return (likeliest + 1) * (probability.max(axis=-1) > threshold)
+
+
+def decide_at(
+    classes: PixelClasses, logits: np.ndarray, size: tuple[int, int], threshold: float
+) -> np.ndarray:
+    """Return the index of each pixel of an image of (height, width), uint8 [height, width].
+
+    The probabilities of `logits` [h, w, outputs] are resized bilinearly, then decided.
+    """
+    probability = np.asarray(probability_of(classes, jnp.asarray(logits)))
+    index = np.empty(size, np.uint8)
+    for rows, scores in resized_bands(probability, *size):
+        index[rows] = decide(classes, scores, threshold)
+    return index

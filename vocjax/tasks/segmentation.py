@@ -15,19 +15,19 @@ from vocjax import losses, painting
 from vocjax.data.classes import classes_of
 from vocjax.errors import UserError
 from vocjax.metrics import confusion, streaming
-from vocjax.metrics.segmentation import resize_scores
 from vocjax.models import build
 from vocjax.tasks import segmentation_baselines, task
 from vocjax.tasks.pixel_classes import (
     FOREGROUND,
     PixelClasses,
     decide,
+    decide_at,
     foreground_of,
     pixel_classes,
     probability_of,
     truth_of,
 )
-from vocjax.tasks.segmentation_eval import THRESHOLDS, finish
+from vocjax.tasks.segmentation_eval import THRESHOLDS, finish, of_objects
 
 THRESHOLD = 0.5  # of the hard metrics in each epoch; the final evaluation chooses one on train
 
@@ -115,13 +115,17 @@ def measure(classes: PixelClasses, outputs: task.Outputs, targets: task.Targets)
         "confusion": confusion.count(decided, index, weight, len(classes.names)),
     }
     kept = {"soft_dice_per_image": soft, "hard_dice_by_threshold": by_threshold}
+    kept["object"] = ((truth > 0) & (weight > 0)).any(axis=(1, 2))
     shown = {"probability": covered, "prediction": decided.astype(jnp.uint8)}
     shown |= {name: targets[name] for name in ("image", "mask")}
     return task.Measures(sums, {}, kept, shown)
 
 
 def summary(sums: dict[str, Any], rows: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Divide the sums: Dice and IoU per image, then those of the whole set."""
+    """Divide the sums: Dice and IoU per image, then those of the whole set.
+
+    Without an object in the truth there is only the accuracy of pixels, the others are NaN.
+    """
     counts, (both, total) = sums["confusion"], sums["overlap"]
     merged = confusion.foreground(counts)
     of_set = {
@@ -133,7 +137,7 @@ def summary(sums: dict[str, Any], rows: Mapping[str, np.ndarray]) -> dict[str, f
         "pixel_accuracy": confusion.pixel_accuracy(counts),
     }
     means = {name: streaming.value(mean) for name, mean in sums["means"].items()}
-    return means | {name: float(value) for name, value in of_set.items()}
+    return of_objects(means | {name: float(value) for name, value in of_set.items()}, counts)
 
 
 def overlap(
@@ -157,10 +161,9 @@ def describe(
     train. The mask has the data set's indices and palette; a merged foreground has index 1.
     """
     classes = pixel_classes(config)
-    probability = probability_of(classes, jnp.asarray(outputs["logits"]))
-    scores = resize_scores(np.asarray(probability), *photo.shape[:2])
-    index = decide(classes, scores, results.get("threshold", THRESHOLD))
-    shares = np.bincount(index.ravel(), minlength=len(classes.names)) / index.size
+    threshold = results.get("threshold", THRESHOLD)
+    index = decide_at(classes, outputs["logits"], photo.shape[:2], threshold)
+    shares = [np.count_nonzero(index == i) / index.size for i in range(len(classes.names))]
     numbers = {
         name: float(share)
         for name, share in zip(classes.names, shares, strict=True)

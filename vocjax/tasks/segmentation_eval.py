@@ -1,15 +1,14 @@
 """The final evaluation of task 3: at the images' own size, at a threshold chosen on train."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from vocjax.data.pipeline import resize_mask
 from vocjax.metrics import confusion, segmentation
-from vocjax.tasks.pixel_classes import PixelClasses, decide, probability_of
+from vocjax.tasks.pixel_classes import PixelClasses, decide_at
 from vocjax.tasks.task import Final, Trained
 
 THRESHOLDS = np.arange(1, 100) / 100  # the one that is chosen is one of these
@@ -58,9 +57,7 @@ def finish(classes: PixelClasses, trained: Trained) -> Final:
         truth = classes.indices[example["mask"]]
         if np.all(truth == segmentation.VOID):
             continue
-        probability = np.asarray(probability_of(classes, jnp.asarray(outputs["logits"])))
-        scores = segmentation.resize_scores(probability, *truth.shape)
-        prediction = decide(classes, scores, threshold or 0.0).astype(np.uint8)
+        prediction = decide_at(classes, outputs["logits"], truth.shape, threshold or 0.0)
         everywhere = {name: np.full_like(prediction, index) for name, index in constant.items()}
         for name, decided in {OURS: prediction, **everywhere}.items():
             counts = confusion.count_on_host(
@@ -68,19 +65,25 @@ def finish(classes: PixelClasses, trained: Trained) -> Final:
             )
             dice = segmentation.hard_dice(decided, truth)
             found[name].append(Values(counts, dice, segmentation.boundary_f_score(decided, truth)))
+        counts = found[OURS][-1].counts
+        if counts.sum() == counts[0, 0]:
+            continue  # there is no object to find, and none is found
         size = example["image"].shape[0]
         small = resize_mask(truth, size), resize_mask(prediction, size)
-        value = float(confusion.mean_iou(found[OURS][-1].counts))
+        value = float(confusion.mean_iou(counts))
         for heap, sign in zip(ranked.values(), (1, -1), strict=True):
             seen = Seen(value, number, example["image"], *small)
             heapq.heappush(heap, (sign * value, -number, seen))
             if len(heap) > SHOWN:
                 heapq.heappop(heap)
-    metrics = {name: measured(images) for name, images in found.items()}
+    k = len(classes.names)
+    metrics = {name: measured(images, k) for name, images in found.items()}
     splits[trained.split] |= metrics.pop(OURS)
-    totals = np.sum([values.counts for values in found[OURS]], axis=0)
+    totals = sum((values.counts for values in found[OURS]), np.zeros((k, k), np.int64))
     arrays = {"full_size/confusion": totals, "thresholds": THRESHOLDS}
     for name, heap in ranked.items():
+        if not heap:
+            continue
         columns = zip(*(seen for *_, seen in sorted(heap, reverse=True)), strict=True)
         fields = zip(Seen._fields, columns, strict=True)
         arrays |= {f"{name}/{field}": np.stack(column) for field, column in fields}
@@ -100,16 +103,28 @@ def _at_threshold(
     """Choose the threshold on train, None for a softmax; return it and both splits' Dice there."""
     if classes.kind == "softmax":
         return None, {"train": {}, "val": {}}
-    kept = {split: trained.kept(split)["hard_dice_by_threshold"] for split in ("train", "val")}
-    curves = {split: by_threshold.mean(axis=0) for split, by_threshold in kept.items()}
-    chosen = int(np.argmax(curves["train"]))
+    kept = {split: trained.kept(split) for split in ("train", "val")}
+    chosen = int(np.argmax(kept["train"]["hard_dice_by_threshold"].mean(axis=0)))
+    dice = {
+        split: of["hard_dice_by_threshold"][:, chosen].mean() if of["object"].any() else np.nan
+        for split, of in kept.items()
+    }
     name = "hard_dice_per_image_at_threshold"
-    return float(THRESHOLDS[chosen]), {s: {name: float(c[chosen])} for s, c in curves.items()}
+    return float(THRESHOLDS[chosen]), {split: {name: float(v)} for split, v in dice.items()}
 
 
-def measured(images: Sequence[Values]) -> dict[str, float]:
-    """Return the metrics of images at their own size, by name."""
-    counts = np.sum([values.counts for values in images], axis=0)
+def of_objects(metrics: Mapping[str, float], counts: np.ndarray) -> dict[str, float]:
+    """Return metrics, NaN for those that rate objects where the truth of `counts` has none.
+
+    A prediction without any object would have the best values then, and has found nothing.
+    """
+    defined = metrics if np.any(counts[1:]) else {"pixel_accuracy", "pixel_accuracy_full_size"}
+    return {name: value if name in defined else np.nan for name, value in metrics.items()}
+
+
+def measured(images: Sequence[Values], classes: int) -> dict[str, float]:
+    """Return the metrics of images at their own size, by name; NaN where one is not defined."""
+    counts = sum((values.counts for values in images), np.zeros((classes, classes), np.int64))
     merged = confusion.foreground(counts)
     values = {
         "mean_iou": confusion.mean_iou(counts),
@@ -117,7 +132,8 @@ def measured(images: Sequence[Values]) -> dict[str, float]:
         "pixel_accuracy": confusion.pixel_accuracy(counts),
         "iou_of_set": confusion.iou(merged)[1],
         "hard_dice_of_set": confusion.dice(merged)[1],
-        "hard_dice_per_image": np.mean([values.dice for values in images]),
-        "boundary_f": np.mean([values.boundary for values in images]),
+        "hard_dice_per_image": np.mean([values.dice for values in images] or np.nan),
+        "boundary_f": np.mean([values.boundary for values in images] or np.nan),
     }
-    return {f"{name}_full_size": float(value) for name, value in values.items()}
+    full_size = {f"{name}_full_size": float(value) for name, value in values.items()}
+    return of_objects(full_size, counts)

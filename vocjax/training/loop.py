@@ -16,7 +16,9 @@ from vocjax.data.classes import class_columns, with_classes
 from vocjax.data.dataset import Dataset, facts_of, open_dataset
 from vocjax.data.pipeline import Examples, plan, shuffled
 from vocjax.errors import UserError
+from vocjax.files import finite
 from vocjax.mesh import make_mesh, replicated
+from vocjax.metrics.names import absent
 from vocjax.pretrained.resolve import complete
 from vocjax.runs import writer
 from vocjax.runs.checkpoints import Checkpoints
@@ -312,17 +314,21 @@ def _evaluate_at_the_end(
         for split, values in final.baselines[name].items():
             baselines[name][split] |= values
     inspected = task.inspect and jax.jit(task.inspect)(variables, setup.fitted)
-    return {
+    measured = {s: of.metrics | final.splits.get(s, {}) for s, of in found.items()}
+    undefined = {s: why for s, metrics in measured.items() if (why := absent(metrics))}
+    results = {
         "epoch": config.epochs,
         "step": setup.steps,
         "seconds": round(sum(r["seconds"] for r in epochs) if epochs else fit_seconds, 3),
-        **{s: of.metrics | final.splits.get(s, {}) for s, of in found.items()},
+        **measured,
+        **({"absent": undefined} if undefined else {}),
         **({"model": scalars(inspected)} if inspected else {}),
         **final.values,
         "best": best
         and {"metric": config.best.metric, "epoch": best[0] // setup.batches, "value": best[1]},
         "baselines": baselines,
     }
+    return finite(results)
 
 
 def scalars(values: Any) -> dict[str, float]:

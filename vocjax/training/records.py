@@ -1,6 +1,6 @@
 """What a run says while it trains: metrics.jsonl always, TensorBoard where installed, progress."""
 
-import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import jax
 from tqdm import tqdm
 
 from vocjax.data.dataset import Dataset
-from vocjax.files import write_text
+from vocjax.files import finite, to_json, write_text
 from vocjax.runs.reader import read_epochs
 
 try:
@@ -36,7 +36,7 @@ class Records:
         if not self._writes:
             return
         kept = [record for record in read_epochs(workdir) if record["step"] <= first_step]
-        write_text(self._path, "".join(json.dumps(record) + "\n" for record in kept))
+        write_text(self._path, "".join(to_json(record) + "\n" for record in kept))
         if SummaryWriter is not None and steps:
             folder = str(workdir / "tensorboard")
             self._tensorboard = SummaryWriter(folder, purge_step=first_step + 1)
@@ -75,13 +75,13 @@ class Records:
         if not self._writes:
             return
         with self._path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(to_json(record) + "\n")
         if self._tensorboard is not None:
             for split in ("train", "val"):
-                for metric, value in record[split].items():
+                for metric, value in finite(record[split]).items():
                     self._tensorboard.add_scalar(f"{split}/{metric}", value, record["step"])
         values = ", ".join(
-            f"{metric} {record['train'][metric]:.4g} / {record['val'][metric]:.4g}"
+            f"{metric} {_shown(record['train'][metric])} / {_shown(record['val'][metric])}"
             for metric in list(record["val"])[:2]
         )
         seconds = (time.monotonic() - self._begun) / (record["step"] - self._first_step)
@@ -90,3 +90,7 @@ class Records:
             f"epoch {record['epoch']}/{epochs}, train / val {values}, "
             f"{record['images_per_second']:.0f} images/s, {left:.0f} s left"
         )
+
+
+def _shown(value: float) -> str:
+    return "\N{EN DASH}" if math.isnan(value) else f"{value:.4g}"

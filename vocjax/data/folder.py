@@ -1,0 +1,60 @@
+"""Which files of a folder are images."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from vocjax.data import photo
+
+# Cameras' raw files begin in the same way, so the name decides, too.
+TIFF = re.compile(rb"II[*+]\0|MM\0[*+]")
+# The last three need plug-ins; people who have none should hear of their images.
+SUFFIX = re.compile(r"\.(jpe?g|jpe|jfif|png|webp|gif|bmp|tiff?|heic|heif|avif)", re.IGNORECASE)
+
+
+class Found(NamedTuple):
+    """The images to read, how many files of the folders are none, and what was not entered."""
+
+    images: list[Path]
+    others: int
+    folders: list[Path]
+
+
+def find_images(given: Sequence[Path]) -> Found:
+    """Return files as they are given, and the images of folders by name, each once.
+
+    Folders in folders are not entered. `OSError` for a folder that can't be read.
+    """
+    named, images, others, folders = set(given), [], 0, []
+    for path in given:
+        if not path.is_dir():
+            images.append(path)
+            continue
+        for inside in sorted(path.iterdir()):
+            if inside.is_dir():
+                folders.append(inside)
+            elif inside in named or is_image(inside):
+                images.append(inside)
+            else:
+                others += 1
+    return Found(list(dict.fromkeys(images)), others, folders)
+
+
+def is_image(file: Path) -> bool:
+    """Return whether a file begins as an image does, or is called one, damaged or not.
+
+    A hidden file, one of those that macOS adds for instance, must begin as an image.
+    """
+    suffix = SUFFIX.fullmatch(file.suffix)
+    named = bool(suffix) and not file.name.startswith(".")
+    if not file.is_file():
+        return named and file.is_symlink()  # to a file that is gone; pipes and sockets are none
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(64)
+    except OSError:
+        return named
+    if TIFF.match(head):
+        return bool(suffix) or not file.suffix
+    return named or photo.is_image(head)
