@@ -147,10 +147,3 @@ def test_configs_and_experiments_run_from_another_folder(use, tmp_path):
     assert all(result == results[0] for result in results)
     assert (tmp_path / "runs/report.html").exists()
     assert not (tmp_path / "wrong").exists()
-
-
-@pytest.mark.slow
-def test_the_study_runs_from_another_folder(use, tmp_path):
-    small = "--config.data.size=16 --config.epochs=1 --config.optimizer.warmup_steps=0"
-    use((0, f"experiments run study --workdir study --data_dir whole {small}"))
-    assert (tmp_path / "study/report.html").exists()
