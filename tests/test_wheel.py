@@ -53,7 +53,7 @@ def site(tmp_path_factory):
         shutil.copy(ROOT / name, source)
 
     def build(what, home):
-        arguments = [sys.executable, "-W", "default", "-c", BUILD, what, str(dist)]
+        arguments = [sys.executable, "-c", BUILD, what, str(dist)]
         made = subprocess.run(arguments, cwd=home, capture_output=True, text=True, check=False)
         assert made.returncode == 0, made.stderr
         return dist / made.stdout.splitlines()[-1]
