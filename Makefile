@@ -6,8 +6,10 @@
 # make test-peers: parity with PyTorch's packages, gigabytes, in a virtual environment of its own.
 # make test-newest: the tests that a newer Python, with its newer JAX, can break:
 #   make test-newest PYTHON=python3.12 VENV=.venv312
+# With CONSTRAINTS= on the command line it takes the newest releases, not the tested versions.
 
 PYTHON ?= python3
+CONSTRAINTS ?= --constraint constraints.txt
 VENV ?= .venv
 BIN := $(VENV)/bin
 
@@ -36,26 +38,27 @@ test-slow: $(VENV)/.installed-test
 # What a newer JAX, Flax, Optax, Orbax, TFDS or NumPy breaks first.
 NEWEST := tests/test_cli.py tests/test_load.py tests/test_predict.py tests/training tests/runs \
 	tests/data/test_voc.py tests/data/test_pipeline.py tests/models/test_build.py \
-	tests/models/test_ops.py tests/models/test_draw.py tests/metrics tests/pretrained/test_store.py
+	tests/models/test_ops.py tests/models/test_draw.py tests/metrics tests/pretrained/test_store.py \
+	tests/test_wheel.py
 
 test-newest: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(NEWEST)
 
 test-peers:
 	$(MAKE) .venv-peers/.installed-test VENV=.venv-peers
-	.venv-peers/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test,peers]'
+	.venv-peers/bin/python -m pip install --quiet $(CONSTRAINTS) --editable '.[test,peers]'
 	.venv-peers/bin/python -m pytest -m 'slow or not slow' tests/peers
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vocjax needs Python 3.11 or newer: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --editable .
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vocjax needs Python 3.11 or newer: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --editable '.[test]'
 	touch $(VENV)/.installed $@
 
 clean:

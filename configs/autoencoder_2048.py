@@ -1,6 +1,6 @@
 """Task 1: the study's convolutional autoencoder with a code of 8x8x32 numbers.
 
-vocjax train --config configs/autoencoder_2048.py --workdir runs/autoencoder_2048
+vocjax train --config autoencoder_2048 --workdir runs/autoencoder_2048
 """
 
 from ml_collections import ConfigDict

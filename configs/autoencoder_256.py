@@ -1,6 +1,6 @@
 """Task 1: the study's convolutional autoencoder with a code of 4x4x16 numbers.
 
-vocjax train --config configs/autoencoder_256.py --workdir runs/autoencoder_256
+vocjax train --config autoencoder_256 --workdir runs/autoencoder_256
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """Task 1: the lecture's code of 72 numbers, 2x2x18, after a fifth pooling.
 
-vocjax train --config configs/autoencoder_72.py --workdir runs/autoencoder_72
+vocjax train --config autoencoder_72 --workdir runs/autoencoder_72
 """
 
 from ml_collections import ConfigDict

@@ -1,7 +1,7 @@
 """Task 1 with a pretrained backbone: how much of an image its features keep.
 
 vocjax weights import --backbone resnet18 FILE --skip head --output weights/resnet18
-vocjax train --config configs/autoencoder_pretrained.py --workdir runs/autoencoder_pretrained \
+vocjax train --config autoencoder_pretrained --workdir runs/autoencoder_pretrained \
     --config.init_from=weights/resnet18
 
 Only the decoder learns. It doubles as often as the backbone halves: five times for stride 32.

@@ -1,6 +1,6 @@
 """Task 2: the study's classifier, fine-tuned from the encoder of AE 2048.
 
-vocjax train --config configs/classifier_2048.py --workdir runs/classifier_2048 \
+vocjax train --config classifier_2048 --workdir runs/classifier_2048 \
     --config.init_from=runs/autoencoder_2048
 """
 

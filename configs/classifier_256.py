@@ -1,6 +1,6 @@
 """Task 2: the study's classifier, fine-tuned from the encoder of AE 256.
 
-vocjax train --config configs/classifier_256.py --workdir runs/classifier_256 \
+vocjax train --config classifier_256 --workdir runs/classifier_256 \
     --config.init_from=runs/autoencoder_256
 """
 

@@ -1,6 +1,6 @@
 """Task 2, the assignment's first network: a frozen encoder and one fully connected layer.
 
-vocjax train --config configs/classifier_frozen.py --workdir runs/classifier_frozen \
+vocjax train --config classifier_frozen --workdir runs/classifier_frozen \
     --config.init_from=runs/autoencoder_256
 
 The codes are computed once, so an epoch takes almost no time.

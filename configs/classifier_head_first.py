@@ -1,6 +1,6 @@
 """Task 2: the head alone for ten epochs, then all of the network, the encoder more slowly.
 
-vocjax train --config configs/classifier_head_first.py --workdir runs/classifier_head_first \
+vocjax train --config classifier_head_first --workdir runs/classifier_head_first \
     --config.init_from=runs/autoencoder_256
 """
 

@@ -1,6 +1,6 @@
 """Task 2: one network that reconstructs and classifies, with the sum of both losses.
 
-vocjax train --config configs/classifier_joint.py --workdir runs/classifier_joint
+vocjax train --config classifier_joint --workdir runs/classifier_joint
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """Task 2, the lecture's classifier: encoder, two fully connected layers, softmax.
 
-vocjax train --config configs/classifier_lecture.py --workdir runs/classifier_lecture \
+vocjax train --config classifier_lecture --workdir runs/classifier_lecture \
     --config.init_from=runs/autoencoder_256
 """
 

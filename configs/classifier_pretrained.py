@@ -1,7 +1,7 @@
 """Task 2 with a frozen pretrained backbone: one layer on the mean of its features.
 
 vocjax weights import --backbone squeezenet FILE --skip head --output weights/squeezenet
-vocjax train --config configs/classifier_pretrained.py --workdir runs/classifier_pretrained \
+vocjax train --config classifier_pretrained --workdir runs/classifier_pretrained \
     --config.init_from=weights/squeezenet
 
 The features are computed once. `--config.optimizer.phases` unfreezes the backbone, at once or stage

@@ -1,6 +1,6 @@
 """Task 2, ours: a small residual network, trained from scratch on 428 dogs and aeroplanes.
 
-vocjax train --config configs/classifier_residual.py --workdir runs/classifier_residual
+vocjax train --config classifier_residual --workdir runs/classifier_residual
 """
 
 from ml_collections import ConfigDict

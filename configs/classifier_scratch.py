@@ -1,6 +1,6 @@
 """Task 2, the assignment's second network: the same architecture, trained from scratch.
 
-vocjax train --config configs/classifier_scratch.py --workdir runs/classifier_scratch
+vocjax train --config classifier_scratch --workdir runs/classifier_scratch
 
 There is no init_from: the first parameters depend only on the seed.
 """

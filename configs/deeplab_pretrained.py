@@ -1,7 +1,7 @@
 """Task 3 with a pretrained backbone: DeepLab's atrous pyramid on the map of stride 16.
 
 vocjax weights import --backbone mobilenet_v2 FILE --skip head --output weights/mobilenet_v2
-vocjax train --config configs/deeplab_pretrained.py --workdir runs/deeplab_pretrained \
+vocjax train --config deeplab_pretrained --workdir runs/deeplab_pretrained \
     --config.init_from=weights/mobilenet_v2
 
 First the decoder learns on a frozen backbone. Then everything learns, the backbone at a tenth of

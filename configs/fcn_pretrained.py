@@ -1,7 +1,7 @@
 """Task 3 with a pretrained backbone: FCN-8s, the sum of class scores of three strides.
 
 vocjax weights import --backbone vgg16 FILE --skip head --output weights/vgg16
-vocjax train --config configs/fcn_pretrained.py --workdir runs/fcn_pretrained \
+vocjax train --config fcn_pretrained --workdir runs/fcn_pretrained \
     --config.init_from=weights/vgg16
 
 With --config.model.skips=0 it is FCN-32s, with 1 FCN-16s.

@@ -1,6 +1,6 @@
 """Task 1: an autoencoder with one linear hidden layer, trained until it spans PCA's subspace.
 
-vocjax train --config configs/linear_autoencoder.py --workdir runs/linear_autoencoder
+vocjax train --config linear_autoencoder --workdir runs/linear_autoencoder
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """Task 1: linear PCA, in closed form.
 
-vocjax train --config configs/pca.py --workdir runs/pca
+vocjax train --config pca --workdir runs/pca
 """
 
 from ml_collections import ConfigDict

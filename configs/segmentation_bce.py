@@ -1,6 +1,6 @@
 """Task 3: the study's run 2, cross-entropy with Adam, from scratch on grey images.
 
-vocjax train --config configs/segmentation_bce.py --workdir runs/segmentation_bce
+vocjax train --config segmentation_bce --workdir runs/segmentation_bce
 
 With --config.data.masks=legacy it has the study's protocol: void is object, objects grow.
 """

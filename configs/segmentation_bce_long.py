@@ -1,6 +1,6 @@
 """Task 3: the study's run 3, cross-entropy with Adam for 30 epochs, from scratch on grey images.
 
-vocjax train --config configs/segmentation_bce_long.py --workdir runs/segmentation_bce_long
+vocjax train --config segmentation_bce_long --workdir runs/segmentation_bce_long
 
 With --config.data.masks=legacy it has the study's protocol: void is object, objects grow.
 """

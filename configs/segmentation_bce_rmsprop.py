@@ -1,6 +1,6 @@
 """Task 3: the study's run 1, cross-entropy with rmsprop, from scratch on grey images.
 
-vocjax train --config configs/segmentation_bce_rmsprop.py --workdir runs/segmentation_bce_rmsprop
+vocjax train --config segmentation_bce_rmsprop --workdir runs/segmentation_bce_rmsprop
 
 With --config.data.masks=legacy it has the study's protocol: void is object, objects grow.
 """

@@ -1,6 +1,6 @@
 """Task 3, ours: a U-Net from scratch for 20 classes and background, scored at full size.
 
-vocjax train --config configs/segmentation_classes.py --workdir runs/segmentation_classes
+vocjax train --config segmentation_classes --workdir runs/segmentation_classes
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """Task 3: DeepLab's atrous pyramid on the study's encoder, for 20 classes and background.
 
-vocjax train --config configs/segmentation_deeplab.py --workdir runs/segmentation_deeplab
+vocjax train --config segmentation_deeplab --workdir runs/segmentation_deeplab
 """
 
 from ml_collections import ConfigDict

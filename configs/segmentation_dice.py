@@ -1,6 +1,6 @@
 """Task 3: the study's run 4, soft Dice over the batch with Adam, from scratch on grey images.
 
-vocjax train --config configs/segmentation_dice.py --workdir runs/segmentation_dice
+vocjax train --config segmentation_dice --workdir runs/segmentation_dice
 
 With --config.data.masks=legacy it has the study's protocol: void is object, objects grow.
 """

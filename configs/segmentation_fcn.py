@@ -1,6 +1,6 @@
 """Task 3: FCN with summed skips on the study's encoder, for 20 classes and background.
 
-vocjax train --config configs/segmentation_fcn.py --workdir runs/segmentation_fcn
+vocjax train --config segmentation_fcn --workdir runs/segmentation_fcn
 """
 
 from ml_collections import ConfigDict

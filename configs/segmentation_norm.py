@@ -1,6 +1,6 @@
 """Task 3: the study's run 5, soft Dice with batch norm and dropout, from scratch on grey images.
 
-vocjax train --config configs/segmentation_norm.py --workdir runs/segmentation_norm
+vocjax train --config segmentation_norm --workdir runs/segmentation_norm
 
 With --config.data.masks=legacy it has the study's protocol: void is object, objects grow.
 """

@@ -1,6 +1,6 @@
 """Task 3: the study's run 6, run 5 for 30 epochs, from scratch on grey images.
 
-vocjax train --config configs/segmentation_norm_long.py --workdir runs/segmentation_norm_long
+vocjax train --config segmentation_norm_long --workdir runs/segmentation_norm_long
 
 With --config.data.masks=legacy it has the study's protocol: void is object, objects grow.
 """

@@ -1,7 +1,7 @@
 """Task 3 with a pretrained backbone: U-Net's decoder for 20 classes and background.
 
 vocjax weights import --backbone mobilenet_v2 FILE --skip head --output weights/mobilenet_v2
-vocjax train --config configs/segmentation_pretrained.py --workdir runs/segmentation_pretrained \
+vocjax train --config segmentation_pretrained --workdir runs/segmentation_pretrained \
     --config.init_from=weights/mobilenet_v2
 
 First the decoder learns on a frozen backbone. Then everything learns, the backbone at a tenth of

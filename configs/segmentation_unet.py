@@ -1,6 +1,6 @@
 """Task 3, ours: a U-Net from scratch for object and background, at the study's 64 pixels.
 
-vocjax train --config configs/segmentation_unet.py --workdir runs/segmentation_unet
+vocjax train --config segmentation_unet --workdir runs/segmentation_unet
 """
 
 from ml_collections import ConfigDict

@@ -1,8 +1,8 @@
 """Task 1, ours: learnt filters before and after a cosine transform, 256 numbers.
 
-vocjax train --config configs/transform_autoencoder.py --workdir runs/transform_autoencoder
+vocjax train --config transform_autoencoder --workdir runs/transform_autoencoder
 
-`python experiments/ladder_reconstruction.py` measures what each part of it brings.
+`vocjax experiments run ladder_reconstruction` measures what each part of it brings.
 """
 
 from ml_collections import ConfigDict

@@ -31,13 +31,14 @@ import jax
 import numpy as np
 import optax
 
-from experiments.multiply_adds import multiply_adds
-from experiments.parity import PEERS, parity_error, random_variables
 from vocjax.errors import UserError
 from vocjax.files import to_json, write_text
 from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.models.backbones.size import shapes
 from vocjax.runs.provenance import environment
+
+from .multiply_adds import multiply_adds  # relative: the wheel has this folder as
+from .parity import PEERS, parity_error, random_variables  # vocjax.experiments
 
 # Height and width of the images that the published networks were made for.
 PIXELS = dict.fromkeys(BACKBONES, 224) | {"inception_v3": 299, "xception": 299}

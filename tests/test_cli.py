@@ -22,7 +22,8 @@ from vocjax.explorer import explore
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 VERBS = [["data", "prepare"], ["data", "info"], ["train"], ["evaluate"], ["predict"], ["report"]]
-VERBS += [["explore"], ["weights", "import"], ["weights", "export"]]
+VERBS += [["explore"], ["configs"], ["configs", "copy"], ["experiments"], ["experiments", "copy"]]
+VERBS += [["experiments", "run"], ["weights", "import"], ["weights", "export"]]
 TINY = {
     "data.size": "16",
     "batch_size": "8",
@@ -46,11 +47,15 @@ def run(capsys, *arguments):
     return code, *capsys.readouterr()
 
 
-@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
-def test_help_shows_an_example(verb, capsys):
+def example_of(verb, capsys):
     code, out, err = run(capsys, *verb, "--help")
     assert (code, err) == (0, "")
-    example = out[out.index("example:") :].splitlines()[1].split()
+    return out[out.index("example:") :].splitlines()[1].split()
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_help_shows_an_example(verb, capsys):
+    example = example_of(verb, capsys)
     assert example[: 1 + len(verb)] == ["vocjax", *verb]
     parser = cli._parser()
     options, left = parser.parse_known_args(example[1:])  # and the example parses
@@ -58,11 +63,24 @@ def test_help_shows_an_example(verb, capsys):
     assert callable(options.verb)
 
 
+def test_examples_work_one_after_the_other_in_any_folder(toy_dir, capsys, monkeypatch, tmp_path):
+    """All but those that need a file of weights, serve a page or take minutes."""
+    (tmp_path / "data").symlink_to(toy_dir)
+    monkeypatch.chdir(tmp_path)
+    for verb in VERBS:
+        if verb[0] not in ("explore", "weights") and verb != ["experiments", "run"]:
+            small = overrides("data") if verb == ["train"] else []
+            code, _, err = run(capsys, *example_of(verb, capsys)[1:], *small)
+            assert code == 0, err
+    for path in ("toy.png", "runs/ae", "predictions", "report.html", "autoencoder_256.py"):
+        assert (tmp_path / path).exists()
+
+
 def test_help_of_the_whole_names_the_verbs(capsys):
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    for verb in ("data", "train", "evaluate", "predict", "report", "explore"):
-        assert f"    {verb} " in out
+    for verb in dict.fromkeys(verb[0] for verb in VERBS):
+        assert re.search(rf"^    {verb}\s", out, re.MULTILINE)
     assert "prepare" in run(capsys, "data", "--help")[1]
 
 

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from vocjax.config import base_config, differences, from_json, load_config, to_json
+from vocjax.config import (
+    base_config,
+    differences,
+    find_file,
+    from_json,
+    load_config,
+    shipped,
+    to_json,
+)
 from vocjax.errors import UserError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -100,8 +108,24 @@ def test_broken_config_file_is_named(text, message, tmp_path):
 
 @pytest.mark.parametrize("path", ["nothing.py", "."])
 def test_missing_config_file_is_named(path, tmp_path):
-    with pytest.raises(UserError, match=r"there is no config file .*; .* in configs/"):
+    with pytest.raises(UserError, match=r"there is no config file .* `vocjax configs` lists"):
         load_config(tmp_path / path)
+
+
+def test_a_config_has_a_name_or_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    known = shipped("configs")
+    for name in ("pca", "pca.py", "configs/pca.py", "./configs/pca.py"):
+        assert find_file("configs", Path(name)) == known["pca"]
+    for name in ("mine/pca.py", "/configs/pca.py", "pca.txt", "pcaa"):
+        with pytest.raises(UserError, match=rf"no config file {name}.* mean 'pca'\?"):
+            find_file("configs", name)
+    mine = 'from vocjax.config import load_config\nget_config = lambda: load_config("pca")\n'
+    for name in ("pca", "pca.py", "own"):
+        (tmp_path / name).write_text(mine)
+    assert find_file("configs", "pca") == known["pca"]  # a bare name is vocjax's
+    assert find_file("configs", "pca.py") == Path("pca.py")
+    assert load_config("own").to_dict() == load_config("pca").to_dict()
 
 
 def test_files_loaded_one_after_the_other_know_nothing_of_each_other(tmp_path):

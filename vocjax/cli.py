@@ -15,6 +15,8 @@ from pathlib import Path
 
 from vocjax.errors import UserError
 from vocjax.pretrained.cli import add_verbs as add_weights_verbs
+from vocjax.shipped import add_verbs as add_shipped_verbs
+from vocjax.shipped import say_which
 
 DATASET_HELP = "toy, voc2007 to voc2012, or custom: your own images in a devkit's layout"
 
@@ -28,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     parser = _parser()
     options, left = parser.parse_known_args(arguments)
-    if left and options.verb is not _train:
+    if left and options.verb not in (_train, _run_experiments):
         parser.error(f"unknown argument {left[0]!r}; see `{options.prog} --help`")
     if bad := [a for a in left if a.startswith("-") and not a.startswith("--config.")]:
         parser.error(f"unknown argument {bad[0]!r}; fields are set like --config.epochs=3")
@@ -59,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "prepare",
         _prepare,
         "build a data set from an archive, a devkit or a download",
-        "vocjax data prepare --dataset voc2009 --devkit VOCdevkit --data_dir data",
+        "vocjax data prepare --dataset toy",
     )
     source, unpacked = prepare.add_mutually_exclusive_group(), "an unpacked devkit, whole or part"
     source.add_argument("--archive", type=Path, metavar="TAR", help="the official archive")
@@ -81,10 +83,14 @@ def _parser() -> argparse.ArgumentParser:
         "train",
         _train,
         "train and evaluate a config; a run that was stopped is continued",
-        "vocjax train --config configs/autoencoder_256.py --workdir runs/ae "
+        "vocjax train --config autoencoder_256 --workdir runs/ae "
         "--config.optimizer.learning_rate=3e-4",
     )
-    train.add_argument("--config", type=Path, required=True, metavar="FILE")
+    what = (
+        "a name that `vocjax configs` lists, or a file: pca is the config that comes with vocjax, "
+        "pca.py a file of yours if there is one"
+    )
+    train.add_argument("--config", type=Path, required=True, metavar="NAME", help=what)
     several = "one of several hosts: join the others first"
     train.add_argument("--distributed", action="store_true", help=several)
 
@@ -102,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         "predict",
         _predict,
         "apply a trained run to image files",
-        "vocjax predict --workdir runs/ae photo.jpg --output predictions",
+        "vocjax predict --workdir runs/ae toy.png --output predictions",
     )
     what = "a file, or a folder of images"
     predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help=what)
@@ -115,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         "report",
         _report,
         "write run directories into one HTML page",
-        "vocjax report runs/study --output report.html",
+        "vocjax report runs/ae --output report.html",
     )
     report.add_argument("directories", type=Path, nargs="+", metavar="DIR")
     report.add_argument("--output", type=Path, required=True, metavar="FILE")
@@ -137,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (train, evaluate, predict, explore):
         verb.add_argument("--workdir", type=Path, required=True, metavar="DIR")
 
+    add_shipped_verbs(verbs, _verb, _run_experiments)
     weights = verbs.add_parser("weights", help="bring in backbones' weights, or take them out")
     weights_verbs = weights.add_subparsers(metavar="VERB", required=True)
     add_weights_verbs(functools.partial(_verb, weights_verbs))
@@ -196,7 +203,8 @@ def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from vocjax.training.interrupts import Interrupted
     from vocjax.training.loop import train_and_evaluate
 
-    config = complete(load_config(options.config, overrides), options.workdir)
+    path = say_which("configs", options.config)
+    config = complete(load_config(path, overrides), options.workdir)
     if options.distributed:
         join_hosts()
     try:
@@ -213,6 +221,13 @@ def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
             print(f"{split:5} \N{EN DASH} {', '.join(names)}: {reason}")
     print(f"run directory: {options.workdir}")
     return 0
+
+
+def _run_experiments(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    from vocjax.runner import carry_out, plan_of
+
+    plan = plan_of(say_which("experiments", options.plan))
+    return carry_out(plan, options, overrides, "vocjax")
 
 
 def _evaluate(options: argparse.Namespace, _: Sequence[str]) -> int:

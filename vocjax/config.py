@@ -1,5 +1,6 @@
 """Configs: a Python file with `get_config()` and overrides in, a locked ConfigDict out; to JSON."""
 
+import difflib
 import json
 import runpy
 from collections.abc import Sequence
@@ -10,6 +11,9 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from vocjax.errors import UserError
+
+# The folders of files that come with vocjax, and the function that each of their files defines.
+SHIPPED = {"configs": "get_config", "experiments": "plan"}
 
 
 def base_config() -> ConfigDict:
@@ -156,12 +160,47 @@ def with_backbone(config: ConfigDict, name: str = "") -> ConfigDict:
     return config
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> ConfigDict:
-    """Read a config file and apply overrides such as `--config.optimizer.learning_rate=3e-4`.
+def shipped(folder: str) -> dict[str, Path]:
+    """Return the files of a folder of `SHIPPED` by name, "pca".
 
-    Of a field that is given twice the last value counts. `UserError` for a missing or broken file,
-    an unknown field (with the nearest known one) or a value of the wrong type.
+    A wheel has the folders within the package, a checkout beside it.
     """
+    inside = Path(__file__).parent / folder
+    home = inside if inside.is_dir() else Path(__file__).parents[1] / folder
+    start = f"\ndef {SHIPPED[folder]}("
+    files = (path for path in sorted(home.glob("*.py")) if start in path.read_text("utf-8"))
+    return {path.stem: path for path in files}
+
+
+def find_file(folder: str, path: str | Path) -> Path:
+    """Return the file of a path, or the shipped one of a name; see `shipped`.
+
+    "pca" is the shipped file; "pca.py" and "configs/pca.py" are it only where there is no such
+    file. `UserError`, with the nearest name, if there is neither.
+    """
+    known, path = shipped(folder), Path(path)
+    if str(path) in known or path.is_file():
+        return known.get(str(path), path)
+    name = path.name.removesuffix(".py")
+    if name in known and path.parent in (Path(), Path(folder)):
+        return known[name]
+    close = difflib.get_close_matches(name, known, n=1)
+    raise UserError(
+        f"there is no {folder.removesuffix('s')} file {path}, and none of this name comes with "
+        "vocjax."
+        + (f" Did you mean {close[0]!r}?" if close else "")
+        + f" `vocjax {folder}` lists those that do."
+    )
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ConfigDict:
+    """Read a config and apply overrides such as `--config.optimizer.learning_rate=3e-4`.
+
+    `path` is a file, or the name of a config that comes with vocjax (see `find_file`). Of a field
+    that is given twice the last value counts. `UserError` for a missing or broken file, an unknown
+    field (with the nearest known one) or a value of the wrong type.
+    """
+    path = find_file("configs", path)
     config, values = _run(path), flags.FlagValues()
     arguments = ["vocjax", *_last_of_each(overrides)]
     try:
@@ -195,20 +234,26 @@ def _last_of_each(overrides: Sequence[str]) -> list[str]:
 
 def _run(path: Path) -> ConfigDict:
     """Return what `get_config` of a file returns."""
-    if not path.is_file():
-        raise UserError(f"there is no config file {path}; the ones that exist are in configs/.")
-    try:
-        get_config = runpy.run_path(str(path)).get("get_config")
-        config = get_config and get_config()
-    except Exception as error:  # whatever a file of the user's can raise
-        what = f"{type(error).__name__}: {_sentence(error)}"
-        raise UserError(f"{path} can't be run: {what}") from error
+    config = call_in_file(path, "get_config")
     if not isinstance(config, ConfigDict):
         raise UserError(
             f"{path} is not a config: it must define get_config(), which returns base_config() "
-            "with its fields set, as the files in configs/ do."
+            "with its fields set; `vocjax configs copy pca` writes one."
         )
     return config
+
+
+def call_in_file(path: Path, function: str, *arguments: object) -> Any:
+    """Run a Python file and return what its function returns; None if it has no such function.
+
+    `UserError` if it raises anything.
+    """
+    try:
+        found = runpy.run_path(str(path)).get(function)
+        return found and found(*arguments)
+    except Exception as error:  # whatever a file of the user's can raise
+        what = f"{type(error).__name__}: {_sentence(error)}"
+        raise UserError(f"{path} can't be run: {what}") from error
 
 
 def _sentence(error: BaseException) -> str:

@@ -9,31 +9,34 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from vocjax.config import load_config
+from vocjax.config import call_in_file, load_config
 from vocjax.data.classes import with_classes
 from vocjax.data.voc import known_classes
 from vocjax.errors import UserError, check_choice
 from vocjax.metrics.names import by_reason
 from vocjax.pretrained.resolve import complete
 from vocjax.reporting.page import write_report
+from vocjax.shipped import add_flags
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.validate import validate
 
-CONFIGS = Path(__file__).parents[1] / "configs"
-
 
 class Experiment(NamedTuple):
-    """One run: its directory's name, its file in configs/, and fields that differ from the file.
+    """One run: its directory's name, its config, and fields that differ from the config's.
 
-    `overrides` are fields by their full name after `config.`, "model.components=16". `pictured`
-    says whether the report draws its pictures, or has it in tables and comparisons alone.
+    `config` is the name of one that comes with vocjax, or a file. `overrides` are fields by their
+    full name after `config.`, "model.components=16". `pictured` says whether the report draws its
+    pictures, or has it in tables and comparisons alone.
     """
 
     directory: str
     config: str
     overrides: tuple[str, ...] = ()
     pictured: bool = True
+
+
+Plan = Callable[[argparse.Namespace], Sequence[Experiment]]
 
 
 def ladder(
@@ -83,7 +86,7 @@ def checked(
     """Return an experiment's config; `UserError`, with the run's name, where it can't be run."""
     changes = [f"--config.{change}" for change in experiment.overrides]
     with _naming(experiment):
-        config = load_config(CONFIGS / f"{experiment.config}.py", [*changes, *overrides])
+        config = load_config(experiment.config, [*changes, *overrides])
         config = with_classes(config, known_classes(config.data))
         config = complete(config, workdir and workdir / experiment.directory)
         validate(config)
@@ -116,39 +119,52 @@ def _only(names: Sequence[str] | None, experiments: Sequence[Experiment]) -> lis
     return [e for e in experiments if names is None or e.directory in names]
 
 
-def main(
-    description: str | None, plan: Callable[[argparse.Namespace], Sequence[Experiment]]
-) -> int:
-    """Parse a script's flags and run what it plans; return the exit code.
-
-    `plan(options)` gets `dataset`, `data_dir` and `objects_dir`. 0: done; 1: a mistake that the
-    message names; 128 + the signal: stopped.
-    """
+def main(description: str | None, plan: Plan) -> int:
+    """Parse a script's flags and carry out what it plans; return the exit code."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--workdir", type=Path, required=True)
-    parser.add_argument("--dataset", default="toy", help="toy (default), or voc2007 to voc2012")
-    parser.add_argument("--data_dir", type=Path, default=Path("data"), help="default: data")
-    objects = "data_dir of tasks 1 and 2, where it is another"
-    parser.add_argument("--objects_dir", type=Path, help=objects)
-    names = "run these alone, by the name of their directory"
-    parser.add_argument("--only", nargs="+", metavar="NAME", help=names)
+    add_flags(parser)
     options, overrides = parser.parse_known_args()
-    options.objects_dir = options.objects_dir or options.data_dir
     for override in overrides:
         if not override.startswith("--config."):
             parser.error(f"unknown argument {override!r}; fields are set like --config.epochs=3")
+    return carry_out(plan, options, overrides, parser.prog)
+
+
+def plan_of(path: Path) -> Plan:
+    """Return the plan that a file in experiments/, or one of the user's, defines as `plan`."""
+
+    def plan(options: argparse.Namespace) -> Sequence[Experiment]:
+        if experiments := call_in_file(path, "plan", options):
+            return experiments
+        raise UserError(
+            f"{path} plans nothing: it must define plan(options), which returns a list of "
+            "vocjax.runner.Experiment; `vocjax experiments copy study` writes one."
+        )
+
+    return plan
+
+
+def carry_out(
+    plan: Plan, options: argparse.Namespace, overrides: Sequence[str], program: str
+) -> int:
+    """Run what `plan(options)` returns, print the results and return the exit code.
+
+    `options` are those of `shipped.add_flags`, `program` begins the messages. 0: done; 1: a mistake
+    that the message names; 128 + the signal: stopped.
+    """
+    options.objects_dir = options.objects_dir or options.data_dir
     try:
         results = run(_only(options.only, plan(options)), options.workdir, overrides)
     except UserError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return 1
     except Interrupted as stop:
-        print(f"{parser.prog}: {stop}", file=sys.stderr)
+        print(f"{program}: {stop}", file=sys.stderr)
         return 128 + stop.signal_number
     except KeyboardInterrupt:
-        print(f"{parser.prog}: stopped", file=sys.stderr)
+        print(f"{program}: stopped", file=sys.stderr)
         return 130
     print_results(results)
     print(f"\nreport: {options.workdir / 'report.html'}")

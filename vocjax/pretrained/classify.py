@@ -26,7 +26,7 @@ def classifier_of(directory: Path) -> Callable[[np.ndarray], np.ndarray]:
         left = ", ".join(imported.skipped[:3]) + (", ..." if len(imported.skipped) > 3 else "")
         raise UserError(
             f"the weights in {directory} can't classify: their import skipped {left}. Give weights "
-            "with a head, or train one: configs/classifier_pretrained.py."
+            "with a head, or train one: `vocjax train --config classifier_pretrained`."
         )
     network = BACKBONES[imported.backbone](imported.classes, **imported.fields)
     variables = fill(shapes(network, IMAGE), imported.arrays)

@@ -18,7 +18,10 @@ from vocjax.tasks.task import Variables
 # Fields that change what an encoder computes, and not the shapes of its parameters.
 STYLE_OF_ENCODER = ("activation", "downsample", "norm", "residual", "stem")
 
-NO_BACKBONE = " This config has no model.backbone: imported weights need configs/*_pretrained.py."
+NO_BACKBONE = (
+    " This config has no model.backbone: imported weights need one of the configs *_pretrained, "
+    "which `vocjax configs` lists."
+)
 
 Keys = tuple[str, ...]  # the path of a leaf, with the collection
 

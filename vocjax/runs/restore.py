@@ -42,7 +42,7 @@ def latent_space_of(workdir: Path) -> tuple[ConfigDict, LatentSpace]:
     if config.task != "reconstruction":
         raise UserError(
             f"{workdir} is a run of {config.task}, which has no decoder; "
-            "give one of reconstruction, configs/autoencoder_256.py for instance."
+            "give one of reconstruction, of the config autoencoder_256 for instance."
         )
     samples = read_run(workdir).samples
     if "train/code" not in samples:

@@ -30,5 +30,5 @@ def make_task(config: ConfigDict) -> Task:
             raise
         raise UserError(
             f"the config of {config.task} with model {config.model.name!r} lacks the field "
-            f"{named[1]!r}; the files in configs/ show which belong together."
+            f"{named[1]!r}; the configs that `vocjax configs` lists show which belong together."
         ) from error
