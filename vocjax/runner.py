@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from vocjax.config import load_config
-from vocjax.errors import UserError
+from vocjax.errors import UserError, local_path
 from vocjax.pretrained.resolve import complete
 from vocjax.reporting.page import write_report
 from vocjax.training.interrupts import Interrupted
@@ -113,17 +113,18 @@ def main(
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--workdir", type=Path, required=True)
+    parser.add_argument("--workdir", type=local_path, required=True)
     parser.add_argument("--dataset", default="toy", help="toy (default), or voc2007 to voc2012")
-    parser.add_argument("--data_dir", type=Path, default=Path("data"), help="default: data")
+    parser.add_argument("--data_dir", type=local_path, default=Path("data"), help="default: data")
     objects = "data_dir of tasks 1 and 2, where it is another"
-    parser.add_argument("--objects_dir", type=Path, help=objects)
-    options, overrides = parser.parse_known_args()
-    options.objects_dir = options.objects_dir or options.data_dir
-    for override in overrides:
-        if not override.startswith("--config."):
-            parser.error(f"unknown argument {override!r}; fields are set like --config.epochs=3")
+    parser.add_argument("--objects_dir", type=local_path, help=objects)
     try:
+        options, overrides = parser.parse_known_args()
+        options.objects_dir = options.objects_dir or options.data_dir
+        for override in overrides:
+            if not override.startswith("--config."):
+                form = "fields are set like --config.epochs=3"
+                parser.error(f"unknown argument {override!r}; {form}")
         results = run(plan(options), options.workdir, overrides)
     except UserError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)

@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tqdm import tqdm
 from vocjax.data import download, toy
 from vocjax.data.devkit import CLASSES, DATASETS, YEARS, Record, encode_mask, read, year_directory
 from vocjax.data.index import Prepared, examine, from_json, is_official, to_json
-from vocjax.errors import UserError, check_choice
+from vocjax.errors import UserError, check_choice, local_path
 
 TOY_SEED = 0
 SPLIT = "trainval"
@@ -174,7 +175,12 @@ def load(dataset: str, data_dir: Path) -> Prepared:
 
 def _directory(dataset: str, data_dir: Path) -> Path:
     check_choice("the data set", dataset, DATASETS)
-    return data_dir / "voc" / dataset / str(Voc.VERSION)
+    if find_spec("array_record") is None:
+        raise UserError(
+            "the package array_record, which reads and writes prepared data sets, is missing. `pip "
+            "install array_record` gets it on Linux and macOS; there is none for Windows: use WSL."
+        )
+    return local_path(data_dir) / "voc" / dataset / str(Voc.VERSION)
 
 
 def _check_source(dataset: str, archive: Path | None, devkit: Path | None) -> None:

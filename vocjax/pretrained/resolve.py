@@ -9,6 +9,7 @@ from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import IDENTITY
 from vocjax.pretrained.store import is_imported, read_imported
+from vocjax.runs import places
 from vocjax.runs.reader import is_run, lookup, read_config, read_epochs, read_json
 
 Pairs = tuple[tuple[str, Any], ...]  # (name, value) of each field of a network
@@ -30,7 +31,7 @@ def complete(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
     """
     if "backbone" not in config.model or not config.init_from:
         return config
-    origin = Path(config.init_from)
+    origin = places.find(workdir or Path(), config, "init_from")
     found = described(origin)
     if not found and workdir and is_run(workdir):
         found = described(workdir) if read_config(workdir).init_from == config.init_from else {}

@@ -18,7 +18,7 @@ from vocjax.data.voc import Prepared
 from vocjax.mesh import replicated
 from vocjax.pretrained.initialise import with_encoder_of
 from vocjax.pretrained.resolve import origin_facts
-from vocjax.runs import writer
+from vocjax.runs import places, writer
 from vocjax.runs.checkpoints import Checkpoints, abstract, has_checkpoint
 from vocjax.runs.reader import read_config
 from vocjax.tasks.task import Variables
@@ -86,12 +86,13 @@ def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
         state = jax.block_until_ready(make(variables))
     # The first host writes only after the others have looked at what was there.
     multihost_utils.sync_global_devices("the run directory is checked")
+    begun_from = places.located(workdir, config).init_from
     facts = {
         "dataset": data.facts,
         "parameters": count(valid.shapes["params"]),
         "images": data.counts,
         "custom": custom,
-        "init_from": config.init_from and origin_facts(Path(config.init_from)),
+        "init_from": begun_from and origin_facts(Path(begun_from)),
     }
     writer.begin(workdir, config, facts)
     if measures:
@@ -117,7 +118,10 @@ def initial_variables(setup: Setup) -> Variables:
     key = draw_key(jax.random.key(config.seed), INIT, 0)
     batches = whole_batches(setup.data.splits["train"], config.batch_size, mesh)
     variables = place(task.init(key, batches), mesh)
-    return with_encoder_of(variables, config, mesh) if config.init_from else variables
+    if not config.init_from:
+        return variables
+    places.check(setup.workdir, config, "init_from")
+    return with_encoder_of(variables, places.located(setup.workdir, config), mesh)
 
 
 def restore(setup: Setup, checkpoints: Checkpoints) -> TrainState:
