@@ -41,7 +41,7 @@ def test_paths_are_found_from_another_folder_and_after_a_move(begun, tmp_path):
 def test_what_is_gone_is_named_with_every_place(begun, tmp_path):
     run = tmp_path / "home" / "runs" / "a"
     shutil.rmtree(tmp_path / "home" / "data")
-    with pytest.raises(UserError, match="data.data_dir of .* is 'data'") as gone:
+    with pytest.raises(UserError, match=r"data\.data_dir of .* is 'data'") as gone:
         places.data_dir(run, begun)
     assert f"neither at {tmp_path}/home/data nor at {tmp_path}/data:" in str(gone.value)
     (tmp_path / "data").mkdir()

@@ -30,7 +30,7 @@ def test_more_epochs_equal_those_from_the_beginning(
         assert (tmp_path / name).read_text() == (uninterrupted / name).read_text()
     starts = json.loads((tmp_path / "run.json").read_text())["starts"]
     assert [start.get("changed") for start in starts] == [None, ["epochs: 2 -> 4"], None]
-    with pytest.raises(UserError, match="epochs=4, which can't become 2: .* more epochs, not few"):
+    with pytest.raises(UserError, match=r"epochs=4, which can't become 2: .* more epochs, not few"):
         train(2)
 
 
