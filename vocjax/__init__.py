@@ -19,6 +19,8 @@ def load(workdir: str | Path, checkpoint: str = "last") -> "Model":
     Raises:
       vocjax.errors.UserError: the run can't be loaded.
     """
-    from vocjax.predict import load_model  # here, so that importing vocjax does not import JAX
+    # Here, so that importing vocjax does not import JAX.
+    from vocjax.errors import local_path
+    from vocjax.predict import load_model
 
-    return load_model(Path(workdir), checkpoint)
+    return load_model(local_path(workdir), checkpoint)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vocjax.errors import UserError
+from vocjax.errors import UserError, local_path
 from vocjax.pretrained.cli import add_verbs as add_weights_verbs
 from vocjax.shipped import add_verbs as add_shipped_verbs
 from vocjax.shipped import say_which
@@ -29,12 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name of a file can hold any character
         sys.stdout.reconfigure(errors="backslashreplace")
     parser = _parser()
-    options, left = parser.parse_known_args(arguments)
-    if left and options.verb not in (_train, _run_experiments):
-        parser.error(f"unknown argument {left[0]!r}; see `{options.prog} --help`")
-    if bad := [a for a in left if a.startswith("-") and not a.startswith("--config.")]:
-        parser.error(f"unknown argument {bad[0]!r}; fields are set like --config.epochs=3")
     try:
+        options, left = parser.parse_known_args(arguments)
+        if left and options.verb not in (_train, _run_experiments):
+            parser.error(f"unknown argument {left[0]!r}; see `{options.prog} --help`")
+        if bad := [a for a in left if a.startswith("-") and not a.startswith("--config.")]:
+            parser.error(f"unknown argument {bad[0]!r}; fields are set like --config.epochs=3")
         return options.verb(options, left)
     except BrokenPipeError:  # the reader of a pipe, `head` say, has seen enough
         # Python flushes at its end, and would complain there.
@@ -64,8 +64,8 @@ def _parser() -> argparse.ArgumentParser:
         "vocjax data prepare --dataset toy",
     )
     source, unpacked = prepare.add_mutually_exclusive_group(), "an unpacked devkit, whole or part"
-    source.add_argument("--archive", type=Path, metavar="TAR", help="the official archive")
-    source.add_argument("--devkit", type=Path, metavar="DIR", help=unpacked)
+    source.add_argument("--archive", type=local_path, metavar="TAR", help="the official archive")
+    source.add_argument("--devkit", type=local_path, metavar="DIR", help=unpacked)
     info = _verb(
         data_verbs,
         "info",
@@ -73,10 +73,12 @@ def _parser() -> argparse.ArgumentParser:
         "counts per split and class, sizes, where it lies",
         "vocjax data info --dataset toy --figure toy.png",
     )
-    info.add_argument("--figure", type=Path, metavar="FILE", help="write a contact sheet (PNG)")
+    info.add_argument(
+        "--figure", type=local_path, metavar="FILE", help="write a contact sheet (PNG)"
+    )
     for verb in (prepare, info):
         verb.add_argument("--dataset", required=True, metavar="NAME", help=DATASET_HELP)
-        verb.add_argument("--data_dir", type=Path, default=Path("data"), metavar="DIR")
+        verb.add_argument("--data_dir", type=local_path, default=Path("data"), metavar="DIR")
 
     train = _verb(
         verbs,
@@ -90,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         "a name that `vocjax configs` lists, or a file: pca is the config that comes with vocjax, "
         "pca.py a file of yours if there is one"
     )
-    train.add_argument("--config", type=Path, required=True, metavar="NAME", help=what)
+    train.add_argument("--config", type=local_path, required=True, metavar="NAME", help=what)
     several = "one of several hosts: join the others first"
     train.add_argument("--distributed", action="store_true", help=several)
 
@@ -111,8 +113,8 @@ def _parser() -> argparse.ArgumentParser:
         "vocjax predict --workdir runs/ae toy.png --output predictions",
     )
     what = "a file, or a folder of images"
-    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help=what)
-    predict.add_argument("--output", type=Path, required=True, metavar="DIR")
+    predict.add_argument("images", type=local_path, nargs="+", metavar="IMAGE", help=what)
+    predict.add_argument("--output", type=local_path, required=True, metavar="DIR")
     for verb in (evaluate, predict):
         verb.add_argument("--checkpoint", default="last", help="last or best (default: last)")
 
@@ -123,11 +125,11 @@ def _parser() -> argparse.ArgumentParser:
         "write run directories into one HTML page",
         "vocjax report runs/ae --output report.html",
     )
-    report.add_argument("directories", type=Path, nargs="+", metavar="DIR")
-    report.add_argument("--output", type=Path, required=True, metavar="FILE")
+    report.add_argument("directories", type=local_path, nargs="+", metavar="DIR")
+    report.add_argument("--output", type=local_path, required=True, metavar="FILE")
     more = "more run directories, for tables and comparisons alone"
     report.add_argument(
-        "--without_pictures", type=Path, nargs="+", default=[], metavar="DIR", help=more
+        "--without_pictures", type=local_path, nargs="+", default=[], metavar="DIR", help=more
     )
 
     explore = _verb(
@@ -141,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     explore.add_argument("--host", default=host, help=f"default: {host}, this machine only")
     explore.add_argument("--port", type=int, default=8000, help="default: 8000; 0: any free one")
     for verb in (train, evaluate, predict, explore):
-        verb.add_argument("--workdir", type=Path, required=True, metavar="DIR")
+        verb.add_argument("--workdir", type=local_path, required=True, metavar="DIR")
 
     add_shipped_verbs(verbs, _verb, _run_experiments)
     weights = verbs.add_parser("weights", help="bring in backbones' weights, or take them out")

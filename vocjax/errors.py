@@ -1,8 +1,10 @@
-"""The one exception for a user's mistakes, and the two checks of values that raise it."""
+"""The one exception for a user's mistakes, and the checks of values that raise it."""
 
 import difflib
 import math
+import re
 from collections.abc import Collection
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -29,3 +31,17 @@ def check_range(field: str, value: float, least: float, below: float = math.inf)
         return
     end = "" if math.isinf(below) else f" and less than {below}"
     raise UserError(f"{field} is {value}; it must be at least {least}{end}.")
+
+
+def local_path(text: str | Path) -> Path:
+    """Return a path of this machine; raise `UserError` for an address, "gs://bucket/run" say.
+
+    `Path` leaves one slash of two, and no drive of Windows has a name of two letters.
+    """
+    if re.match(r"[A-Za-z][\w+.-]+:[/\\]", str(text)):
+        raise UserError(
+            f"{text} is an address, and vocjax reads and writes only files of this machine: "
+            "checkpoints and data sets need a file system that can rename and lock. Give a local "
+            "path: of a copy, or of a mounted bucket (gcsfuse, mount-s3)."
+        )
+    return Path(text)

@@ -13,7 +13,7 @@ from vocjax.errors import check_choice
 from vocjax.files import finite
 from vocjax.mesh import make_mesh
 from vocjax.metrics.names import absent
-from vocjax.runs import writer
+from vocjax.runs import places, writer
 from vocjax.runs.restore import load_run
 from vocjax.tasks.task import Trained
 from vocjax.training.evaluation import Evaluation, evaluate_split, make_evaluator, originals_of
@@ -33,7 +33,7 @@ def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dic
     check_choice("split", split, SPLITS)
     mesh = make_mesh()
     config, task, variables, step = load_run(workdir, mesh, checkpoint)
-    prepared = voc.load(config.data.dataset, Path(config.data.data_dir))
+    prepared = voc.load(config.data.dataset, places.data_dir(workdir, config))
     writer.check(workdir, config, facts_of(prepared))
     evaluator = make_evaluator(task, validate(config, task).sums, config.batch_size, mesh)
 

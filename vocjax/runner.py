@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from vocjax.config import call_in_file, load_config
 from vocjax.data.classes import with_classes
 from vocjax.data.voc import known_classes
-from vocjax.errors import UserError, check_choice
+from vocjax.errors import UserError, check_choice, local_path
 from vocjax.metrics.names import by_reason
 from vocjax.pretrained.resolve import complete
 from vocjax.reporting.page import write_report
@@ -87,7 +87,8 @@ def checked(
     changes = [f"--config.{change}" for change in experiment.overrides]
     with _naming(experiment):
         config = load_config(experiment.config, [*changes, *overrides])
-        config = with_classes(config, known_classes(config.data))
+        data_dir = local_path(config.data.data_dir)
+        config = with_classes(config, known_classes(config.data.dataset, data_dir))
         config = complete(config, workdir and workdir / experiment.directory)
         validate(config)
     return config
@@ -125,7 +126,11 @@ def main(description: str | None, plan: Plan) -> int:
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_flags(parser)
-    options, overrides = parser.parse_known_args()
+    try:
+        options, overrides = parser.parse_known_args()
+    except UserError as error:  # an address in the place of a path
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
     for override in overrides:
         if not override.startswith("--config."):
             parser.error(f"unknown argument {override!r}; fields are set like --config.epochs=3")

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vocjax.errors import UserError
+from vocjax.errors import UserError, local_path
 
 AddVerb = Callable[..., argparse.ArgumentParser]
 
@@ -33,7 +33,7 @@ def add_verbs(verbs: object, add: AddVerb, run_experiments: object) -> None:
         )
         copy.add_argument("name", metavar="NAME", help=f"`vocjax {folder}` lists the names")
         what = "the new file (default: NAME.py)"
-        copy.add_argument("--output", type=Path, metavar="FILE", help=what)
+        copy.add_argument("--output", type=local_path, metavar="FILE", help=what)
     run = add(
         inner,
         "run",
@@ -43,19 +43,21 @@ def add_verbs(verbs: object, add: AddVerb, run_experiments: object) -> None:
         "vocjax experiments run study --workdir runs/study",
     )
     what = "a name that `vocjax experiments` lists, or a file with a function plan(options)"
-    run.add_argument("plan", type=Path, metavar="NAME", help=what)
+    run.add_argument("plan", type=local_path, metavar="NAME", help=what)
     add_flags(run)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags from which an experiment's `plan(options)` is made."""
-    parser.add_argument("--workdir", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--workdir", type=local_path, required=True, metavar="DIR")
     dataset = "toy (default), or voc2007 to voc2012"
     parser.add_argument("--dataset", default="toy", metavar="NAME", help=dataset)
     data = "default: data"
-    parser.add_argument("--data_dir", type=Path, default=Path("data"), metavar="DIR", help=data)
+    parser.add_argument(
+        "--data_dir", type=local_path, default=Path("data"), metavar="DIR", help=data
+    )
     objects = "data_dir of tasks 1 and 2, where it is another"
-    parser.add_argument("--objects_dir", type=Path, metavar="DIR", help=objects)
+    parser.add_argument("--objects_dir", type=local_path, metavar="DIR", help=objects)
     names = "run these alone, by the name of their directory"
     parser.add_argument("--only", nargs="+", metavar="NAME", help=names)
 

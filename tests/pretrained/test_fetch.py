@@ -17,7 +17,7 @@ from vocjax.errors import UserError
 from vocjax.mesh import make_mesh
 from vocjax.models.backbones import SOURCES
 from vocjax.models.backbones.preprocessing import TORCHVISION
-from vocjax.pretrained.fetch import fetch_weights, located
+from vocjax.pretrained.fetch import fetch_weights, place_of
 from vocjax.pretrained.formats import read, write
 from vocjax.pretrained.initialise import with_encoder_of
 from vocjax.pretrained.published import OTHERWISE, PUBLISHED, Published
@@ -145,13 +145,13 @@ def test_another_file_than_the_published_one_is_not_taken(server, content, cache
 
 def test_a_directory_of_a_published_name_is_the_users_own(cache, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert located(Path("squeezenet")) == cache / "squeezenet"
-    assert located(Path("squeezenets")) == Path("squeezenets")
+    assert place_of(Path("squeezenet")) == cache / "squeezenet"
+    assert place_of(Path("squeezenets")) == Path("squeezenets")
     (tmp_path / "squeezenet").mkdir()
-    assert located(Path("squeezenet")) == Path("squeezenet")
+    assert place_of(Path("squeezenet")) == Path("squeezenet")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert located(Path("vgg16")) == tmp_path / ".cache/vocjax/weights/vgg16"
+    assert place_of(Path("vgg16")) == tmp_path / ".cache/vocjax/weights/vgg16"
 
 
 def test_a_cache_that_can_not_be_written_is_refused(cache, tmp_path):

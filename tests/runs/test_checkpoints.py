@@ -141,6 +141,22 @@ def test_reading_leaves_a_save_under_way_alone(quick_run, tmp_path):
     assert (tmp_path / "config.json").read_text() == before
 
 
+def test_a_checkpoint_that_a_training_replaces_meanwhile_is_read_anew(
+    finished_run, monkeypatch, tmp_path
+):
+    shutil.copytree(finished_run("pca"), tmp_path / "run")
+    restore = Checkpoints.restore
+    folder = tmp_path / "run" / "checkpoints"
+
+    def restore_late(self, step, abstract_state):
+        if step < 2:  # twice, a newer one takes its place
+            (folder / str(step)).rename(folder / str(step + 1))
+        return restore(self, step, abstract_state)
+
+    monkeypatch.setattr(Checkpoints, "restore", restore_late)
+    assert load_run(tmp_path / "run", make_mesh()).step == 2
+
+
 def test_checkpoint_that_lacks_its_state_is_named(finished_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(finished_run("linear_autoencoder"), run)

@@ -10,13 +10,13 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from filelock import FileLock, Timeout
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from vocjax.data import download, photo, toy
@@ -24,7 +24,7 @@ from vocjax.data.classes import VOC, VOID, Classes
 from vocjax.data.devkit import CLASSES, DATASETS, YEARS, Record, read, year_directory
 from vocjax.data.index import Prepared, examine, from_json, is_official, to_json
 from vocjax.data.masks import encode_mask, fit_mask, read_mask
-from vocjax.errors import UserError, check_choice
+from vocjax.errors import UserError, check_choice, local_path
 
 TOY_SEED = 0
 SPLIT = "trainval"
@@ -178,7 +178,12 @@ def load(dataset: str, data_dir: Path) -> Prepared:
 
 def _directory(dataset: str, data_dir: Path) -> Path:
     check_choice("the data set", dataset, DATASETS)
-    return data_dir / "voc" / dataset / str(Voc.VERSION)
+    if find_spec("array_record") is None:
+        raise UserError(
+            "the package array_record, which reads and writes prepared data sets, is missing. `pip "
+            "install array_record` gets it on Linux and macOS; there is none for Windows: use WSL."
+        )
+    return local_path(data_dir) / "voc" / dataset / str(Voc.VERSION)
 
 
 def _check_source(dataset: str, archive: Path | None, devkit: Path | None) -> None:
@@ -271,8 +276,6 @@ def _say(message: str) -> None:
     tqdm.write(message, file=sys.stderr)
 
 
-def known_classes(data: ConfigDict) -> Classes:
-    """Return the classes of the data set of a config's `data`; only an own one is opened for it."""
-    if data.dataset == "toy" or data.dataset in YEARS:
-        return VOC
-    return load(data.dataset, Path(data.data_dir)).classes
+def known_classes(dataset: str, data_dir: Path) -> Classes:
+    """Return the classes of a data set; only one of the user's own is opened for that."""
+    return VOC if dataset == "toy" or dataset in YEARS else load(dataset, data_dir).classes

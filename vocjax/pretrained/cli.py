@@ -3,10 +3,9 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vocjax.errors import UserError, check_range
+from vocjax.errors import UserError, check_range, local_path
 
 if TYPE_CHECKING:
     from vocjax.models.backbones.preprocessing import Preprocessing
@@ -43,13 +42,13 @@ def add_verbs(add: AddVerb) -> None:
     )
     bring.add_argument(
         "file",
-        type=Path,
+        type=local_path,
         metavar="FILE",
         help="a state dict or checkpoint of torch, .safetensors, Keras's .h5 or .keras, .npz or "
         "Darknet's .weights",
     )
     bring.add_argument("--backbone", required=True, metavar="NAME", help=NAMES)
-    bring.add_argument("--output", type=Path, required=True, metavar="DIR")
+    bring.add_argument("--output", type=local_path, required=True, metavar="DIR")
     bring.add_argument(
         "--source",
         default="",
@@ -87,9 +86,9 @@ def add_verbs(add: AddVerb) -> None:
         "vocjax weights export weights/resnet50 --output resnet50.safetensors --source torchvision",
     )
     what = "imported weights, or a run directory"
-    export.add_argument("directory", type=Path, metavar="DIR", help=what)
+    export.add_argument("directory", type=local_path, metavar="DIR", help=what)
     what = ".npz or .safetensors"
-    export.add_argument("--output", type=Path, required=True, metavar="FILE", help=what)
+    export.add_argument("--output", type=local_path, required=True, metavar="FILE", help=what)
     what = "of the names (default: the one that the weights came with)"
     export.add_argument("--source", default="", help=what)
     classify = add(
@@ -98,10 +97,10 @@ def add_verbs(add: AddVerb) -> None:
         "print the classes that imported weights with a head find in photos",
         "vocjax weights classify weights/squeezenet dog.jpg --labels imagenet.txt",
     )
-    classify.add_argument("directory", type=Path, metavar="DIR", help="imported weights")
-    classify.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    classify.add_argument("directory", type=local_path, metavar="DIR", help="imported weights")
+    classify.add_argument("images", type=local_path, nargs="+", metavar="IMAGE")
     what = "a class's name in each line (default: numbers)"
-    classify.add_argument("--labels", type=Path, metavar="FILE", help=what)
+    classify.add_argument("--labels", type=local_path, metavar="FILE", help=what)
     what = "of the square that a photo becomes (default: 224)"
     classify.add_argument("--size", type=int, default=224, help=what)
 

@@ -17,7 +17,7 @@ def cache() -> Path:
     return Path(home or Path.home() / ".cache") / "vocjax/weights"
 
 
-def located(origin: Path) -> Path:
+def place_of(origin: Path) -> Path:
     """Return where the weights of an `init_from` are, or will be once they are fetched.
 
     A name of `PUBLISHED` stands for its directory in the cache, unless there is a path of that

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
-from vocjax.pretrained.fetch import located
+from vocjax.pretrained.fetch import place_of
 from vocjax.pretrained.resolve import check_origin, described
 from vocjax.pretrained.store import is_imported, read_imported
 from vocjax.runs.reader import is_run, read_config
@@ -37,7 +37,7 @@ def with_encoder_of(variables: Variables, config: ConfigDict, mesh: Mesh) -> Var
     Everything else has to be equal: `UserError` lists every array whose name or shape differs, and
     fields of the config that are not those of the weights.
     """
-    origin = located(Path(config.init_from))
+    origin = place_of(Path(config.init_from))
     _check_fields(config, origin)
     ours = _encoder(variables)
     if is_imported(origin):

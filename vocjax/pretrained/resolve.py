@@ -8,9 +8,10 @@ from ml_collections import ConfigDict
 from vocjax.errors import UserError
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import IDENTITY
-from vocjax.pretrained.fetch import fetch_weights, located
+from vocjax.pretrained.fetch import fetch_weights, place_of
 from vocjax.pretrained.published import PUBLISHED
 from vocjax.pretrained.store import is_imported, read_imported
+from vocjax.runs import places
 from vocjax.runs.reader import is_run, lookup, read_config, read_epochs, read_json
 
 Pairs = tuple[tuple[str, Any], ...]  # (name, value) of each field of a network
@@ -33,12 +34,12 @@ def complete(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
     """
     if "backbone" not in config.model or not config.init_from:
         return config
-    origin = Path(config.init_from)
+    origin = origin_of(config, workdir)
     found = described(origin)
     if not found and workdir and is_run(workdir):
         found = described(workdir) if read_config(workdir).init_from == config.init_from else {}
-    if not found and located(origin) != origin:
-        found = described(fetch_weights(str(origin)))
+    if not found and origin != Path(config.init_from) and config.init_from in PUBLISHED:
+        found = described(fetch_weights(config.init_from))
     if not found:
         if not config.model.backbone.name:
             check_origin(origin)
@@ -66,9 +67,25 @@ def complete(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
     return completed
 
 
+def origin_of(config: ConfigDict, workdir: Path | None = None) -> Path:
+    """Return where the weights or the run of `init_from` are: in the cache, or as `places` says."""
+    named = Path(config.init_from)
+    cached = place_of(named)
+    return cached if cached != named else places.find(workdir or Path(), config, "init_from")
+
+
+def located(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
+    """Return a config whose `init_from`, if it has one, is the path of `origin_of`."""
+    if not config.init_from:
+        return config
+    found = config.copy_and_resolve_references()
+    found.init_from = str(origin_of(config, workdir))
+    return found
+
+
 def check_origin(origin: Path) -> None:
     """Raise `UserError` unless a directory, or a published name, has imported weights or a run."""
-    origin = located(origin)
+    origin = place_of(origin)
     if is_imported(origin) or is_run(origin):
         return
     raise UserError(
@@ -81,7 +98,7 @@ def check_origin(origin: Path) -> None:
 
 def origin_facts(origin: Path) -> dict[str, Any]:
     """Return what a run keeps of the weights or the run where it began; `UserError` for damage."""
-    origin = located(origin)
+    origin = place_of(origin)
     if is_imported(origin):
         weights = read_imported(origin)
         return {"backbone": weights.backbone, "source": weights.source, "file": weights.file}
@@ -96,7 +113,7 @@ def origin_facts(origin: Path) -> dict[str, Any]:
 
 def described(origin: Path) -> dict[str, Any]:
     """Return the `model.backbone` of imported weights or a run; {} if there is none."""
-    origin = located(origin)
+    origin = place_of(origin)
     if is_imported(origin):
         return _of_weights(origin)
     model = read_config(origin).model if is_run(origin) else {}

@@ -15,6 +15,7 @@ from vocjax.files import finite
 from vocjax.mesh import replicated
 
 FOLDER = "checkpoints"
+TRIES = 10  # to read a checkpoint before a training that goes on removes it
 
 
 class Checkpoints:
@@ -126,7 +127,12 @@ class Checkpoints:
 
 def has_checkpoint(workdir: Path) -> bool:
     """Return whether a run directory holds a whole checkpoint; write nothing."""
-    return any(path.name.isdigit() for path in (workdir / FOLDER).glob("*"))
+    return bool(_steps(workdir))
+
+
+def _steps(workdir: Path) -> set[int]:
+    names = (path.name for path in (workdir / FOLDER).glob("*"))
+    return {int(name) for name in names if name.isdigit()}
 
 
 def abstract(tree: Any, mesh: Mesh) -> Any:
@@ -147,10 +153,26 @@ def restore_variables(
     check_choice("checkpoint", which, ("last", "best"))
     if not has_checkpoint(workdir):
         raise UserError(f"{workdir} holds no checkpoint yet; train it with `vocjax train` first.")
-    context = ocp.Context()
-    context.pytree.loading.partial_load = True
     params = "average" if config.optimizer.average_decay else "params"
     wanted = {params: variables["params"], "batch_stats": variables["batch_stats"]}
+    for _ in range(TRIES):
+        steps = _steps(workdir)
+        try:
+            step, state = _restore(workdir, config, abstract(wanted, mesh), which)
+        except UserError:
+            if steps == _steps(workdir):
+                raise
+        else:
+            return step, {"params": state[params], "batch_stats": state["batch_stats"]}
+    raise UserError(
+        f"{workdir} is being trained, and each checkpoint was gone before it was read. Try again, "
+        "or wait until the training ends."
+    )
+
+
+def _restore(workdir: Path, config: ConfigDict, wanted: Any, which: str) -> tuple[int, Any]:
+    context = ocp.Context()  # after a failure the same one would fail again
+    context.pytree.loading.partial_load = True
     with context, Checkpoints(workdir, config, reads_only=True) as checkpoints:
         measured = checkpoints.best
         step = checkpoints.last_step if which == "last" else measured and measured[0]
@@ -159,5 +181,4 @@ def restore_variables(
                 f"{workdir} holds no {which} checkpoint yet; continue its `vocjax train`, "
                 "or ask for the other one with --checkpoint."
             )
-        state = checkpoints.restore(step, abstract(wanted, mesh))
-        return step, {"params": state[params], "batch_stats": state["batch_stats"]}
+        return step, checkpoints.restore(step, wanted)

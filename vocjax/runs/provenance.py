@@ -56,13 +56,28 @@ def _version(package: str) -> str:
 
 
 def _git_state() -> dict[str, Any]:
-    """Return the commit of the code that runs, and whether the tree differs from it."""
+    """Return the commit of the code that runs, and whether the tree differs from it.
+
+    The commit is unknown where the repository around the package does not have its files: a project
+    with an environment in it, say.
+    """
+    # A hook's variables would name the repository of the hook.
+    set_by_git = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
+    variables = {name: value for name, value in os.environ.items() if name not in set_by_git}
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        run = subprocess.run(
+            command, capture_output=True, text=True, check=True, env=variables | {"LC_ALL": "C"}
+        )
+        return run.stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": "unknown (not a git checkout)", "dirty": None}
+    except OSError:
+        reason = "git can't be run"
+    except subprocess.CalledProcessError as error:
+        foreign = "dubious ownership" in error.stderr
+        reason = "git refuses another owner's repository" if foreign else "not a git checkout"
+    return {"commit": f"unknown ({reason})", "dirty": None}

@@ -1,13 +1,15 @@
 """Run directories, as the trainer leaves them and the report reads them.
 
 - `config.json`: the whole config, among it `task`, `name`, `model`, `data`, `optimizer`, `epochs`.
-- `run.json`: how to repeat the run: command, commit, versions, device, data set.
+- `run.json`: how to repeat the run: command, commit, versions, device, data set, paths as seen from
+  the run directory, and all starts, with what each `changed` in the config.
 - `baselines.json` and, for a classifier, `before.npz`: the metrics of the simple baselines and the
   codes before training. Both are copied into the two files below; a resumed run reads them here.
 - `metrics.jsonl`: a line for each epoch, with the values on `train` and `val`.
 - `results.json`: the final values and those of the baselines; absent until the run is finished.
   A metric that is not defined on a split is not there, and `absent` has the reason.
 - `samples.npz`: the arrays that the report draws.
+- `run.lock`, `in_use.json`: only while a process trains; see `runs/lock.py`.
 
 Only `config.json` must be there: it makes a directory a run.
 """

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from vocjax import files
 from vocjax.config import differences, to_json
 from vocjax.errors import UserError
-from vocjax.runs import reader
+from vocjax.runs import lock, places, reader
 from vocjax.runs.provenance import environment
 
 
@@ -37,29 +37,57 @@ def check(
     optimizer Python code made, because a config does not describe them.
     """
     if not reader.is_run(workdir):
-        # Free is also a directory with what a killed process began to write.
-        begun = [workdir / "config.json.part"]
-        free = workdir.is_dir() and list(workdir.iterdir()) in ([], begun)
+        # Free is also a directory with what a process that was killed, or still runs, has begun.
+        begun = {"config.json.part", lock.LOCK, lock.USER, f"{lock.USER}.part"}
+        free = workdir.is_dir() and {path.name for path in workdir.iterdir()} <= begun
         if workdir.exists() and not free:
             raise UserError(f"{workdir} exists and is no run directory; give another --workdir.")
         return
-    if changed := differences(reader.read_config(workdir), config):
+    begun, known = reader.read_config(workdir), reader.read_json(workdir / "run.json") or {}
+    fingerprint = reader.lookup(known, "dataset", "fingerprint")
+    moved = {"data.data_dir"} if fingerprint == data["fingerprint"] else set()  # the same data
+    if places.is_same(workdir, begun, config, "init_from"):
+        moved.add("init_from")
+    changed = {line.split(":")[0]: line for line in differences(begun, config)}
+    if changed.keys() - moved == {"epochs"}:
+        _check_epochs(workdir, begun, config.epochs, custom)
+    elif changed.keys() - moved:
         raise UserError(
             f"{workdir} holds a run of another config:\n  "
-            + "\n  ".join(changed)
+            + "\n  ".join(line for field, line in changed.items() if field not in moved)
             + "\nGive another --workdir, or the config that the run began with."
         )
-    known = reader.read_json(workdir / "run.json") or {}
     if (theirs := known.get("custom", list(custom))) != list(custom):
         raise UserError(
             f"{workdir} was trained with {_made(theirs)}, not with {_made(custom)}. Continue "
             "and evaluate it in the way that it began, or give another directory."
         )
-    fingerprint = reader.lookup(known, "dataset", "fingerprint")
     if fingerprint not in (None, data["fingerprint"]):
         raise UserError(
             f"{workdir} was begun on data with fingerprint {fingerprint}, and the fingerprint of "
             f"{config.data.data_dir} is {data['fingerprint']} now. Give another --workdir."
+        )
+
+
+def _check_epochs(workdir: Path, begun: ConfigDict, epochs: int, custom: Sequence[str]) -> None:
+    """Raise `UserError` unless a run of more epochs would have begun as this one did."""
+    schedule, reason = begun.optimizer.schedule, ""
+    if epochs < begun.epochs:
+        reason = "a run can get more epochs, not fewer"
+    elif not begun.epochs:
+        reason = "it has no training that could be continued"
+    elif schedule != "constant":
+        reason = (
+            f"with its optimizer.schedule {schedule!r} the learning rate of every step depends on "
+            "the number of epochs"
+        )
+    elif "optimizer" in custom:
+        reason = "Python code made its optimizer, perhaps for this number of epochs"
+    if reason:
+        raise UserError(
+            f"{workdir} holds a run with epochs={begun.epochs}, which can't become {epochs}: "
+            f"{reason}. Train in another --workdir; --config.init_from={workdir} begins there with "
+            "the encoder of this run."
         )
 
 
@@ -72,22 +100,26 @@ def _made(custom: Sequence[str]) -> str:
 def begin(workdir: Path, config: ConfigDict, facts: Mapping[str, Any]) -> None:
     """Write config.json and run.json; a later start of the same run adds to its `starts`.
 
-    `facts` join the environment in run.json: dataset, parameters, images, custom, init_from.
+    `facts` join the environment in run.json: dataset, parameters, images, custom, init_from. A run
+    that is given more epochs is unfinished from then on; its start says so.
     """
     if jax.process_index():
         return
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    made, paths = environment(), places.to_json(workdir, config)
+    changed = differences(reader.read_config(workdir), config) if reader.is_run(workdir) else []
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        # First: this file makes the directory a run directory.
+        for old in ("results.json", "samples.npz"):  # of fewer epochs
+            (workdir / old).unlink(missing_ok=True)
+        # Before run.json: this file makes the directory a run directory.
         files.write_text(workdir / "config.json", to_json(config))
     except OSError as error:
         raise UserError(f"nothing can be written in {workdir}: {error}.") from error
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    made = environment()
     begun = {**made, "started": now, "seed": config.seed, **facts}
     known = reader.read_json(workdir / "run.json") or begun
-    starts = [*known.get("starts", []), {"time": now, **made}]
-    files.write_json(workdir / "run.json", {**known, "starts": starts})
+    start = {"time": now, **({"changed": changed} if changed else {}), **made}
+    starts = [*known.get("starts", []), start]
+    files.write_json(workdir / "run.json", {**known, "paths": paths, "starts": starts})
 
 
 def has_baselines(workdir: Path) -> bool:

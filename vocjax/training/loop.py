@@ -15,12 +15,12 @@ from vocjax.data import voc
 from vocjax.data.classes import class_columns, with_classes
 from vocjax.data.dataset import Dataset, facts_of, open_dataset
 from vocjax.data.pipeline import Examples, plan, shuffled
-from vocjax.errors import UserError
+from vocjax.errors import UserError, local_path
 from vocjax.files import finite
 from vocjax.mesh import make_mesh, replicated
 from vocjax.metrics.names import absent
-from vocjax.pretrained.resolve import complete
-from vocjax.runs import writer
+from vocjax.pretrained.resolve import complete, located
+from vocjax.runs import lock, places, writer
 from vocjax.runs.checkpoints import Checkpoints
 from vocjax.runs.reader import read_epochs, read_results
 from vocjax.tasks.task import Task, Trained
@@ -70,7 +70,8 @@ def train_and_evaluate(
 ) -> dict[str, Any]:
     """Train a config's task in a run directory, evaluate it, and return the results.
 
-    A run that was interrupted is continued; one that is finished is left as it is.
+    A run that was interrupted is continued, and so is one of fewer epochs at a constant learning
+    rate; one that is finished is left as it is.
 
     Args:
       config: as a file in configs/ gives it.
@@ -80,42 +81,55 @@ def train_and_evaluate(
       optimizer: in place of the config's; phases still freeze parameters and scale updates.
 
     The result is what results.json holds: final metrics, best epoch, baselines. `UserError`
-    where the config, the data or the directory can't be used, or the loss is not finite;
-    `Interrupted` where SIGTERM or Ctrl-C came, after the state was saved.
+    where the config, the data or the directory can't be used, another process trains in it, or the
+    loss is not finite; `Interrupted` where SIGTERM or Ctrl-C came, after the state was saved.
     """
-    workdir, mesh = Path(workdir), make_mesh()
+    workdir, mesh = local_path(workdir), make_mesh()
     own = {"task": task, "data": data, "optimizer": optimizer}
     custom = [name for name, given in own.items() if given is not None]
-    classes = data.classes if data else voc.known_classes(config.data)
+    home = places.data_dir(workdir, config)
+    classes = data.classes if data else voc.known_classes(config.data.dataset, home)
     config = complete(with_classes(config, classes), workdir)
     valid = validate(config, task)
     for examples in data.splits.values() if data else ():
         check_examples(config, examples, mesh)
 
-    source = data or voc.load(config.data.dataset, Path(config.data.data_dir))
-    writer.check(workdir, config, facts_of(source), custom)
-    if (finished := read_results(workdir)) is not None:
-        return finished
-    data = source if isinstance(source, Dataset) else open_dataset(config, source, mesh)
+    source = data or voc.load(config.data.dataset, home)
 
-    optimizers = tuple(
-        phase_optimizer(config, phase, batches_of(data, config), optimizer)
-        for phase in valid.phases
-    )
-    evaluator = make_evaluator(valid.task, valid.sums, config.batch_size, mesh)
-    setup = Setup(config, workdir, valid, data, optimizers, evaluator, {})
+    def finished() -> dict[str, Any] | None:
+        writer.check(workdir, config, facts_of(source), custom)
+        results = read_results(workdir)
+        return results if results and results["epoch"] == config.epochs else None
+
+    if results := finished():
+        return results
+    with lock.alone(workdir):
+        if results := finished():  # by the process that had the directory until now
+            return results
+        data = source if isinstance(source, Dataset) else open_dataset(config, source, mesh)
+        optimizers = tuple(
+            phase_optimizer(config, phase, batches_of(data, config), optimizer)
+            for phase in valid.phases
+        )
+        evaluator = make_evaluator(valid.task, valid.sums, config.batch_size, mesh)
+        setup = Setup(config, workdir, valid, data, optimizers, evaluator, {})
+        said = [*data.notes, *notes(located(config, workdir), source, data)]
+        return _run(setup, custom, said)
+
+
+def _run(setup: Setup, custom: list[str], said: list[str]) -> dict[str, Any]:
+    """Train and evaluate in a directory that no other process uses."""
+    config, workdir = setup.config, setup.workdir
     begun = time.monotonic()
     setup, state = begin(setup, custom)
     fit_seconds = time.monotonic() - begun
-
-    said = (*data.notes, *notes(config, source, data))
     with Checkpoints(workdir, config) as checkpoints:
         state = restore(setup, checkpoints) if state is None else state
         with (
             Records(workdir, config.name, int(state.step), setup.steps) as records,
             stop_requests() as requested,
         ):
-            records.begin(data, count(valid.shapes["params"]), said)
+            records.begin(setup.data, count(setup.valid.shapes["params"]), said)
             state = _train(setup, state, Effects(checkpoints, records, requested))
         best = checkpoints.best
     results = _evaluate_at_the_end(setup, state, best, fit_seconds)

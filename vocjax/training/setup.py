@@ -17,8 +17,8 @@ from vocjax.data.splits import choose
 from vocjax.data.voc import Prepared
 from vocjax.mesh import replicated
 from vocjax.pretrained.initialise import with_encoder_of
-from vocjax.pretrained.resolve import origin_facts
-from vocjax.runs import writer
+from vocjax.pretrained.resolve import located, origin_facts, origin_of
+from vocjax.runs import places, writer
 from vocjax.runs.checkpoints import Checkpoints, abstract, has_checkpoint
 from vocjax.runs.reader import read_config
 from vocjax.tasks.task import Variables
@@ -94,7 +94,7 @@ def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
         "images": data.counts,
         "custom": custom,
         "fit": fit,
-        "init_from": config.init_from and origin_facts(Path(config.init_from)),
+        "init_from": config.init_from and origin_facts(origin_of(config, workdir)),
     }
     writer.begin(workdir, config, facts)
     if measures:
@@ -119,7 +119,10 @@ def initial_variables(setup: Setup) -> Variables:
     config, mesh = setup.config, setup.mesh
     key = draw_key(jax.random.key(config.seed), INIT, 0)
     variables = place(setup.valid.task.init(key), mesh)
-    return with_encoder_of(variables, config, mesh) if config.init_from else variables
+    if not config.init_from:
+        return variables
+    places.check(setup.workdir, config, "init_from")
+    return with_encoder_of(variables, located(config, setup.workdir), mesh)
 
 
 def fitted(setup: Setup, variables: Variables, train: Examples) -> tuple[Variables, dict[str, Any]]:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from vocjax.data.classes import classes_of
 from vocjax.data.pipeline import Examples, check_data, plan
-from vocjax.errors import UserError, check_choice, check_range
+from vocjax.errors import UserError, check_choice, check_range, local_path
 from vocjax.metrics.names import METRIC_NAMES
 from vocjax.tasks import make_task
 from vocjax.tasks.task import Measures, Task, Variables
@@ -53,6 +53,8 @@ def validate(config: ConfigDict, task: Task | None = None) -> Valid:
 
 
 def _check_fields(config: ConfigDict) -> None:
+    for path in (config.data.data_dir, config.init_from):
+        local_path(path)
     check_range("batch_size", config.batch_size, 1)
     check_range("epochs", config.epochs, 0)
     check_range("evaluate_every_epochs", config.evaluate_every_epochs, 1)
