@@ -100,7 +100,9 @@ def test_lists_name_the_splits(kit):
 
 def test_class_lists_agree_with_the_annotations(kit):
     listed = {name: states(kit, name, "trainval") for name in CLASSES}
-    records = {record.id: record for record in devkit.read(kit)}  # the reader of real devkits
+    records = {
+        record.id: record for record in devkit.read(kit).records
+    }  # the reader of real devkits
     assert list(records) == sorted(ids(kit, "Main", "trainval"))
     masked = [id_ for id_, record in records.items() if record.mask]
     assert masked == sorted(ids(kit, "Segmentation", "trainval"))
