@@ -247,7 +247,7 @@ SHRUNK = "2007_000010.png is 10 x 8 pixels, and its image .*2007_000010.jpg 26 x
         (
             "SegmentationClass/2009_000001.png",
             ((24, 20), 21),
-            "0001.png: the mask holds the value 21",
+            "0001.png: the mask holds 21",
         ),
         ("ImageSets/Main/sheep_val.txt", None, "sheep_val.txt gives no label for 2009_000003"),
     ],

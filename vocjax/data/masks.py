@@ -178,8 +178,8 @@ def _stated(found: _Pixels, values: Mapping[int, int]) -> np.ndarray:
         )
     wrong = [value for value in readings[0] if value not in values]
     raise UserError(
-        f"the mask holds the value {_list(wrong)}, and --mask_values lists {_list(values)}. Say "
-        f"what each value means.{_hint(wrong)}"
+        f"the mask holds {_list(wrong)}, and --mask_values lists {_list(values)} alone. Say "
+        f"what each value of the masks means.{_hint(wrong)}"
     )
 
 
@@ -205,9 +205,9 @@ def _by_value(used: np.ndarray, classes: Classes, drawn: bool = False) -> np.nda
     wrong = used[(used > last) & (used != VOID)].tolist()
     if wrong:
         raise UserError(
-            f"the mask holds the value {_list(wrong)}; expected 0 for background, "
-            + "".join(f"{k} for {_name(k, classes)}, " for k in sorted({1, last}) if last)
-            + (f"those between for the other {last - 2} classes, " if last > 2 else "")
+            f"the mask holds {_list(wrong)}; expected 0 for background, "
+            + " to ".join(f"{k} for {_name(k, classes)}" for k in sorted({1, last}) if last)
+            + ", " * (last > 0)
             + "and 255 for void. If other values stand for classes, say which: "
             + f"{_advice(wrong[0], classes)}.{_hint(wrong)}"
         )
@@ -255,7 +255,7 @@ def _unknown_colour(found: _Pixels, known: np.ndarray, classes: Classes) -> str:
     away = ((classes.palette[indices].astype(int) - wrong[0]) ** 2).sum(axis=1)
     nearest = int(indices[away.argmin()])
     return (
-        f"the mask has the colour {_list(map(tuple, wrong.tolist()))} of no class; "
+        f"the mask has colours of no class, {_list(map(tuple, wrong.tolist()))}; "
         f"the first is in {len(places)} pixels, at column {places[0][1]}, row {places[0][0]}, and "
         f"nearest to {_name(nearest, classes)} {tuple(classes.palette[nearest].tolist())}. Draw "
         f"it in colours of the data set, or save indices of classes in grey.{_hint(wrong)}"
@@ -266,8 +266,8 @@ def _hint(wrong: np.ndarray | list[int]) -> str:
     if len(wrong) < SMOOTH:
         return ""
     return (
-        f" {len(wrong)} of them come from JPEG, smooth edges or smooth scaling, or from numbered "
-        "objects: save classes as PNG, and scale by the nearest pixel."
+        f" {len(wrong)} such values come from JPEG, smooth edges or smooth scaling, or from "
+        "numbered objects: save classes as PNG, and scale by the nearest pixel."
     )
 
 
