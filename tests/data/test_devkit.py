@@ -73,6 +73,14 @@ def test_main_or_segmentation_may_be_missing(year: Path):
         devkit.read(year)
 
 
+def test_lists_of_classes_that_voc_has_not_are_mentioned(year: Path):
+    assert devkit.read(year).warnings == ()
+    (year / "ImageSets/Main/airplane_train.txt").write_text("2009_000001 1\n")
+    (year / "ImageSets/Main/dog_trainval.txt").write_text("2009_000001 1\n")
+    (warning,) = devkit.read(year).warnings
+    assert "nothing reads the lists of airplane in Main: VOC has no such class" in warning
+
+
 ZEBRA = "<annotation><object><name>zebra</name></object></annotation>"
 
 

@@ -58,6 +58,14 @@ def test_of_one_tree_a_share_of_each_class_is_held_out(tmp_path: Path):
         folders.read(tmp_path / "nowhere", Request())
 
 
+def test_annotations_beside_images_are_mentioned(tmp_path: Path):
+    for split in ("train", "valid"):
+        image(tmp_path / f"{split}/1.jpg")
+        text(tmp_path / f"{split}/1.xml", "<annotation/>")
+    (warning,) = pairs.read(tmp_path, Request()).warnings
+    assert "nothing reads 2 files beside images: train/1.xml, valid/1.xml" in warning
+
+
 def test_crops_of_one_photograph_are_held_out_together():
     ids = [f"2008_{number:06d}_{crop}" for number in range(10) for crop in range(3)]
     held = hold_out(ids, 0.2)

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from vocjax.data.layouts.text import normal, shown
+from vocjax.data.layouts.text import counted, normal, shown
 from vocjax.data.photo import is_image
 from vocjax.data.splits import photographs
 from vocjax.errors import UserError
@@ -57,6 +57,20 @@ class Folder:
         """Id -> file of all images, sorted; raises `UserError` where two have one id."""
         found = {key: self._images(key) for key in sorted(self._files)}
         return {key: self._only(key, files) for key, files in found.items() if files}
+
+    def unread(self) -> tuple[str, ...]:
+        """Return a warning about files beside images that have their names, annotations say."""
+        beside = [
+            key
+            for key in sorted(self._files.keys() - self.images.keys())
+            if str(PurePosixPath(key).with_suffix("")) in self.images
+        ]
+        if not beside:
+            return ()
+        return (
+            f"nothing reads {counted(len(beside), 'file')} beside images: {shown(beside)}. "
+            "Annotations (XML) are read from a devkit's folder Annotations (--devkit DIR).",
+        )
 
     def _images(self, key: str) -> list[Path]:
         return [file for file in self._files[key] if file.suffix.lower() in ENDINGS or _is(file)]

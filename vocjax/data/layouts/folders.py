@@ -20,8 +20,10 @@ def read(directory: Path, request: Request) -> Source:
     those of them that `--classes` names, in its order. Raises `UserError` where no folder has an
     image, or two images one id.
     """
-    images = Folder(directory).images
+    folder = Folder(directory)
+    images = folder.images
     parts, warnings = by_folder(images)
+    warnings += folder.unread()
     tops = {id_.split("/")[0] for id_ in images}
     deep = "all" not in parts or (len(tops) == 1 and {top.lower() for top in tops} <= STEMS)
     class_of = {

@@ -70,6 +70,7 @@ def read(directory: Path, request: Request) -> Source:
     ]
     warnings = [
         *named.warnings,
+        *images.unread(),
         *(warning for of in sets.values() for warning in of.warnings),
         *_unknown(listed, columns, "class lists"),
         *_unknown(drawn, columns, "annotations"),

@@ -39,6 +39,7 @@ def read(directory: Path, request: Request) -> Source:
         raise UserError(
             f"{directory} holds no image, or lists that name none. Give the folder of the images."
         )
+    warnings += folder.unread()
     split = split_of(parts, request.held_out)
     named, paired = names.Named(Classes(()), ""), dict[str, Path]()
     if request.masks:
