@@ -13,6 +13,7 @@ Run again, it goes on where it was stopped.
 import argparse
 import sys
 
+from vocjax.data.classes import VOC
 from vocjax.data.splits import LEGACY
 from vocjax.runner import Experiment, main
 
@@ -21,7 +22,7 @@ SEEDS = range(5)
 # How long, and whether with smoothing, is what ladder_photographs.py found.
 CAT_OR_DOG = ("data.classes=('cat', 'dog')", "epochs=10", "evaluate_every_epochs=20")
 OF_20 = (
-    "data.classes=all",
+    f"data.classes={VOC.names}",
     "loss.name=binary_cross_entropy",
     "loss.label_smoothing=0.0",
     "epochs=20",

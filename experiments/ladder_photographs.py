@@ -11,11 +11,12 @@ what had the least log-loss.
 import argparse
 import sys
 
+from vocjax.data.classes import VOC
 from vocjax.runner import Experiment, main
 
 QUESTIONS = {
     "Cat or dog": ("data.classes=('cat', 'dog')",),
-    "20 classes": ("data.classes=all", "loss.name=binary_cross_entropy"),
+    "20 classes": (f"data.classes={VOC.names}", "loss.name=binary_cross_entropy"),
 }
 STEPS = {
     "10 epochs": ("epochs=10",),

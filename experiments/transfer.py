@@ -13,6 +13,7 @@ Run again, it goes on where it was stopped.
 import argparse
 import sys
 
+from vocjax.data.classes import VOC
 from vocjax.runner import Experiment, main
 
 FROZEN = ("squeezenet", "tiny_darknet", "mobilenet", "resnet50")  # beside MobileNetV2
@@ -57,7 +58,7 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
     """Return the runs on the data set that the options name."""
     objects = (f"data.dataset={options.dataset}", f"data.data_dir={options.objects_dir}")
     photographs = (f"data.dataset={options.dataset}", f"data.data_dir={options.data_dir}")
-    many = ("data.classes=all", "loss.name=binary_cross_entropy")
+    many = (f"data.classes={VOC.names}", "loss.name=binary_cross_entropy")
     questions = {
         "Dog or aeroplane": objects,
         "Dog or cat": (*photographs, "data.classes=('cat', 'dog')"),

@@ -106,8 +106,8 @@ def test_help_of_the_whole_names_the_verbs(capsys):
         (["explore"], "the following arguments are required: --workdir"),
         (["explore", "--workdir", "w", "--port", "http"], "--port: invalid int value: 'http'"),
         (
-            ["data", "prepare", "--dataset", "toy", "--archive", "a", "--devkit", "d"],
-            "argument --devkit: not allowed with argument --archive",
+            ["data", "prepare", "--dataset", "a", "--held_out", "x"],
+            "argument --held_out: invalid float value: 'x'",
         ),
     ],
 )
@@ -163,7 +163,7 @@ def test_missing_files_are_named(finished_run, capsys, monkeypatch, tmp_path):
         (["report", "empty", "--output", "r.html"], "empty is no run"),
         (["report", finished, "--without_pictures", "w", "--output", "r.html"], "w does not exist"),
         (["explore", "--workdir", "empty"], "empty holds no run (no config.json)"),
-        (["data", "info", "--dataset", "voc1999", "--data_dir", "d"], "the data set is 'voc1999'"),
+        (["data", "info", "--dataset", "Voc1999", "--data_dir", "d"], "the data set is 'Voc1999'"),
         (["data", "info", "--dataset", "voc2009", "--data_dir", "d"], "voc2009 isn't prepared"),
     ):
         code, out, err = run(capsys, *arguments)

@@ -115,7 +115,7 @@ def test_a_network_of_ones_own_trains_is_loaded_evaluated_and_predicted_with(
     np.testing.assert_allclose(loaded.outputs(images)[output], expected[output], rtol=1e-5)
 
     Image.new("RGB", (20, 30), (200, 60, 60)).save(photo)
-    assert predict(run, [photo], tmp_path / "said") == (1, [])
+    assert predict(run, [photo], tmp_path / "said").images == [photo]
     assert (tmp_path / "said" / "photo.png").is_file()
 
 

@@ -11,14 +11,12 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from vocjax.data.cli import add_verbs as add_data_verbs
 from vocjax.errors import UserError, local_path
 from vocjax.pretrained.cli import add_verbs as add_weights_verbs
 from vocjax.shipped import add_verbs as add_shipped_verbs
 from vocjax.shipped import say_which
-
-DATASET_HELP = "toy, voc2007 to voc2012, or custom: your own images in a devkit's layout"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,29 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
     data = verbs.add_parser("data", help="prepare a data set, or show what is in one")
     data_verbs = data.add_subparsers(metavar="VERB", required=True)
-    prepare = _verb(
-        data_verbs,
-        "prepare",
-        _prepare,
-        "build a data set from an archive, a devkit or a download",
-        "vocjax data prepare --dataset toy",
-    )
-    source, unpacked = prepare.add_mutually_exclusive_group(), "an unpacked devkit, whole or part"
-    source.add_argument("--archive", type=local_path, metavar="TAR", help="the official archive")
-    source.add_argument("--devkit", type=local_path, metavar="DIR", help=unpacked)
-    info = _verb(
-        data_verbs,
-        "info",
-        _info,
-        "counts per split and class, sizes, where it lies",
-        "vocjax data info --dataset toy --figure toy.png",
-    )
-    info.add_argument(
-        "--figure", type=local_path, metavar="FILE", help="write a contact sheet (PNG)"
-    )
-    for verb in (prepare, info):
-        verb.add_argument("--dataset", required=True, metavar="NAME", help=DATASET_HELP)
-        verb.add_argument("--data_dir", type=local_path, default=Path("data"), metavar="DIR")
+    add_data_verbs(functools.partial(_verb, data_verbs))
 
     train = _verb(
         verbs,
@@ -172,27 +148,6 @@ def _verb(
 
 
 # The imports stand inside the verbs: `--help` and a mistyped flag answer at once, without JAX.
-
-
-def _prepare(options: argparse.Namespace, _: Sequence[str]) -> int:
-    from vocjax.data import info, voc
-
-    prepared = voc.prepare(
-        options.dataset, options.data_dir, archive=options.archive, devkit=options.devkit
-    )
-    print(info.summary(prepared))
-    return 0
-
-
-def _info(options: argparse.Namespace, _: Sequence[str]) -> int:
-    from vocjax.data import info, voc
-
-    prepared = voc.load(options.dataset, options.data_dir)
-    print(info.summary(prepared))
-    if options.figure is not None:
-        info.contact_sheet(prepared, options.figure)
-        print(f"contact sheet: {options.figure}")
-    return 0
 
 
 def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:

@@ -33,7 +33,7 @@ def base_config() -> ConfigDict:
             "evaluate_every_epochs": 1,  # and save
             "best": {"metric": "loss", "mode": "min"},  # on validation; mode is min or max
             "data": {
-                "dataset": "toy",  # toy, voc2007 to voc2012, or custom
+                "dataset": "toy",  # toy, voc2007 to voc2012, tfds:NAME, or a name of your own
                 "data_dir": "data",
                 "image_set": "Main",  # Main, or Segmentation for the images with masks
                 "classes": (),  # only images that show one of these, or "all"; empty keeps all

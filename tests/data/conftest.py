@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from vocjax.data import voc
-from vocjax.data.devkit import CLASSES, PALETTE
+from vocjax.data.classes import PALETTE, VOC
 
 MAIN = {"train": ["2009_000001", "2009_000002"], "val": ["2009_000003"]}
 SEGMENTATION = {"train": ["2007_000010", "2009_000001"], "val": ["2007_000011"]}
@@ -39,7 +39,7 @@ def write_devkit(year: Path) -> None:
     (year / "Annotations/2007_000010.xml").write_text(ANNOTATION)
     write_lists(year / "ImageSets/Main", MAIN)
     write_lists(year / "ImageSets/Segmentation", SEGMENTATION)
-    for name in CLASSES:
+    for name in VOC.names:
         for split, ids in MAIN.items():
             rows = [f"{id_} {STATES[id_].get(name, -1):2d}\n" for id_ in ids]
             (year / "ImageSets/Main" / f"{name}_{split}.txt").write_text("".join(rows))
@@ -49,7 +49,7 @@ def mask_of(id_: str) -> np.ndarray:
     """A rectangle of the class with a void border of one pixel."""
     mask = np.zeros(SIZES.get(id_, (20, 24)), np.uint8)
     mask[3:12, 4:16] = 255
-    mask[4:11, 5:15] = 1 + CLASSES.index(MASKED[id_])
+    mask[4:11, 5:15] = 1 + VOC.names.index(MASKED[id_])
     return mask
 
 

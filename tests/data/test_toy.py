@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from vocjax.data import devkit
-from vocjax.data.devkit import CLASSES, PALETTE, VOID
+from vocjax.data.classes import PALETTE, VOC, VOID
 from vocjax.data.toy import write_devkit
 from vocjax.errors import UserError
 
@@ -89,7 +89,7 @@ def test_lists_name_the_splits(kit):
     assert [len(masked[split]) for split in SPLITS] == [20, 8, 28]
     for split in SPLITS:
         assert set(masked[split]) <= set(main[split])
-        assert all(list(states(kit, name, split)) == main[split] for name in CLASSES)
+        assert all(list(states(kit, name, split)) == main[split] for name in VOC.names)
     for lists in (main, masked):
         assert lists["trainval"] == lists["train"] + lists["val"]
         assert not set(lists["train"]) & set(lists["val"])
@@ -99,20 +99,22 @@ def test_lists_name_the_splits(kit):
 
 
 def test_class_lists_agree_with_the_annotations(kit):
-    listed = {name: states(kit, name, "trainval") for name in CLASSES}
-    records = {record.id: record for record in devkit.read(kit)}  # the reader of real devkits
+    listed = {name: states(kit, name, "trainval") for name in VOC.names}
+    records = {
+        record.id: record for record in devkit.read(kit).records
+    }  # the reader of real devkits
     assert list(records) == sorted(ids(kit, "Main", "trainval"))
     masked = [id_ for id_, record in records.items() if record.mask]
     assert masked == sorted(ids(kit, "Segmentation", "trainval"))
     for id_, record in records.items():
-        expected = dict.fromkeys(CLASSES, -1)
+        expected = dict.fromkeys(VOC.names, -1)
         for state in (0, 1):  # a class that is present and difficult is present
             expected |= {name: state for name, _ in objects(kit, id_, difficult=state == 0)}
-        assert {name: listed[name][id_] for name in CLASSES} == expected
+        assert {name: listed[name][id_] for name in VOC.names} == expected
         assert record.labels.tolist() == list(expected.values())
     assert {state for one in listed.values() for state in one.values()} == {1, 0, -1}
     # Thirty images show every class.
-    assert all(1 in states(kit, name, "train").values() for name in CLASSES)
+    assert all(1 in states(kit, name, "train").values() for name in VOC.names)
 
 
 def test_sizes_and_boxes_agree(kit):
@@ -136,17 +138,17 @@ def test_masks_hold_the_annotated_objects_and_difficult_ones_are_void(kit):
     for id_ in ids(kit, "Segmentation", "trainval"):
         pixels, annotated = mask(kit, id_), objects(kit, id_, difficult=False)
         shown = set(np.unique(pixels)) - {0, VOID}
-        assert shown == {CLASSES.index(name) + 1 for name, _ in annotated}
+        assert shown == {VOC.names.index(name) + 1 for name, _ in annotated}
         for value in shown:
             boxed = np.zeros_like(pixels, bool)
             for name, (left, top, right, bottom) in annotated:
-                if name == CLASSES[value - 1]:
+                if name == VOC.names[value - 1]:
                     boxed[top - 1 : bottom, left - 1 : right] = True
             assert boxed[pixels == value].all()
         for name, (left, top, right, bottom) in objects(kit, id_, difficult=True):
             seen += 1
             inside = pixels[top - 1 : bottom, left - 1 : right]
-            assert name in dict(annotated) or CLASSES.index(name) + 1 not in inside
+            assert name in dict(annotated) or VOC.names.index(name) + 1 not in inside
             assert VOID in inside
     assert seen > 0
 
@@ -182,7 +184,7 @@ def test_default_counts_and_foreground(default_kit):
     for split in ("train", "val"):
         present = {
             name: {id_ for id_, state in states(default_kit, name, split).items() if state == 1}
-            for name in CLASSES
+            for name in VOC.names
         }
         assert 70 <= len(present["dog"]) <= 85 and 70 <= len(present["aeroplane"]) <= 85
         assert min(map(len, present.values())) >= 12

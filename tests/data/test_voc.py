@@ -1,4 +1,5 @@
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -14,10 +15,12 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from vocjax.data import toy, voc
-from vocjax.data.devkit import CLASSES, OFFICIAL_COUNTS, read
+from vocjax.data import builder, toy, voc
+from vocjax.data.classes import PALETTE, VOC
+from vocjax.data.devkit import OFFICIAL_COUNTS, read
 from vocjax.data.download import ARCHIVES, Archive
-from vocjax.data.index import counts, examine, from_json, to_json
+from vocjax.data.examine import examine
+from vocjax.data.index import MEMBERSHIP, counts, from_json, to_json
 from vocjax.errors import UserError
 
 IDS = ["2007_000010", "2007_000011", "2009_000001", "2009_000002", "2009_000003"]
@@ -55,10 +58,10 @@ def test_examples_are_the_devkit_row_by_row(good_year: Path, prepared_year: voc.
         np.testing.assert_array_equal(example["mask"], mask[..., None])
         assert example["mask"].dtype == example["image"].dtype == np.uint8
         np.testing.assert_array_equal(example["labels"], index.labels[row])
-        assert voc.MEMBERSHIP[example["main"]] == index.main[row]
-        assert voc.MEMBERSHIP[example["segmentation"]] == index.segmentation[row]
+        assert MEMBERSHIP[example["main"]] == index.main[row]
+        assert MEMBERSHIP[example["segmentation"]] == index.segmentation[row]
     assert index.sizes.tolist() == [[18, 26], [20, 24], [20, 24], [20, 24], [30, 20]]
-    assert index.labels[:, CLASSES.index("dog")].tolist() == [-1, -1, 1, 0, -1]
+    assert index.labels[:, VOC.names.index("dog")].tolist() == [-1, -1, 1, 0, -1]
     assert counts(index) == ((2, 1), (2, 1))
     for column, again in zip(index, from_json(to_json(index)), strict=True):
         np.testing.assert_array_equal(column, again)
@@ -79,7 +82,7 @@ def test_grey_images_have_three_channels_and_several_files_keep_the_order(
     year: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     Image.new("L", (24, 20), 77).save(year / "JPEGImages/2009_000001.jpg")
-    monkeypatch.setattr(voc, "SHARD", 2)
+    monkeypatch.setattr(builder, "SHARD", 2)
     prepared = voc.prepare("voc2009", tmp_path, devkit=year)
     image = prepared.examples[2]["image"]
     assert image.shape == (20, 24, 3) and np.ptp(image) == 0
@@ -110,11 +113,15 @@ def test_toy_is_drawn_at_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("dataset", "sources", "message"),
     [
-        ("voc209", (), r"the data set is 'voc209'; .* Did you mean 'voc2009'\?"),
-        ("voc2009", ("devkit", "archive"), "takes one of --archive and --devkit"),
-        ("toy", ("devkit",), "toy takes neither"),
-        ("custom", (), "custom takes --devkit"),
-        ("custom", ("archive",), "custom takes --devkit"),
+        ("voc209", (), r"voc209 is no official year.*--devkit DIR.* Did you mean 'voc2009'\?"),
+        ("My Dogs", ("devkit",), "the data set is 'My Dogs'; .*small letters, digits, _ and -"),
+        ("voc2009", ("devkit", "archive"), "--archive and --devkit are two sources"),
+        ("voc2009", ("devkit", "sbd"), "--sbd makes no sense with voc2009, an official year"),
+        ("toy", ("devkit",), "--devkit makes no sense with toy, which is drawn"),
+        ("custom", (), "custom is no official year, and nothing says where it lies"),
+        ("custom", ("archive",), "nothing says where it lies"),
+        ("custom", ("folders", "devkit"), "--folders makes no sense with --devkit"),
+        ("custom", ("folders", "masks"), "--masks makes no sense with --folders"),
     ],
 )
 def test_a_wrong_source_is_refused(good_year: Path, tmp_path: Path, dataset, sources, message):
@@ -125,7 +132,7 @@ def test_a_wrong_source_is_refused(good_year: Path, tmp_path: Path, dataset, sou
 
 def test_what_is_not_prepared_cannot_be_loaded(tmp_path: Path):
     for dataset, message in (
-        ("voc209", "the data set is 'voc209'"),
+        ("Voc", "the data set is 'Voc'"),
         ("voc2009", "vocjax data prepare --dataset voc2009 --data_dir "),
     ):
         with pytest.raises(UserError, match=message):
@@ -145,8 +152,38 @@ def test_custom_takes_a_devkit_of_any_name(year: Path, tmp_path: Path):
     mine = year.rename(year.with_name("mine"))
     prepared = voc.prepare("custom", tmp_path / "data", devkit=mine)
     assert prepared.name == "custom" and not prepared.partial and len(prepared.examples) > 0
-    with pytest.raises(UserError, match="holds no ImageSets"):
-        voc.prepare("custom", tmp_path / "data", devkit=tmp_path)
+    with pytest.raises(UserError, match="holds no JPEGImages"):
+        voc.prepare("my-dogs_2", tmp_path / "data", devkit=mine / "Annotations")
+
+
+def test_an_unknown_name_is_answered_with_those_that_are_prepared(
+    prepared_year: voc.Prepared, tmp_path: Path
+):
+    data_dir = prepared_year.directory.parents[2]
+    with pytest.raises(
+        UserError,
+        match=r"voc209 isn't .*, which holds voc2009\. Did you mean 'voc2009'\?.*--folders",
+    ):
+        voc.load("voc209", data_dir)
+    with pytest.raises(
+        UserError, match=r"dogs isn't prepared in .*, which holds nothing\. Prepare"
+    ):
+        voc.load("dogs", tmp_path)
+
+
+def test_a_data_set_carries_its_classes_and_old_ones_have_those_of_voc(
+    prepared_year: voc.Prepared, tmp_path: Path
+):
+    assert prepared_year.classes.names == VOC.names
+    np.testing.assert_array_equal(prepared_year.classes.palette, PALETTE)
+    assert prepared_year.classes.palette.dtype == np.uint8
+    directory = shutil.copytree(prepared_year.directory, tmp_path / "voc/voc2009/1.0.0")
+    metadata = json.loads((directory / "metadata.json").read_text())
+    for name in ("classes", "palette", "warnings"):  # as 0.2.0 wrote it
+        del metadata[name]
+    (directory / "metadata.json").write_text(json.dumps(metadata))
+    loaded = voc.load("voc2009", tmp_path)
+    assert loaded.classes is VOC and loaded.warnings == ()
 
 
 def test_the_fingerprint_follows_the_data(year: Path):
@@ -205,7 +242,7 @@ SHRUNK = "2007_000010.png is 10 x 8 pixels, and its image .*2007_000010.jpg 26 x
 @pytest.mark.parametrize(
     ("file", "mask", "message"),
     [
-        ("JPEGImages/2009_000003.jpg", None, "2009_000003.jpg: the file can't be read as an image"),
+        ("JPEGImages/2009_000003.jpg", None, "2009_000003.jpg: the file can't be read"),
         ("SegmentationClass/2007_000010.png", ((10, 8), 0), SHRUNK),
         (
             "SegmentationClass/2009_000001.png",
@@ -229,9 +266,9 @@ def test_a_broken_source_is_refused_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-@pytest.mark.parametrize("step", ["examine", "encode_mask"])
+@pytest.mark.parametrize("step", ["voc.examine", "builder.encode_mask"])
 def test_an_interruption_leaves_nothing(good_year: Path, tmp_path: Path, monkeypatch, step, error):
-    monkeypatch.setattr(voc, step, Mock(side_effect=error))
+    monkeypatch.setattr(f"vocjax.data.{step}", Mock(side_effect=error))
     with pytest.raises(error):
         voc.prepare("voc2009", tmp_path, devkit=good_year)
     assert listing(tmp_path) == []

@@ -1,25 +1,24 @@
-"""Reads and checks a PASCAL VOC devkit: its lists, labels, and the paths of its files.
+"""Reads and checks a PASCAL VOC devkit: its lists, its labels, and where its files lie.
 
 Layout and formats: Everingham et al., "The PASCAL Visual Object Classes (VOC) Challenge", IJCV
-88(2), 2010, and the development kit's documentation of each year.
+88(2), 2010, and the development kit's documentation of each year. `layouts.kit` reads devkits that
+users made, in which much is otherwise.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
-from xml.etree import ElementTree
 
 import numpy as np
 
-from vocjax.data.classes import PALETTE as PALETTE
-from vocjax.data.classes import VOC
-from vocjax.data.classes import VOID as VOID
-from vocjax.data.masks import read_mask
+from vocjax.data.classes import VOC, VOID, Classes
+from vocjax.data.layouts.annotations import read_objects
+from vocjax.data.layouts.text import image_id, read_lines, shown
 from vocjax.errors import UserError, check_choice
 
-CLASSES = VOC.names
 YEARS = {f"voc{year}": year for year in range(2007, 2013)}
-DATASETS = ("toy", "custom", *YEARS)  # custom: the user's own images, in the layout of a devkit
 SPLITS = ("train", "val")
 PRESENT, DIFFICULT, ABSENT = 1, 0, -1
 
@@ -35,37 +34,43 @@ OFFICIAL_COUNTS: dict[str, Counts] = {
 
 
 class Record(NamedTuple):
-    """One image of a devkit, before its pixels are read."""
+    """One image, before its pixels are read."""
 
     id: str
     image: Path
     mask: Path | None  # None: the image is in no Segmentation list
-    labels: np.ndarray  # int8 [20]: 1 present, 0 difficult, -1 absent
+    labels: np.ndarray | None  # int8 [classes]: 1 present, 0 difficult, -1 absent; None: the mask's
     main: str  # "none", "train" or "val"
     segmentation: str
 
 
-def year_directory(directory: Path, year: int | None) -> Path:
+class Source(NamedTuple):
+    """What a layout found: images in the order of their ids, and what is known of all of them."""
+
+    records: list[Record]
+    classes: Classes
+    origin: str  # in words, without a path
+    values: Mapping[int, int] = MappingProxyType(
+        {}
+    )  # of the masks' pixels -> index; empty: read from each mask
+    warnings: tuple[str, ...] = ()
+
+
+def year_directory(directory: Path, year: int) -> Path:
     """Return the folder of one year, which holds JPEGImages and ImageSets.
 
     It is `directory` itself, or `VOC<year>`, `VOCdevkit/VOC<year>` or (in the archive of 2011)
-    `TrainVal/VOCdevkit/VOC<year>` in it. `year` is None for a devkit of the user's own, which is
-    `directory` itself. Raises `UserError` where there is no such folder, or only another year's.
+    `TrainVal/VOCdevkit/VOC<year>` in it. Raises `UserError` where there is no such folder, or only
+    another year's.
     """
     directory, name = directory.absolute(), f"VOC{year}"
     if (directory / "ImageSets").is_dir():
-        if year and re.fullmatch(r"VOC20\d\d", directory.name) and directory.name != name:
+        if re.fullmatch(r"VOC20\d\d", directory.name) and directory.name != name:
             raise UserError(
                 f"{directory} is {directory.name}; expected {name}. Give the folder of {name}, or "
                 f"prepare the data set {directory.name.lower()}."
             )
         return directory
-    if year is None:
-        raise UserError(
-            f"{directory} holds no ImageSets. A devkit has JPEGImages, ImageSets/Main with "
-            "train.txt, val.txt and a list for each class, and for masks SegmentationClass and "
-            "ImageSets/Segmentation."
-        )
     parents = (directory, directory / "VOCdevkit", directory / "TrainVal" / "VOCdevkit")
     for parent in parents:
         if (parent / name / "ImageSets").is_dir():
@@ -78,14 +83,13 @@ def year_directory(directory: Path, year: int | None) -> Path:
     )
 
 
-def read(directory: Path, *, every_class: bool = True) -> list[Record]:
-    """Read the lists and labels of a year's folder, sorted by image id.
+def read(directory: Path) -> Source:
+    """Read the lists and labels of an official year's folder.
 
-    Main or Segmentation may be missing as a whole. Labels come from the class lists of Main; a
-    class without lists is an error if `every_class`, else absent. For an image of Segmentation
-    alone labels come from its annotation (present if any object of the class is not difficult), or
-    without one from its mask. Raises `UserError`, which names the file, for a list, image, mask or
-    annotation that is missing or wrong.
+    Main or Segmentation may be missing as a whole. Labels come from the class lists of Main. For an
+    image of Segmentation alone they come from its annotation (present if any object of the class is
+    not difficult), or without one from its mask. Raises `UserError`, which names the file, for a
+    list, image, mask or annotation that is missing or wrong.
     """
     sets = directory / "ImageSets"
     main, segmentation = _membership(sets / "Main"), _membership(sets / "Segmentation")
@@ -94,7 +98,7 @@ def read(directory: Path, *, every_class: bool = True) -> list[Record]:
             f"{sets} lists no image. Expected Main/train.txt and Main/val.txt, or the same in "
             "Segmentation, with one image id in a line. Copy ImageSets from the official archive."
         )
-    labels = _listed_labels(sets / "Main", main, every_class)
+    labels: dict[str, np.ndarray | None] = {**_listed_labels(sets / "Main", main)}
     records = []
     for id_ in sorted(main.keys() | segmentation.keys()):
         image = _existing(directory / "JPEGImages" / f"{id_}.jpg", id_)
@@ -102,10 +106,43 @@ def read(directory: Path, *, every_class: bool = True) -> list[Record]:
         if id_ in segmentation:
             mask = _existing(directory / "SegmentationClass" / f"{id_}.png", id_)
         if id_ not in labels:
-            labels[id_] = _derived_labels(directory / "Annotations" / f"{id_}.xml", mask)
+            labels[id_] = annotated_labels(directory / "Annotations" / f"{id_}.xml")
         membership = (main.get(id_, "none"), segmentation.get(id_, "none"))
         records.append(Record(id_, image, mask, labels[id_], *membership))
-    return records
+    return Source(records, VOC, "devkit", warnings=_unread(sets / "Main"))
+
+
+def mask_labels(mask: np.ndarray, classes: int) -> np.ndarray:
+    """Return the labels int8 [classes] of a mask: what it shows is present, the others absent."""
+    labels = np.full(classes, ABSENT, np.int8)
+    indices = np.unique(mask)
+    labels[indices[(indices > 0) & (indices != VOID)].astype(int) - 1] = PRESENT
+    return labels
+
+
+def annotated_labels(annotation: Path) -> np.ndarray | None:
+    """Return the labels int8 [20] of VOC's objects in an annotation; None where it is missing.
+
+    Raises `UserError` for broken XML, and for an object that VOC has not.
+    """
+    if not annotation.is_file():
+        return None
+    labels = np.full(len(VOC.names), ABSENT, np.int8)
+    for name, difficult in read_objects(annotation).items():
+        check_choice(f"{annotation}: the name of an object", name, VOC.names)
+        labels[VOC.names.index(name)] = DIFFICULT if difficult else PRESENT
+    return labels
+
+
+def _unread(folder: Path) -> tuple[str, ...]:
+    found = (re.fullmatch(r"(.+)_(train|val)", path.stem) for path in sorted(folder.glob("*.txt")))
+    names = sorted({match[1] for match in found if match} - {*VOC.names})
+    if not names:
+        return ()
+    return (
+        f"nothing reads the lists of {shown(names)} in {folder.name}: VOC has no such class. "
+        "To use them, prepare the devkit under a name of your own (--dataset NAME).",
+    )
 
 
 def _existing(path: Path, id_: str) -> Path:
@@ -134,17 +171,13 @@ def _membership(folder: Path) -> dict[str, str]:
     return membership
 
 
-def _listed_labels(
-    folder: Path, membership: dict[str, str], every_class: bool
-) -> dict[str, np.ndarray]:
+def _listed_labels(folder: Path, membership: dict[str, str]) -> dict[str, np.ndarray]:
     """Return image id -> labels, from the lists CLASS_train.txt and CLASS_val.txt."""
-    labels = {id_: np.full(len(CLASSES), ABSENT, np.int8) for id_ in membership}
+    labels = {id_: np.full(len(VOC.names), ABSENT, np.int8) for id_ in membership}
     for split in SPLITS if membership else ():
         ids = [id_ for id_, member in membership.items() if member == split]
-        for column, name in enumerate(CLASSES):
+        for column, name in enumerate(VOC.names):
             path = folder / f"{name}_{split}.txt"
-            if not every_class and not any(folder.glob(f"{name}_*.txt")):
-                continue
             states = dict(_rows(path, columns=2))
             for id_ in ids:
                 if states.get(id_) not in ("1", "0", "-1"):
@@ -158,45 +191,19 @@ def _listed_labels(
 
 
 def _rows(path: Path, columns: int) -> list[list[str]]:
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except FileNotFoundError:
+    if not path.is_file():
         raise UserError(
             f"{path} is missing. Main and Segmentation each need train.txt and val.txt, and Main "
             "CLASS_train.txt and CLASS_val.txt for all 20 classes. Copy the official list."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} isn't a text file ({error}). Copy the official list.") from error
-    rows = [line.split() for line in lines]
-    for number, row in enumerate(rows, 1):
-        # An id becomes a file name, so it may not lead out of the devkit.
-        if row and (len(row) != columns or not re.fullmatch(r"\w[\w.-]*", row[0])):
+        )
+    rows = []
+    for number, line in read_lines(path):
+        row = line.split()
+        if len(row) != columns:
             expected = ("an image id", "an image id and 1, 0 or -1")[columns - 1]
             raise UserError(
-                f"{path}, line {number}: {lines[number - 1]!r}; expected {expected}. Correct the "
-                "line, or copy the official list."
+                f"{path}, line {number}: {line!r}; expected {expected}. Correct the line, or copy "
+                "the official list."
             )
-    return [row for row in rows if row]
-
-
-def _derived_labels(annotation: Path, mask: Path | None) -> np.ndarray:
-    """Return the labels [20] of an image without class lists: by annotation, or mask."""
-    labels = np.full(len(CLASSES), ABSENT, np.int8)
-    if annotation.is_file():
-        try:
-            objects = ElementTree.parse(annotation).getroot().findall("object")
-        except ElementTree.ParseError as error:
-            raise UserError(
-                f"{annotation} isn't valid XML ({error}). Copy the official file, or remove it: "
-                "then the labels come from the mask."
-            ) from error
-        for item in objects:
-            name = (item.findtext("name") or "").strip()
-            check_choice(f"{annotation}: the name of an object", name, CLASSES)
-            difficult = (item.findtext("difficult") or "0").strip() == "1"
-            column = CLASSES.index(name)
-            labels[column] = max(labels[column], DIFFICULT if difficult else PRESENT)
-    elif mask is not None:
-        indices = np.unique(read_mask(mask.read_bytes(), mask, VOC, {}))
-        labels[indices[(indices > 0) & (indices != VOID)] - 1] = PRESENT
-    return labels
+        rows.append([image_id(row[0], Path("JPEGImages"), f"{path}, line {number}"), *row[1:]])
+    return rows

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from vocjax.data.devkit import CLASSES, DIFFICULT, OFFICIAL_COUNTS, PALETTE, PRESENT, SPLITS
+from vocjax.data.devkit import DIFFICULT, OFFICIAL_COUNTS, PRESENT, SPLITS
 from vocjax.data.index import Index, Prepared, counts
 from vocjax.errors import UserError
 from vocjax.painting import overlay
@@ -26,7 +26,7 @@ def summary(prepared: Prepared) -> str:
         "",
         *_split_lines(prepared),
         "",
-        *_class_lines(index),
+        *_class_lines(prepared),
     ]
     return "\n".join(lines)
 
@@ -45,7 +45,7 @@ def contact_sheet(prepared: Prepared, file: Path) -> None:
         row = _example(prepared.index, column)
         axes = figure.add_subplot(height, columns, place)
         axes.imshow(_panel(prepared, row))
-        axes.set_title(f"{CLASSES[column]}  {prepared.index.ids[row]}", fontsize=8)
+        axes.set_title(f"{prepared.classes.names[column]}  {prepared.index.ids[row]}", fontsize=8)
         axes.set_axis_off()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -77,16 +77,21 @@ def _split_lines(prepared: Prepared) -> list[str]:
     return lines
 
 
-def _class_lines(index: Index) -> list[str]:
+def _class_lines(prepared: Prepared) -> list[str]:
+    index = prepared.index
+    if not prepared.classes.names:
+        return ["no classes"]
     groups = {
         f"{name} {split}": index.labels[membership == split]
         for name, membership in (("Main", index.main), ("Segm.", index.segmentation))
         for split in SPLITS
     }
     lines = ["images with the class (+ those where it is only difficult)"]
-    lines.append(f"{'':14}" + "".join(f"{title:>12}" for title in groups))
-    for column, name in enumerate(CLASSES):
-        line = f"{name:14}"
+    names = [name.replace(" ", "_") for name in prepared.classes.names]  # a column has no blanks
+    width = max(14, *(len(name) + 1 for name in names))
+    lines.append(" " * width + "".join(f"{title:>12}" for title in groups))
+    for column, name in enumerate(names):
+        line = f"{name:{width}}"
         for labels in groups.values():
             present, difficult = (np.sum(labels[:, column] == s) for s in (PRESENT, DIFFICULT))
             line += f"{f'{present} +{difficult}' if difficult else present:>12}"
@@ -107,4 +112,4 @@ def _panel(prepared: Prepared, row: int) -> np.ndarray:
     image, mask = example["image"], example["mask"][..., 0]
     if prepared.index.segmentation[row] == "none":
         return image
-    return np.concatenate([image, overlay(image, mask, PALETTE)], axis=1)
+    return np.concatenate([image, overlay(image, mask, prepared.classes.palette)], axis=1)

@@ -21,6 +21,7 @@ from PIL import Image
 
 from vocjax.data.classes import class_columns
 from vocjax.data.index import Prepared
+from vocjax.data.layouts.request import check_dataset
 from vocjax.data.splits import IMAGE_SETS, LEGACY, MULTI_LABEL_RULES, OFFICIAL
 from vocjax.errors import UserError, check_choice, check_range
 from vocjax.mesh import local_rows, replicated, rows_per_batch, split_by_example
@@ -108,6 +109,7 @@ def check_data(data: ConfigDict) -> None:
     for field, values in choices.items():
         check_choice(f"data.{field}", data[field], values)
     class_columns(data)
+    check_dataset(data.dataset)
     check_range("data.size", data.size, 1)
     check_range("data.split_seed", data.split_seed, 0, 2**32)
     check_range("data.held_out", data.held_out, 0, 1)

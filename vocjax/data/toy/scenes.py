@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.ImageFilter import MaxFilter, MinFilter
 
-from vocjax.data.devkit import CLASSES, VOID
+from vocjax.data.classes import VOC, VOID
 from vocjax.data.toy import aircraft, animals, indoor, people, pets, vehicles
 from vocjax.data.toy.backdrops import backdrop, clutter
 from vocjax.data.toy.colours import Random
@@ -189,7 +189,7 @@ def _annotate(
         if visible < 12:
             continue
         difficult = bool((own & ~border).sum() < 0.006 * owner.size or visible < 0.3 * full)
-        values[number] = VOID if difficult else CLASSES.index(one.name) + 1
+        values[number] = VOID if difficult else VOC.names.index(one.name) + 1
         low, high = bounds(one.shape)
         outside = low[0] < -1 or low[1] < -1 or high[0] > width + 1 or high[1] > height + 1
         (top, *_, bottom), (left, *_, right) = (

@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from vocjax.data.devkit import ABSENT, CLASSES, DIFFICULT, PALETTE, PRESENT, SPLITS
+from vocjax.data.classes import PALETTE, VOC
+from vocjax.data.devkit import ABSENT, DIFFICULT, PRESENT, SPLITS
 from vocjax.data.toy.scenes import Scene, compose
 from vocjax.errors import UserError
 
@@ -16,7 +17,7 @@ S_TRAIN, S_VAL = 180, 180  # how many of them, from the first, have masks
 JPEG_QUALITY = 90
 
 # Of 30 images in a row each class is the subject of one, the study's two classes of six.
-SUBJECTS = (*CLASSES, *("aeroplane", "dog") * 5)
+SUBJECTS = (*VOC.names, *("aeroplane", "dog") * 5)
 
 States = dict[str, list[int]]  # image id: PRESENT, DIFFICULT or ABSENT per class
 
@@ -75,7 +76,7 @@ def _generator(*entropy: int) -> np.random.Generator:
 
 
 def _class_states(scene: Scene) -> list[int]:
-    states = dict.fromkeys(CLASSES, ABSENT)
+    states = dict.fromkeys(VOC.names, ABSENT)
     for one in scene.objects:
         states[one.name] = max(states[one.name], DIFFICULT if one.difficult else PRESENT)
     return list(states.values())
@@ -117,7 +118,7 @@ def _add(parent: ElementTree.Element, **values: str | int) -> None:
 def _write_lists(folder: Path, states: dict[str, States], masked: dict[str, list[str]]) -> None:
     for split, present in {**states, "trainval": states["train"] | states["val"]}.items():
         _write_lines(folder / "Main" / f"{split}.txt", present)
-        for position, name in enumerate(CLASSES):
+        for position, name in enumerate(VOC.names):
             lines = (f"{id_} {state[position]:2d}" for id_, state in present.items())
             _write_lines(folder / "Main" / f"{name}_{split}.txt", lines)
     for split, ids in {**masked, "trainval": masked["train"] + masked["val"]}.items():

@@ -1,0 +1,206 @@
+"""Reads each image and mask of a source, and says what looks wrong."""
+
+import hashlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from vocjax.data import photo
+from vocjax.data.classes import VOC, VOID
+from vocjax.data.devkit import ABSENT, PRESENT, SPLITS, Record, Source, mask_labels
+from vocjax.data.index import Index
+from vocjax.data.layouts.text import counted, shown
+from vocjax.data.masks import fit_mask, read_mask
+from vocjax.errors import UserError
+
+
+class Example(NamedTuple):
+    """An image as it is kept: its encoded bytes, and its mask, upright."""
+
+    image: bytes
+    mask: np.ndarray  # uint8 [h, w]; void throughout where there is none
+    scaled: bool  # the file of the mask is larger or smaller
+
+
+class OtherSizeError(UserError):
+    """A mask and its image have sizes that no turn and no scale makes one."""
+
+
+class Seen(NamedTuple):
+    """What `examine` notes of an image, beside its index."""
+
+    shows: np.ndarray | None  # labels of its mask, int8 [classes]
+    scaled: bool
+    pixels: str  # a hash
+
+
+def read_example(record: Record, source: Source) -> Example:
+    """Read an image and its mask. Raises `UserError` for files that are broken or don't fit.
+
+    A mask of the same proportions, within a pixel, is scaled by the nearest pixel.
+    """
+    content = record.image.read_bytes()
+    image, size = photo.stored_image(content, record.image)
+    if record.mask is None:
+        return Example(image, np.full(size, VOID, np.uint8), scaled=False)
+    mask = read_mask(record.mask.read_bytes(), record.mask, source.classes, source.values)
+    turned = photo.orientation(content)
+    try:
+        return Example(image, fit_mask(mask, size, turned), scaled=False)
+    except ValueError:
+        (height, width), (rows, columns) = size, mask.shape
+    share = min(height / rows, width / columns)
+    if abs(rows * share - height) >= 1 or abs(columns * share - width) >= 1:
+        raise OtherSizeError(
+            f"{record.mask} is {columns} x {rows} pixels, and its image {record.image} {width} x "
+            f"{height} (width x height). Both must have one size, or at least one shape: draw "
+            "the mask on this image, or remove it."
+        )
+    resized = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
+    return Example(image, np.asarray(resized), scaled=True)
+
+
+def examine(
+    source: Source, advance: Callable[[], object], *, own: bool = False
+) -> tuple[Index, str, tuple[str, ...]]:
+    """Read every image and mask once; return index, fingerprint (sha256, hex) and warnings.
+
+    `advance` is called after each record. With `own` data also the contents are looked at: whether
+    masks show objects, labels fit them, and splits share photographs. Raises `UserError` for a
+    broken file, and for masks of other sizes than their images.
+    """
+    digest = hashlib.sha256()
+    sizes, labels, seen, misfits = [], [], [], []
+    records, classes = source.records, len(source.classes.names)
+    if own and (source.classes.names != VOC.names or source.values):
+        digest.update(repr((source.classes.names, sorted(source.values.items()))).encode())
+    for record in records:
+        try:
+            example = read_example(record, source)
+        except OtherSizeError as error:
+            misfits.append(str(error))
+            continue
+        shows = mask_labels(example.mask, classes) if record.mask else None
+        known = record.labels if record.labels is not None else shows
+        labels.append(np.full(classes, ABSENT, np.int8) if known is None else known)
+        sizes.append(example.mask.shape)
+        seen.append(Seen(shows, example.scaled, _pixels(example.image) if own else ""))
+        image = record.image.read_bytes()
+        mask = record.mask.read_bytes() if record.mask else b""
+        membership = f"{record.main} {record.segmentation}"
+        for part in (record.id.encode(), labels[-1].tobytes(), membership.encode(), image, mask):
+            digest.update(len(part).to_bytes(8, "little"))  # other borders, another fingerprint
+            digest.update(part)
+        advance()
+    if misfits:
+        count = sum(record.mask is not None for record in records)
+        raise UserError(f"{misfits[0]} This holds for {len(misfits)} of {count} masks.")
+    index = Index(
+        ids=np.array([record.id for record in records]),
+        sizes=np.array(sizes, np.int32),
+        labels=np.stack(labels),
+        main=np.array([record.main for record in records]),
+        segmentation=np.array([record.segmentation for record in records]),
+    )
+    found = _findings(source, index, seen) if own else []
+    return index, digest.hexdigest(), (*source.warnings, *found)
+
+
+def _findings(source: Source, index: Index, seen: list[Seen]) -> list[str]:
+    """Return in words what looks wrong in the contents of one's own data."""
+    scaled = [str(id_) for id_, one in zip(index.ids, seen, strict=True) if one.scaled]
+    found = [
+        *_empty_splits(index),
+        *_empty_masks(index, seen),
+        *_absent_classes(source, index),
+        *_contradictions(source, index, seen),
+        *_shared_photographs(index, seen),
+    ]
+    if scaled:
+        found.append(
+            f"the masks of {counted(len(scaled), 'image')} differ in size from their images, and "
+            f"were scaled by the nearest pixel: {shown(scaled)}."
+        )
+    return found
+
+
+def _empty_splits(index: Index) -> list[str]:
+    found = []
+    for name, of in (("Main", index.main), ("Segmentation", index.segmentation)):
+        here = [split for split in SPLITS if (of == split).any()]
+        if len(here) == 1:
+            other = "val" if here == ["train"] else "train"
+            count = counted(int((of == here[0]).sum()), f"{here[0]} image")
+            found.append(f"{name} has {count}, and none for {other}.")
+    return found
+
+
+def _empty_masks(index: Index, seen: list[Seen]) -> list[str]:
+    found = []
+    for split in SPLITS:
+        shows = [s.shows for s, m in zip(seen, index.segmentation, strict=True) if m == split]
+        if shows and not any((one == PRESENT).any() for one in shows if one is not None):
+            found.append(
+                f"no mask of {split} shows an object: its {len(shows)} masks hold background and "
+                "void (255) alone. If other values stand for classes, say which: --mask_values."
+            )
+    return found
+
+
+def _absent_classes(source: Source, index: Index) -> list[str]:
+    found, names = [], np.array(source.classes.names, str)
+    present = index.labels == PRESENT
+    member = {split: (index.main == split) | (index.segmentation == split) for split in SPLITS}
+    nowhere = ~present.any(axis=0)
+    if nowhere.any():
+        found.append(
+            f"no image shows {nowhere.sum()} of the {len(names)} classes: "
+            f"{shown(names[nowhere].tolist())}."
+        )
+    for split in SPLITS:
+        lacks = ~present[member[split]].any(axis=0) & ~nowhere
+        if lacks.any() and member[split].any():
+            found.append(f"no {split} image shows {shown(names[lacks].tolist())}.")
+    return found
+
+
+def _contradictions(source: Source, index: Index, seen: list[Seen]) -> list[str]:
+    wrong, example = [], ""
+    for record, labels, one in zip(source.records, index.labels, seen, strict=True):
+        if record.labels is None or one.shows is None:
+            continue
+        differ = (labels == ABSENT) != (one.shows == ABSENT)
+        if differ.any():
+            wrong.append(record.id)
+            k = int(differ.argmax())
+            name, masked = source.classes.names[k], one.shows[k] == PRESENT
+            example = example or (
+                f"in {record.id} the mask shows {'' if masked else 'no '}{name}, and the labels "
+                f"{'do not' if masked else 'do'}"
+            )
+    if not wrong:
+        return []
+    return [
+        f"labels contradict masks in {counted(len(wrong), 'image')} ({example}); labels count for "
+        f"classification, masks for segmentation: {shown(wrong)}."
+    ]
+
+
+def _shared_photographs(index: Index, seen: list[Seen]) -> list[str]:
+    pairs = []
+    for membership in (index.main, index.segmentation):
+        first = {s.pixels: i for i, s in enumerate(seen) if membership[i] == "train"}
+        twins = ((first.get(s.pixels), i) for i, s in enumerate(seen) if membership[i] == "val")
+        pairs += [f"{index.ids[j]} = {index.ids[i]}" for j, i in twins if j is not None]
+    pairs = list(dict.fromkeys(pairs))
+    if not pairs:
+        return []
+    count = counted(len(pairs), "photograph")
+    return [f"train and val share {count}, the same in each pixel: {shown(pairs)}."]
+
+
+def _pixels(image: bytes) -> str:
+    pixels = photo.stored_pixels(image, 3)
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""How data lies on disk: a module for each layout, which gives a `devkit.Source`."""

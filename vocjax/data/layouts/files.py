@@ -1,0 +1,122 @@
+"""Finds image files by name, whatever their endings, and holds a share of them out."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from vocjax.data.layouts.text import counted, normal, shown
+from vocjax.data.photo import is_image
+from vocjax.data.splits import photographs
+from vocjax.errors import UserError
+
+ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
+SHARE = 0.2  # is held out where nothing says which images are for validation
+HEAD = 64  # bytes that tell an image from another file
+
+
+class Folder:
+    """The files of a folder and its sub-folders, found by their paths in it without endings."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `UserError` where `path` is no folder."""
+        if not path.is_dir():
+            raise UserError(f"{path} isn't a folder. Give the folder that holds the images.")
+        self.path = path
+        self._files: dict[str, list[Path]] = {}
+        self._folded: dict[str, list[str]] = {}
+        for parent, folders, names in os.walk(path):
+            folders[:] = sorted(name for name in folders if name[0] != "." and name[:2] != "__")
+            for name in sorted(names):
+                if name[0] != ".":  # .DS_Store, and ._img.jpg, which macOS writes beside img.jpg
+                    file = Path(parent, name)
+                    self._files.setdefault(self._key(file), []).append(file)
+        for key in self._files:
+            self._folded.setdefault(key.casefold(), []).append(key)
+
+    def find(self, id_: str) -> tuple[str, Path] | None:
+        """Return the id without ending, and its file; None where there is none.
+
+        Small and capital letters are the same where no file has the very name. Raises `UserError`
+        where several images have the name.
+        """
+        for key in (id_, bare(id_)):
+            keys = [key] if key in self._files else self._folded.get(key.casefold(), [])
+            files = [file for k in keys for file in self._images(k)]
+            named = [file for file in files if file.name == PurePosixPath(id_).name]
+            if files:
+                file = self._only(id_, named if len(named) == 1 else files)
+                return self._key(file), file
+        return None
+
+    @cached_property
+    def images(self) -> dict[str, Path]:
+        """Id -> file of all images, sorted; raises `UserError` where two have one id."""
+        found = {key: self._images(key) for key in sorted(self._files)}
+        return {key: self._only(key, files) for key, files in found.items() if files}
+
+    def unread(self) -> tuple[str, ...]:
+        """Return a warning about files beside images that have their names, annotations say."""
+        beside = [
+            key
+            for key in sorted(self._files.keys() - self.images.keys())
+            if str(PurePosixPath(key).with_suffix("")) in self.images
+        ]
+        if not beside:
+            return ()
+        return (
+            f"nothing reads {counted(len(beside), 'file')} beside images: {shown(beside)}. "
+            "Annotations (XML) are read from a devkit's folder Annotations (--devkit DIR).",
+        )
+
+    def _images(self, key: str) -> list[Path]:
+        return [file for file in self._files[key] if file.suffix.lower() in ENDINGS or _is(file)]
+
+    def _only(self, id_: str, files: list[Path]) -> Path:
+        if len(files) > 1:
+            raise UserError(
+                f"{self.path} holds {' and '.join(file.name for file in files)} for the image "
+                f"{id_}; expected one file. Remove or rename the others."
+            )
+        return files[0]
+
+    def _key(self, file: Path) -> str:
+        return bare(normal(file.relative_to(self.path).as_posix()))
+
+
+def hold_out(ids: Iterable[str], share: float) -> set[str]:
+    """Return the ids that are held out: about `share` of the photographs, always the same ones.
+
+    At least one of several, and not all. The order of the hashes of their ids decides; crops of one
+    photograph (2008_000019_0 and 2008_000019_1) stay together.
+    """
+    every = sorted(ids)
+    of = dict(zip(every, photographs(np.array(every)).tolist(), strict=True)) if every else {}
+    ranked = sorted(set(of.values()), key=lambda name: hashlib.sha256(name.encode()).digest())
+    count = min(max(round(share * len(ranked)), 1), len(ranked) - 1)
+    chosen = set(ranked[: max(count, 0)])
+    return {id_ for id_ in every if of[id_] in chosen}
+
+
+def check_found(missing: list[str], folder: Path, who: str) -> None:
+    """Raise `UserError` where images or masks that `who` names are not in `folder`."""
+    if missing:
+        raise UserError(
+            f"{folder / missing[0]} (.jpg, .png or another ending) is missing, but {who} names it"
+            f"; in all {len(missing)}: {shown(missing)}. Put the files there, or remove the ids "
+            "from the lists."
+        )
+
+
+def bare(name: str) -> str:
+    """Leave out the ending of an image file; the dots of other names stay."""
+    path = PurePosixPath(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in ENDINGS else name
+
+
+def _is(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return is_image(opened.read(HEAD))

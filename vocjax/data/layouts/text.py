@@ -1,0 +1,76 @@
+"""Reads lists of any encoding: text files with an image, a class or a pair in a line."""
+
+import codecs
+import re
+import unicodedata
+from pathlib import Path, PurePosixPath
+
+from vocjax.errors import UserError
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """Return the lines of a text file with their numbers, without blank ones and # comments.
+
+    UTF-8 or UTF-16, with or without a byte order mark, and any ends of lines. Raises `UserError`
+    for a file that can't be read as text.
+    """
+    try:
+        content = path.read_bytes()
+        lines = content.decode(_encoding(content)).splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing. Put the file there, or give its path.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} isn't a text file ({error}). Save it as UTF-8, or copy the official list."
+        ) from error
+    stripped = ((number, line.strip("\ufeff \t")) for number, line in enumerate(lines, 1))
+    return [(number, line) for number, line in stripped if line and not line.startswith("#")]
+
+
+def image_id(text: str, folder: Path, where: str) -> str:
+    """Return the id that an entry of a list stands for: a path in `folder`, with or without ending.
+
+    What leads to the folder, `/JPEGImages/` say, is left out. An id becomes a file name: raises
+    `UserError`, which begins with `where`, for one that leads out of the folder.
+    """
+    name = normal(text.replace("\\", "/"))
+    if (start := f"/{name}".rfind(f"/{folder.name}/")) >= 0:
+        name = name[start + len(folder.name) + 1 :]
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", name) or "\0" in name:
+        raise UserError(
+            f"{where}: {text!r} leads out of the folder {folder}. Expected an image id: the path "
+            "of an image in that folder, without its ending. Correct the line."
+        )
+    return str(path)
+
+
+def normal(name: str) -> str:
+    """Return a name in the form NFC: some file systems write letters with accents as two."""
+    return unicodedata.normalize("NFC", name)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return "1 image", "2 images"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def shown(names: list[str], most: int = 5) -> str:
+    """Return the first names with commas between, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _encoding(content: bytes) -> str:
+    for mark, encoding in _MARKS.items():
+        if content.startswith(mark):
+            return encoding
+    if content[1:2] == b"\0":
+        return "utf-16-le"
+    return "utf-16-be" if content[:1] == b"\0" else "utf-8"
