@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from vocjax import painting
-from vocjax.data.classes import PALETTE
+from vocjax.data.classes import PALETTE as VOCS
 
 PALETTE = np.array([[0, 0, 0], [200, 0, 0], [0, 100, 0]], np.uint8)
 
@@ -38,7 +38,7 @@ class TestOverlay:
     def test_an_index_without_a_colour_is_an_error_and_void_has_the_devkits(self):
         with pytest.raises(IndexError):
             painting.overlay(self.image, self.mask + 2, PALETTE)
-        np.testing.assert_array_equal(PALETTE[painting.VOID], painting.OUTLINE)
+        np.testing.assert_array_equal(VOCS[painting.VOID], painting.OUTLINE)
 
 
 class TestHeatMap:

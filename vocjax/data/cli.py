@@ -32,7 +32,9 @@ def add_verbs(add: AddVerb) -> None:
         "prepare",
         _prepare,
         "build a data set from an archive, a download, or your own images",
-        "vocjax data prepare --dataset voc2009 --devkit VOCdevkit\n"
+        "vocjax data prepare --dataset toy\n\n"
+        "with what you have:\n"
+        "  vocjax data prepare --dataset voc2009 --devkit VOCdevkit\n"
         "  vocjax data prepare --dataset pets --folders photos --held_out 0.2\n"
         "  vocjax data prepare --dataset cells --images img --masks masks --classes cell\n"
         "  vocjax data prepare --dataset voc2012_aug --devkit VOCdevkit --sbd SBD\n"
