@@ -20,7 +20,8 @@ FROZEN = ("squeezenet", "tiny_darknet", "mobilenet", "resnet50")  # beside Mobil
 BEGUN = "init_from=weights/mobilenet_v2"
 LAST = "encoder/backbone/(block1[4-7]|conv2)/.*"  # the stages of stride 32
 
-LEARNING = ("batch_size=16", "evaluate_every_epochs=2")
+BY_STEPS = "model.head_init=zeros"
+LEARNING = (BY_STEPS, "batch_size=16", "evaluate_every_epochs=2")
 SLOWER = "optimizer.phases=((0, (('encoder/.*', 0.1), ('.*', 1.0))),)"
 FLIP = "data.augment.flip=True"
 # The head alone, on features that are computed once; then the last stages; then all of them.
@@ -32,6 +33,7 @@ BY_STAGE = (
 )
 METHODS = {
     "frozen": (BEGUN,),
+    "frozen, by gradient steps": (BEGUN, BY_STEPS, "epochs=100"),
     "fine-tuned": (BEGUN, SLOWER, *LEARNING, "epochs=2", FLIP),
     "head first, then by stage": (BEGUN, *BY_STAGE, *LEARNING),
 }
