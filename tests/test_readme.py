@@ -55,9 +55,9 @@ def test_kept_figures_of_backbones_are_complete_and_say_how_they_were_made():
 def folder_of_a_reader(tiny_config, tmp_path, monkeypatch):
     """A working directory with the README's files, in which configs load small."""
 
-    def load(path: Path, overrides: tuple[str, ...] = ()):
-        assert (ROOT / path).is_file()
-        config = tiny_config(path.stem, epochs=1, **{"data.size": 64})
+    def load(name: str, overrides: tuple[str, ...] = ()):
+        assert (ROOT / "configs" / f"{name}.py").is_file()
+        config = tiny_config(name, epochs=1, **{"data.size": 64})
         for override in overrides:
             field, value = override.removeprefix("--config.").split("=")
             config.update_from_flattened_dict({field: value})

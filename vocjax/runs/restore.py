@@ -36,8 +36,9 @@ def load_run(workdir: Path, mesh: Mesh, checkpoint: str = "last") -> Restored:
     return Restored(config, task, variables, step)
 
 
-def latent_space_of(workdir: Path) -> tuple[ConfigDict, LatentSpace]:
+def latent_space_of(workdir: Path | str) -> tuple[ConfigDict, LatentSpace]:
     """Return a finished run's config and latent space, with the axes of the codes that it kept."""
+    workdir = Path(workdir)
     config, _, variables, _ = load_run(workdir, make_mesh())
     if config.task != "reconstruction":
         raise UserError(
