@@ -20,16 +20,16 @@ from vocjax.runs.reader import by_data, read_runs
 def collect(directory: Path, others: Sequence[str] = ()) -> str:
     """Return config, provenance, epochs and results of a folder's finished runs, a line each.
 
-    `others` are lines of a kept file; those of runs that are not in the folder stay. Where there
-    are classifiers a last line has the paired differences of their accuracies.
+    `others` are lines of a kept file; those of runs that are not in the folder stay. A last line
+    has the paired differences of classifiers that were trained on the same data.
     """
     runs = read_runs([directory])
     for run in runs:
         if run.results is None:
             raise UserError(f"{run.directory} is not finished. Run its `vocjax train` again.")
     fields = ("config", "provenance", "epochs", "results")
-    lines = [
-        to_json({"directory": run.directory.name} | {name: getattr(run, name) for name in fields})
+    records = [
+        {"directory": run.directory.name} | {name: getattr(run, name) for name in fields}
         for run in runs
     ]
     found = {
@@ -40,11 +40,12 @@ def collect(directory: Path, others: Sequence[str] = ()) -> str:
         for data, members in by_data(runs).items()
         if (of_data := differences(members))
     }
-    replaced = {run.directory.name for run in runs} | ({"paired"} if found else set())
-    named = ((line, json.loads(line).get("directory", "paired")) for line in others)
-    lines += [line for line, name in named if name not in replaced]
-    lines += [to_json({"paired": found})] if found else []
-    return "[\n" + ",\n".join(lines) + "\n]\n"
+    # In the place of the line that it replaces, and else after them; the differences come last.
+    lines = {json.loads(line).get("directory", ""): line for line in others}
+    last = to_json({"paired": found}) if found else lines.pop("", None)
+    lines |= {record["directory"]: to_json(record) for record in records}
+    lines = {name: line for name, line in lines.items() if name} | ({"": last} if last else {})
+    return "[\n" + ",\n".join(lines.values()) + "\n]\n"
 
 
 def main() -> int:
