@@ -268,13 +268,15 @@ def test_what_a_devkit_has_and_no_list_names_is_mentioned(tmp_path: Path):
         image(root / "JPEGImages" / name, 7)
     mask(root / "SegmentationClass/c.png", 12)
     mask(root / "SegmentationClassAug/a0.png", 12)
+    annotation(root / "annotations/a0.xml", "dog")
+    mask(root / "SegmentationObject/a0.png", 1)
     (root / "SegmentationClass/b.1.png").unlink()
     said = "\n".join(read(root, Request()).warnings)
     for words in (
         "no list names 2 images, not read: A0, c.",
         "1 of 4 images have no mask, and are in Main alone: b.1.",
         "nothing reads 1 mask in",
-        "SegmentationClassAug: those in SegmentationClass count",
+        "nothing reads 2 folders of the kit: SegmentationClassAug, annotations.",
     ):
         assert words in said
     text(root / "ImageSets/Main/train.txt", "a0", "c.png")  # which of two

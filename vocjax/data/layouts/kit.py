@@ -13,7 +13,7 @@ from vocjax.data.classes import VOC, Classes
 from vocjax.data.devkit import ABSENT, DIFFICULT, PRESENT, Record, Source
 from vocjax.data.layouts import annotations, names
 from vocjax.data.layouts.class_lists import Lists, States, read_folder
-from vocjax.data.layouts.files import Folder, check_found
+from vocjax.data.layouts.files import ENDINGS, Folder, check_found
 from vocjax.data.layouts.lists import Entry, by_folder, split_of
 from vocjax.data.layouts.request import Request
 from vocjax.data.layouts.text import counted, image_id, shown
@@ -197,6 +197,10 @@ def _unread(
     said, listed = [], {id_ for of in sets.values() for part in of.parts.values() for id_ in part}
     if left := sorted(images.ids.keys() - listed):
         said.append(f"no list names {counted(len(left), 'image')}, not read: {shown(left)}.")
+    folders = {path for path in images.path.parent.iterdir() if path.is_dir()}
+    known = {"JPEGImages", "Annotations", "ImageSets", masks.path.name if masks else ""}
+    if others := sorted(path.name for path in folders if path.name not in known and _holds(path)):
+        said.append(f"nothing reads {counted(len(others), 'folder')} of the kit: {shown(others)}.")
     if masks is None:
         return said
     lacks = sorted(listed - masked.keys())
@@ -210,13 +214,14 @@ def _unread(
             f"nothing reads {count} in {masks.path}, of no image that is read for segmentation: "
             f"{shown(left)}."
         )
-    others = [masks.path.parent / name for name in MASKS if name != masks.path.name]
-    said += [
-        f"nothing reads the masks in {other}: those in {masks.path.name} count."
-        for other in others
-        if other.is_dir() and Folder(other).ids
-    ]
     return said
+
+
+def _holds(folder: Path) -> bool:
+    """Return whether a folder has images or annotations that someone may have meant as data."""
+    if folder.name.startswith((".", "SegmentationObject", "SegmentationClassVisualization")):
+        return False
+    return any(file.suffix.lower() in {*ENDINGS, ".xml"} for file in folder.rglob("*"))
 
 
 def _classes(
