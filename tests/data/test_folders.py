@@ -158,6 +158,7 @@ def test_sbd_joins_voc2012(tmp_path: Path):
         ({"images": Path(), "classes": ("a",)}, "--classes names what masks show"),
         ({"images": Path(), "mask_values": "1=a"}, "give --masks DIR"),
         ({"folders": Path(), "held_out": 1.5}, "--held_out is 1.5; expected a share"),
+        ({"folders": Path(), "held_out": 0.0}, "--held_out is 0.0; expected a share"),
         ({"masks": Path()}, "nothing says where it lies"),
         ({"folders": Path(), "images": Path()}, "--images makes no sense with --folders"),
         ({"devkit": Path(), "features": "label=x"}, "--features makes no sense with --devkit"),

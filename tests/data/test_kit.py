@@ -1,5 +1,7 @@
 """Devkits of one's own: which classes, labels and splits they give, and what is said about them."""
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +144,11 @@ def test_endings_do_not_matter_unless_two_files_have_one_name(tmp_path: Path):
         ("ImageSets/Segmentation/train.txt", ("a0",), "no folder SegmentationClass or"),
         ("Annotations/a0.xml", ("<annotation>",), "a0.xml isn't valid XML"),
         ("Annotations/a0.xml", ("<a><object/></a>",), "a0.xml has an object without a name"),
+        ("ImageSets/Main/dog_train.txt", ("a0 1", "a0 -1"), "a line above says 1"),
+        ("Annotations/c7.xml", ("<a/>",), "Annotations belongs to an image: c7.xml"),
+        ("SegmentationClassAug/c7.png", ("GIF87a",), "has the name of an image: c7"),
+        ("ImageSets/Main/train.txt/x", (), "train.txt can't be read (Is a directory)"),
+        ("classes.txt", ("cat\0",), "classes.txt isn't a text file"),
         ("classes.txt", ("cat", "cat"), "names 'cat' twice"),
         ("classes.txt", ("cat", "background"), "background after other classes"),
         ("labelmap.txt", ("cat 1",), "has the line 'cat 1'; expected a class and its colour"),
@@ -152,6 +159,8 @@ def test_endings_do_not_matter_unless_two_files_have_one_name(tmp_path: Path):
 )
 def test_what_is_wrong_is_named(tmp_path: Path, file: str, lines: tuple[str, ...], message: str):
     root = kit(tmp_path, IDS)
+    if file.endswith("train.txt/x"):
+        (root / "ImageSets/Main/train.txt").unlink()
     text(root / file, *lines)
     with pytest.raises(UserError) as error:
         read(root, Request())
@@ -203,3 +212,117 @@ def test_masks_of_another_shape_are_counted(tmp_path: Path):
         mask(root / f"SegmentationClass/{id_}.png", 12, size=(10, 12))
     with pytest.raises(UserError, match=r"a0\.png is 10 x 12 .* This holds for 2 of 4 masks\."):
         voc.prepare("mine", tmp_path / "data", devkit=root)
+
+
+@pytest.mark.parametrize(
+    ("lists", "expected", "message"),
+    [
+        ({"train": ("a0 1", "a1 -1"), "trainval": ("a0 -1",)}, {"a0": 1}, "a1, b 0, b.1|a0"),
+        ({"train": ("a0 1", "a1 -1", "c7 1")}, {"a0": 1}, "about 1 image that train and val"),
+        ({"train": ("a0 1", "a1 0")}, {"a0": 1, "a1": 0}, "have 0 and never -1"),
+        ({"val": ("b 0",)}, {"b 0": 1}, ""),  # an image and not "b", which is difficult
+    ],
+)
+def test_lines_of_class_lists_are_used_or_mentioned(
+    tmp_path: Path, lists: dict[str, tuple[str, ...]], expected: dict[str, int], message: str
+):
+    root = kit(tmp_path, IDS)
+    for split, lines in lists.items():
+        text(root / f"ImageSets/Main/pear_{split}.txt", *lines)
+    source = read(root, Request())
+    found = {id_: of["pear"] for id_, of in labels(source).items() if of}
+    said = "\n".join(source.warnings)
+    assert found == expected
+    if "|" in message:
+        assert "pear_train.txt contradicts pear_trainval.txt in 1 image, and pear_train" in said
+    else:
+        assert message in said
+
+
+@pytest.mark.parametrize(
+    ("ids", "file"),
+    [
+        (("img0",), "IMG0.XML"),
+        (("sub/img0",), "img0.xml"),
+        (("img0",), "sub/img0.xml"),
+        (("img0.x",), "img0.x.jpg.xml"),
+        (("other",), "7.xml"),  # its <filename> says so
+        (("IMG0", "img0"), "img0.xml"),  # the very name counts
+    ],
+)
+def test_an_annotation_belongs_to_the_image_with_its_name(tmp_path: Path, ids, file: str):
+    root = kit(tmp_path, dict.fromkeys((*ids, "b"), "train"))
+    annotation(root / "Annotations" / file, "pear?")
+    annotation(root / "Annotations/zzz.xml", "fox")
+    text(root / "Annotations/yyy.xml", "broken")
+    if file == "7.xml":
+        (root / "Annotations/zzz.xml").unlink()
+    source = read(root, Request())
+    assert {id_: of for id_, of in labels(source).items() if of} == {ids[-1]: {"pear": 0}}
+    assert any("nothing reads" in warning and "yyy.xml" in warning for warning in source.warnings)
+
+
+def test_what_a_devkit_has_and_no_list_names_is_mentioned(tmp_path: Path):
+    root = kit(tmp_path, IDS, masks=12)
+    for name in ("A0.jpg", "c.jpg", "c.png"):
+        image(root / "JPEGImages" / name, 7)
+    mask(root / "SegmentationClass/c.png", 12)
+    mask(root / "SegmentationClassAug/a0.png", 12)
+    annotation(root / "annotations/a0.xml", "dog")
+    mask(root / "SegmentationObject/a0.png", 1)
+    (root / "SegmentationClass/b.1.png").unlink()
+    said = "\n".join(read(root, Request()).warnings)
+    for words in (
+        "no list names 2 images, not read: A0, c.",
+        "1 of 4 images have no mask, and are in Main alone: b.1.",
+        "nothing reads 1 mask in",
+        "nothing reads 2 folders of the kit: SegmentationClassAug, annotations.",
+    ):
+        assert words in said
+    text(root / "ImageSets/Main/train.txt", "a0", "c.png")  # which of two
+    assert [r.image.name for r in read(root, Request()).records if r.id == "c"] == ["c.png"]
+
+
+def test_difficulty_is_compared_too(tmp_path: Path):
+    root = kit(tmp_path, IDS)
+    text(root / "ImageSets/Main/dog_train.txt", "a0 0", "a1 -1")
+    annotation(root / "Annotations/a0.xml", "dog")
+    assert "lists count: a0 (difficult dog; dog)" in read(root, Request()).warnings[-1]
+
+
+def test_ids_may_begin_like_comments_and_have_bytes_that_are_no_text(tmp_path: Path):
+    root = kit(tmp_path, {"#1": "train", "b": "val"}, masks=12, sets=("Main", "Segmentation"))
+    text(root / "ImageSets/Main/train.txt", "#1", "# a comment", "#2", encoding="utf-32")
+    text(root / "ImageSets/Segmentation/train.txt", "#1 #1")
+    assert {r.id: r.segmentation for r in read(root, Request()).records} == {
+        "#1": "train",
+        "b": "val",
+    }
+    for folder, ending in (("JPEGImages", ".jpg"), ("SegmentationClass", ".png")):
+        file = root / folder / f"b{ending}"
+        file.rename(Path(os.fsdecode(os.fsencode(file.parent) + b"/\xff" + ending.encode())))
+    shutil.rmtree(root / "ImageSets")
+    voc.prepare("mine", tmp_path / "data", devkit=root)
+    assert voc.load("mine", tmp_path / "data").index.ids.tolist() == ["#1", "\\xff"]
+
+
+def test_folders_of_images_are_splits_without_lists(tmp_path: Path):
+    ids = ("train/1", "val/2", "train/3")
+    root = kit(tmp_path, dict.fromkeys(ids, "all"), sets=())
+    for id_ in ids:
+        mask(root / f"SegmentationClass/{Path(id_).name}.png", 12)
+    found = {r.id: (r.main, r.segmentation, r.mask) for r in read(root, Request()).records}
+    assert found == {
+        id_: (s, s, root / f"SegmentationClass/{n}.png") for id_ in ids for s, n in [id_.split("/")]
+    }
+
+
+def test_a_photograph_in_two_splits_or_with_two_labels_is_mentioned(tmp_path: Path):
+    root = kit(tmp_path / "kit", {"a": "train", "b": "val"}, masks=12, sets=("Main",))
+    image(root / "JPEGImages/b.jpg", seed=0)  # that of a
+    mask(root / "SegmentationClass/b.png", 8)
+    text(root / "ImageSets/Segmentation/train.txt", "b")
+    text(root / "ImageSets/Segmentation/val.txt", "a")
+    said = "\n".join(voc.prepare("mine", tmp_path / "data", devkit=root).warnings)
+    assert "2 images are for training in one of Main and Segmentation" in said
+    assert "labels contradict each other for 1 photograph, the same in each pixel: a = b" in said

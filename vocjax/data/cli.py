@@ -51,7 +51,7 @@ def add_verbs(add: AddVerb) -> None:
     what = "names, where no file says them; of masks in the order of their indices, from 1 on"
     prepare.add_argument("--classes", type=_names, default=(), metavar="A,B,C", help=what)
     what = "of the images for validation, where nothing says which (default: 0.2)"
-    prepare.add_argument("--held_out", type=float, default=0.0, metavar="SHARE", help=what)
+    prepare.add_argument("--held_out", type=float, metavar="SHARE", help=what)
     for name, (form, what) in TEXTS.items():
         prepare.add_argument(f"--{name}", default="", metavar=form, help=what)
     info = add(

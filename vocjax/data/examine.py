@@ -189,16 +189,36 @@ def _contradictions(source: Source, index: Index, seen: list[Seen]) -> list[str]
 
 
 def _shared_photographs(index: Index, seen: list[Seen]) -> list[str]:
-    pairs = []
-    for membership in (index.main, index.segmentation):
-        first = {s.pixels: i for i, s in enumerate(seen) if membership[i] == "train"}
-        twins = ((first.get(s.pixels), i) for i, s in enumerate(seen) if membership[i] == "val")
-        pairs += [f"{index.ids[j]} = {index.ids[i]}" for j, i in twins if j is not None]
-    pairs = list(dict.fromkeys(pairs))
-    if not pairs:
-        return []
-    count = counted(len(pairs), "photograph")
-    return [f"train and val share {count}, the same in each pixel: {shown(pairs)}."]
+    """Return in words which photographs train and val share, and which have two labels."""
+    of = {split: (index.main == split) | (index.segmentation == split) for split in SPLITS}
+    both = index.ids[of["train"] & of["val"]].tolist()
+    found = []
+    if both:
+        found.append(
+            f"{counted(len(both), 'image')} are for training in one of Main and Segmentation, and "
+            f"for validation in the other: {shown(both)}."
+        )
+    copies: dict[str, list[int]] = {}
+    for row, one in enumerate(seen):
+        copies.setdefault(one.pixels, []).append(row)
+    pairs = [(rows[0], row) for rows in copies.values() for row in rows[1:]]
+    across = [
+        (next(i for i in rows if of["train"][i]), row)
+        for rows in copies.values()
+        if of["train"][rows].any()
+        for row in rows
+        if of["val"][row] and not of["train"][row]
+    ]
+    unlike = [(i, j) for i, j in pairs if (index.labels[i] != index.labels[j]).any()]
+    for twins, what in (
+        (across, "train and val share"),
+        (unlike, "labels contradict each other for"),
+    ):
+        if twins:
+            names = [f"{index.ids[i]} = {index.ids[j]}" for i, j in twins]
+            count = counted(len(twins), "photograph")
+            found.append(f"{what} {count}, the same in each pixel: {shown(names)}.")
+    return found
 
 
 def _pixels(image: bytes) -> str:

@@ -2,16 +2,18 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from vocjax.data.layouts.text import counted, normal, shown
+from vocjax.data.layouts.text import counted, normal, shown, within
 from vocjax.data.photo import is_image
 from vocjax.data.splits import photographs
 from vocjax.errors import UserError
+from vocjax.files import printable
 
 ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
 SHARE = 0.2  # is held out where nothing says which images are for validation
@@ -27,15 +29,12 @@ class Folder:
             raise UserError(f"{path} isn't a folder. Give the folder that holds the images.")
         self.path = path
         self._files: dict[str, list[Path]] = {}
-        self._folded: dict[str, list[str]] = {}
         for parent, folders, names in os.walk(path):
             folders[:] = sorted(name for name in folders if name[0] != "." and name[:2] != "__")
             for name in sorted(names):
                 if name[0] != ".":  # .DS_Store, and ._img.jpg, which macOS writes beside img.jpg
                     file = Path(parent, name)
                     self._files.setdefault(self._key(file), []).append(file)
-        for key in self._files:
-            self._folded.setdefault(key.casefold(), []).append(key)
 
     def find(self, id_: str) -> tuple[str, Path] | None:
         """Return the id without ending, and its file; None where there is none.
@@ -43,27 +42,56 @@ class Folder:
         Small and capital letters are the same where no file has the very name. Raises `UserError`
         where several images have the name.
         """
-        for key in (id_, bare(id_)):
-            keys = [key] if key in self._files else self._folded.get(key.casefold(), [])
-            files = [file for k in keys for file in self._images(k)]
-            named = [file for file in files if file.name == PurePosixPath(id_).name]
-            if files:
-                file = self._only(id_, named if len(named) == 1 else files)
-                return self._key(file), file
-        return None
+        files = [file for key in self._named(id_) for file in self.ids[key]]
+        if not files:
+            return None
+        named = [file for file in files if file.name == PurePosixPath(id_).name]
+        file = self._only(id_, named if len(named) == 1 else files)
+        return self._key(file), file
+
+    @cached_property
+    def ids(self) -> dict[str, list[Path]]:
+        """Id -> files of all images, sorted: one, or several with other endings."""
+        found = {key: self._images(key) for key in sorted(self._files)}
+        return {key: files for key, files in found.items() if files}
 
     @cached_property
     def images(self) -> dict[str, Path]:
         """Id -> file of all images, sorted; raises `UserError` where two have one id."""
-        found = {key: self._images(key) for key in sorted(self._files)}
-        return {key: self._only(key, files) for key, files in found.items() if files}
+        return {key: self._only(key, files) for key, files in self.ids.items()}
+
+    def is_named(self, text: str) -> bool:
+        """Return whether an entry of a list, or a part of it, is the name of an image."""
+        return bool(self._named(within(text, self.path)))
+
+    def begins(self, line: str) -> bool:
+        """Return whether a line of a list begins with the name of an image."""
+        return any(self.is_named(line[: end.start()]) for end in re.finditer(r"[\s,]|$", line))
+
+    def owners(self, names: Iterable[str]) -> dict[str, str]:
+        """Return id -> the one of `names`, of masks or annotations, that belongs to the image.
+
+        It is the image's name, as `find` compares, or one of the two paths ends with the other and
+        no other image has such a path. The very name comes first, and an image has one.
+        """
+        owned: dict[str, str] = {}
+        for name in sorted(names, key=lambda name: (name not in self.ids, name)):
+            ids = self._named(name)
+            if not ids:
+                tail = "/" + bare(name).casefold()
+                near = self._by_name.get(tail.rpartition("/")[2], [])
+                paths = ((id_, "/" + id_.casefold()) for id_ in near)
+                ids = [id_ for id_, p in paths if p.endswith(tail) or tail.endswith(p)]
+            if len(ids) == 1:
+                owned.setdefault(ids[0], name)
+        return owned
 
     def unread(self) -> tuple[str, ...]:
         """Return a warning about files beside images that have their names, annotations say."""
         beside = [
             key
-            for key in sorted(self._files.keys() - self.images.keys())
-            if str(PurePosixPath(key).with_suffix("")) in self.images
+            for key in sorted(self._files.keys() - self.ids.keys())
+            if str(PurePosixPath(key).with_suffix("")) in self.ids
         ]
         if not beside:
             return ()
@@ -71,6 +99,22 @@ class Folder:
             f"nothing reads {counted(len(beside), 'file')} beside images: {shown(beside)}. "
             "Annotations (XML) are read from a devkit's folder Annotations (--devkit DIR).",
         )
+
+    @cached_property
+    def _folded(self) -> dict[str, list[str]]:
+        return _grouped(self.ids, str.casefold)
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        return _grouped(self.ids, lambda id_: id_.rpartition("/")[2].casefold())
+
+    def _named(self, name: str) -> list[str]:
+        """Return the ids that a name with or without ending can stand for."""
+        for key in (name, bare(name)):
+            ids = [key] if key in self.ids else self._folded.get(key.casefold(), [])
+            if ids:
+                return ids
+        return []
 
     def _images(self, key: str) -> list[Path]:
         return [file for file in self._files[key] if file.suffix.lower() in ENDINGS or _is(file)]
@@ -81,10 +125,14 @@ class Folder:
                 f"{self.path} holds {' and '.join(file.name for file in files)} for the image "
                 f"{id_}; expected one file. Remove or rename the others."
             )
+        if not files[0].is_file():
+            raise UserError(
+                f"{files[0]} is a link to a file that isn't there, or no file. Put the image there."
+            )
         return files[0]
 
     def _key(self, file: Path) -> str:
-        return bare(normal(file.relative_to(self.path).as_posix()))
+        return bare(normal(printable(file.relative_to(self.path).as_posix())))
 
 
 def hold_out(ids: Iterable[str], share: float) -> set[str]:
@@ -117,6 +165,15 @@ def bare(name: str) -> str:
     return str(path.with_suffix("")) if path.suffix.lower() in ENDINGS else name
 
 
+def _grouped(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(key(name), []).append(name)
+    return groups
+
+
 def _is(file: Path) -> bool:
+    if not file.is_file():  # a link to nothing, a pipe
+        return False
     with file.open("rb") as opened:
         return is_image(opened.read(HEAD))

@@ -4,7 +4,7 @@ What an official year must have may be missing here: class lists, annotations, m
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,8 @@ from vocjax.data.classes import VOC, Classes
 from vocjax.data.devkit import ABSENT, DIFFICULT, PRESENT, Record, Source
 from vocjax.data.layouts import annotations, names
 from vocjax.data.layouts.class_lists import Lists, States, read_folder
-from vocjax.data.layouts.files import Folder, check_found
-from vocjax.data.layouts.lists import Entry, split_of
+from vocjax.data.layouts.files import ENDINGS, Folder, check_found
+from vocjax.data.layouts.lists import Entry, by_folder, split_of
 from vocjax.data.layouts.request import Request
 from vocjax.data.layouts.text import counted, image_id, shown
 from vocjax.data.masks import parse_values
@@ -35,15 +35,12 @@ def read(directory: Path, request: Request) -> Source:
     parts = [part for of in sets.values() for part in of.parts.values()]
     entries = {id_: entry for part in parts for id_, entry in part.items()}
     masks = _masks(directory, {entry.mask for entry in entries.values() if entry.mask})
-    main, segmentation, said = _splits(sets, masks, request.held_out)
-    masked = _paired({id_: entries[id_].mask or id_ for id_ in segmentation}, masks)
-    found = annotations.find(directory / "Annotations")
-    drawn: States = {
-        id_: {name: DIFFICULT if difficult else PRESENT for name, difficult in objects.items()}
-        for id_ in entries
-        if id_ in found
-        for objects in [annotations.read_objects(found[id_])]
-    }
+    owned = images.owners(masks.ids) if masks else {}
+    stated = {id_: entry.mask for id_, entry in entries.items() if entry.mask}
+    main, segmentation, said = _splits(sets, owned.keys() | stated.keys(), request.held_out)
+    masked = _paired(segmentation, stated, owned, masks)
+    found, unread = annotations.find(directory / "Annotations", images.owners)
+    drawn = _drawn({id_: path for id_, path in found.items() if id_ in entries})
     listed: States = {id_: {} for id_ in main}
     for name, rows in sets["Main"].classes.items():
         for id_, state in rows.items():
@@ -71,6 +68,8 @@ def read(directory: Path, request: Request) -> Source:
     warnings = [
         *named.warnings,
         *images.unread(),
+        *unread,
+        *_unread(images, sets, masks, masked),
         *(warning for of in sets.values() for warning in of.warnings),
         *_unknown(listed, columns, "class lists"),
         *_unknown(drawn, columns, "annotations"),
@@ -89,6 +88,8 @@ def read(directory: Path, request: Request) -> Source:
 def _root(directory: Path) -> Path:
     """Return the folder that holds JPEGImages: `directory`, or the only such one in it."""
     found = [directory.absolute()]
+    if not directory.is_dir():
+        raise UserError(f"{directory} isn't there, or is no folder. Give the devkit's folder.")
     if not (directory / "JPEGImages").is_dir():
         found = [*found[0].glob("*/JPEGImages"), *found[0].glob("*/*/JPEGImages")]
         found = sorted(path.parent for path in found)
@@ -107,29 +108,38 @@ def _masks(directory: Path, stated: set[str]) -> Folder | None:
     """Return the folder of the masks: the one that lists name, or the first that has any."""
     named = [name for name in MASKS if any(f"{name}/" in path for path in stated)]
     folders = (Folder(directory / name) for name in named or MASKS if (directory / name).is_dir())
-    return next((folder for folder in folders if folder.images), None)
+    return next((folder for folder in folders if folder.ids), None)
 
 
 def _read_sets(folder: Path, images: Folder) -> dict[str, Lists]:
-    """Read Main and Segmentation; without any list all images are in Main."""
+    """Read Main and Segmentation; without any list all images are in Main.
+
+    Then their folders train and val are the splits, if there are such.
+    """
     main = folder / "Main"
     if not main.is_dir() and not (folder / "Segmentation").is_dir():
         main = folder  # some write their lists there
     sets = {"Main": read_folder(main, images)}
     sets["Segmentation"] = read_folder(folder / "Segmentation", images)
+    if not images.ids:
+        raise UserError(f"{images.path} holds no image. Put the images there.")
     if not any(part for of in sets.values() for part in of.parts.values()):
         if any(of.parts for of in sets.values()):
             raise UserError(
                 f"{folder} has lists, and none of them names an image. Write an image id in each "
                 "line of train.txt and val.txt, or remove the lists: then a share is held out."
             )
-        every = {id_: Entry(file, "") for id_, file in images.images.items()}
-        sets["Main"] = sets["Main"]._replace(parts={"all": every})
+        parts, said = by_folder(images.images)
+        every = {
+            part: {id_: Entry(images.images[id_], "") for id_ in ids} for part, ids in parts.items()
+        }
+        warnings = sets["Main"].warnings + said
+        sets["Main"] = sets["Main"]._replace(parts=every, warnings=warnings)
     return sets
 
 
 def _splits(
-    sets: dict[str, Lists], masks: Folder | None, share: float
+    sets: dict[str, Lists], with_mask: Collection[str], share: float | None
 ) -> tuple[dict[str, str], dict[str, str], str]:
     """Return id -> split of Main and of Segmentation, and in words what was held out."""
     parts = {name: of.parts for name, of in sets.items() if of.parts}
@@ -137,29 +147,81 @@ def _splits(
     said, known, done = "", dict[str, str](), dict[str, dict[str, str]]()
     # What train and val of one say holds for the other, and Segmentation has fewer to hold out.
     for name in sorted(parts, key=lambda name: ("all" in parts[name], name == "Main")):
-        held_out = 0 if whole and "all" not in parts[name] else share
+        held_out = None if whole and "all" not in parts[name] else share
         split = split_of(parts[name], held_out, known=known)
         done[name], known, said = split.of, known | split.of, said or split.said
     main = done.get("Main", {})
     if "Segmentation" not in done:
-        has = {id_: split for id_, split in main.items() if masks and masks.find(id_)}
-        done["Segmentation"] = has
+        done["Segmentation"] = {id_: of for id_, of in main.items() if id_ in with_mask}
     return main, done["Segmentation"], said
 
 
-def _paired(stated: Mapping[str, str], masks: Folder | None) -> dict[str, Path]:
-    """Return id -> mask for the images of Segmentation, whose masks' names are given."""
-    who = "ImageSets/Segmentation"
-    if stated and masks is None:
-        raise UserError(
-            f"{who} lists {next(iter(stated))}, and no folder {' or '.join(MASKS)} has a mask. Put "
-            "the masks there, or remove the lists of Segmentation."
-        )
+def _paired(
+    ids: Collection[str], stated: Mapping[str, str], owned: Mapping[str, str], masks: Folder | None
+) -> dict[str, Path]:
+    """Return id -> mask for the images of Segmentation: what a list states, or what it owns."""
+    who = "ImageSets"
     if masks is None:
+        for id_ in ids:
+            raise UserError(
+                f"{who} lists {id_} for segmentation, and no folder {' or '.join(MASKS)} has a "
+                "mask. Put the masks there, or remove the lists of Segmentation."
+            )
         return {}
-    found = {id_: masks.find(image_id(name, masks.path, who)) for id_, name in stated.items()}
-    check_found([id_ for id_, mask in found.items() if mask is None], masks.path, who)
+    if not (ids or owned):
+        raise UserError(
+            f"no mask in {masks.path} has the name of an image: {shown([*masks.ids], 3)}. Give "
+            "the masks the names of their images, or write both in each line of lists in "
+            "ImageSets/Segmentation."
+        )
+    names = {id_: image_id(stated[id_], masks.path, who) for id_ in ids if id_ in stated}
+    names = {id_: names.get(id_) or owned.get(id_, id_) for id_ in ids}
+    found = {id_: masks.find(name) for id_, name in names.items()}
+    check_found([names[id_] for id_, mask in found.items() if mask is None], masks.path, who)
     return {id_: mask[1] for id_, mask in found.items() if mask}
+
+
+def _drawn(found: Mapping[str, Path]) -> States:
+    """Return the labels of the images that have these annotations."""
+    return {
+        id_: {name: DIFFICULT if difficult else PRESENT for name, difficult in objects.items()}
+        for id_, path in found.items()
+        for objects in [annotations.read_objects(path)]
+    }
+
+
+def _unread(
+    images: Folder, sets: dict[str, Lists], masks: Folder | None, masked: Mapping[str, Path]
+) -> list[str]:
+    """Return in words which images and masks are not read."""
+    said, listed = [], {id_ for of in sets.values() for part in of.parts.values() for id_ in part}
+    if left := sorted(images.ids.keys() - listed):
+        said.append(f"no list names {counted(len(left), 'image')}, not read: {shown(left)}.")
+    folders = {path for path in images.path.parent.iterdir() if path.is_dir()}
+    known = {"JPEGImages", "Annotations", "ImageSets", masks.path.name if masks else ""}
+    if others := sorted(path.name for path in folders if path.name not in known and _holds(path)):
+        said.append(f"nothing reads {counted(len(others), 'folder')} of the kit: {shown(others)}.")
+    if masks is None:
+        return said
+    lacks = sorted(listed - masked.keys())
+    if lacks and not sets["Segmentation"].parts:
+        count = f"{len(lacks)} of {counted(len(listed), 'image')}"
+        said.append(f"{count} have no mask, and are in Main alone: {shown(lacks)}.")
+    used = {*masked.values()}
+    if left := [id_ for id_, files in masks.ids.items() if not used.intersection(files)]:
+        count = counted(len(left), "mask")
+        said.append(
+            f"nothing reads {count} in {masks.path}, of no image that is read for segmentation: "
+            f"{shown(left)}."
+        )
+    return said
+
+
+def _holds(folder: Path) -> bool:
+    """Return whether a folder has images or annotations that someone may have meant as data."""
+    if folder.name.startswith((".", "SegmentationObject", "SegmentationClassVisualization")):
+        return False
+    return any(file.suffix.lower() in {*ENDINGS, ".xml"} for file in folder.rglob("*"))
 
 
 def _classes(
@@ -208,11 +270,15 @@ def _unknown(states: States, columns: Mapping[str, int], what: str) -> list[str]
 
 
 def _contradictions(listed: States, drawn: States, columns: Mapping[str, int]) -> list[str]:
-    """Return in words where class lists and annotations differ."""
+    """Return in words where class lists and annotations differ, also in what is difficult."""
     wrong = []
     for id_ in sorted(listed.keys() & drawn.keys()):
         a, b = (
-            {name for name, state in of.items() if state != ABSENT and name in columns}
+            {
+                "difficult " * (state == DIFFICULT) + name
+                for name, state in of.items()
+                if state != ABSENT and name in columns
+            }
             for of in (listed[id_], drawn[id_])
         )
         if a != b:

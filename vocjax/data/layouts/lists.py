@@ -56,9 +56,9 @@ def read_lists(paths: Mapping[str, Path], images: Folder) -> dict[str, dict[str,
     place: dict[str, Path] = {}
     for part, path in paths.items():
         parts[part], missing = {}, []
-        for number, line in read_lines(path):
+        for number, line in read_lines(path, images.begins):
             where = f"{path}, line {number}"
-            name, mask = _columns(line)
+            name, mask = _columns(line, images)
             id_ = image_id(name, images.path, where)
             found = images.find(id_)
             if found is None:
@@ -77,7 +77,7 @@ def read_lists(paths: Mapping[str, Path], images: Folder) -> dict[str, dict[str,
 
 def split_of(
     parts: Mapping[str, Iterable[str]],
-    share: float,
+    share: float | None,
     *,
     known: Mapping[str, str] = {},
     class_of: Mapping[str, str] = {},
@@ -128,11 +128,18 @@ def by_folder(ids: Iterable[str]) -> tuple[dict[str, list[str]], tuple[str, ...]
     return chosen, (f"nothing reads {shown(unread)}: {splits}.",) if unread else ()
 
 
-def _columns(line: str) -> tuple[str, str]:
-    """Return an image and a mask; two columns are two paths with endings of image files."""
+def _columns(line: str, images: Folder) -> tuple[str, str]:
+    """Return an image and a mask; two columns are two paths with endings of image files.
+
+    Without endings they are two words, of which the first and not both together is an image.
+    """
     for k, letter in enumerate(line):
         if letter in " \t,":
             left, right = line[:k].rstrip(" \t,"), line[k:].strip(" \t,")
             if all(Path(name).suffix.lower() in ENDINGS for name in (left, right)):
                 return left, right
+    words = line.replace(",", " ").split()
+    two = len(words) == 2 and words[1] not in ("1", "+1", "0", "-1")  # those of a class list
+    if two and images.is_named(words[0]) and not images.is_named(line):
+        return words[0], words[1]
     return line, ""

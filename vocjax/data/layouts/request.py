@@ -23,13 +23,15 @@ class Request(NamedTuple):
     sbd: Path | None = None  # SBD's masks, SegmentationClassAug
     lists: tuple[Path, ...] = ()  # train and val lists, or a folder with them
     classes: tuple[str, ...] = ()
-    held_out: float = 0.0  # share; 0: that of `files.SHARE` where no list says
+    held_out: float | None = None  # share; None: that of `files.SHARE` where no list says
     mask_values: str = ""  # see `masks.parse_values`
     features: str = ""  # of TFDS: "image=NAME,label=NAME,mask=NAME"
 
     def given(self) -> list[str]:
         """Return the flags that are set."""
-        return [f"--{name}" for name, value in self._asdict().items() if value]
+        return [
+            f"--{name}" for name, value in self._asdict().items() if value not in (None, (), "")
+        ]
 
 
 def absolute(request: Request) -> Request:
@@ -68,7 +70,7 @@ def check_request(dataset: str, request: Request) -> None:
         raise UserError(f"{wrong[0]} makes no sense with {kind}, which takes {takes}.")
     if request.archive and request.devkit:
         raise UserError("--archive and --devkit are two sources of the same; give one of them.")
-    if request.held_out and not 0 < request.held_out < 1:
+    if request.held_out is not None and not 0 < request.held_out < 1:
         raise UserError(
             f"--held_out is {request.held_out}; expected a share of the images, more than 0 and "
             "less than 1, such as 0.2."

@@ -3,34 +3,44 @@
 import codecs
 import re
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from vocjax.errors import UserError
 
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # begins with the mark of UTF-16
+    codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
 
 
-def read_lines(path: Path) -> list[tuple[int, str]]:
+def read_lines(
+    path: Path, is_entry: Callable[[str], bool] = lambda line: False
+) -> list[tuple[int, str]]:
     """Return the lines of a text file with their numbers, without blank ones and # comments.
 
-    UTF-8 or UTF-16, with or without a byte order mark, and any ends of lines. Raises `UserError`
-    for a file that can't be read as text.
+    A line with # for which `is_entry` holds is no comment: files may have such names. UTF-8 or
+    UTF-16, with or without a byte order mark, or UTF-32 with one, and any ends of lines. Raises
+    `UserError` for a file that can't be read as text.
     """
     try:
         content = path.read_bytes()
-        lines = content.decode(_encoding(content)).splitlines()
+        decoded = content.decode(_encoding(content))
     except FileNotFoundError:
         raise UserError(f"{path} is missing. Put the file there, or give its path.") from None
-    except UnicodeDecodeError as error:
+    except OSError as error:
         raise UserError(
-            f"{path} isn't a text file ({error}). Save it as UTF-8, or copy the official list."
+            f"{path} can't be read ({error.strerror}). Expected a text file there."
         ) from error
-    stripped = ((number, line.strip("\ufeff \t")) for number, line in enumerate(lines, 1))
-    return [(number, line) for number, line in stripped if line and not line.startswith("#")]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} isn't a text file ({error}). Save it as UTF-8.") from error
+    if "\0" in decoded:
+        raise UserError(f"{path} isn't a text file (it has zero bytes). Save it as UTF-8.")
+    stripped = ((n, line.strip("\ufeff \t")) for n, line in enumerate(decoded.splitlines(), 1))
+    return [(n, line) for n, line in stripped if line and (line[0] != "#" or is_entry(line))]
 
 
 def image_id(text: str, folder: Path, where: str) -> str:
@@ -39,9 +49,7 @@ def image_id(text: str, folder: Path, where: str) -> str:
     What leads to the folder, `/JPEGImages/` say, is left out. An id becomes a file name: raises
     `UserError`, which begins with `where`, for one that leads out of the folder.
     """
-    name = normal(text.replace("\\", "/"))
-    if (start := f"/{name}".rfind(f"/{folder.name}/")) >= 0:
-        name = name[start + len(folder.name) + 1 :]
+    name = within(text, folder)
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", name) or "\0" in name:
         raise UserError(
@@ -49,6 +57,13 @@ def image_id(text: str, folder: Path, where: str) -> str:
             "of an image in that folder, without its ending. Correct the line."
         )
     return str(path)
+
+
+def within(text: str, folder: Path) -> str:
+    """Return an entry of a list without what leads to the folder."""
+    name = normal(text.replace("\\", "/"))
+    start = f"/{name}".rfind(f"/{folder.name}/")
+    return name[start + len(folder.name) + 1 :] if start >= 0 else name
 
 
 def normal(name: str) -> str:
