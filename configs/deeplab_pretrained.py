@@ -16,7 +16,7 @@ from vocjax.config import study_segmenter, with_backbone
 def get_config() -> ConfigDict:
     """Return the experiment."""
     config = with_backbone(study_segmenter())
-    config.name = "Pretrained DeepLab, 21 classes"
+    config.name = "Pretrained DeepLab, pixel classes"
     config.epochs = 30
     config.batch_size = 16
     config.evaluate_every_epochs = 5

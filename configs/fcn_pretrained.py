@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
     """Return the experiment."""
     config = with_backbone(study_segmenter())
     config.model.norm_statistics = "debiased"
-    config.name = "Pretrained FCN, 21 classes"
+    config.name = "Pretrained FCN, pixel classes"
     config.epochs = 30
     config.batch_size = 16
     config.evaluate_every_epochs = 5

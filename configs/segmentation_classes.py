@@ -11,7 +11,7 @@ from vocjax.config import study_segmenter
 def get_config() -> ConfigDict:
     """Return the experiment."""
     config = study_segmenter()
-    config.name = "U-Net, 21 classes"
+    config.name = "U-Net, pixel classes"
     config.epochs = 40
     config.batch_size = 8
     config.evaluate_every_epochs = 10

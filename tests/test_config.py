@@ -49,6 +49,24 @@ def test_overrides_set_fields_of_every_type():
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "classes"),
+    [
+        (["=Red fox"], ("Red fox",)),
+        (["=cat,fox x"], ("cat,fox x",)),  # `data.classes.chosen` knows the names, and divides it
+        (["", "it's,x"], ("it's,x",)),
+        (["=1,2"], ("1,2",)),
+        (["='cat','red fox'"], ("cat", "red fox")),
+        (["=['cat']"], ("cat",)),
+        (["=()"], ()),
+    ],
+)
+def test_names_of_classes_need_no_quotes(given, classes):
+    first, *more = given
+    config = load_config(AUTOENCODER, [f"--config.data.classes{first}", *more])
+    assert config.data.classes == classes
+
+
 def test_last_of_an_override_given_twice_counts():
     twice = ["--config.model.encoder=(4,4)", "--config.epochs=3", "--config.model.encoder", "(8,)"]
     config = load_config(AUTOENCODER, [*twice, "--config.epochs=5"])

@@ -92,6 +92,13 @@ def test_a_legend_names_every_colour_below_the_picture():
     assert whole.shape[0] > 20 + 18  # they take several lines
 
 
+@pytest.mark.parametrize("letters", ["éü", "γδ", "жю"])
+def test_a_legend_has_the_letters_of_other_languages(letters):
+    picture = Image.new("RGB", (90, 20))
+    one, other = (painting.with_legend(picture, {letter: (0, 0, 0)}) for letter in letters)
+    assert one.tobytes() != other.tobytes()  # as two boxes would be
+
+
 def test_large_pictures_are_painted_in_bands(monkeypatch):
     rng = np.random.default_rng(0)
     images, mask = rng.integers(0, 256, (2, 7, 5, 3), np.uint8), rng.integers(0, 3, (2, 7, 5))

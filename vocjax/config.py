@@ -221,13 +221,19 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ConfigDict:
 
 
 def _last_of_each(overrides: Sequence[str]) -> list[str]:
-    """Return the last override of each field: absl would join the values of a tuple."""
+    """Return the last override of each field: absl would join the values of a tuple.
+
+    The names of classes, "cat,red fox" or "1,2" say, are quoted: absl would read them as Python.
+    """
     kept: dict[str, list[str]] = {}
     name = ""
     for token in overrides:
+        value = token
         if token.startswith("--"):
-            name = token.split("=")[0]
+            name, _, value = token.partition("=")
             kept[name] = []
+        if name == "--config.data.classes" and value and value[0] not in "([\"'":
+            token = token.removesuffix(value) + repr((value,))
         kept.setdefault(name, []).append(token)
     return [token for tokens in kept.values() for token in tokens]
 

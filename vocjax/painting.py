@@ -1,7 +1,11 @@
 """Painting on arrays of pixels: arrays in, arrays or a picture out. Plots are in `reporting`."""
 
 import math
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -103,7 +107,7 @@ def with_legend(picture: Image.Image, colours: Mapping[str, tuple[int, int, int]
     if not colours:
         return picture
     line = 18  # pixels
-    font = ImageFont.load_default(size=12)
+    font = _font(11)
     places, x, y, widest = [], 0, 0, picture.width
     for name in colours:
         width = math.ceil(font.getlength(name)) + 2 * line
@@ -119,3 +123,19 @@ def with_legend(picture: Image.Image, colours: Mapping[str, tuple[int, int, int]
         pen.rectangle((x + 3, y + 3, x + line - 4, y + line - 4), fill=colour)
         pen.text((x + line + 1, y + 2), name, fill="black", font=font)
     return whole
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Return matplotlib's own font, DejaVu Sans: Pillow's has boxes for all but English letters."""
+    matplotlib = find_spec("matplotlib")
+    assert matplotlib is not None and matplotlib.origin is not None
+    data = Path(matplotlib.origin).parent / "mpl-data"
+    return ImageFont.truetype(data / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+
+
+@contextmanager
+def missing_letters_are_boxes() -> Iterator[None]:
+    """Silence what matplotlib says in the block of letters that its font lacks: it draws boxes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from")
+        yield

@@ -64,11 +64,13 @@ def test_classes_are_chosen_by_name(given, columns):
         (
             FRUIT,
             ("aple",),
-            "data.classes is 'aple'; it is one of apple, pear, white plum, all. ",
+            "is 'aple'; it is one of apple, pear, white plum. Did you mean 'apple'?.*classes=all",
         ),
         (FRUIT, ("dog",), "data.classes is 'dog'; it is one of apple, pear"),
+        (FRUIT, ("all", "pear"), "data.classes is 'all'; it is one of apple"),
+        (FRUIT, (1,), "data.classes is '1'; it is one of apple"),
         (FRUIT, ("pear", "pear"), "names a class twice: pear, pear"),
-        ((), ("dog",), "data.classes is dog, and the images of fruit have no classes"),
+        ((), ("dog",), r"data.classes is dog, and the images of fruit have no classes; .*='\(\)'"),
     ],
 )
 def test_a_class_that_the_data_set_lacks_is_refused(classes, given, message):

@@ -47,12 +47,23 @@ def test_contact_sheet_shows_each_class_and_masks_where_there_are_any(
     assert shows_void(every)
     assert not shows_void(sheet(segmentation=np.full(5, "none")))
     labels = np.full((5, 20), -1, np.int8)
-    assert np.all(sheet(labels=labels) == 255)  # no class, an empty sheet
+    assert shows_void(sheet(labels=labels))  # no class: the images, with masks
     labels[[2, 4], 11] = 1  # a dog on row 2, which has a mask, and on row 4, which has none
     assert shows_void(sheet(labels=labels))
 
 
-def test_unwritable_figure_is_named(prepared_year: voc.Prepared, tmp_path: Path):
-    for file in (tmp_path / "sheet.docx", prepared_year.directory / "features.json" / "sheet.png"):
+def test_a_contact_sheet_draws_names_as_they_are(prepared_year: voc.Prepared, tmp_path: Path):
+    names = tuple(f"${name[0]}{{$ 猫{name}" for name in prepared_year.classes.names)
+    named = prepared_year._replace(classes=prepared_year.classes._replace(names=names))
+    info.contact_sheet(named, tmp_path / "sheet.PNG")  # neither a formula nor a warning
+
+
+def test_unwritable_figure_is_named(
+    prepared_year: voc.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    below_a_file = prepared_year.directory / "features.json" / "sheet.png"
+    for file in (Path("new/sheet.docx"), Path("sheet"), Path(), below_a_file):
         with pytest.raises(UserError, match=f"{file} can't be written"):
             info.contact_sheet(prepared_year, file)
+    assert not list(tmp_path.iterdir())

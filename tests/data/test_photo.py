@@ -193,6 +193,13 @@ def test_no_other_broken_tag_matters(broken):
         assert photo.orientation(encoded(PICTURE, "JPEG", exif=exif[:part])) in (1, 6)
 
 
+def test_what_is_stored_has_no_tags_that_pillow_warns_of():
+    exif = exif_of(entry(0x011A, 5, 1, b"\0\0\xff\xff"))
+    for file in (encoded(PICTURE, "JPEG", exif=exif), encoded(PICTURE, "JPEG", exif=exif[:20])):
+        kept, _ = stored(file)  # a warning is an error
+        np.testing.assert_array_equal(photo.stored_pixels(kept, 3), read(file))
+
+
 def test_files_that_are_no_image():
     jpeg, png, postscript = (encoded(PICTURE, kind) for kind in ("JPEG", "PNG", "EPS"))
     broken = [jpeg[: len(jpeg) // 2], png[: len(png) // 2], jpeg[:2], png[:33], b"\0" * 1000]
@@ -257,6 +264,8 @@ def test_a_format_without_its_plug_in_says_which(file, module, message, monkeypa
 
 def test_heic_is_read_where_the_plug_in_is(monkeypatch):
     class Opener(PngImagePlugin.PngImageFile):  # what follows the head is a PNG here
+        format = "HEIF"
+
         def _open(self):
             self.fp = io.BytesIO(self.fp.read()[len(APPLE) :])
             super()._open()

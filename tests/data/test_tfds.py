@@ -88,7 +88,7 @@ def test_several_labels_masks_alone_and_one_split(tmp_path: Path):
     prepared = voc.prepare("tfds:pets", tmp_path, features="label=objects/label", held_out=0.4)
     assert prepared.index.labels[2].tolist() == [1, 1, -1]
     assert (prepared.index.main == "val").sum() == 2
-    assert any("no image shows 1 of the 3 classes: tail" in w for w in prepared.warnings)
+    assert any("no image shows tail" in w for w in prepared.warnings)
     values = "1=pet,2=background,3=void"
     given = {"features": "mask=segmentation_mask", "classes": ("pet",), "mask_values": values}
     (tmp_path / "voc").rename(tmp_path / "old")

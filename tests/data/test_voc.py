@@ -117,7 +117,7 @@ def test_toy_is_drawn_at_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("My Dogs", ("devkit",), "the data set is 'My Dogs'; .*small letters, digits, _ and -"),
         ("voc2009", ("devkit", "archive"), "--archive and --devkit are two sources"),
         ("voc2009", ("devkit", "sbd"), "--sbd makes no sense with voc2009, an official year"),
-        ("toy", ("devkit",), "--devkit makes no sense with toy, which is drawn"),
+        ("toy", ("devkit",), "--devkit makes no sense with the drawn toy, which takes no flag"),
         ("custom", (), "custom is no official year, and nothing says where it lies"),
         ("custom", ("archive",), "nothing says where it lies"),
         ("custom", ("folders", "devkit"), "--folders makes no sense with --devkit"),

@@ -113,6 +113,11 @@ class TestElements:
             shown = [float(text.split()[-1]) for text in texts]
             assert np.mean(shown) == pytest.approx(values[mean], abs=5e-4)
 
+    def test_a_class_whose_name_begins_with_a_line_is_in_the_legend(self):
+        figures = drawn(FOUR, ["_cat", "$x_1$"], SIGMOIDS)
+        names = [text.split(",")[0] for text in legend(named(figures, "ROC"))]
+        assert names == ["_cat", "$x_1$"]
+
     def test_of_many_classes_the_best_the_worst_and_the_mean_are_named(self, of_nine):
         for start in ("ROC", "Precision"):
             figure = named(of_nine, start)

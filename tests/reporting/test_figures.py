@@ -136,6 +136,9 @@ class TestEncoding:
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), exact(figure)[0])
         assert dict(matplotlib.rcParams) == before
 
+    def test_of_letters_that_the_font_lacks_nothing_is_said(self):
+        pixels(figures.image_rows({"猫": np.zeros((1, 2, 2, 3))}))  # a warning is an error
+
     def test_photographs_are_smaller_and_nearly_what_they_were(self):
         rng = np.random.default_rng(0)
         smooth = np.cumsum(np.cumsum(rng.normal(size=(2, 64, 64, 3)), axis=1), axis=2)

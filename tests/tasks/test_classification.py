@@ -252,7 +252,11 @@ def test_describe_gives_the_probabilities_that_a_run_keeps(tiny_config, measures
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"data.classes": ("dog",)}, r"data.classes must name at least two classes .*, not dog"),
+        (
+            {"data.classes": ("dog",)},
+            "must name at least two classes .*, not dog: .*=all",
+        ),
+        ({"data.classes": ("cat",), "data.names": ("cat",)}, "has one class alone, .*segmentation"),
         ({"data.classes": ()}, "data.classes must name at least two classes .*, not none"),
         ({"data.classes": ("dog", "Dog")}, "data.classes is 'Dog'; .* Did you mean 'dog'?"),
         ({"model.name": "resnet"}, "model.name is 'resnet'; it is one of classifier"),

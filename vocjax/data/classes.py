@@ -65,8 +65,8 @@ def with_classes(config: ConfigDict, classes: Classes) -> ConfigDict:
     data, n = config.data, len(classes.names)
     if data.classes and not n:
         raise UserError(
-            f"data.classes is {', '.join(data.classes)}, and the images of {data.dataset} have no "
-            "classes; set data.classes to ()."
+            f"data.classes is {', '.join(map(str, data.classes))}, and the images of "
+            f"{data.dataset} have no classes; give --config.data.classes='()'."
         )
     data.names = () if classes.names == VOC.names else classes.names
     own = not np.array_equal(classes.palette[: n + 1], PALETTE[: n + 1])
@@ -89,9 +89,15 @@ def chosen(data: ConfigDict) -> tuple[str, ...]:
     if given == (ALL,) and ALL not in names:
         return names
     if len(given) == 1 and given[0] not in names:
-        given = tuple(name.strip() for name in given[0].split(","))
+        given = tuple(name.strip() for name in str(given[0]).split(","))
     for name in given:
-        check_choice("data.classes", name, (*names, ALL))
+        try:
+            check_choice("data.classes", name, names)
+        except UserError as error:
+            raise UserError(
+                f"{error} The config names it, or an override; for all classes of {data.dataset} "
+                f"give --config.data.classes={ALL}."
+            ) from error
     if len(set(given)) < len(given):
         raise UserError(
             f"data.classes names a class twice: {', '.join(given)}. Name each class once."

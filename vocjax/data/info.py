@@ -9,7 +9,10 @@ from matplotlib.figure import Figure
 from vocjax.data.devkit import DIFFICULT, OFFICIAL_COUNTS, PRESENT, SPLITS
 from vocjax.data.index import Index, Prepared, counts
 from vocjax.errors import UserError
-from vocjax.painting import overlay
+from vocjax.files import replacing
+from vocjax.painting import missing_letters_are_boxes, overlay
+
+WITHOUT_CLASSES = 12  # images on a contact sheet of a data set that shows no class
 
 
 def summary(prepared: Prepared) -> str:
@@ -34,22 +37,28 @@ def summary(prepared: Prepared) -> str:
 def contact_sheet(prepared: Prepared, file: Path) -> None:
     """Draw one example of each class that is present, with its mask if it has one.
 
-    The suffix of `file` gives the format (.png, .jpg, .pdf, .svg). Raises `UserError` for another
-    suffix, and where the file can't be written.
+    Where no class is, the first images are drawn. The suffix of `file` gives the format (.png,
+    .jpg, .pdf, .svg). Raises `UserError` for another suffix or none, and where the file can't be
+    written.
     """
-    shown = np.flatnonzero((prepared.index.labels == PRESENT).any(axis=0))
-    columns = max(1, min(4, len(shown)))
-    height = max(1, math.ceil(len(shown) / columns))
+    index, kind = prepared.index, file.suffix[1:].lower()
+    present = np.flatnonzero((index.labels == PRESENT).any(axis=0)).tolist()
+    shown = [(f"{prepared.classes.names[k]}  ", _example(index, k)) for k in present]
+    shown = shown or [("", row) for row in range(min(WITHOUT_CLASSES, len(index.ids)))]
+    columns = min(4, len(shown))
+    height = math.ceil(len(shown) / columns)
     figure = Figure(figsize=(3.2 * columns, 1.6 * height), layout="constrained", dpi=120)
-    for place, column in enumerate(shown.tolist(), 1):
-        row = _example(prepared.index, column)
+    for place, (name, row) in enumerate(shown, 1):
         axes = figure.add_subplot(height, columns, place)
         axes.imshow(_panel(prepared, row))
-        axes.set_title(f"{prepared.classes.names[column]}  {prepared.index.ids[row]}", fontsize=8)
+        axes.set_title(f"{name}{index.ids[row]}", fontsize=8, parse_math=False)
         axes.set_axis_off()
     try:
+        if kind not in figure.canvas.get_supported_filetypes():
+            raise ValueError(f"its ending is {file.suffix!r}")
         file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file)
+        with replacing(file) as part, missing_letters_are_boxes():
+            figure.savefig(part, format=kind)
     except (OSError, ValueError) as error:
         raise UserError(
             f"The figure {file} can't be written ({error}). Give a path that ends in .png, .jpg, "

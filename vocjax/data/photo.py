@@ -54,12 +54,13 @@ def read_photo(file: Path | IO[bytes]) -> np.ndarray:
 def stored_image(content: bytes, path: Path) -> tuple[bytes, tuple[int, int]]:
     """Return the bytes of an image that a prepared data set keeps, and their height and width.
 
-    A whole, upright JPEG or PNG of 8 bits, RGB or grey, stays as it is; anything else becomes a PNG
-    of what `read_photo` reads. Raises `UserError`, which names `path`, as `read_photo` does.
+    A whole, upright JPEG or PNG of 8 bits, RGB or grey, whose tags can be read, stays as it is;
+    anything else becomes a PNG of what `read_photo` reads. Raises `UserError`, which names `path`,
+    as `read_photo` does.
     """
     try:
         with opened(io.BytesIO(content)) as picture:
-            plain = _is_plain(picture)
+            plain = _is_plain(picture) and _opens_silently(content)
             picture.load()
             if plain and turned(picture) == 1:
                 return content, (picture.height, picture.width)
@@ -171,6 +172,17 @@ def _is_plain(picture: ImageFile.ImageFile) -> bool:
     """Return whether every decoder reads the file as `_rgb` does; asked before it is decoded."""
     kept = picture.format in ("JPEG", "MPO", "PNG") and "transparency" not in picture.info
     return kept and stored_mode(picture) in ("RGB", "L")
+
+
+def _opens_silently(content: bytes) -> bool:
+    """Return whether Pillow warns of nothing, of broken tags say, when it opens what is stored.
+
+    `stored_pixels` can't silence it, as threads share the filters of warnings.
+    """
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        Image.open(io.BytesIO(content), formats=("JPEG", "PNG")).close()
+    return not heard
 
 
 def _rgb(picture: Image.Image) -> np.ndarray:

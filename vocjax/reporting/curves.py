@@ -87,16 +87,18 @@ def class_curves(
     for name in curves:
         if name not in named:
             axis.plot(*curves[name][:2], color=PALE, linewidth=0.8, drawstyle=drawstyle)
+    lines = []
     for colour, name in zip(draw.COLOURS, named, strict=False):
         label = f"{name}, {measure} {curves[name].value:.3f}"
-        axis.plot(*curves[name][:2], color=colour, label=label, drawstyle=drawstyle)
+        lines += axis.plot(*curves[name][:2], color=colour, label=label, drawstyle=drawstyle)
     if many:
         mean = np.mean([curve.value for curve in curves.values()])
         label = f"mean of {len(curves)}, {measure} {mean:.3f}"
-        axis.plot([], [], color=PALE, linewidth=0.8, label=label)
+        lines += axis.plot([], [], color=PALE, linewidth=0.8, label=label)
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", xlabel=xlabel, ylabel=ylabel)
     axis.grid()
-    figure.legend(ncols=2, **draw.BELOW)
+    # Of lines that are not given, matplotlib would leave out those with a name like "_cat".
+    figure.legend(handles=lines, ncols=2, **draw.BELOW)
     return figure
 
 

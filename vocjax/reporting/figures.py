@@ -201,7 +201,8 @@ def encode_webp(figure: Figure) -> bytes:
     Lossless, but for figures that hold photographs, which would be four times as large.
     """
     raw = io.BytesIO()
-    figure.savefig(raw, format="png", dpi=DPI, pil_kwargs={"compress_level": 0})
+    with painting.missing_letters_are_boxes():
+        figure.savefig(raw, format="png", dpi=DPI, pil_kwargs={"compress_level": 0})
     picture = Image.open(raw).convert("RGB")
     buffer = io.BytesIO()
     lossy = any(axis.images for axis in figure.axes)

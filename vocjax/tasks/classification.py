@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from vocjax import losses, painting
-from vocjax.data.classes import chosen, class_columns
+from vocjax.data.classes import ALL, chosen, class_columns, classes_of
 from vocjax.data.splits import photographs
 from vocjax.errors import UserError, check_range
 from vocjax.latent import embeddings
@@ -36,9 +36,18 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
     """
     columns = jnp.asarray(class_columns(config.data))
     if columns.size < 2:
+        known = classes_of(config.data).names
+        advice = f"Choose from {', '.join(known)}, or give --config.data.classes={ALL}."
+        if len(known) < 2:
+            advice = (
+                f"{config.data.dataset} has one class alone, and one can't be told from nothing: "
+                "prepare it with images of another class, such as those without it; or, with "
+                "masks, train a segmentation."
+            )
         raise UserError(
-            f"data.classes must name at least two classes to choose from, not "
-            f"{', '.join(config.data.classes) or 'none'}: an image is taken that shows one of them."
+            "data.classes must name at least two classes to choose from, not "
+            f"{', '.join(config.data.classes) or 'none'}: an image is taken that shows one of "
+            f"them. {advice}"
         )
     check_loss(config)
     fields = config.loss.to_dict()

@@ -102,7 +102,7 @@ def parse_features(text: str) -> dict[str, str]:
 def _allowed(dataset: str, request: Request) -> tuple[str, tuple[str, ...]]:
     """Return what the data set is, in words, and the flags that it takes."""
     if dataset == "toy":
-        return "toy, which is drawn", ()
+        return "the drawn toy", ()
     if dataset in YEARS:
         return f"{dataset}, an official year", ("--archive", "--devkit")
     if dataset.startswith(TFDS):
