@@ -22,7 +22,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     """
     try:
         content = path.read_bytes()
-        lines = content.decode(_encoding(content)).splitlines()
+        lines = re.split(r"\r\n?|\n", content.decode(_encoding(content)))
     except FileNotFoundError:
         raise UserError(f"{path} is missing. Put the file there, or give its path.") from None
     except UnicodeDecodeError as error:
