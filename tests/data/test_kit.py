@@ -147,8 +147,8 @@ def test_endings_do_not_matter_unless_two_files_have_one_name(tmp_path: Path):
         ("classes.txt", ("cat", "cat"), "names 'cat' twice"),
         ("classes.txt", ("cat", "background"), "background among other classes"),
         ("classes.txt", ("background", "Void", "cat"), "names Void among other classes"),
-        ("classes.txt", ("0 cat", "1 dog"), "begins its lines with the numbers 0, 1; expected"),
-        ("classes.txt", ("2: cat", "1: dog"), "begins its lines with the numbers 2, 1; expected"),
+        ("classes.txt", ("0 cat", "1 dog"), "begins names with the numbers 0, 1; expected"),
+        ("classes.txt", ("2: cat", "1: dog"), "begins names with the numbers 2, 1; expected"),
         ("classes.txt", (), "classes.txt names no class"),
         ("labelmap.txt", ("# label:color_rgb",), "labelmap.txt names no class"),
         ("labelmap.txt", ("a:1,2,3", "b:1,2,3"), "gives a and b one colour, (1, 2, 3)"),
@@ -189,6 +189,8 @@ def test_a_label_map_colours_the_classes_of_a_flag(tmp_path: Path):
     source = read(root, Request(classes=("dog", "cat")))
     assert source.classes.names == ("dog", "cat") and source.classes.stated
     assert source.classes.palette[:3].tolist() == [[0, 0, 0], [4, 5, 6], [1, 2, 3]]
+    numbered = read(root, Request(classes=("1: dog", "2: cat")))
+    assert numbered.classes.names == ("dog", "cat")
     other = read(root, Request(classes=("dog",)))
     assert not other.classes.stated
     assert (

@@ -29,7 +29,8 @@ class Named(NamedTuple):
 
 def given(names: tuple[str, ...]) -> Named:
     """Return the classes that `--classes` names; raises `UserError` for wrong names."""
-    return Named(Classes(_checked(names, "--classes")), "--classes")
+    plain = _without_numbers("--classes", [*names])
+    return Named(Classes(_checked(tuple(plain), "--classes")), "--classes")
 
 
 def find(classes: tuple[str, ...], folders: Iterable[Path]) -> Named | None:
@@ -98,7 +99,7 @@ def _parsed(path: Path, lines: list[str]) -> Named:
             f"{path} has the line {line!r}; expected a class and its colour, as in cat:128,0,0::. "
             "Correct it, or name the classes in classes.txt."
         )
-    lines = _without_fixed(_without_numbers(path, lines))
+    lines = _without_fixed(_without_numbers(str(path), lines))
     late = next((line for line in lines if line.lower() in BACKGROUND | IGNORED), None)
     if late:
         raise UserError(
@@ -121,7 +122,7 @@ def _without_fixed(lines: list[str]) -> list[str]:
     return lines
 
 
-def _without_numbers(path: Path, lines: list[str]) -> list[str]:
+def _without_numbers(where: str, lines: list[str]) -> list[str]:
     """Leave out the indices before names, as in `0: background` and `1: cat`."""
     found = [match for line in lines if (match := re.fullmatch(NUMBERED, line))]
     if len(found) < len(lines) or not lines:
@@ -135,7 +136,7 @@ def _without_numbers(path: Path, lines: list[str]) -> list[str]:
     if not any(match[2].strip() for match in found) and max(numbers) > len(numbers):
         return lines  # names such as `5 cents`
     raise UserError(
-        f"{path} begins its lines with the numbers {', '.join(map(str, numbers[:5]))}; expected "
+        f"{where} begins names with the numbers {', '.join(map(str, numbers[:5]))}; expected "
         "those of masks in their order, 0 for background, 1 for the first class and so on. Write "
         "the names alone, and say with --mask_values what masks hold if they count otherwise."
     )
