@@ -124,9 +124,10 @@ def predict(
 
     `NAME.png` is a picture: the resized image and its reconstruction, the classifier's evidence
     or the mask over the image at its own size; of a mask `NAME_mask.png` holds the indices, with
-    VOC's palette. predictions.json has the numbers by file: probabilities, or each class's share of
-    the image; what it holds of other files stays, and after an interruption it has what was done.
-    `UserError` where the run can't be loaded, or there is no image.
+    the palette of the data set but VOC's colour for void. predictions.json has the numbers by file:
+    probabilities, or each class's share of the image; what it holds of other files stays, and after
+    an interruption it has what was done. `UserError` where the run can't be loaded, or there is no
+    image.
     """
     found = find_images(images)
     if not found.images:

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vocjax.data.classes import PALETTE
+
 
 def image(path: Path, seed: int = 0, size: tuple[int, int] = (12, 10)) -> None:
     """An image of noise, width x height; its ending says the format."""
@@ -14,11 +16,13 @@ def image(path: Path, seed: int = 0, size: tuple[int, int] = (12, 10)) -> None:
 
 
 def mask(path: Path, index: int, size: tuple[int, int] = (12, 10)) -> None:
-    """A mask with a rectangle of a class."""
+    """A mask in VOC's palette with a rectangle of a class."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.zeros((size[1], size[0]), np.uint8)
     pixels[2:6, 2:6] = index
-    Image.fromarray(pixels).save(path)
+    picture = Image.fromarray(pixels)
+    picture.putpalette(PALETTE.tobytes())
+    picture.save(path)
 
 
 def text(path: Path, *lines: str, encoding: str = "utf-8") -> None:

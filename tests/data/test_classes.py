@@ -67,7 +67,7 @@ def test_classes_are_chosen_by_name(given, columns):
             "is 'aple'; it is one of apple, pear, white plum. Did you mean 'apple'?.*classes=all",
         ),
         (FRUIT, ("dog",), "data.classes is 'dog'; it is one of apple, pear"),
-        (FRUIT, ("all", "pear"), "data.classes is 'all'; it is one of apple"),
+        (FRUIT, ("all,pear",), "data.classes is all, pear; all means every class, and so stands"),
         (FRUIT, (1,), "data.classes is '1'; it is one of apple"),
         (FRUIT, ("pear", "pear"), "names a class twice: pear, pear"),
         ((), ("dog",), r"data.classes is dog, and the images of fruit have no classes; .*='\(\)'"),
@@ -84,6 +84,11 @@ def test_there_are_at_most_254_classes_with_names_of_their_own():
         (tuple(map(str, range(255))), "classes.txt names 255 classes; .* room for 254"),
         (("a", "b", "a"), "names 'a' twice"),
         (("a", ""), "has an empty name"),
+        (("a", "all"), "names the class 'all'; expected names without commas"),
+        (("a,b",), "names the class 'a,b'"),
+        (("a=b",), "names the class 'a=b'"),
+        (("a\x1b[2K",), r"names the class 'a\\x1b\[2K'"),
+        (("a\u2028b",), "names the class"),
     ):
         with pytest.raises(UserError, match=message):
             check_names(names, "classes.txt")

@@ -67,3 +67,12 @@ def test_unwritable_figure_is_named(
         with pytest.raises(UserError, match=f"{file} can't be written"):
             info.contact_sheet(prepared_year, file)
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_the_table_differ_and_stand_in_columns(prepared_year: voc.Prepared):
+    names = ("a b", "a_b", "猫", *prepared_year.classes.names[3:])
+    classes = prepared_year.classes._replace(names=names)
+    lines = info.summary(prepared_year._replace(classes=classes)).splitlines()
+    rows = {line.split()[0]: line for line in lines if line.split()}
+    assert {"a_b(1)", "a_b(2)"} <= rows.keys()
+    assert len(rows["猫"]) + 1 == len(rows["boat"])  # it is two columns wide

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import oriented
 from image_folders import annotation, image, kit, mask, text
+from PIL import Image
 
 from vocjax.data import info, voc
 from vocjax.data.classes import VOC
@@ -65,7 +67,7 @@ def test_annotations_alone_give_labels_and_a_share_is_held_out(tmp_path: Path):
         annotation(tmp_path / f"Annotations/{number}.xml", "dog?", "cat", "cat?")
     (tmp_path / "Annotations/9.xml").unlink()
     source = read(tmp_path, Request(held_out=0.3))
-    assert source.classes.names == VOC.names  # both names are VOC's
+    assert source.classes.names == ("cat", "dog")  # not VOC's 20, though both are VOC's
     assert labels(source)["0"] == {"dog": 0, "cat": 1} and labels(source)["9"] == {}
     assert [r.main for r in source.records].count("val") == 3
     assert source.origin == "devkit, 0.3 of the images held out"
@@ -150,7 +152,14 @@ def test_endings_do_not_matter_unless_two_files_have_one_name(tmp_path: Path):
         ("ImageSets/Main/train.txt/x", (), "train.txt can't be read (Is a directory)"),
         ("classes.txt", ("cat\0",), "classes.txt isn't a text file"),
         ("classes.txt", ("cat", "cat"), "names 'cat' twice"),
-        ("classes.txt", ("cat", "background"), "background after other classes"),
+        ("classes.txt", ("cat", "background"), "background among other classes"),
+        ("classes.txt", ("background", "Void", "cat"), "names Void among other classes"),
+        ("classes.txt", ("0 cat", "1 dog"), "begins names with the numbers 0, 1; expected"),
+        ("classes.txt", ("2: cat", "1: dog"), "begins names with the numbers 2, 1; expected"),
+        ("classes.txt", (), "classes.txt names no class"),
+        ("labelmap.txt", ("# label:color_rgb",), "labelmap.txt names no class"),
+        ("labelmap.txt", ("a:1,2,3", "b:1,2,3"), "gives a and b one colour, (1, 2, 3)"),
+        ("labelmap.txt", ("a:0,0,0",), "gives background and a one colour, (0, 0, 0)"),
         ("labelmap.txt", ("cat 1",), "has the line 'cat 1'; expected a class and its colour"),
         ("labelmap.txt", ("cat:1,2,300::",), "the colour [1, 2, 300]"),
         ("_classes.csv", ("Value, Class",), "expected Pixel Value, Class"),
@@ -165,6 +174,101 @@ def test_what_is_wrong_is_named(tmp_path: Path, file: str, lines: tuple[str, ...
     with pytest.raises(UserError) as error:
         read(root, Request())
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "lines"),
+    [
+        ("Classes.TXT", ("0: background", "1: cat", "2: sour pear", "255: void")),
+        ("classes.txt", ("1 cat", "2 sour pear")),
+        ("classes.txt", ("Void", "Background", "cat\u00a0", "sour\u2028pear\u3000", "Unlabeled")),
+        ("labelmap.txt", ("cat: 1, 2, 3", "background:0,0,0::", "sour pear:4,5,6:a,b:")),
+        ("_classes.csv", ("Pixel Value, Class", "0, background", "1, cat", '2, "sour pear"')),
+    ],
+)
+def test_names_are_read_as_programs_write_them(tmp_path: Path, file: str, lines: tuple[str, ...]):
+    root = kit(tmp_path, IDS)
+    text(root / file, *lines)
+    assert read(root, Request()).classes.names == ("cat", "sour pear")
+
+
+def test_a_label_map_colours_the_classes_of_a_flag(tmp_path: Path):
+    root = kit(tmp_path, IDS)
+    text(root / "labelmap.txt", "cat:1,2,3::", "dog:4,5,6::")
+    source = read(root, Request(classes=("dog", "cat")))
+    assert source.classes.names == ("dog", "cat") and source.classes.stated
+    assert source.classes.palette[:3].tolist() == [[0, 0, 0], [4, 5, 6], [1, 2, 3]]
+    numbered = read(root, Request(classes=("1: dog", "2: cat")))
+    assert numbered.classes.names == ("dog", "cat")
+    other = read(root, Request(classes=("dog",)))
+    assert not other.classes.stated
+    assert (
+        other.warnings[0] == "--classes names dog, and labelmap.txt (cat, dog): --classes counts."
+    )
+
+
+@pytest.mark.parametrize(
+    ("index", "objects", "values", "names"),
+    [
+        (12, (), "", VOC.names),
+        (12, ("dog", "cat"), "", VOC.names),
+        (1, ("dog",), "", ("dog",)),  # VOC's first colour, and no aeroplane
+        (1, ("pear",), "", ("pear",)),
+        (0, ("dog", "cat"), "", ("cat", "dog")),
+        (7, (), "0=background,7=plum", ("plum",)),
+        (7, ("dog",), "0=background,7=cat", ("dog", "cat")),
+        (7, ("dog", "cat"), "0=background,7=cat", ("cat", "dog")),
+    ],
+)
+def test_vocs_classes_are_those_of_its_colours_alone(
+    tmp_path: Path, index: int, objects: tuple[str, ...], values: str, names: tuple[str, ...]
+):
+    root = kit(tmp_path, IDS, masks=1, sets=("Segmentation",))
+    for id_ in IDS:
+        mask(root / f"SegmentationClass/{id_}.png", index)
+    if objects:
+        annotation(root / "Annotations/a0.xml", *objects)
+    assert read(root, Request(mask_values=values)).classes.names == names
+
+
+def test_grey_masks_without_names_are_refused(tmp_path: Path):
+    root = kit(tmp_path, IDS, masks=1, sets=("Segmentation",))
+    for id_ in IDS:
+        Image.fromarray(np.eye(10, 12, dtype=np.uint8)).save(root / f"SegmentationClass/{id_}.png")
+    with pytest.raises(UserError, match="not in VOC's colours; nothing says which index"):
+        read(root, Request())
+
+
+def test_an_index_has_one_colour_in_all_masks(tmp_path: Path):
+    root = kit(tmp_path / "kit", IDS, masks=1, sets=("Segmentation",))
+    text(root / "classes.txt", "cat", "dog")
+    picture = Image.fromarray(np.eye(10, 12, dtype=np.uint8))
+    picture.putpalette([0, 0, 0, 9, 200, 9])  # an optimiser's: index 1 is what the file shows
+    picture.save(root / "SegmentationClass/b 0.png")
+    with pytest.raises(
+        UserError, match=r"index 1 is \(9, 200, 9\) in .*b 0.png, and \(128, 0, 0\)"
+    ):
+        voc.prepare("mine", tmp_path / "data", devkit=root)
+
+
+def test_masks_of_images_that_exif_turns_are_mentioned(tmp_path: Path):
+    root = kit(tmp_path / "kit", IDS, masks=12, sets=("Segmentation",))
+    path = root / "JPEGImages/a1.jpg"
+    Image.open(path).save(path, exif=oriented(3))
+    warnings = voc.prepare("mine", tmp_path / "data", devkit=root).warnings
+    (said,) = [warning for warning in warnings if "EXIF" in warning]
+    assert said.startswith("EXIF turns 1 image ") and "images as they are shown: a1." in said
+
+
+def test_other_colours_are_other_data(tmp_path: Path):
+    root = kit(tmp_path / "kit", IDS, masks=1, sets=("Segmentation",))
+    for id_ in IDS:
+        Image.fromarray(np.eye(10, 12, dtype=np.uint8)).save(root / f"SegmentationClass/{id_}.png")
+    text(root / "labelmap.txt", "cat:100,0,0::")
+    voc.prepare("mine", tmp_path / "data", devkit=root)
+    text(root / "labelmap.txt", "cat:101,0,0::")
+    with pytest.raises(UserError, match="What differs is the colours of its classes"):
+        voc.prepare("mine", tmp_path / "data", devkit=root)
 
 
 def test_names_without_an_order_of_indices_are_refused(tmp_path: Path):

@@ -18,7 +18,10 @@ BINARY = np.array([[0, 255, 255], [0, 0, 255]], np.uint8)
 ONE, TWO = Classes(("cat",)), Classes(("cat", "dog"))
 OWN = np.array(PALETTE)
 OWN[:3], OWN[255] = [(0, 0, 0), (255, 255, 255), (9, 8, 7)], (1, 1, 1)
-COLOURED = Classes(("cat", "dog"), OWN)
+COLOURED = Classes(("cat", "dog"), OWN, stated=True)
+GREYS = Classes(("cat", "dog"), np.array(PALETTE), stated=True)
+GREYS.palette[:3] = np.array([[0], [2], [100]])
+LATE = Classes(("cat", "dog"), stated=True, ordered=False)  # a label map: cat, background, dog
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 
@@ -39,7 +42,7 @@ def opaque(pixels, alpha=255):
 
 
 def read(content, classes=VOC, values=None):
-    return masks.read_mask(content, Path("folder/a.png"), classes, values or {})
+    return masks.read_mask(content, Path("folder/a.png"), classes, values or {}).indices
 
 
 FORMS = {
@@ -101,6 +104,10 @@ def test_one_mask_in_every_form(form):
         (encoded(OWN[[[0, 1, 2, 255]]]), COLOURED, {}, [[0, 1, 2, 255]]),
         (encoded(np.array([[PALETTE[255]]])), COLOURED, {}, [[255]]),  # VOC's void, too
         (with_palette([[0, 1, 2]], OWN[[2, 0, 1]]), COLOURED, {}, [[2, 0, 1]]),
+        # grey colours of a label map
+        (encoded(np.array([[0, 2, 100]], np.uint8)), GREYS, {}, [[0, 1, 2]]),
+        (encoded(np.repeat([[[2], [100]]], 3, axis=2).astype(np.uint8)), GREYS, {}, [[1, 2]]),
+        (with_palette([[0, 1, 2]], PALETTE), LATE, {}, [[0, 1, 2]]),
         # transparency where nothing is drawn
         (encoded(np.array([[[0, 0, 0, 0], [64, 0, 0, 255]]], np.uint8)), VOC, {}, [[0, 8]]),
     ],
@@ -123,7 +130,7 @@ SMOOTH = Image.fromarray(PALETTE[np.kron(INDICES, np.ones((8, 8), np.uint8))])
         (with_palette(BINARY // 255, [BLACK, WHITE]), VOC, {}, "black and white .*--mask_values"),
         (encoded(np.array([[0, 21, 254]], np.uint8)), VOC, {}, "21, 254; .*plane to 20 for tv"),
         (encoded(np.array([[2]], np.uint8)), ONE, {}, "holds 2; .*, 1 for cat, and 255"),
-        (encoded(np.array([[300, 1]], np.uint16)), VOC, {}, "holds 300; .*,300=aeroplane"),
+        (encoded(np.array([[300, 1]], np.uint16)), VOC, {}, "300; .*,1=aeroplane,300=bicycle"),
         (encoded(np.array([[-1, 1]], np.int32), "TIFF"), VOC, {}, "holds -1, 1; expected"),
         (encoded(np.arange(200, dtype=np.uint8)[None]), VOC, {}, "25 .*numbered objects"),
         (encoded(np.zeros((2, 2), np.float32), "TIFF"), VOC, {}, "mode F"),
@@ -143,6 +150,12 @@ SMOOTH = Image.fromarray(PALETTE[np.kron(INDICES, np.ones((8, 8), np.uint8))])
             r"no class, \(60, 2, 1\); .* in 1 pixels, at column 1, row 0, .* cat \(64, 0,",
         ),
         (encoded(SMOOTH.resize((50, 40), Image.Resampling.BILINEAR)), VOC, {}, "smooth scaling"),
+        (encoded(np.array([[0, 1]], np.uint8)), GREYS, {}, "0, 1 in grey, .* colours or indices"),
+        (encoded(np.array([[0, 1]], np.uint8)), LATE, {}, "0, 1 in grey, .* colours or indices"),
+        (
+            with_palette([[0, 1]], [BLACK, (254, 255, 255)]), COLOURED, {},
+            r"no class, \(254, 255, 255\)",
+        ),
         (encoded(SMOOTH, "JPEG"), VOC, {}, "is a JPEG file"),
         (encoded(INDICES, "JPEG"), VOC, {}, "is a JPEG file"),
         (encoded(opaque(PALETTE[INDICES], 99)), VOC, {}, "in 4 pixels .*column 1, row 0"),
@@ -153,6 +166,17 @@ SMOOTH = Image.fromarray(PALETTE[np.kron(INDICES, np.ones((8, 8), np.uint8))])
 def test_what_is_not_sure_is_refused(content, classes, values, message):
     with pytest.raises(UserError, match=rf"^folder/a\.png: .*{message}"):
         read(content, classes, values)
+
+
+def test_a_palette_read_by_index_tells_its_colours():
+    content = with_palette([[0, 1, 255]], np.random.default_rng(0).integers(1, 250, (256, 3)))
+    colours = np.random.default_rng(0).integers(1, 250, (256, 3)).tolist()
+    assert masks.read_mask(content, Path("a"), TWO, {}).colours == {
+        0: tuple(colours[0]),
+        1: tuple(colours[1]),
+    }
+    for form in ("grey", "colours", "an optimiser's palette"):
+        assert masks.read_mask(FORMS[form], Path("a"), VOC, {}).colours == {}
 
 
 def test_grey_of_few_bits_is_refused():

@@ -1,5 +1,6 @@
 """The classes of a data set: their names, and the colours of its masks."""
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -22,11 +23,14 @@ class Classes(NamedTuple):
     """The classes of a data set: index k + 1 of a mask is `names[k]`, and column k of `labels`.
 
     Index 0 is background and 255 void, which are no classes and have no name here. `palette`,
-    uint8 [256, 3], is the colour of each index of a mask.
+    uint8 [256, 3], is the colour of each index of a mask; `stated` colours are those of a file, and
+    with `ordered` False that file gives the classes no indices that are sure: colours say all.
     """
 
     names: tuple[str, ...]
     palette: np.ndarray = PALETTE
+    stated: bool = False
+    ordered: bool = True
 
 
 VOC = Classes(
@@ -39,9 +43,11 @@ VOC = Classes(
 
 
 def check_names(names: tuple[str, ...], where: str) -> None:
-    """Raise `UserError` unless the names of classes are 0 to 254, each once and none empty.
+    """Raise `UserError` unless the names of classes are 0 to 254, each once, and can be written.
 
-    `where` says in the message where the names come from.
+    A flag must be able to say a name, and a table to show it: none is empty or `all`, or has a
+    comma, an equals sign or a control character. `where` says in the message where the
+    names come from.
     """
     if len(names) > MOST:
         raise UserError(
@@ -52,6 +58,14 @@ def check_names(names: tuple[str, ...], where: str) -> None:
     if twice is not None or "" in names:
         what = f"names {twice!r} twice" if twice else "has an empty name"
         raise UserError(f"{where} {what}; each class has a name of its own.")
+    for name in names:
+        control = any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name)
+        if name == ALL or control or {*name} & {*",="}:
+            raise UserError(
+                f"{where} names the class {name!r}; expected names without commas, equals signs "
+                f"and control characters, and other than {ALL!r}: flags could not say them. Rename "
+                "the class."
+            )
 
 
 def with_classes(config: ConfigDict, classes: Classes) -> ConfigDict:
@@ -86,10 +100,15 @@ def classes_of(data: Mapping[str, Any]) -> Classes:
 def chosen(data: ConfigDict) -> tuple[str, ...]:
     """Return the classes that `data.classes` names; `UserError` for an unknown or repeated one."""
     names, given = classes_of(data).names, tuple(data.classes)
-    if given == (ALL,) and ALL not in names:
-        return names
     if len(given) == 1 and given[0] not in names:
         given = tuple(name.strip() for name in str(given[0]).split(","))
+    if given == (ALL,):
+        return names
+    if ALL in given:
+        raise UserError(
+            f"data.classes is {', '.join(given)}; {ALL} means every class, and so stands alone. "
+            f"Give {ALL}, or the names of classes."
+        )
     for name in given:
         try:
             check_choice("data.classes", name, names)

@@ -1,7 +1,9 @@
 """Reads each image and mask of a source, and says what looks wrong."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +14,7 @@ from vocjax.data.classes import VOC, VOID
 from vocjax.data.devkit import ABSENT, PRESENT, SPLITS, Record, Source, mask_labels
 from vocjax.data.index import Index
 from vocjax.data.layouts.text import counted, shown
-from vocjax.data.masks import fit_mask, read_mask
+from vocjax.data.masks import Colour, fit_mask, read_mask
 from vocjax.errors import UserError
 
 
@@ -21,7 +23,9 @@ class Example(NamedTuple):
 
     image: bytes
     mask: np.ndarray  # uint8 [h, w]; void throughout where there is none
-    scaled: bool  # the file of the mask is larger or smaller
+    scaled: bool = False  # the file of the mask is larger or smaller
+    colours: Mapping[int, Colour] = MappingProxyType({})  # see `masks.Mask`
+    unsure: bool = False  # the mask may have been drawn before EXIF turned the image
 
 
 class OtherSizeError(UserError):
@@ -33,6 +37,7 @@ class Seen(NamedTuple):
 
     shows: np.ndarray | None  # labels of its mask, int8 [classes]
     scaled: bool
+    unsure: bool
     pixels: str  # a hash
 
 
@@ -44,11 +49,14 @@ def read_example(record: Record, source: Source) -> Example:
     content = record.image.read_bytes()
     image, size = photo.stored_image(content, record.image)
     if record.mask is None:
-        return Example(image, np.full(size, VOID, np.uint8), scaled=False)
-    mask = read_mask(record.mask.read_bytes(), record.mask, source.classes, source.values)
+        return Example(image, np.full(size, VOID, np.uint8))
+    drawn = record.mask.read_bytes()
+    mask, colours = read_mask(drawn, record.mask, source.classes, source.values)
     turned = photo.orientation(content)
+    # A mask that EXIF turns, too, or that only fits one way round, leaves no doubt.
+    unsure = turned > 1 and photo.orientation(drawn) == 1 and (turned < 5 or size[0] == size[1])
     try:
-        return Example(image, fit_mask(mask, size, turned), scaled=False)
+        return Example(image, fit_mask(mask, size, turned), colours=colours, unsure=unsure)
     except ValueError:
         (height, width), (rows, columns) = size, mask.shape
     share = min(height / rows, width / columns)
@@ -59,7 +67,7 @@ def read_example(record: Record, source: Source) -> Example:
             "the mask on this image, or remove it."
         )
     resized = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
-    return Example(image, np.asarray(resized), scaled=True)
+    return Example(image, np.asarray(resized), True, colours, unsure)
 
 
 def examine(
@@ -74,19 +82,27 @@ def examine(
     digest = hashlib.sha256()
     sizes, labels, seen, misfits = [], [], [], []
     records, classes = source.records, len(source.classes.names)
-    if own and (source.classes.names != VOC.names or source.values):
-        digest.update(repr((source.classes.names, sorted(source.values.items()))).encode())
+    palette = source.classes.palette[: classes + 1]
+    coloured = not np.array_equal(palette, VOC.palette[: classes + 1])
+    if own and (source.classes.names != VOC.names or source.values or coloured):
+        said = (source.classes.names, sorted(source.values.items()))
+        digest.update(repr((*said, palette.tolist()) if coloured else said).encode())
+    drawn: dict[int, tuple[Colour, Path]] = {}
     for record in records:
         try:
             example = read_example(record, source)
         except OtherSizeError as error:
             misfits.append(str(error))
             continue
+        if own and record.mask:
+            _check_colours(example.colours, record.mask, drawn)
         shows = mask_labels(example.mask, classes) if record.mask else None
         known = record.labels if record.labels is not None else shows
         labels.append(np.full(classes, ABSENT, np.int8) if known is None else known)
         sizes.append(example.mask.shape)
-        seen.append(Seen(shows, example.scaled, _pixels(example.image) if own else ""))
+        seen.append(
+            Seen(shows, example.scaled, example.unsure, _pixels(example.image) if own else "")
+        )
         image = record.image.read_bytes()
         mask = record.mask.read_bytes() if record.mask else b""
         membership = f"{record.main} {record.segmentation}"
@@ -108,12 +124,28 @@ def examine(
     return index, digest.hexdigest(), (*source.warnings, *found)
 
 
+def _check_colours(
+    colours: Mapping[int, Colour], path: Path, drawn: dict[int, tuple[Colour, Path]]
+) -> None:
+    """Add the colours of a mask's indices to `drawn`; raise where an index has another there."""
+    for index, colour in colours.items():
+        before, file = drawn.setdefault(index, (colour, path))
+        if before != colour:
+            raise UserError(
+                f"the palettes of the masks differ: index {index} is {colour} in {path}, and "
+                f"{before} in {file}. It can't be one class in both: a program renumbered the "
+                "colours of each file. Save the masks in RGB beside a labelmap.txt with the colour "
+                "of each class, or in grey with the indices of classes."
+            )
+
+
 def _findings(source: Source, index: Index, seen: list[Seen]) -> list[str]:
     """Return in words what looks wrong in the contents of one's own data."""
     scaled = [str(id_) for id_, one in zip(index.ids, seen, strict=True) if one.scaled]
+    unsure = [str(id_) for id_, one in zip(index.ids, seen, strict=True) if one.unsure]
     found = [
         *_empty_splits(index),
-        *_empty_masks(index, seen),
+        *_empty_masks(source, index, seen),
         *_absent_classes(source, index),
         *_contradictions(source, index, seen),
         *_shared_photographs(index, seen),
@@ -122,6 +154,12 @@ def _findings(source: Source, index: Index, seen: list[Seen]) -> list[str]:
         found.append(
             f"the masks of {counted(len(scaled), 'image')} differ in size from their images, and "
             f"were scaled by the nearest pixel: {shown(scaled)}."
+        )
+    if unsure:
+        found.append(
+            f"EXIF turns {counted(len(unsure), 'image')} without a change of size; the masks were "
+            f"taken as drawn on the images as they are shown: {shown(unsure)}. If they were drawn "
+            "on the stored pixels, save these images without EXIF."
         )
     return found
 
@@ -137,14 +175,15 @@ def _empty_splits(index: Index) -> list[str]:
     return found
 
 
-def _empty_masks(index: Index, seen: list[Seen]) -> list[str]:
+def _empty_masks(source: Source, index: Index, seen: list[Seen]) -> list[str]:
     found = []
+    advice = " If other values stand for classes, say which: --mask_values." * (not source.values)
     for split in SPLITS:
         shows = [s.shows for s, m in zip(seen, index.segmentation, strict=True) if m == split]
         if shows and not any((one == PRESENT).any() for one in shows if one is not None):
             found.append(
                 f"no mask of {split} shows an object: its {len(shows)} masks hold background and "
-                "void (255) alone. If other values stand for classes, say which: --mask_values."
+                f"void (255) alone.{advice}"
             )
     return found
 

@@ -1,6 +1,7 @@
 """Describes a prepared data set: its counts as text, its classes as a contact sheet."""
 
 import math
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -96,16 +97,28 @@ def _class_lines(prepared: Prepared) -> list[str]:
         for split in SPLITS
     }
     lines = ["images with the class (+ those where it is only difficult)"]
-    names = [name.replace(" ", "_") for name in prepared.classes.names]  # a column has no blanks
-    width = max(14, *(len(name) + 1 for name in names))
+    names = _column(prepared.classes.names)
+    width = max(14, *(_width(name) + 1 for name in names))
     lines.append(" " * width + "".join(f"{title:>12}" for title in groups))
     for column, name in enumerate(names):
-        line = f"{name:{width}}"
+        line = name + " " * (width - _width(name))
         for labels in groups.values():
             present, difficult = (np.sum(labels[:, column] == s) for s in (PRESENT, DIFFICULT))
             line += f"{f'{present} +{difficult}' if difficult else present:>12}"
         lines.append(line)
     return lines
+
+
+def _column(names: tuple[str, ...]) -> list[str]:
+    """Return names without blanks, which split columns; with their indices where two are alike."""
+    plain = [name.replace(" ", "_") for name in names]
+    return [f"{n}({k})" if plain.count(n) > 1 else n for k, n in enumerate(plain, 1)]
+
+
+def _width(text: str) -> int:
+    """Return the columns of a terminal that a text takes."""
+    letters = [c for c in text if not unicodedata.combining(c)]
+    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in letters)
 
 
 def _example(index: Index, column: int) -> int:

@@ -15,47 +15,47 @@ from PIL import Image
 
 from vocjax.data import photo
 from vocjax.data.classes import PALETTE, VOID, Classes
+from vocjax.data.mask_pixels import Pixels, decode, listed
 from vocjax.errors import UserError, check_choice
 
-EXACT = ("PNG", "TIFF", "BMP", "GIF")  # formats that keep each value as it is
-SHOWN = 5  # wrong values that a message lists
 SMOOTH = 8  # wrong values from which on a mask was likely compressed or scaled smoothly
-_BITS = np.array([[0, 0, 0], [255, 255, 255]])  # what one bit looks like
 
 
-class _Pixels(NamedTuple):
-    """The pixels of a mask as numbers, and the numbers that occur in it, ascending."""
-
-    codes: np.ndarray  # [h, w]: grey levels, indices of a palette, or 65536 R + 256 G + B
-    used: np.ndarray  # int [n]
-    colours: np.ndarray | None  # int [n, 3]; None for grey
-    indexed: bool  # by a palette
-
-    @property
-    def levels(self) -> np.ndarray | None:
-        """Return the grey levels [n]; None where a colour isn't grey."""
-        if self.colours is None:
-            return self.used
-        return self.colours[:, 0] if (self.colours == self.colours[:, :1]).all() else None
+Colour = tuple[int, ...]  # R, G and B
 
 
-def read_mask(
-    content: bytes, path: Path, classes: Classes, values: Mapping[int, int]
-) -> np.ndarray:
-    """Decode a class mask to the indices of `classes`, uint8 [height, width], upright.
+class Mask(NamedTuple):
+    """A mask as indices of classes, uint8 [h, w], upright.
+
+    `colours` is index -> RGB where a palette was read by its indices, void left out: another file
+    should not give an index another colour.
+    """
+
+    indices: np.ndarray
+    colours: Mapping[int, Colour]
+
+
+def read_mask(content: bytes, path: Path, classes: Classes, values: Mapping[int, int]) -> Mask:
+    """Decode a class mask to the indices of `classes`.
 
     `values`, value in the file -> index, is what the user said. Empty, it is read from the file: a
     palette by its indices, or by its colours if they are the data set's in another order; RGB by
-    colour; grey by its values. Raises `UserError`, which names `path`, for a damaged file, and for
-    a value or colour whose meaning isn't sure.
+    colour; grey by its values, or by the grey colours that a label map states. Raises `UserError`,
+    which names `path`, for a damaged file, and for a value or colour whose meaning isn't sure.
     """
+    found = decode(content, path)
     try:
-        found = _decode(content)
-        table = np.zeros(int(found.used[-1]) + 1, np.uint8)
-        table[found.used] = _stated(found, values) if values else _meaning(found, classes)
+        meaning = _stated(found, values) if values else _meaning(found, classes)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    return table[found.codes]
+    table = np.zeros(int(found.used[-1]) + 1, np.uint8)
+    table[found.used] = meaning
+    colours = dict[int, Colour]()
+    if found.distinct and not values and (meaning == found.used).all():
+        assert found.colours is not None
+        colours = dict(zip(found.used.tolist(), map(tuple, found.colours.tolist()), strict=True))
+        colours.pop(VOID, None)
+    return Mask(table[found.codes], colours)
 
 
 def fit_mask(mask: np.ndarray, size: tuple[int, int], orientation: int) -> np.ndarray:
@@ -100,65 +100,14 @@ def parse_values(text: str, classes: Classes) -> dict[int, int]:
     return values
 
 
-def _decode(content: bytes) -> _Pixels:
-    with photo.opened(io.BytesIO(content)) as picture:
-        if picture.format not in EXACT:
-            raise UserError(
-                f"the mask is a {picture.format} file, which can change the values of pixels. Save "
-                "it as PNG, from the program that drew it."
-            )
-        stored = photo.stored_mode(picture)
-        picture.load()
-        mode, palette = picture.mode, np.reshape(picture.getpalette("RGB") or [], (-1, 3))
-        turned = photo.turned(picture)
-        pixels = np.asarray(picture.convert("RGBA") if mode in ("LA", "PA") else picture)
-    pixels = photo.upright(pixels, turned)
-    if stored.startswith(("L;2", "L;4")) and pixels.any():
-        raise UserError(
-            "the mask is a grey image of 2 or 4 bits, whose values some programs scale to 255. "
-            "Save it with 8 bits."
-        )
-    if mode == "1":
-        return _indexed(pixels.astype(np.uint8), _BITS)
-    if mode == "P":
-        return _indexed(pixels, palette)
-    if mode in ("RGB", "RGBA", "LA", "PA"):
-        return _coloured(pixels)
-    if mode != "L" and not mode.startswith("I"):
-        raise UserError(
-            f"the mask is an image of the mode {mode}; expected a palette, RGB or grey. Save it as "
-            "a PNG of one of these."
-        )
-    used = np.unique(pixels).astype(int)
-    if used[0] < 0 or used[-1] > 65535:
-        raise UserError(f"the mask holds {_list(used)}; expected values from 0 to 255.")
-    return _Pixels(pixels, used, None, indexed=False)
+def stated_names(text: str) -> list[str]:
+    """Return the names on the right in `--mask_values`, each once, in their order."""
+    meanings = [part.partition("=")[2].strip() for part in text.split(",")]
+    fixed = ("", "background", "void")
+    return [m for m in dict.fromkeys(meanings) if m not in fixed and not m.isdecimal()]
 
 
-def _indexed(indices: np.ndarray, palette: np.ndarray) -> _Pixels:
-    used = np.unique(indices).astype(int)
-    colours = palette[used] if used[-1] < len(palette) else None
-    if colours is None or (colours == used[:, None]).all():  # grey in the form of a palette
-        return _Pixels(indices, used, None, indexed=False)
-    return _Pixels(indices, used, colours, indexed=True)
-
-
-def _coloured(pixels: np.ndarray) -> _Pixels:
-    if pixels.shape[2] == 4:
-        hidden = np.argwhere((pixels[..., 3] < 255) & pixels[..., :3].any(axis=2))
-        if hidden.size:
-            raise UserError(
-                f"the mask is partly transparent in {len(hidden)} pixels that aren't black, the "
-                f"first at column {hidden[0][1]}, row {hidden[0][0]}. A pixel has one class: save "
-                "the mask without transparency, and without smooth edges."
-            )
-    codes = pixels[..., 0].astype(np.int32) << 16 | pixels[..., 1].astype(np.int32) << 8
-    codes |= pixels[..., 2]
-    used = np.unique(codes).astype(int)
-    return _Pixels(codes, used, used[:, None] >> np.array([16, 8, 0]) & 255, indexed=False)
-
-
-def _stated(found: _Pixels, values: Mapping[int, int]) -> np.ndarray:
+def _stated(found: Pixels, values: Mapping[int, int]) -> np.ndarray:
     """Return the indices that `values` gives: to grey levels, or to the indices of a palette."""
     readings = [] if found.levels is None else [found.levels.tolist()]
     if found.indexed:
@@ -168,8 +117,9 @@ def _stated(found: _Pixels, values: Mapping[int, int]) -> np.ndarray:
         return np.array(meanings.pop())
     if meanings:
         raise UserError(
-            f"the mask has a palette in which the indices {_list(readings[1])} look like the grey "
-            f"levels {_list(readings[0])}, and --mask_values gives both a meaning. Save it in grey."
+            f"the mask has a palette in which the indices {listed(readings[1])} look like the "
+            f"grey levels {listed(readings[0])}, and --mask_values gives both a meaning. Save it "
+            "in grey."
         )
     if not readings:
         raise UserError(
@@ -178,25 +128,48 @@ def _stated(found: _Pixels, values: Mapping[int, int]) -> np.ndarray:
         )
     wrong = [value for value in readings[0] if value not in values]
     raise UserError(
-        f"the mask holds {_list(wrong)}, and --mask_values lists {_list(values)} alone. Say "
+        f"the mask holds {listed(wrong)}, and --mask_values lists {listed(values)} alone. Say "
         f"what each value of the masks means.{_hint(wrong)}"
     )
 
 
-def _meaning(found: _Pixels, classes: Classes) -> np.ndarray:
+def _meaning(found: Pixels, classes: Classes) -> np.ndarray:
     """Return the indices that the values or colours of a mask mean by themselves."""
     if found.colours is None:
-        return _by_value(found.used, classes)
-    own = [(k, classes.palette[k]) for k in (VOID, *range(len(classes.names), -1, -1))]
-    index = {tuple(colour.tolist()): k for k, colour in [(VOID, PALETTE[VOID]), *own]}
+        return _by_level(found.used, classes)
+    index = _colours(classes)
     known = np.array([index.get(tuple(colour), -1) for colour in found.colours.tolist()])
     if found.indexed:
         return _by_palette(found, known, classes)
     if (known >= 0).all():
         return known
     if found.levels is not None:
-        return _by_value(found.levels, classes)
+        return _by_level(found.levels, classes)
     raise UserError(_unknown_colour(found, known, classes))
+
+
+def _colours(classes: Classes) -> dict[Colour, int]:
+    """Return colour -> index; void has VOC's colour beside its own."""
+    own = [(k, classes.palette[k]) for k in (VOID, *range(len(classes.names), -1, -1))]
+    return {tuple(colour.tolist()): k for k, colour in [(VOID, PALETTE[VOID]), *own]}
+
+
+def _by_level(levels: np.ndarray, classes: Classes) -> np.ndarray:
+    """Return the indices of grey levels: by stated grey colours if all are such, else as they are.
+
+    Raises `UserError` where a label map leaves open which of the two they are.
+    """
+    greys = {c[0]: k for c, k in _colours(classes).items() if len({*c}) == 1 and classes.stated}
+    if {*levels.tolist()} <= greys.keys():
+        return np.array([greys[level] for level in levels.tolist()])
+    indices = (*range(len(classes.names) + 1), VOID)
+    if not classes.ordered or any(c != k and c in indices for c, k in greys.items()):
+        raise UserError(
+            f"the mask holds {listed(levels)} in grey, and its label map leaves open whether these "
+            "are colours or indices, and of which class. Save the mask in the colours of the label "
+            "map, or replace that by classes.txt, with the classes in the order of their indices."
+        )
+    return _by_value(levels, classes)
 
 
 def _by_value(used: np.ndarray, classes: Classes, drawn: bool = False) -> np.ndarray:
@@ -204,23 +177,24 @@ def _by_value(used: np.ndarray, classes: Classes, drawn: bool = False) -> np.nda
     last = len(classes.names)
     wrong = used[(used > last) & (used != VOID)].tolist()
     if wrong:
+        sure = {k: _name(k, classes) for k in used.tolist() if k and k not in wrong}
         raise UserError(
-            f"the mask holds {_list(wrong)}; expected 0 for background, "
+            f"the mask holds {listed(wrong)}; expected 0 for background, "
             + " to ".join(f"{k} for {_name(k, classes)}" for k in sorted({1, last}) if last)
             + ", " * (last > 0)
-            + "and 255 for void. If other values stand for classes, say which: "
-            + f"{_advice(wrong[0], classes)}.{_hint(wrong)}"
+            + "and 255 for void. If other values stand for classes, say what every value of your "
+            + f"masks means, as in {_advice(wrong, classes, sure)}.{_hint(wrong)}"
         )
     if used[-1] == VOID and not drawn and not ((used > 0) & (used < VOID)).any():
         raise UserError(
-            f"the mask holds {_list(used)} and no index of a class; 255 would be void, which "
-            f"counts for nothing. Say which class it is, {_advice(VOID, classes)}, or that it is "
-            "void, 255=void, together with every other value of your masks."
+            f"the mask holds {listed(used)} and no index of a class; 255 would be void, which "
+            f"counts for nothing. Say which class it is, {_advice([VOID], classes, {})}, or that "
+            "it is void, 255=void, together with every other value of your masks."
         )
     return used
 
 
-def _by_palette(found: _Pixels, known: np.ndarray, classes: Classes) -> np.ndarray:
+def _by_palette(found: Pixels, known: np.ndarray, classes: Classes) -> np.ndarray:
     used, colours = found.used, found.colours
     assert colours is not None
     white = (colours == 255).all(axis=1)
@@ -228,12 +202,15 @@ def _by_palette(found: _Pixels, known: np.ndarray, classes: Classes) -> np.ndarr
         if len(classes.names) != 1:
             raise UserError(
                 f"the mask is black and white alone, and the data set has {len(classes.names)} "
-                f"classes. Say which one is white: {_advice(255, classes)}."
+                f"classes. Say which one is white: {_advice([VOID], classes, {})}."
             )
         return white.astype(int)
+    if not found.distinct:
+        return _by_level(used, classes)
+    if classes.stated and (wrong := (known < 0) & (used != VOID)).any():
+        raise UserError(_unknown_colour(found, np.where(wrong, -1, 0), classes))
     same = (known == used) | (colours == classes.palette[used]).all(axis=1)
-    distinct = len({*map(tuple, colours.tolist())}) == len(colours)
-    if (same | (known < 0)).all() or not distinct:
+    if (same | (known < 0)).all():
         return _by_value(used, classes, drawn=bool(same[-1]))
     if (known >= 0).all():
         return known
@@ -241,13 +218,13 @@ def _by_palette(found: _Pixels, known: np.ndarray, classes: Classes) -> np.ndarr
     raise UserError(
         f"the palette of the mask gives index {used[moved]} the colour "
         f"{tuple(colours[moved].tolist())} of {_name(int(known[moved]), classes)}, whose index is "
-        f"{known[moved]}, and index {_list(used[known < 0])} the colour "
-        f"{_list(map(tuple, colours[known < 0].tolist()))} of no class. Save the mask in grey with "
-        "the indices of classes, or in RGB with their colours."
+        f"{known[moved]}, and index {listed(used[known < 0])} the colour "
+        f"{listed(map(tuple, colours[known < 0].tolist()))} of no class. Save the mask in grey "
+        "with the indices of classes, or in RGB with their colours."
     )
 
 
-def _unknown_colour(found: _Pixels, known: np.ndarray, classes: Classes) -> str:
+def _unknown_colour(found: Pixels, known: np.ndarray, classes: Classes) -> str:
     assert found.colours is not None
     wrong = found.colours[known < 0]
     places = np.argwhere(found.codes == found.used[known < 0][0])
@@ -255,7 +232,7 @@ def _unknown_colour(found: _Pixels, known: np.ndarray, classes: Classes) -> str:
     away = ((classes.palette[indices].astype(int) - wrong[0]) ** 2).sum(axis=1)
     nearest = int(indices[away.argmin()])
     return (
-        f"the mask has colours of no class, {_list(map(tuple, wrong.tolist()))}; "
+        f"the mask has colours of no class, {listed(map(tuple, wrong.tolist()))}; "
         f"the first is in {len(places)} pixels, at column {places[0][1]}, row {places[0][0]}, and "
         f"nearest to {_name(nearest, classes)} {tuple(classes.palette[nearest].tolist())}. Draw "
         f"it in colours of the data set, or save indices of classes in grey.{_hint(wrong)}"
@@ -271,14 +248,16 @@ def _hint(wrong: np.ndarray | list[int]) -> str:
     )
 
 
-def _advice(value: int, classes: Classes) -> str:
-    return f"--mask_values 0=background,{value}={(*classes.names, 'void')[0]}"
+def _advice(values: Iterable[int], classes: Classes, fixed: Mapping[int, str]) -> str:
+    """Return a flag with a meaning for each value: `fixed` ones, then classes that are left."""
+    meanings = {0: "background", **fixed}
+    free = [name for name in classes.names if name not in fixed.values()]
+    for value in values:
+        if value not in meanings:
+            meanings[value] = free.pop(0) if free else "void"
+    said = [f"{value}={meaning}" for value, meaning in sorted(meanings.items())]
+    return f"--mask_values {','.join(said[:SMOOTH])}"
 
 
 def _name(index: int, classes: Classes) -> str:
     return {0: "background", VOID: "void"}.get(index) or classes.names[index - 1]
-
-
-def _list(values: Iterable[object]) -> str:
-    texts = list(map(str, values))
-    return ", ".join(texts[:SHOWN]) + " ..." * (len(texts) > SHOWN)

@@ -31,6 +31,7 @@ from vocjax.data.layouts.request import (
     check_request,
     is_own,
 )
+from vocjax.data.layouts.text import shown
 from vocjax.errors import UserError, local_path
 
 TOY_SEED = 0
@@ -63,7 +64,7 @@ def prepare(dataset: str, data_dir: Path, **given: Any) -> Prepared:
             _say(f"checking {count} images and their masks")
             index, fingerprint, warnings = examine(source, bar.update, own=is_own(dataset))
             if existing:
-                _check_same(existing, fingerprint, source.origin)
+                _check_same(existing, fingerprint, source, len(index.ids))
                 return existing
             # An archive has the official md5.
             whole = source.origin.startswith("archive") or is_official(dataset, index)
@@ -198,12 +199,23 @@ def _official(year: int, data_dir: Path, scratch: Path, request: Request) -> tup
     return devkit.year_directory(scratch, year), f"archive {official.file}"
 
 
-def _check_same(existing: Prepared, fingerprint: str, source: str) -> None:
+def _check_same(existing: Prepared, fingerprint: str, source: Source, count: int) -> None:
     if existing.fingerprint != fingerprint:
+        before, now, held = existing.classes, source.classes, len(existing.index.ids)
+        n = len(now.names) + 1
+        colours = not np.array_equal(before.palette[:n], now.palette[:n])
+        what = "their pixels, labels, splits or what the values of masks mean"
+        if before.names != now.names:
+            what = f"its classes: {shown([*now.names])}, and there {shown([*before.names])}"
+        elif held != count:
+            what = f"{count} images, and there {held}"
+        elif colours:
+            what = "the colours of its classes"
         raise UserError(
             f"{existing.directory} holds {existing.name} from {existing.source} (fingerprint "
-            f"{existing.fingerprint[:12]}), and this is other data, from {source} (fingerprint "
-            f"{fingerprint[:12]}). Give another --data_dir or name, or delete that folder first."
+            f"{existing.fingerprint[:12]}), and this is other data, from {source.origin} "
+            f"(fingerprint {fingerprint[:12]}). What differs is {what}. Give another --data_dir or "
+            "name, or delete that folder first."
         )
     _say(f"{existing.name} is prepared already, from the same data: {existing.directory}")
 

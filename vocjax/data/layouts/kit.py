@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vocjax.data.classes import VOC, Classes
+from vocjax.data.classes import VOC
 from vocjax.data.devkit import ABSENT, DIFFICULT, PRESENT, Record, Source
 from vocjax.data.layouts import annotations, names
 from vocjax.data.layouts.class_lists import Lists, States, read_folder
@@ -17,7 +17,8 @@ from vocjax.data.layouts.files import ENDINGS, Folder, check_found
 from vocjax.data.layouts.lists import Entry, by_folder, split_of
 from vocjax.data.layouts.request import Request
 from vocjax.data.layouts.text import counted, image_id, shown
-from vocjax.data.masks import parse_values
+from vocjax.data.mask_pixels import vocs_classes
+from vocjax.data.masks import parse_values, stated_names
 from vocjax.errors import UserError
 
 MASKS = ("SegmentationClass", "SegmentationClassPNG", "SegmentationClassAug")
@@ -45,7 +46,7 @@ def read(directory: Path, request: Request) -> Source:
     for name, rows in sets["Main"].classes.items():
         for id_, state in rows.items():
             listed[id_][name] = state
-    named = _classes(directory, request, [listed, drawn], masked=bool(masked))
+    named = _classes(directory, request, [listed, drawn], masked)
     columns = {name: k for k, name in enumerate(named.classes.names)}
     lists_count = any(name in columns for name in sets["Main"].classes)
 
@@ -225,30 +226,35 @@ def _holds(folder: Path) -> bool:
 
 
 def _classes(
-    directory: Path, request: Request, labels: list[States], *, masked: bool
+    directory: Path, request: Request, labels: list[States], masks: Mapping[str, Path]
 ) -> names.Named:
-    """Return the classes: as the user says, as a file says, or those of the labels.
+    """Return the classes: as the user says, as a file says, those of the labels, or VOC's.
 
-    Raises `UserError` where the labels have names that VOC has not, and nothing says which index of
-    the masks is which of them.
+    Masks in VOC's colours have VOC's unless no label is among what they show. Raises `UserError`
+    where nothing says which index of the masks is which class.
     """
-    if request.classes:
-        return names.given(request.classes)
     folders = (directory, directory / "JPEGImages", directory / "Annotations")
-    named = names.in_files(folders)
+    named = names.find(request.classes, folders)
     if named:
         return named
     found = {name for states in labels for of in states.values() for name in of}
-    if not found and not masked:
-        return names.Named(Classes(()), "nothing")
-    named = names.of_labels(found, f"{directory}, by its lists and annotations,")
-    if masked and named.classes is not VOC and len(named.classes.names) > 1:
-        raise UserError(
-            f"{directory} has masks, and labels of {shown(list(named.classes.names))}; nothing "
-            "says which index of the masks is which class. Write the names in the order of their "
-            f"indices, from 1 on, into {directory / 'classes.txt'}, or give --classes a,b,c."
-        )
-    return named
+    stated = stated_names(request.mask_values) if masks else []
+    every = dict.fromkeys([*sorted(found), *stated])
+    own = names.as_they_are(every, f"{directory}, by its labels,")
+    if not masks or stated or found == {*VOC.names}:
+        return own
+    shows = vocs_classes(masks.values())
+    if shows is not None and found <= {*VOC.names} and (not found or shows & found):
+        return names.Named(VOC, "the colours of the masks")
+    if len(found) == 1 or (found and shows == set()):
+        return own
+    raise UserError(
+        f"{directory} has masks, "
+        + (f"and labels of {shown(sorted(found))}" if found else "not in VOC's colours")
+        + "; nothing says which index of the masks, 1 or 255 say, is which class. Write the names "
+        f"in the order of their indices, from 1 on, into {directory / 'classes.txt'}, or give "
+        "--classes a,b,c."
+    )
 
 
 def _labels(states: Mapping[str, int] | None, columns: Mapping[str, int]) -> np.ndarray | None:

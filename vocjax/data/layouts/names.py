@@ -1,18 +1,21 @@
 """Reads the names of classes, and their colours, from the files in which programs keep them."""
 
+import csv
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from vocjax.data.classes import PALETTE, VOC, VOID, Classes, check_names
+from vocjax.data.classes import PALETTE, VOID, Classes, check_names
 from vocjax.data.layouts.text import normal, read_lines, shown
 from vocjax.errors import UserError
 
 FILES = ("classes.txt", "class_names.txt", "labelmap.txt", "_classes.csv")  # the first counts
 BACKGROUND = {"background", "_background_", "__background__"}
 IGNORED = {"__ignore__", "_ignore_", "ignore", "void", "unlabeled"}
+LABEL = r"(.*?):\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*(:.*)?"  # a line of a label map
+NUMBERED = r"(\d+)(\s*[:;,.)=]\s*|\s+)(.+)"  # a line with an index and a name
 
 
 class Named(NamedTuple):
@@ -26,94 +29,156 @@ class Named(NamedTuple):
 
 def given(names: tuple[str, ...]) -> Named:
     """Return the classes that `--classes` names; raises `UserError` for wrong names."""
-    return Named(Classes(_checked(names, "--classes")), "--classes")
+    plain = _without_numbers("--classes", [*names])
+    return Named(Classes(_checked(tuple(plain), "--classes")), "--classes")
 
 
-def in_files(folders: Iterable[Path]) -> Named | None:
-    """Return the classes of the first file of names in the folders; None where there is none.
+def find(classes: tuple[str, ...], folders: Iterable[Path]) -> Named | None:
+    """Return `classes`, or else those of the first file of names in the folders; None without one.
 
-    Another file with other classes gives a warning. Raises `UserError` for a file that is no list
-    of classes.
+    The colours of a label map count if it has the same names; another file with other classes gives
+    a warning. Raises `UserError` for a file that is no list of classes.
     """
-    paths = (folder / file for file in FILES for folder in dict.fromkeys(folders))
-    found = [(path, _read(path)) for path in paths if path.is_file()]
+    files = {
+        folder: {file.name.lower(): file for file in sorted(folder.iterdir(), reverse=True)}
+        for folder in folders
+        if folder.is_dir()
+    }
+    wanted = ("labelmap.txt",) if classes else FILES
+    paths = (of[name] for name in wanted for of in files.values() if name in of)
+    found = [given(classes)] * bool(classes) + [_read(path) for path in paths if path.is_file()]
     if not found:
         return None
-    path, first = found[0]
-    others = [
-        f"{p.name} ({shown(list(n.classes.names))})"
-        for p, n in found[1:]
-        if n.classes.names != first.classes.names
-    ]
-    if not others:
+    first, *others = found
+    names, said = first.classes.names, []
+    for other in others:
+        if other.classes.names != names:
+            said.append(f"{other.where} ({shown([*other.classes.names])})")
+        if not first.classes.stated and {*other.classes.names} == {*names}:
+            first = first._replace(classes=_coloured_as(first.classes, other.classes))
+    if not said:
         return first
-    names = shown(list(first.classes.names))
-    return first._replace(
-        warnings=(f"{path.name} names {names}, and {' and '.join(others)}: {path.name} counts.",)
-    )
-
-
-def of_labels(names: Iterable[str], where: str) -> Named:
-    """Return the classes of names that labels have: VOC's if all are VOC's, else in their order."""
-    own = sorted({*names})
-    if {*own} <= {*VOC.names}:
-        return Named(VOC, "VOC's, which has all names of the labels")
-    return as_they_are(own, where)
+    said[:0] = [f"{first.where} names {shown([*names])}"]
+    return first._replace(warnings=(f"{', and '.join(said)}: {first.where} counts.",))
 
 
 def as_they_are(found: Iterable[str], where: str) -> Named:
-    """Return classes that folders or features name, whatever their names are."""
+    """Return classes that folders, labels or features name, whatever their names are."""
     check_names(tuple(found), where)
     return Named(Classes(tuple(found)), where)
 
 
+def _coloured_as(classes: Classes, other: Classes) -> Classes:
+    """Return classes with the colours that `other` gives to the same names."""
+    palette = other.palette.copy()
+    rows = [other.names.index(name) + 1 for name in classes.names]
+    palette[1 : len(rows) + 1] = other.palette[rows]
+    return classes._replace(palette=palette, stated=other.stated)
+
+
 def _read(path: Path) -> Named:
-    lines = [normal(line) for _, line in read_lines(path)]
-    if path.name == "_classes.csv":
+    named = _parsed(path, [" ".join(normal(line).split()) for _, line in read_lines(path)])
+    if not named.classes.names:
+        raise UserError(
+            f"{path} names no class. Write a class in each line, in the order of their indices in "
+            "masks, or remove the file."
+        )
+    return named
+
+
+def _parsed(path: Path, lines: list[str]) -> Named:
+    kind = path.name.lower()
+    if kind == "_classes.csv":
         return _csv(path, lines)
-    coloured = [re.fullmatch(r"(.*?):\s*(\d+),\s*(\d+),\s*(\d+)(:.*)?", line) for line in lines]
-    if lines and all(coloured):
+    coloured = [re.fullmatch(LABEL, line) for line in lines]
+    if all(coloured):
         return _coloured(path, [match for match in coloured if match])
-    if path.name == "labelmap.txt":
+    if kind == "labelmap.txt":
         line = next(line for line, match in zip(lines, coloured, strict=True) if not match)
         raise UserError(
             f"{path} has the line {line!r}; expected a class and its colour, as in cat:128,0,0::. "
             "Correct it, or name the classes in classes.txt."
         )
-    lines = [line for line in lines if line not in IGNORED]
-    if lines and lines[0].lower() in BACKGROUND:
-        lines = lines[1:]
-    late = next((line for line in lines if line.lower() in BACKGROUND), None)
+    lines = _without_fixed(_without_numbers(str(path), lines))
+    late = next((line for line in lines if line.lower() in BACKGROUND | IGNORED), None)
     if late:
         raise UserError(
-            f"{path} names {late} after other classes; background is index 0 of masks, so it comes "
-            "first or not at all. Move the line, and say with --mask_values what masks hold if "
-            "they count otherwise."
+            f"{path} names {late} among other classes; masks have background as 0 and void as 255, "
+            "so the names after it may mean other indices. Background comes first or not at all, "
+            "void last. Move the line, and say with --mask_values what masks hold if they count "
+            "otherwise."
         )
     return Named(Classes(_checked(tuple(lines), str(path))), path.name)
+
+
+def _without_fixed(lines: list[str]) -> list[str]:
+    """Leave out background and void where they move no index."""
+    if lines and lines[0].lower() in IGNORED:  # labelme has __ignore__ as -1
+        lines = lines[1:]
+    if lines and lines[0].lower() in BACKGROUND:
+        lines = lines[1:]
+    while lines and lines[-1].lower() in IGNORED:
+        lines = lines[:-1]
+    return lines
+
+
+def _without_numbers(where: str, lines: list[str]) -> list[str]:
+    """Leave out the indices before names, as in `0: background` and `1: cat`."""
+    found = [match for line in lines if (match := re.fullmatch(NUMBERED, line))]
+    if len(found) < len(lines) or not lines:
+        return lines
+    numbers, names = [int(match[1]) for match in found], [match[3] for match in found]
+    first = int(names[0].lower() not in BACKGROUND)
+    if numbers[-1] == VOID and names[-1].lower() in IGNORED:
+        numbers = numbers[:-1]
+    if numbers == [*range(first, first + len(numbers))]:
+        return names
+    if not any(match[2].strip() for match in found) and max(numbers) > len(numbers):
+        return lines  # names such as `5 cents`
+    raise UserError(
+        f"{where} begins names with the numbers {', '.join(map(str, numbers[:5]))}; expected "
+        "those of masks in their order, 0 for background, 1 for the first class and so on. Write "
+        "the names alone, and say with --mask_values what masks hold if they count otherwise."
+    )
 
 
 def _coloured(path: Path, lines: list[re.Match[str]]) -> Named:
     """CVAT's label map: `label:red,green,blue:parts:actions`; the background has a line, too."""
     palette, names = PALETTE.copy(), []
-    for line in lines:
-        name = line[1].strip()
+    owners: dict[tuple[int, ...], str] = {}
+    every = [line[1].strip() for line in lines]
+    for name, line in zip(every, lines, strict=True):
         index = 0 if name.lower() in BACKGROUND else VOID if name.lower() in IGNORED else None
         if index is None:
             names.append(name)
             _checked(tuple(names), str(path))
             index = len(names)
-        colour = [int(line[k]) for k in (2, 3, 4)]
+        colour = tuple(int(line[k]) for k in (2, 3, 4))
         if max(colour) > 255:
-            raise UserError(f"{path} gives {name} the colour {colour}; expected 0 to 255.")
+            raise UserError(f"{path} gives {name} the colour {[*colour]}; expected 0 to 255.")
+        if owners.setdefault(colour, name) != name:
+            raise UserError(_one_colour(path, owners[colour], name, colour))
         palette[index] = colour
+    black = tuple(palette[0].tolist())
+    if owners.get(black, "background").lower() not in BACKGROUND:
+        raise UserError(_one_colour(path, "background", owners[black], black))
     palette.setflags(write=False)
-    return Named(Classes(_checked(tuple(names), str(path)), palette), path.name)
+    ordered = _without_fixed(every) == names
+    return Named(Classes(tuple(names), palette, True, ordered), path.name)
+
+
+def _one_colour(path: Path, one: str, other: str, colour: tuple[int, ...]) -> str:
+    return (
+        f"{path} gives {one} and {other} one colour, {colour}; a mask in colours can't tell them "
+        "apart. Give each its own, in the masks too, or name the classes in classes.txt instead if "
+        "masks hold indices."
+    )
 
 
 def _csv(path: Path, lines: list[str]) -> Named:
     """Roboflow's table: a head `Pixel Value, Class`, and a value and a name in each row."""
-    rows = [[cell.strip() for cell in line.split(",", 1)] for line in lines]
+    cells = csv.reader(lines, skipinitialspace=True)
+    rows = [[row[0].strip(), ",".join(row[1:]).strip()] for row in cells if row]
     if not rows or [cell.lower() for cell in rows[0]] != ["pixel value", "class"]:
         raise UserError(
             f"{path} begins with {lines[0] if lines else 'nothing'!r}; expected Pixel Value, Class "
@@ -121,7 +186,7 @@ def _csv(path: Path, lines: list[str]) -> Named:
         )
     meaning: dict[int, str] = {}
     for row in rows[1:]:
-        if len(row) != 2 or not row[0].isdigit() or int(row[0]) > 255 or int(row[0]) in meaning:
+        if not row[1] or not row[0].isdecimal() or int(row[0]) > 255 or int(row[0]) in meaning:
             raise UserError(
                 f"{path} has the row {', '.join(row)!r}; expected a value from 0 to 255, each "
                 "once, and the name of its class. Correct the row."

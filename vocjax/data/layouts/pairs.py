@@ -122,11 +122,9 @@ def _find_lists(directory: Path, request: Request) -> dict[str, Path]:
 
 
 def _named(directory: Path, masks: Path, classes: tuple[str, ...]) -> names.Named:
-    if classes:
-        return names.given(classes)
     roots = (directory, masks)
     folders = [root / sub for root in roots for sub in (".", *SPLITS)]
-    named = names.in_files([*folders, directory.parent, masks.parent])
+    named = names.find(classes, [*folders, directory.parent, masks.parent])
     if named is None:
         raise UserError(
             f"nothing names the classes of the masks in {masks}. Write them in the order of their "

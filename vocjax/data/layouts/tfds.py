@@ -196,7 +196,7 @@ def _of_label(
 ) -> bytes:
     """Return a mask in which the object has the class of the image's one label."""
     present = np.flatnonzero(labels == PRESENT)
-    mask = read_mask(content, path, Classes((OBJECT,)), values)
+    mask = read_mask(content, path, Classes((OBJECT,)), values).indices
     if len(present) != 1:
         raise UserError(
             f"{path.stem} has {len(present)} labels, and --mask_values says that its mask shows "
