@@ -10,8 +10,9 @@ import pytest
 from vocjax.data.pipeline import shuffled
 from vocjax.errors import UserError
 from vocjax.runs.reader import read_epochs
+from vocjax.tasks import make_task
 from vocjax.training.interrupts import Interrupted
-from vocjax.training.loop import LOSSES_IN_FLIGHT
+from vocjax.training.loop import LOSSES_IN_FLIGHT, train_and_evaluate
 from vocjax.training.step import ORDER, draw_key
 
 POISON = 3  # the row of the training image with a loss of NaN
@@ -73,6 +74,30 @@ def test_loss_that_is_not_finite_later_names_the_last_good_checkpoint(
         assert f"The batch held train_{POISON}. " in str(refused.value)
         assert all(np.isfinite(x).all() for x in saved_state(tmp_path).values())
     assert [record["epoch"] for record in read_epochs(tmp_path)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("huge", "head_init", "sentence"),
+    [
+        (1e38, "logistic", r"the code is not finite for \d+ of \d+ images, .* is the first: what"),
+        (1e38, "zeros", "the code is not finite for"),
+        (1e10, "logistic", "arrays to begin with are not finite, params/head/Dense_0/"),
+        (float("inf"), "zeros", "is not finite"),
+    ],
+)
+def test_weights_that_overflow_begin_no_run(huge, head_init, sentence, tiny_config, tmp_path):
+    fields = {"model.hidden": (), "model.head_init": head_init, "epochs": 0}
+    config = tiny_config("classifier_256", **fields)
+    task = make_task(config)
+
+    def init(key):
+        variables = task.init(key)
+        encoder = jax.tree.map(lambda x: x * huge, variables["params"]["encoder"])
+        return variables | {"params": variables["params"] | {"encoder": encoder}}
+
+    with pytest.raises(UserError, match=sentence):
+        train_and_evaluate(config, tmp_path / "run", task._replace(init=init))
+    assert not (tmp_path / "run").exists()
 
 
 def test_parameters_that_are_not_finite_are_not_saved(quick_run, tmp_path):

@@ -15,6 +15,7 @@ from vocjax.data.dataset import Dataset
 from vocjax.data.pipeline import Examples
 from vocjax.data.splits import choose
 from vocjax.data.voc import Prepared
+from vocjax.errors import UserError
 from vocjax.mesh import replicated
 from vocjax.pretrained.initialise import with_encoder_of
 from vocjax.pretrained.resolve import located, origin_facts, origin_of
@@ -84,6 +85,7 @@ def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
     fit: dict[str, Any] = {}
     if begins:
         variables, fit = fitted(setup, variables, splits["train"])
+        _check_finite(variables)
         make = jax.jit(partial(_first_state, setup, 0), out_shardings=replicated(setup.mesh))
         state = jax.block_until_ready(make(variables))
     # The first host writes only after the others have looked at what was there.
@@ -134,6 +136,19 @@ def fitted(setup: Setup, variables: Variables, train: Examples) -> tuple[Variabl
     return place(variables, setup.mesh), found
 
 
+def _check_finite(variables: Variables) -> None:
+    """Raise `UserError` where numbers that a run begins with are not finite, with their paths."""
+    leaves = jax.tree.leaves_with_path(jax.device_get(variables))
+    bad = [path for path, array in leaves if not np.isfinite(array).all()]
+    if bad:
+        first = jax.tree_util.keystr(bad[0], simple=True, separator="/")
+        raise UserError(
+            f"{len(bad)} of {len(leaves)} arrays to begin with are not finite, {first} is the "
+            "first: the weights of init_from are not, or a closed form overflows on them. Give "
+            "init_from other weights."
+        )
+
+
 def restore(setup: Setup, checkpoints: Checkpoints) -> TrainState:
     """Load the last checkpoint, in the shapes of the phase that it belongs to."""
     number = phase_of_step(setup.valid.phases, checkpoints.last_step or 0, setup.batches)
@@ -148,13 +163,24 @@ def _first_state(setup: Setup, number: int, variables: Variables) -> TrainState:
     return initial_state(setup.config, variables, opt_state, setup.valid.sums)
 
 
-def notes(config: ConfigDict, source: Prepared | Dataset, data: Dataset) -> list[str]:
-    """Return what a reader of the log should know about where a run begins, in sentences."""
-    if not config.init_from:
-        return ["all parameters begin from a fresh draw"]
-    lines = [f"the encoder begins from {config.init_from}"]
-    if known := _seen_before(config, source, data.splits["val"].ids):
-        lines.append(f"{known} of the val images were training images there: val is no test")
+def notes(
+    config: ConfigDict, workdir: Path, source: Prepared | Dataset, data: Dataset
+) -> list[str]:
+    """Return what a reader of the log should know about where a run begins, in sentences.
+
+    To be asked before the run begins: config.json has the epochs of a run that is given more.
+    """
+    origin = located(config, workdir)
+    lines = ["all parameters begin from a fresh draw"]
+    if has_checkpoint(workdir):
+        epochs, lines = read_config(workdir).epochs, ["the run is continued"]
+        if epochs != config.epochs:
+            lines = [f"the run of {epochs} epochs is continued to {config.epochs}"]
+    elif config.init_from:
+        lines = [f"the encoder begins from {origin.init_from}"]
+    if known := config.init_from and _seen_before(origin, source, data.splits["val"].ids):
+        where = f"training images of {origin.init_from}"
+        lines.append(f"{known} of the val images were {where}: val is no test")
     return lines
 
 
