@@ -136,8 +136,8 @@ def _reading(which: str) -> Iterator[None]:
     except (ValueError, OSError, LookupError) as error:
         raise UserError(
             f"{which} can't be read: it is damaged, or was written for another model than that of "
-            f"config.json ({type(error).__name__}). Move its folder away; `vocjax train` goes on from "
-            "an earlier one, or begins anew."
+            f"config.json ({type(error).__name__}). Move its folder away; `vocjax train` goes on "
+            "from an earlier one, or begins anew."
         ) from error
     finally:
         logger.setLevel(level)
