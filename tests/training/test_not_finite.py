@@ -76,18 +76,25 @@ def test_loss_that_is_not_finite_later_names_the_last_good_checkpoint(
     assert [record["epoch"] for record in read_epochs(tmp_path)] == [1]
 
 
+LOGISTIC = {"model.hidden": (), "model.head_init": "logistic"}
+
+
 @pytest.mark.parametrize(
-    ("huge", "head_init", "sentence"),
+    ("name", "fields", "huge", "sentence"),
     [
-        (1e38, "logistic", r"the code is not finite for \d+ of \d+ images, .* is the first: what"),
-        (1e38, "zeros", "the code is not finite for"),
-        (1e10, "logistic", "arrays to begin with are not finite, params/head/Dense_0/"),
-        (float("inf"), "zeros", "is not finite"),
+        (
+            "classifier_256",
+            LOGISTIC,
+            1e38,
+            r"the code is not finite for 10 of 10 images, train_.* is",
+        ),
+        ("classifier_256", LOGISTIC, 1e10, "parameters are not finite .* params/head/Dense_0/"),
+        ("autoencoder_256", {}, 1e38, "outputs on val are not finite before training, in code"),
+        ("autoencoder_256", {"epochs": 1}, np.inf, "parameters are not finite .* params/encoder/"),
     ],
 )
-def test_weights_that_overflow_begin_no_run(huge, head_init, sentence, tiny_config, tmp_path):
-    fields = {"model.hidden": (), "model.head_init": head_init, "epochs": 0}
-    config = tiny_config("classifier_256", **fields)
+def test_weights_that_overflow_begin_no_run(name, fields, huge, sentence, tiny_config, tmp_path):
+    config = tiny_config(name, **({"epochs": 0} | fields))
     task = make_task(config)
 
     def init(key):

@@ -85,7 +85,10 @@ def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
     fit: dict[str, Any] = {}
     if begins:
         variables, fit = fitted(setup, variables, splits["train"])
-        _check_finite(variables)
+        _check_finite("parameters", variables)
+        if not setup.steps:  # no step will look at its loss
+            _, batch = next(evaluator.batches(data.splits["val"]))
+            _check_finite("outputs on val", evaluator.outputs(variables, batch))
         make = jax.jit(partial(_first_state, setup, 0), out_shardings=replicated(setup.mesh))
         state = jax.block_until_ready(make(variables))
     # The first host writes only after the others have looked at what was there.
@@ -136,17 +139,16 @@ def fitted(setup: Setup, variables: Variables, train: Examples) -> tuple[Variabl
     return place(variables, setup.mesh), found
 
 
-def _check_finite(variables: Variables) -> None:
-    """Raise `UserError` where numbers that a run begins with are not finite, with their paths."""
-    leaves = jax.tree.leaves_with_path(jax.device_get(variables))
-    bad = [path for path, array in leaves if not np.isfinite(array).all()]
-    if bad:
-        first = jax.tree_util.keystr(bad[0], simple=True, separator="/")
-        raise UserError(
-            f"{len(bad)} of {len(leaves)} arrays to begin with are not finite, {first} is the "
-            "first: the weights of init_from are not, or a closed form overflows on them. Give "
-            "init_from other weights."
-        )
+def _check_finite(what: str, tree: Any) -> None:
+    """Raise `UserError` where what a run begins with is not finite everywhere."""
+    for path, array in jax.tree.leaves_with_path(jax.device_get(tree)):
+        if not np.isfinite(array).all():
+            raise UserError(
+                f"the network's {what} are not finite before training, in "
+                f"{jax.tree_util.keystr(path, simple=True, separator='/')} first: the weights of "
+                "init_from are not, or what is computed with them overflows. Give init_from other "
+                "weights."
+            )
 
 
 def restore(setup: Setup, checkpoints: Checkpoints) -> TrainState:
