@@ -1,4 +1,4 @@
-"""A list of experiments, one after the other: what the scripts in experiments/ have in common."""
+"""A list of experiments, one after the other: what the plans in experiments/ share."""
 
 import argparse
 import sys

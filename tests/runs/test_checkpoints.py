@@ -157,6 +157,20 @@ def test_a_checkpoint_that_a_training_replaces_meanwhile_is_read_anew(
     assert load_run(tmp_path / "run", make_mesh()).step == 2
 
 
+@pytest.mark.parametrize("damaged", ["*", "_CHECKPOINT_METADATA", "metrics/metrics"])
+def test_a_damaged_checkpoint_is_named_without_more(damaged, finished_run, tmp_path, caplog):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run("pca"), run)
+    for path in (run / "checkpoints" / "0").rglob(damaged):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:10])
+    with pytest.raises(
+        UserError, match=r"checkpoint 0 in .* can't be read: it is damaged, .* anew"
+    ):
+        evaluate(run)
+    assert not caplog.records
+
+
 def test_checkpoint_that_lacks_its_state_is_named(finished_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(finished_run("linear_autoencoder"), run)

@@ -10,8 +10,9 @@ import pytest
 from vocjax.data.pipeline import shuffled
 from vocjax.errors import UserError
 from vocjax.runs.reader import read_epochs
+from vocjax.tasks import make_task
 from vocjax.training.interrupts import Interrupted
-from vocjax.training.loop import LOSSES_IN_FLIGHT
+from vocjax.training.loop import LOSSES_IN_FLIGHT, train_and_evaluate
 from vocjax.training.step import ORDER, draw_key
 
 POISON = 3  # the row of the training image with a loss of NaN
@@ -73,6 +74,37 @@ def test_loss_that_is_not_finite_later_names_the_last_good_checkpoint(
         assert f"The batch held train_{POISON}. " in str(refused.value)
         assert all(np.isfinite(x).all() for x in saved_state(tmp_path).values())
     assert [record["epoch"] for record in read_epochs(tmp_path)] == [1]
+
+
+LOGISTIC = {"model.hidden": (), "model.head_init": "logistic"}
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "huge", "sentence"),
+    [
+        (
+            "classifier_256",
+            LOGISTIC,
+            1e38,
+            r"the code is not finite for 10 of 10 images, train_.* is",
+        ),
+        ("classifier_256", LOGISTIC, 1e10, "parameters are not finite .* params/head/Dense_0/"),
+        ("autoencoder_256", {}, 1e38, "outputs on val are not finite before training, in code"),
+        ("autoencoder_256", {"epochs": 1}, np.inf, "parameters are not finite .* params/encoder/"),
+    ],
+)
+def test_weights_that_overflow_begin_no_run(name, fields, huge, sentence, tiny_config, tmp_path):
+    config = tiny_config(name, **({"epochs": 0} | fields))
+    task = make_task(config)
+
+    def init(key):
+        variables = task.init(key)
+        encoder = jax.tree.map(lambda x: x * huge, variables["params"]["encoder"])
+        return variables | {"params": variables["params"] | {"encoder": encoder}}
+
+    with pytest.raises(UserError, match=sentence):
+        train_and_evaluate(config, tmp_path / "run", task._replace(init=init))
+    assert not (tmp_path / "run").exists()
 
 
 def test_parameters_that_are_not_finite_are_not_saved(quick_run, tmp_path):

@@ -292,13 +292,14 @@ def test_latent_space_of_something_else_is_refused(finished_run, uninterrupted, 
             latent_space_of(run)
 
 
-def test_notes_tell_the_rule_the_origin_and_known_images(tiny_config, finished_run, uninterrupted):
+def test_notes_tell_the_rule_the_origin_and_known_images(tiny_config, finished_run, tmp_path):
     def said(**overrides):
         config = tiny_config("classifier_256", **overrides)
         prepared = voc.load("toy", Path(config.data.data_dir))
         data = open_dataset(config, prepared, make_mesh())
-        return [*data.notes, *notes(config, prepared, data)]
+        return [*data.notes, *notes(config, workdir, prepared, data)]
 
+    workdir = tmp_path / "none"
     every = VOC.names
     assert said()[-1] == "all parameters begin from a fresh draw"
     rule, _ = said(**{"data.classes": every})
@@ -310,4 +311,11 @@ def test_notes_tell_the_rule_the_origin_and_known_images(tiny_config, finished_r
     # What was held out of train to tune on, the autoencoder was trained on.
     held_out = {"data.held_out": 0.3, "init_from": str(finished_run("autoencoder_256"))}
     *_, warning = said(**held_out)
-    assert re.fullmatch(r"\d of the val images were training images there: val is no test", warning)
+    seen = rf"\d of the val images were training images of {held_out['init_from']}: val is no test"
+    assert re.fullmatch(seen, warning)
+    workdir = finished_run("classifier_256")
+    epochs = tiny_config("classifier_256").epochs
+    assert said()[-1] == "the run is continued"
+    more = f"the run of {epochs} epochs is continued to 9"
+    assert said(epochs=9)[-1] == more
+    assert said(epochs=9, **held_out)[-2:] == [more, warning]

@@ -101,7 +101,8 @@ def cross_validated(
     """Fit at the strength of `STRENGTHS` with the least log-loss in `FOLDS`-fold cross-validation.
 
     Examples of one group [n], the crops of a photograph say, are held out together. Returns the fit
-    to all examples, its strength, and the mean log-loss at each strength.
+    to all examples, its strength, and the mean log-loss at each strength, infinite where it is not
+    defined: features that overflow have no fit that is finite.
     """
     found, members = np.unique(groups, return_inverse=True)
     fold = np.random.RandomState(0).permutation(len(found))[members] % min(FOLDS, len(found))
@@ -116,6 +117,7 @@ def cross_validated(
         for place, strength in enumerate(STRENGTHS):
             linear = fit(linear, within, strength, exclusive=exclusive)
             losses[place] += float(loss(linear, without, exclusive).sum())
+    losses[np.isnan(losses)] = np.inf
     counted = float((examples.weight.sum(axis=1) > 0).sum())
     strength = float(STRENGTHS[losses.argmin()])
     return fit(zero, examples, strength, exclusive=exclusive), strength, losses / counted

@@ -12,7 +12,7 @@ from vocjax.pretrained.fetch import fetch_weights, place_of
 from vocjax.pretrained.published import PUBLISHED
 from vocjax.pretrained.store import is_imported, read_imported
 from vocjax.runs import places
-from vocjax.runs.reader import is_run, lookup, read_config, read_epochs, read_json
+from vocjax.runs.reader import is_run, lookup, read_config, read_epochs, read_provenance
 
 Pairs = tuple[tuple[str, Any], ...]  # (name, value) of each field of a network
 
@@ -102,7 +102,7 @@ def origin_facts(origin: Path) -> dict[str, Any]:
     if is_imported(origin):
         weights = read_imported(origin)
         return {"backbone": weights.backbone, "source": weights.source, "file": weights.file}
-    made, epochs = read_json(origin / "run.json") or {}, read_epochs(origin)
+    made, epochs = read_provenance(origin), read_epochs(origin)
     return {
         "commit": made.get("commit"),
         "seed": made.get("seed"),

@@ -1,6 +1,9 @@
 """Orbax, wrapped: save asynchronously, keep the last and the best, restore on any devices."""
 
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,7 +32,8 @@ class Checkpoints:
         """Keep the last checkpoint and the best: `best.metric` on validation, `best.mode` of it.
 
         With each goes `config.model`, which has to be the same when it is restored. Unless it only
-        reads, it clears away what a killed process began to write.
+        reads, it clears away what a killed process began to write. Raises `UserError` where a
+        checkpoint is damaged.
         """
         policies = ocp.training.preservation_policies
         best = config.best
@@ -40,11 +44,13 @@ class Checkpoints:
             n=1,
             keep_checkpoints_without_metrics=False,
         )
-        self._checkpointer = ocp.training.Checkpointer(
-            (workdir / FOLDER).absolute(),
-            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(1), best_one]),
-            cleanup_tmp_directories=not reads_only,
-        )
+        steps, folder = sorted(_steps(workdir)), (workdir / FOLDER).absolute()
+        with _reading(f"checkpoint {' or '.join(map(str, steps))} in {folder}"):
+            self._checkpointer = ocp.training.Checkpointer(
+                folder,
+                preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(1), best_one]),
+                cleanup_tmp_directories=not reads_only,
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -98,19 +104,13 @@ class Checkpoints:
         """
         self.wait()
         folder, model = self._checkpointer.directory, self._model
-        try:
-            metadata = self._checkpointer.metadata(step).custom_metadata
+        step = self.last_step if step is None else step
+        with _reading(f"checkpoint {step} in {folder}"):
+            # None also where the file is damaged.
+            theirs = (self._checkpointer.metadata(step).custom_metadata or {})["model"]
             state = self._checkpointer.load(step, abstract_state)
-        except (ValueError, OSError, LookupError) as error:
-            which = "the newest checkpoint" if step is None else f"checkpoint {step}"
-            raise UserError(
-                f"{which} in {folder} can't be read: it is damaged, or was written for another "
-                f"model than that of config.json ({type(error).__name__}). Delete its folder to "
-                "continue from an earlier one."
-            ) from error
-        theirs = (metadata or {}).get("model")
         if theirs != model:
-            differing = [f for f in model if not theirs or theirs.get(f) != model[f]]
+            differing = [f for f in model if theirs.get(f) != model[f]]
             raise UserError(
                 f"a checkpoint in {folder} was written with another config than the run's "
                 f"config.json: model.{', model.'.join(differing) or 'name'} differs. Put back the "
@@ -123,6 +123,24 @@ class Checkpoints:
                 "config.json describes."
             )
         return state
+
+
+@contextmanager
+def _reading(which: str) -> Iterator[None]:
+    """Raise `UserError` where the block can't read a checkpoint, in place of Orbax's warnings."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except (ValueError, OSError, LookupError) as error:
+        raise UserError(
+            f"{which} can't be read: it is damaged, or was written for another model than that of "
+            f"config.json ({type(error).__name__}). Move its folder away; `vocjax train` goes on "
+            "from an earlier one, or begins anew."
+        ) from error
+    finally:
+        logger.setLevel(level)
 
 
 def has_checkpoint(workdir: Path) -> bool:

@@ -31,12 +31,11 @@ def find(workdir: Path, config: ConfigDict, field: str) -> Path:
 def check(workdir: Path, config: ConfigDict, field: str) -> None:
     """Raise `UserError` if a directory that a run began with is at none of its places any more."""
     tried = places(workdir, config, field)
-    if len(tried) > 1 and not any(map(os.path.isdir, tried)):
+    if _seen(workdir, config, field) is not None and not any(map(os.path.isdir, tried)):
         raise UserError(
-            f"{field} of {workdir} is {_text(config, field)!r}, and it is neither at "
-            f"{' nor at '.join(map(str, tried))}: the one is its place as seen from the run "
-            "directory when the run began, the other as it is written. Put it, or a link to it, at "
-            "one of them."
+            f"{field} of {workdir} is {_text(config, field)!r}, and no directory is at "
+            f"{' nor at '.join(map(str, tried))}: there it lies as it is written, and as seen from "
+            "the run directory when the run began. Put it, or a link to it, at such a place."
         )
 
 
@@ -46,20 +45,28 @@ def places(workdir: Path, config: ConfigDict, field: str) -> list[Path]:
     As seen from the run directory first, and then as it is written; for an absolute path the other
     way round.
     """
-    text = _text(config, field)
-    written = Path(os.path.normpath(local_path(text).absolute()))
-    known = reader.lookup(reader.read_json(workdir / "run.json"), "paths", field)
-    if known is None or _text(reader.read_config(workdir), field) != text:
+    text = local_path(_text(config, field))
+    # A folder may be a link, and the way up from it is that of what it links to.
+    written = Path(os.path.realpath(text)) if ".." in text.parts else text.absolute()
+    if (seen := _seen(workdir, config, field)) is None:
         return [written]
-    seen = Path(os.path.normpath(workdir.absolute() / known))
-    return list(dict.fromkeys([written, seen] if Path(text).is_absolute() else [seen, written]))
+    return list(dict.fromkeys([written, seen] if text.is_absolute() else [seen, written]))
 
 
-def to_json(workdir: Path, config: ConfigDict) -> dict[str, str]:
+def _seen(workdir: Path, config: ConfigDict, field: str) -> Path | None:
+    """Return where a directory lies as seen from the run directory; None if no run knows it."""
+    way = reader.read_provenance(workdir).get("paths", {}).get(field)
+    if way is None or _text(reader.read_config(workdir), field) != _text(config, field):
+        return None
+    return Path(os.path.normpath(Path(os.path.realpath(workdir)) / way))
+
+
+def ways(workdir: Path, config: ConfigDict) -> dict[str, str]:
     """Return what run.json keeps: the way from the run directory to each path of its config."""
     named = {field: find(workdir, config, field) for field in FIELDS if _text(config, field)}
+    home = os.path.realpath(workdir)
     # Published weights are named, and have no place of the user's.
-    return {field: os.path.relpath(at, workdir) for field, at in named.items() if at.is_dir()}
+    return {field: os.path.relpath(at, home) for field, at in named.items() if at.is_dir()}
 
 
 def is_same(workdir: Path, begun: ConfigDict, config: ConfigDict, field: str) -> bool:

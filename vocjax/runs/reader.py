@@ -146,7 +146,7 @@ def read_run(directory: Path) -> Run:
     return Run(
         directory=directory,
         config=config,
-        provenance=read_json(directory / "run.json") or {},
+        provenance=read_provenance(directory),
         epochs=read_epochs(directory),
         results=read_json(directory / "results.json"),
         samples=read_arrays(directory / "samples.npz"),
@@ -174,6 +174,20 @@ def read_json(path: Path) -> dict[str, Any] | None:
         if not isinstance(tree, dict):
             raise ValueError(f"it holds a {type(tree).__name__}, not an object")
     return tree
+
+
+def read_provenance(directory: Path) -> dict[str, Any]:
+    """Read the run.json of a run, {} where it is absent; `UserError` if it is broken."""
+    path = directory / "run.json"
+    made = read_json(path) or {}
+    with _reading(path):
+        for field, kind in (("paths", dict), ("starts", list), ("custom", list)):
+            if not isinstance(made.get(field, kind()), kind):
+                raise ValueError(f"its {field} is {made[field]!r}")
+        for field, way in made.get("paths", {}).items():
+            if not isinstance(way, str):
+                raise ValueError(f"its path of {field} is {way!r}")
+    return made
 
 
 def is_run(directory: Path) -> bool:

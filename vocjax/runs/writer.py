@@ -43,7 +43,7 @@ def check(
         if workdir.exists() and not free:
             raise UserError(f"{workdir} exists and is no run directory; give another --workdir.")
         return
-    begun, known = reader.read_config(workdir), reader.read_json(workdir / "run.json") or {}
+    begun, known = reader.read_config(workdir), reader.read_provenance(workdir)
     fingerprint = reader.lookup(known, "dataset", "fingerprint")
     moved = {"data.data_dir"} if fingerprint == data["fingerprint"] else set()  # the same data
     if places.is_same(workdir, begun, config, "init_from"):
@@ -100,13 +100,13 @@ def _made(custom: Sequence[str]) -> str:
 def begin(workdir: Path, config: ConfigDict, facts: Mapping[str, Any]) -> None:
     """Write config.json and run.json; a later start of the same run adds to its `starts`.
 
-    `facts` join the environment in run.json: dataset, parameters, images, custom, init_from. A run
-    that is given more epochs is unfinished from then on; its start says so.
+    `facts` join the environment in run.json: dataset, parameters, images, custom, init_from. The
+    run is unfinished from then on: results.json and samples.npz, of fewer epochs, are deleted.
     """
     if jax.process_index():
         return
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    made, paths = environment(), places.to_json(workdir, config)
+    made, paths = environment(), places.ways(workdir, config)
     changed = differences(reader.read_config(workdir), config) if reader.is_run(workdir) else []
     try:
         for old in ("results.json", "samples.npz"):  # of fewer epochs
@@ -116,7 +116,7 @@ def begin(workdir: Path, config: ConfigDict, facts: Mapping[str, Any]) -> None:
     except OSError as error:
         raise UserError(f"nothing can be written in {workdir}: {error}.") from error
     begun = {**made, "started": now, "seed": config.seed, **facts}
-    known = reader.read_json(workdir / "run.json") or begun
+    known = reader.read_provenance(workdir) or begun
     start = {"time": now, **({"changed": changed} if changed else {}), **made}
     starts = [*known.get("starts", []), start]
     files.write_json(workdir / "run.json", {**known, "paths": paths, "starts": starts})

@@ -12,6 +12,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from vocjax.data.pipeline import Examples, plan
+from vocjax.errors import UserError
 from vocjax.mesh import replicated, split_by_example
 from vocjax.metrics import streaming
 from vocjax.tasks.task import Batch, Measures, Original, Outputs, Task, Variables
@@ -163,7 +164,10 @@ def evaluate_baselines(
 
 
 def with_features(evaluator: Evaluator, examples: Examples, variables: Variables) -> Examples:
-    """Return examples whose batches hold the task's frozen features, if any, computed once."""
+    """Return examples whose batches hold the task's frozen features, if any, computed once.
+
+    Raises `UserError` where they are not finite.
+    """
     if evaluator.task.features is None:
         return examples
     name, mesh = evaluator.task.features.name, evaluator.mesh
@@ -172,6 +176,14 @@ def with_features(evaluator: Evaluator, examples: Examples, variables: Variables
     # Where there are several devices every batch can be padded, and not only the last.
     held = np.flatnonzero(np.concatenate([valid for _, valid in planned]))
     features = jnp.concatenate(parts)[held]
+    bad = ~np.asarray(jnp.isfinite(features).all(axis=tuple(range(1, features.ndim))))
+    if bad.any():
+        raise UserError(
+            f"the {name} is not finite for {bad.sum()} of {bad.size} images, "
+            f"{examples.ids[bad.argmax()]} is the first: what the encoder begins from overflows on "
+            "them. Give init_from other weights, or import these with the --mean, --std, --scale "
+            "and --channels that they were trained with."
+        )
 
     @jax.jit(out_shardings=split_by_example(mesh))
     def take(features: jax.Array, rows: np.ndarray) -> jax.Array:

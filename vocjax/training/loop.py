@@ -19,7 +19,7 @@ from vocjax.errors import UserError, local_path
 from vocjax.files import finite
 from vocjax.mesh import make_mesh, replicated
 from vocjax.metrics.names import absent
-from vocjax.pretrained.resolve import complete, located
+from vocjax.pretrained.resolve import complete
 from vocjax.runs import lock, places, writer
 from vocjax.runs.checkpoints import Checkpoints
 from vocjax.runs.reader import read_epochs, read_results
@@ -74,7 +74,7 @@ def train_and_evaluate(
     rate; one that is finished is left as it is.
 
     Args:
-      config: as a file in configs/ gives it.
+      config: a whole config, as `config.load_config` returns it.
       workdir: the run directory; made where it does not exist.
       task: in place of the config's, `make_task(config)._replace(loss=...)` for instance.
       data: in place of the config's, `data.dataset.from_arrays(...)` for instance.
@@ -113,7 +113,7 @@ def train_and_evaluate(
         )
         evaluator = make_evaluator(valid.task, valid.sums, config.batch_size, mesh)
         setup = Setup(config, workdir, valid, data, optimizers, evaluator, {})
-        said = [*data.notes, *notes(located(config, workdir), source, data)]
+        said = [*data.notes, *notes(config, workdir, source, data)]
         return _run(setup, custom, said)
 
 

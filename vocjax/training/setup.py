@@ -15,6 +15,7 @@ from vocjax.data.dataset import Dataset
 from vocjax.data.pipeline import Examples
 from vocjax.data.splits import choose
 from vocjax.data.voc import Prepared
+from vocjax.errors import UserError
 from vocjax.mesh import replicated
 from vocjax.pretrained.initialise import with_encoder_of
 from vocjax.pretrained.resolve import located, origin_facts, origin_of
@@ -84,6 +85,10 @@ def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
     fit: dict[str, Any] = {}
     if begins:
         variables, fit = fitted(setup, variables, splits["train"])
+        _check_finite("parameters", variables)
+        if not setup.steps:  # no step will look at its loss
+            _, batch = next(evaluator.batches(data.splits["val"]))
+            _check_finite("outputs on val", evaluator.outputs(variables, batch))
         make = jax.jit(partial(_first_state, setup, 0), out_shardings=replicated(setup.mesh))
         state = jax.block_until_ready(make(variables))
     # The first host writes only after the others have looked at what was there.
@@ -134,6 +139,18 @@ def fitted(setup: Setup, variables: Variables, train: Examples) -> tuple[Variabl
     return place(variables, setup.mesh), found
 
 
+def _check_finite(what: str, tree: Any) -> None:
+    """Raise `UserError` where what a run begins with is not finite everywhere."""
+    for path, array in jax.tree.leaves_with_path(jax.device_get(tree)):
+        if not np.isfinite(array).all():
+            raise UserError(
+                f"the network's {what} are not finite before training, in "
+                f"{jax.tree_util.keystr(path, simple=True, separator='/')} first: the weights of "
+                "init_from are not, or what is computed with them overflows. Give init_from other "
+                "weights."
+            )
+
+
 def restore(setup: Setup, checkpoints: Checkpoints) -> TrainState:
     """Load the last checkpoint, in the shapes of the phase that it belongs to."""
     number = phase_of_step(setup.valid.phases, checkpoints.last_step or 0, setup.batches)
@@ -148,13 +165,24 @@ def _first_state(setup: Setup, number: int, variables: Variables) -> TrainState:
     return initial_state(setup.config, variables, opt_state, setup.valid.sums)
 
 
-def notes(config: ConfigDict, source: Prepared | Dataset, data: Dataset) -> list[str]:
-    """Return what a reader of the log should know about where a run begins, in sentences."""
-    if not config.init_from:
-        return ["all parameters begin from a fresh draw"]
-    lines = [f"the encoder begins from {config.init_from}"]
-    if known := _seen_before(config, source, data.splits["val"].ids):
-        lines.append(f"{known} of the val images were training images there: val is no test")
+def notes(
+    config: ConfigDict, workdir: Path, source: Prepared | Dataset, data: Dataset
+) -> list[str]:
+    """Return what a reader of the log should know about where a run begins, in sentences.
+
+    To be asked before the run begins: config.json has the epochs of a run that is given more.
+    """
+    origin = located(config, workdir)
+    lines = ["all parameters begin from a fresh draw"]
+    if has_checkpoint(workdir):
+        epochs, lines = read_config(workdir).epochs, ["the run is continued"]
+        if epochs != config.epochs:
+            lines = [f"the run of {epochs} epochs is continued to {config.epochs}"]
+    elif config.init_from:
+        lines = [f"the encoder begins from {origin.init_from}"]
+    if known := config.init_from and _seen_before(origin, source, data.splits["val"].ids):
+        where = f"training images of {origin.init_from}"
+        lines.append(f"{known} of the val images were {where}: val is no test")
     return lines
 
 
