@@ -39,7 +39,8 @@ def read_lines(
         raise UserError(f"{path} isn't a text file ({error}). Save it as UTF-8.") from error
     if "\0" in decoded:
         raise UserError(f"{path} isn't a text file (it has zero bytes). Save it as UTF-8.")
-    stripped = ((n, line.strip("\ufeff \t")) for n, line in enumerate(re.split(r"\r\n?|\n", decoded), 1))
+    lines = enumerate(re.split(r"\r\n?|\n", decoded), 1)
+    stripped = ((n, line.strip("\ufeff \t")) for n, line in lines)
     return [(n, line) for n, line in stripped if line and (line[0] != "#" or is_entry(line))]
 
 
