@@ -13,10 +13,10 @@ from vocjax.data.classes import VOC, Classes
 from vocjax.data.devkit import ABSENT, DIFFICULT, PRESENT, Record, Source
 from vocjax.data.layouts import annotations, names
 from vocjax.data.layouts.class_lists import Lists, States, read_folder
-from vocjax.data.layouts.files import Folder, check_found
+from vocjax.data.layouts.files import Folder, find_all
 from vocjax.data.layouts.lists import Entry, split_of
 from vocjax.data.layouts.request import Request
-from vocjax.data.layouts.text import counted, image_id, shown
+from vocjax.data.layouts.text import counted, shown
 from vocjax.data.masks import parse_values
 from vocjax.errors import UserError
 
@@ -157,9 +157,7 @@ def _paired(stated: Mapping[str, str], masks: Folder | None) -> dict[str, Path]:
         )
     if masks is None:
         return {}
-    found = {id_: masks.find(image_id(name, masks.path, who)) for id_, name in stated.items()}
-    check_found([id_ for id_, mask in found.items() if mask is None], masks.path, who)
-    return {id_: mask[1] for id_, mask in found.items() if mask}
+    return find_all(stated, masks, who)
 
 
 def _classes(
