@@ -81,7 +81,7 @@ class Voc(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[
 
     def _examples(self, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
         for row, record in enumerate(self._source.records[start : start + SHARD], start):
-            image, mask, _ = read_example(record, self._source)
+            image, mask, *_ = read_example(record, self._source)
             example = {
                 "image": image,
                 "mask": encode_mask(mask),

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from vocjax.data import photo
 from vocjax.data.classes import VOC, VOID
@@ -21,7 +20,8 @@ class Example(NamedTuple):
 
     image: bytes
     mask: np.ndarray  # uint8 [h, w]; void throughout where there is none
-    scaled: bool  # the file of the mask is larger or smaller
+    scaled: bool = False  # both as in `masks.Fitted`
+    either: bool = False
 
 
 class OtherSizeError(UserError):
@@ -33,33 +33,27 @@ class Seen(NamedTuple):
 
     shows: np.ndarray | None  # labels of its mask, int8 [classes]
     scaled: bool
+    either: bool
     pixels: str  # a hash
 
 
 def read_example(record: Record, source: Source) -> Example:
-    """Read an image and its mask. Raises `UserError` for files that are broken or don't fit.
-
-    A mask of the same proportions, within a pixel, is scaled by the nearest pixel.
-    """
+    """Read an image and its mask. Raises `UserError` for files that are broken or don't fit."""
     content = record.image.read_bytes()
     image, size = photo.stored_image(content, record.image)
     if record.mask is None:
-        return Example(image, np.full(size, VOID, np.uint8), scaled=False)
+        return Example(image, np.full(size, VOID, np.uint8))
     mask = read_mask(record.mask.read_bytes(), record.mask, source.classes, source.values)
     turned = photo.orientation(content)
     try:
-        return Example(image, fit_mask(mask, size, turned), scaled=False)
-    except ValueError:
+        return Example(image, *fit_mask(mask, size, turned))
+    except ValueError as error:
         (height, width), (rows, columns) = size, mask.shape
-    share = min(height / rows, width / columns)
-    if abs(rows * share - height) >= 1 or abs(columns * share - width) >= 1:
         raise OtherSizeError(
             f"{record.mask} is {columns} x {rows} pixels, and its image {record.image} {width} x "
             f"{height} (width x height). Both must have one size, or at least one shape: draw "
             "the mask on this image, or remove it."
-        )
-    resized = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
-    return Example(image, np.asarray(resized), scaled=True)
+        ) from error
 
 
 def examine(
@@ -86,7 +80,8 @@ def examine(
         known = record.labels if record.labels is not None else shows
         labels.append(np.full(classes, ABSENT, np.int8) if known is None else known)
         sizes.append(example.mask.shape)
-        seen.append(Seen(shows, example.scaled, _pixels(example.image) if own else ""))
+        pixels = _pixels(example.image) if own else ""
+        seen.append(Seen(shows, example.scaled, example.either, pixels))
         image = record.image.read_bytes()
         mask = record.mask.read_bytes() if record.mask else b""
         membership = f"{record.main} {record.segmentation}"
@@ -122,6 +117,13 @@ def _findings(source: Source, index: Index, seen: list[Seen]) -> list[str]:
         found.append(
             f"the masks of {counted(len(scaled), 'image')} differ in size from their images, and "
             f"were scaled by the nearest pixel: {shown(scaled)}."
+        )
+    either = [str(id_) for id_, one in zip(index.ids, seen, strict=True) if one.either]
+    if either:
+        found.append(
+            f"the masks of {counted(len(either), 'image')} fit both the image as it is shown and "
+            f"as it is stored (EXIF turns it), and were taken as shown: {shown(either)}. If they "
+            "were drawn on the stored pixels, remove the orientation from the images."
         )
     return found
 
