@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import write_devkit
+from image_files import oriented
 from image_folders import image, mask, text
+from PIL import Image
 
 from vocjax.cli import main
 from vocjax.data import voc
@@ -83,6 +85,7 @@ def test_folders_without_images_links_and_a_folder_around_are_said(tmp_path: Pat
         (("JPEGImages/1", "SegmentationClass/1"), "is a devkit.* Give --devkit"),
         (("VOC2007/JPEGImages/1", "VOC2012/JPEGImages/1"), "is a devkit"),
         (("train/images/1", "train/masks/1", "val/images/2"), "holds images and masks"),
+        ([f"{k}/1" for k in range(255)], "has 255 folders with images; expected at most 254"),
     ],
 )
 def test_folders_that_are_no_classes_are_refused(tmp_path: Path, paths, message: str):
@@ -205,6 +208,21 @@ def test_images_and_masks_in_one_folder_as_roboflow_writes_them(tmp_path: Path):
     assert prepared.classes.names == ("cat", "dog")
     assert prepared.index.labels.tolist() == [[1, -1], [1, -1]]
     assert np.unique(prepared.examples[0]["mask"]).tolist() == [0, 1]
+
+
+def test_of_a_mask_that_fits_the_image_turned_or_not_the_reading_is_said(tmp_path: Path):
+    for number in range(2):
+        image(tmp_path / f"img/{number}.png", number)
+        mask(tmp_path / f"masks/{number}.png", 1)
+    picture = Image.open(tmp_path / "img/1.png")
+    picture.save(tmp_path / "img/1.png", exif=oriented(3))
+    given = {"images": tmp_path / "img", "masks": tmp_path / "masks", "classes": ("cell",)}
+    prepared = voc.prepare("turned", tmp_path / "data", **given)
+    (warning,) = prepared.warnings
+    assert "masks of 1 image fit both" in warning and "were taken as shown: 1." in warning
+    example = prepared.examples[1]
+    assert (example["mask"][2:6, 2:6] == 1).all()
+    np.testing.assert_array_equal(example["image"], np.asarray(picture)[::-1, ::-1])
 
 
 def test_images_alone_have_no_classes(tmp_path: Path, capsys: pytest.CaptureFixture):

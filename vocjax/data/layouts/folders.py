@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vocjax.data.classes import MOST
 from vocjax.data.devkit import ABSENT, PRESENT, Record, Source
 from vocjax.data.layouts import names
 from vocjax.data.layouts.files import Folder
@@ -22,7 +23,7 @@ def read(directory: Path, request: Request) -> Source:
     Raises `UserError` where no folder has an image, two images have one id, or folders mean
     something else.
     """
-    folder = _unwrapped(directory)
+    folder = _unwrapped(directory, request.classes)
     images = folder.images
     parts, warnings = by_folder(images)
     warnings += folder.unread()
@@ -41,6 +42,11 @@ def read(directory: Path, request: Request) -> Source:
             f"{directory / 'cat'}, and so on. Images without classes are --images DIR."
         )
     _check_classes(folder.path, class_of)
+    if len(found) > MOST and not request.classes:
+        raise UserError(
+            f"{directory} has {len(found)} folders with images; expected at most {MOST} classes. "
+            "Name some of them with --classes, or give the folder that holds those of the classes."
+        )
     where = "--classes" if request.classes else str(directory)
     named = names.as_they_are(request.classes or found, where)
     columns = {name: k for k, name in enumerate(named.classes.names)}
@@ -69,15 +75,16 @@ def read(directory: Path, request: Request) -> Source:
     return Source(records, named.classes, f"folders{split.said}", warnings=warnings)
 
 
-def _unwrapped(directory: Path) -> Folder:
+def _unwrapped(directory: Path, classes: Collection[str]) -> Folder:
     """Return the folder of the classes: `directory`, or the only one in it that holds images."""
     folder = Folder(directory)
     paths = [id_.split("/") for id_ in folder.images]
     tops = {path[0] for path in paths}
-    if len(tops) != 1 or tops.pop().lower() in STEMS or any(len(path) < 3 for path in paths):
+    known = any(top.lower() in STEMS or top in classes for top in tops)
+    if len(tops) != 1 or known or any(len(path) < 3 for path in paths):
         return folder
     file = next(iter(folder.images.values()))
-    return _unwrapped(directory / file.relative_to(directory).parts[0])
+    return _unwrapped(directory / file.relative_to(directory).parts[0], classes)
 
 
 def _check_classes(directory: Path, class_of: Mapping[str, str]) -> None:

@@ -99,7 +99,7 @@ def _paired(
     paired, photographs = dict(stated), {*images.values()}
     for short, ending, exact in product((False, True), ("", MASK), (True, False)):
         owners: dict[Path, str] = {}
-        for id_ in images.keys() - paired.keys():
+        for id_ in sorted(images.keys() - paired.keys()):
             top, _, rest = id_.partition("/")
             name = (rest if short and top.lower() in STEMS else id_) + ending
             found = masks.find(name)
