@@ -124,7 +124,8 @@ def check_found(missing: list[str], folder: Path, who: str) -> None:
     if missing:
         path = folder / bare(missing[0])
         others = [path, *sorted(path.parent.glob(f"{escape(path.name)}.*"))]
-        other = next((file.name for file in others if file.is_file()), None)
+        strange = (file.name for file in others if file.suffix.lower() not in ENDINGS)
+        other = next((name for name in strange if (path.parent / name).is_file()), None)
         there = f" {other} is there, which is not of a format that is read." if other else ""
         raise UserError(
             f"{path} (.jpg, .png or another ending) is missing, but {who} names it"
