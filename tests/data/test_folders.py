@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import write_devkit
+from image_files import oriented
 from image_folders import image, mask, text
+from PIL import Image
 
 from vocjax.cli import main
 from vocjax.data import voc
 from vocjax.data.layouts import folders, pairs, sbd
 from vocjax.data.layouts.files import Folder, hold_out
+from vocjax.data.layouts.lists import split_of
 from vocjax.data.layouts.request import Request, check_request, parse_features
 from vocjax.errors import UserError
 
@@ -58,6 +61,40 @@ def test_of_one_tree_a_share_of_each_class_is_held_out(tmp_path: Path):
         folders.read(tmp_path / "nowhere", Request())
 
 
+def test_folders_without_images_links_and_a_folder_around_are_said(tmp_path: Path):
+    for number, path in enumerate(("ph/set/cat/1.jpg", "ph/set/cat/2.jpg", "dog/3.heic")):
+        image(tmp_path / path.replace("heic", "png"), number)
+    (tmp_path / "dog/4.HEIC").write_bytes(b"damaged")
+    (tmp_path / "ph/set/dog").symlink_to(tmp_path / "dog")
+    (tmp_path / "dog/back").symlink_to(tmp_path / "ph")
+    text(tmp_path / "ph/set/fox/readme.md", "no fox yet")
+    (tmp_path / "ph/set/wolf").mkdir()
+    source = folders.read(tmp_path / "ph", Request())
+    assert [r.id for r in source.records] == ["cat/1", "cat/2", "dog/3", "dog/4"]
+    assert source.warnings == (
+        f"the folders of the classes are those in {tmp_path / 'ph/set'}.",
+        "no image is read from the folders fox, wolf, which make no class.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (("cat/train/1", "cat/val/2", "dog/train/3"), "has splits in the folder cat"),
+        (("cat/train/1", "cat/val/2"), "has no folder of a class"),
+        (("JPEGImages/1", "SegmentationClass/1"), "is a devkit.* Give --devkit"),
+        (("VOC2007/JPEGImages/1", "VOC2012/JPEGImages/1"), "is a devkit"),
+        (("train/images/1", "train/masks/1", "val/images/2"), "holds images and masks"),
+        ([f"{k}/1" for k in range(255)], "has 255 folders with images; expected at most 254"),
+    ],
+)
+def test_folders_that_are_no_classes_are_refused(tmp_path: Path, paths, message: str):
+    for path in paths:
+        image(tmp_path / f"{path}.png")
+    with pytest.raises(UserError, match=message):
+        folders.read(tmp_path, Request())
+
+
 def test_annotations_beside_images_are_mentioned(tmp_path: Path):
     for split in ("train", "valid"):
         image(tmp_path / f"{split}/1.jpg")
@@ -70,6 +107,14 @@ def test_crops_of_one_photograph_are_held_out_together():
     ids = [f"2008_{number:06d}_{crop}" for number in range(10) for crop in range(3)]
     held = hold_out(ids, 0.2)
     assert len(held) == 6 and len({id_[:11] for id_ in held}) == 2
+    crops = {f"{kind}/{id_}": kind for kind in ("cat", "dog") for id_ in ids}
+    shot = {id_.split("/")[1][:11]: set() for id_ in crops}
+    for id_, part in split_of({"all": crops}, 0.3, class_of=crops).of.items():
+        shot[id_.split("/")[1][:11]].add(part)
+    assert all(len(parts) == 1 for parts in shot.values())
+    assert len(hold_out([f"2024_010203_{k}" for k in range(8)], 0.5)) == 4  # dates of a camera
+    with pytest.raises(UserError, match="crops of one photograph by their names"):
+        split_of({"all": ids[:3]}, 0.3)
     assert hold_out(["a"], 0.5) == set() and len(hold_out(["a", "b"], 0.01)) == 1
 
 
@@ -87,7 +132,7 @@ def test_masks_are_paired_by_name(tmp_path: Path):
     assert [r.segmentation for r in source.records] == ["none", "train", "val", "val"]
     assert source.warnings == (
         "1 of 4 images have no mask, and are in Main alone: s/im.0.",
-        "1 of 4 masks belong to no image: s/im.4.",
+        "1 of 4 masks belong to no image: s/im.4_mask.",
     )
     (tmp_path / "classes.txt").unlink()
     with pytest.raises(UserError, match=r"nothing names the classes .*classes\.txt.*--classes"):
@@ -95,6 +140,60 @@ def test_masks_are_paired_by_name(tmp_path: Path):
     with pytest.raises(UserError, match=r"no mask in .* has the name of an image: .* s/im\.0"):
         other = request._replace(masks=tmp_path / "img", classes=("a",))
         pairs.read(tmp_path / "img", other._replace(masks=tmp_path / "masks" / "s"))
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "pairs_"),
+    [
+        (("a", "a_mask"), ("a", "a_mask"), {"a": "a", "a_mask": "a_mask"}),
+        (("a", "b"), ("a", "a_mask", "b_mask"), {"a": "a", "b": "b_mask"}),
+        (("a", "a_mask"), ("a_mask", "x"), {"a_mask": "a_mask"}),
+        (("p1", "p2"), ("P1", "P2_MASK"), {"p1": "P1", "p2": "P2_MASK"}),
+        (("p", "P"), ("P",), {"P": "P"}),
+        (("train/a", "val/b"), ("a", "b_mask"), {"train/a": "a", "val/b": "b_mask"}),
+    ],
+)
+def test_a_mask_goes_to_the_image_of_its_very_name(
+    tmp_path: Path, images: tuple[str, ...], masks: tuple[str, ...], pairs_: dict[str, str]
+):
+    for name in images:
+        image(tmp_path / f"img/{name}.jpg")
+    for name in masks:
+        mask(tmp_path / f"masks/{name}.PNG", 1)
+    request = Request(masks=tmp_path / "masks", classes=("cell",))
+    source = pairs.read(tmp_path / "img", request)
+    found = {r.id: r.mask.relative_to(tmp_path / "masks").stem for r in source.records if r.mask}
+    assert found == pairs_
+    left = sorted({*masks} - {*pairs_.values()})
+    assert any(", ".join(left) in warning for warning in source.warnings) or not left
+
+
+def test_what_lists_and_names_of_masks_leave_unsaid_is_said(tmp_path: Path):
+    for name in ("p1", "p2", "p3"):
+        image(tmp_path / f"img/{name}.jpg")
+        mask(tmp_path / f"img/{name}_MASK.png", 1)
+    (warning,) = pairs.read(tmp_path / "img", Request()).warnings
+    assert "3 files with _mask in the name are taken for photographs: p1_MASK" in warning
+    request = Request(masks=tmp_path / "img", classes=("cell",))
+    text(tmp_path / "test.txt", "p1", "p2.jpg p3_MASK.png")
+    source = pairs.read(tmp_path / "img", request)
+    assert [r.mask.name for r in source.records if r.mask] == ["p1_MASK.png", "p3_MASK.png"]
+    assert "nothing reads 1 of 3 images, in no list (test.txt): p3." in source.warnings
+    for line, message in (
+        ("p1_mask", r"lists \(test.txt\) name masks as images: p1_MASK.png"),
+        ("p1.jpg zz.png", r"zz \(.*is missing, but a list names it"),
+        ("p4", r"p4 \(.*is missing.* p4\.jp2 is there, which is not of a format that is read"),
+    ):
+        text(tmp_path / "test.txt", line, "p2")
+        (tmp_path / "img/p4.jp2").write_bytes(b"JPEG 2000")
+        with pytest.raises(UserError, match=message):
+            pairs.read(tmp_path / "img", request)
+    (tmp_path / "test.txt").unlink()
+    for name in ("train/a.jpg", "val/a.jpg"):
+        image(tmp_path / "two" / name)
+    mask(tmp_path / "masks/a.png", 1)
+    with pytest.raises(UserError, match=r"a\.png has the name of two images, "):
+        pairs.read(tmp_path / "two", request._replace(masks=tmp_path / "masks"))
 
 
 def test_images_and_masks_in_one_folder_as_roboflow_writes_them(tmp_path: Path):
@@ -109,6 +208,21 @@ def test_images_and_masks_in_one_folder_as_roboflow_writes_them(tmp_path: Path):
     assert prepared.classes.names == ("cat", "dog")
     assert prepared.index.labels.tolist() == [[1, -1], [1, -1]]
     assert np.unique(prepared.examples[0]["mask"]).tolist() == [0, 1]
+
+
+def test_of_a_mask_that_fits_the_image_turned_or_not_the_reading_is_said(tmp_path: Path):
+    for number in range(2):
+        image(tmp_path / f"img/{number}.png", number)
+        mask(tmp_path / f"masks/{number}.png", 1)
+    picture = Image.open(tmp_path / "img/1.png")
+    picture.save(tmp_path / "img/1.png", exif=oriented(3))
+    given = {"images": tmp_path / "img", "masks": tmp_path / "masks", "classes": ("cell",)}
+    prepared = voc.prepare("turned", tmp_path / "data", **given)
+    (warning,) = prepared.warnings
+    assert "masks of 1 image fit both" in warning and "were taken as shown: 1." in warning
+    example = prepared.examples[1]
+    assert (example["mask"][2:6, 2:6] == 1).all()
+    np.testing.assert_array_equal(example["image"], np.asarray(picture)[::-1, ::-1])
 
 
 def test_images_alone_have_no_classes(tmp_path: Path, capsys: pytest.CaptureFixture):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_files import oriented
 from image_folders import annotation, image, kit, mask, text
 from PIL import Image
 
@@ -249,15 +248,6 @@ def test_an_index_has_one_colour_in_all_masks(tmp_path: Path):
         UserError, match=r"index 1 is \(9, 200, 9\) in .*b 0.png, and \(128, 0, 0\)"
     ):
         voc.prepare("mine", tmp_path / "data", devkit=root)
-
-
-def test_masks_of_images_that_exif_turns_are_mentioned(tmp_path: Path):
-    root = kit(tmp_path / "kit", IDS, masks=12, sets=("Segmentation",))
-    path = root / "JPEGImages/a1.jpg"
-    Image.open(path).save(path, exif=oriented(3))
-    warnings = voc.prepare("mine", tmp_path / "data", devkit=root).warnings
-    (said,) = [warning for warning in warnings if "EXIF" in warning]
-    assert said.startswith("EXIF turns 1 image ") and "images as they are shown: a1." in said
 
 
 def test_other_colours_are_other_data(tmp_path: Path):

@@ -200,11 +200,25 @@ TURNS = {5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
 def test_a_mask_is_turned_with_its_image(orientation):
     expected = Image.fromarray(INDICES).transpose(Image.Transpose[TURNS[orientation]])
     turned = masks.fit_mask(INDICES, (4, 2), orientation)
-    np.testing.assert_array_equal(turned, np.asarray(expected))
-    assert masks.fit_mask(INDICES, (2, 4), orientation) is INDICES
+    np.testing.assert_array_equal(turned.mask, np.asarray(expected))
+    assert masks.fit_mask(INDICES, (2, 4), orientation) == (INDICES, False, False)
+    twice = expected.resize((4, 8), Image.Resampling.NEAREST)
+    scaled = masks.fit_mask(INDICES, (8, 4), orientation)
+    np.testing.assert_array_equal(scaled.mask, np.asarray(twice))
+    assert scaled.scaled and not scaled.either
     for size, other in (((4, 2), 1), ((4, 2), 3), ((2, 5), orientation)):
         with pytest.raises(ValueError, match="and its image"):
             masks.fit_mask(INDICES, size, other)
+
+
+@pytest.mark.parametrize(("size", "orientation"), [(2, 3), (2, 6), (4, 8)])
+def test_of_a_mask_that_fits_turned_or_not_the_shown_one_counts(size, orientation):
+    square = np.array([[0, 1], [2, 255]], np.uint8)
+    fitted = masks.fit_mask(square, (size, size), orientation)
+    np.testing.assert_array_equal(fitted.mask, square.repeat(size // 2, 0).repeat(size // 2, 1))
+    assert fitted.either
+    assert not masks.fit_mask(square, (size, size), 1).either
+    assert not masks.fit_mask(square * 0, (size, size), orientation).either
 
 
 def test_a_written_mask_is_read_by_others():

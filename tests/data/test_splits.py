@@ -112,6 +112,8 @@ def test_the_photograph_alone_decides_what_is_held_out(photographs):
     # The choice itself, or figures of other versions could not be compared.
     some = [f"2008_{n:06d}" for n in range(12)]
     assert np.flatnonzero(is_held_out(np.array(some), 0.3)).tolist() == [4, 5, 6, 11]
+    inside = np.array([f"dog/{id_}" for id_ in ids])
+    np.testing.assert_array_equal(is_held_out(inside, 0.3), held_out)
     others = np.array([f"dog_{n}" for n in range(200)])  # no ids of VOC: each its own photograph
     assert 0.3 < is_held_out(others, 0.5).mean() < 0.7
 

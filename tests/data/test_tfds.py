@@ -30,10 +30,12 @@ def write(folder: Path, **splits: int) -> Path:
             features = {
                 "image": tfds.features.Image(shape=(None, None, 3)),
                 "species": tfds.features.ClassLabel(names=["cat", "dog"]),
+                "breed": tfds.features.ClassLabel(names=["a", "b", "c", "d"]),
                 "objects": tfds.features.Sequence(
                     {"label": tfds.features.ClassLabel(names=["eye", "ear", "tail"])}
                 ),
                 "segmentation_mask": tfds.features.Image(shape=(None, None, 1)),
+                "parts": tfds.features.LabeledImage(labels=["ear", "background", "void", "tail"]),
                 "file_name": tfds.features.Text(),
             }
             return tfds.core.DatasetInfo(
@@ -53,8 +55,10 @@ def write(folder: Path, **splits: int) -> Path:
                 {
                     "image": png(pixels),
                     "species": i % 2,
+                    "breed": i % 4,
                     "objects": [{"label": k} for k in range(i % 3)],
                     "segmentation_mask": png(mask),
+                    "parts": png(mask),
                     "file_name": "x",
                 },
             )
@@ -94,6 +98,10 @@ def test_several_labels_masks_alone_and_one_split(tmp_path: Path):
     (tmp_path / "voc").rename(tmp_path / "old")
     masks = voc.prepare("tfds:pets", tmp_path, **given)
     assert np.unique(masks.examples[0]["mask"]).tolist() == [0, 1, 255]
+    (tmp_path / "voc").rename(tmp_path / "older")
+    named = voc.prepare("tfds:pets", tmp_path, features="mask=parts")
+    assert named.classes.names == ("ear", "tail")
+    assert np.unique(named.examples[0]["mask"]).tolist() == [0, 2, 255]
 
 
 def test_wrong_names_and_strange_types_are_refused(tmp_path: Path):
@@ -102,6 +110,8 @@ def test_wrong_names_and_strange_types_are_refused(tmp_path: Path):
         ({"features": "label=specie"}, "species"),
         ({"features": "label=file_name"}, "label is a Text .*expected a ClassLabel"),
         ({"features": "mask=segmentation_mask"}, "nothing names the classes of the masks"),
+        ({"features": "mask=segmentation_mask,label=breed"}, r"2 of 2 .* deny.* 1=object,2="),
+        ({"features": "mask=segmentation_mask,label=species"}, r"holds 3; .* 1=object,2="),
         ({"classes": ("a",)}, "makes no sense without label=NAME or mask=NAME"),
         ({"features": "label=species", "classes": ("a",)}, "--classes names 1 classes"),
         ({"mask_values": "1=a"}, "makes no sense without mask=NAME"),

@@ -21,7 +21,10 @@ FOLDERS = {
     "sbd": "SegmentationClassAug of SBD, with VOC2012 from --devkit, --archive or a download",
 }
 TEXTS = {
-    "mask_values": ("V=NAME,...", "what values of masks mean: 0=background,255=cat"),
+    "mask_values": (
+        "V=NAME,...",
+        "what values of masks mean: 0=background,255=cat; object: the label of tfds:NAME",
+    ),
     "features": ("F=NAME,...", "of tfds:NAME: image=image,label=label,mask=segmentation_mask"),
 }
 

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from vocjax.data import photo
 from vocjax.data.classes import VOC, VOID
@@ -23,9 +22,9 @@ class Example(NamedTuple):
 
     image: bytes
     mask: np.ndarray  # uint8 [h, w]; void throughout where there is none
-    scaled: bool = False  # the file of the mask is larger or smaller
+    scaled: bool = False  # this and `either` as in `masks.Fitted`
+    either: bool = False
     colours: Mapping[int, Colour] = MappingProxyType({})  # see `masks.Mask`
-    unsure: bool = False  # the mask may have been drawn before EXIF turned the image
 
 
 class OtherSizeError(UserError):
@@ -37,15 +36,12 @@ class Seen(NamedTuple):
 
     shows: np.ndarray | None  # labels of its mask, int8 [classes]
     scaled: bool
-    unsure: bool
+    either: bool
     pixels: str  # a hash
 
 
 def read_example(record: Record, source: Source) -> Example:
-    """Read an image and its mask. Raises `UserError` for files that are broken or don't fit.
-
-    A mask of the same proportions, within a pixel, is scaled by the nearest pixel.
-    """
+    """Read an image and its mask. Raises `UserError` for files that are broken or don't fit."""
     content = record.image.read_bytes()
     image, size = photo.stored_image(content, record.image)
     if record.mask is None:
@@ -53,21 +49,15 @@ def read_example(record: Record, source: Source) -> Example:
     drawn = record.mask.read_bytes()
     mask, colours = read_mask(drawn, record.mask, source.classes, source.values)
     turned = photo.orientation(content)
-    # A mask that EXIF turns, too, or that only fits one way round, leaves no doubt.
-    unsure = turned > 1 and photo.orientation(drawn) == 1 and (turned < 5 or size[0] == size[1])
     try:
-        return Example(image, fit_mask(mask, size, turned), colours=colours, unsure=unsure)
-    except ValueError:
+        return Example(image, *fit_mask(mask, size, turned), colours)
+    except ValueError as error:
         (height, width), (rows, columns) = size, mask.shape
-    share = min(height / rows, width / columns)
-    if abs(rows * share - height) >= 1 or abs(columns * share - width) >= 1:
         raise OtherSizeError(
             f"{record.mask} is {columns} x {rows} pixels, and its image {record.image} {width} x "
             f"{height} (width x height). Both must have one size, or at least one shape: draw "
             "the mask on this image, or remove it."
-        )
-    resized = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
-    return Example(image, np.asarray(resized), True, colours, unsure)
+        ) from error
 
 
 def examine(
@@ -100,9 +90,8 @@ def examine(
         known = record.labels if record.labels is not None else shows
         labels.append(np.full(classes, ABSENT, np.int8) if known is None else known)
         sizes.append(example.mask.shape)
-        seen.append(
-            Seen(shows, example.scaled, example.unsure, _pixels(example.image) if own else "")
-        )
+        pixels = _pixels(example.image) if own else ""
+        seen.append(Seen(shows, example.scaled, example.either, pixels))
         image = record.image.read_bytes()
         mask = record.mask.read_bytes() if record.mask else b""
         membership = f"{record.main} {record.segmentation}"
@@ -142,7 +131,6 @@ def _check_colours(
 def _findings(source: Source, index: Index, seen: list[Seen]) -> list[str]:
     """Return in words what looks wrong in the contents of one's own data."""
     scaled = [str(id_) for id_, one in zip(index.ids, seen, strict=True) if one.scaled]
-    unsure = [str(id_) for id_, one in zip(index.ids, seen, strict=True) if one.unsure]
     found = [
         *_empty_splits(index),
         *_empty_masks(source, index, seen),
@@ -155,11 +143,12 @@ def _findings(source: Source, index: Index, seen: list[Seen]) -> list[str]:
             f"the masks of {counted(len(scaled), 'image')} differ in size from their images, and "
             f"were scaled by the nearest pixel: {shown(scaled)}."
         )
-    if unsure:
+    either = [str(id_) for id_, one in zip(index.ids, seen, strict=True) if one.either]
+    if either:
         found.append(
-            f"EXIF turns {counted(len(unsure), 'image')} without a change of size; the masks were "
-            f"taken as drawn on the images as they are shown: {shown(unsure)}. If they were drawn "
-            "on the stored pixels, save these images without EXIF."
+            f"the masks of {counted(len(either), 'image')} fit both the image as it is shown and "
+            f"as it is stored (EXIF turns it), and were taken as shown: {shown(either)}. If they "
+            "were drawn on the stored pixels, remove the orientation from the images."
         )
     return found
 

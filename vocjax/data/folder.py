@@ -7,11 +7,6 @@ from typing import NamedTuple
 
 from vocjax.data import photo
 
-# Cameras' raw files begin in the same way, so the name decides, too.
-TIFF = re.compile(rb"II[*+]\0|MM\0[*+]")
-# The last three need plug-ins; people who have none should hear of their images.
-SUFFIX = re.compile(r"\.(jpe?g|jpe|jfif|png|webp|gif|bmp|tiff?|heic|heif|avif)", re.IGNORECASE)
-
 
 class Found(NamedTuple):
     """The images to read, how many files of the folders are none, and what was not entered."""
@@ -46,15 +41,15 @@ def is_image(file: Path) -> bool:
 
     A hidden file, one of those that macOS adds for instance, must begin as an image.
     """
-    suffix = SUFFIX.fullmatch(file.suffix)
-    named = bool(suffix) and not file.name.startswith(".")
+    suffix = file.suffix.lower() in photo.ENDINGS
+    named = suffix and not file.name.startswith(".")
     if not file.is_file():
         return named and file.is_symlink()  # to a file that is gone; pipes and sockets are none
     try:
         with file.open("rb") as opened:
-            head = opened.read(64)
+            head = opened.read(photo.HEAD)
     except OSError:
         return named
-    if TIFF.match(head):
-        return bool(suffix) or not file.suffix
+    if re.match(photo.SIGNATURES["TIFF"], head):  # cameras' raw files begin in the same way
+        return suffix or not file.suffix
     return named or photo.is_image(head)

@@ -6,6 +6,7 @@ asked where neither or both do; no pixel changes its class in silence.
 """
 
 import io
+import operator
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +36,14 @@ class Mask(NamedTuple):
     colours: Mapping[int, Colour]
 
 
+class Fitted(NamedTuple):
+    """A mask that has the size of its image."""
+
+    mask: np.ndarray  # uint8 [h, w]
+    scaled: bool  # the file is larger or smaller
+    either: bool  # it fits the image as shown and as stored, and the two differ
+
+
 def read_mask(content: bytes, path: Path, classes: Classes, values: Mapping[int, int]) -> Mask:
     """Decode a class mask to the indices of `classes`.
 
@@ -58,17 +67,28 @@ def read_mask(content: bytes, path: Path, classes: Classes, values: Mapping[int,
     return Mask(table[found.codes], colours)
 
 
-def fit_mask(mask: np.ndarray, size: tuple[int, int], orientation: int) -> np.ndarray:
-    """Return a mask [h, w] that has the (height, width) `size` of its upright image.
+def fit_mask(mask: np.ndarray, size: tuple[int, int], orientation: int) -> Fitted:
+    """Return a mask [h, w] in the (height, width) `size` of its upright image.
 
-    One that was drawn on the image as it is stored, with this EXIF `orientation`, is turned with
-    it. Raises `ValueError` for any other size.
+    It is taken as the image is shown; else as this is stored, with this EXIF `orientation`, and
+    turned with it. One of the same proportions, within a pixel, is scaled by the nearest pixel.
+    Raises `ValueError` for any other size.
     """
-    if mask.shape != size and orientation >= 5:
-        mask = photo.upright(mask, orientation)
-    if mask.shape != size:
-        raise ValueError(f"the mask is {mask.shape}, and its image {size}")
-    return mask
+    shown, stored = mask, photo.upright(mask, orientation)
+    for fits in (operator.eq, _similar):
+        found = [reading for reading in (shown, stored) if fits(reading.shape, size)]
+        if found:
+            either = len(found) == 2 and not np.array_equal(shown, stored)
+            if fits is operator.eq:
+                return Fitted(found[0], scaled=False, either=either)
+            picture = Image.fromarray(found[0]).resize(size[::-1], Image.Resampling.NEAREST)
+            return Fitted(np.asarray(picture), scaled=True, either=either)
+    raise ValueError(f"the mask is {mask.shape}, and its image {size}")
+
+
+def _similar(shape: tuple[int, int], size: tuple[int, int]) -> bool:
+    share = min(size[0] / shape[0], size[1] / shape[1])
+    return all(abs(a * share - b) < 1 for a, b in zip(shape, size, strict=True))
 
 
 def encode_mask(mask: np.ndarray) -> bytes:

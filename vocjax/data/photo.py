@@ -31,7 +31,13 @@ SIGNATURES = {
     "HEIF": rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)",
 }
 _NAMES = "JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF or HEIC"
-_HEAD = 64  # bytes of a file that its signature needs
+# Of names of image files, in small letters. AVIF and HEIC may need plug-ins; people who have none
+# should hear of their images.
+ENDINGS = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif",
+    ".heic", ".heif",
+}  # fmt: skip
+HEAD = 64  # bytes of a file that its signature needs
 _ORIENTATION = 0x0112  # the tag of EXIF and TIFF
 
 
@@ -123,7 +129,7 @@ def opened(file: Path | IO[bytes]) -> Iterator[ImageFile.ImageFile]:
             warnings.simplefilter("ignore")  # about oddities that Pillow can read
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with file.open("rb") if isinstance(file, Path) else nullcontext(file) as stream:
-                kind = _format(stream.read(_HEAD))
+                kind = _format(stream.read(HEAD))
                 stream.seek(0)
                 _plug_in(kind)
                 with Image.open(stream, formats=[kind] if kind else []) as picture:

@@ -22,8 +22,8 @@ MULTI_LABEL_RULES = {
 }
 # The study moved 400 of its 539 validation images to training.
 _MOVED = 400 / 539
-# VOC's ids from 2008 on; any other id is the id of its own photograph.
-_PHOTOGRAPH = re.compile(r"\d{4}_\d{6}|.*", re.DOTALL)
+# VOC's ids from 2008 on, in any folder; any other id is the id of its own photograph.
+_PHOTOGRAPH = re.compile(r"(?:.*/)?(20(?:0[7-9]|1[0-2])_\d{6})(?!\d)", re.DOTALL)
 
 
 class Selection(NamedTuple):
@@ -136,5 +136,9 @@ def is_held_out(ids: np.ndarray, share: float) -> np.ndarray:
 
 
 def photographs(ids: np.ndarray) -> np.ndarray:
-    """Return the ids [n] of the photographs: 2008_000019 for its crops 2008_000019_0 and _1."""
-    return np.array([_PHOTOGRAPH.findall(str(id_))[0] for id_ in ids])
+    """Return the ids [n] of the photographs: 2008_000019 for 2008_000019_0 and dog/2008_000019_1.
+
+    Only the years of VOC, 2007 to 2012, count: other names of this form are dates of cameras.
+    """
+    found = [(_PHOTOGRAPH.match(str(id_)), str(id_)) for id_ in ids]
+    return np.array([match[1] if match else id_ for match, id_ in found])

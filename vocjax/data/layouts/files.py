@@ -3,21 +3,21 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from glob import escape
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from vocjax.data.layouts.text import counted, normal, shown, within
-from vocjax.data.photo import is_image
+from vocjax.data.folder import is_image
+from vocjax.data.layouts.text import counted, image_id, normal, shown, within
+from vocjax.data.photo import ENDINGS
 from vocjax.data.splits import photographs
 from vocjax.errors import UserError
 from vocjax.files import printable
 
-ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
 SHARE = 0.2  # is held out where nothing says which images are for validation
-HEAD = 64  # bytes that tell an image from another file
 
 
 class Folder:
@@ -29,8 +29,9 @@ class Folder:
             raise UserError(f"{path} isn't a folder. Give the folder that holds the images.")
         self.path = path
         self._files: dict[str, list[Path]] = {}
-        for parent, folders, names in os.walk(path):
-            folders[:] = sorted(name for name in folders if name[0] != "." and name[:2] != "__")
+        seen = {path.resolve()}
+        for parent, folders, names in os.walk(path, followlinks=True):
+            folders[:] = [name for name in sorted(folders) if _enters(Path(parent, name), seen)]
             for name in sorted(names):
                 if name[0] != ".":  # .DS_Store, and ._img.jpg, which macOS writes beside img.jpg
                     file = Path(parent, name)
@@ -117,7 +118,9 @@ class Folder:
         return []
 
     def _images(self, key: str) -> list[Path]:
-        return [file for file in self._files[key] if file.suffix.lower() in ENDINGS or _is(file)]
+        return [
+            file for file in self._files[key] if file.suffix.lower() in ENDINGS or is_image(file)
+        ]
 
     def _only(self, id_: str, files: list[Path]) -> Path:
         if len(files) > 1:
@@ -149,14 +152,45 @@ def hold_out(ids: Iterable[str], share: float) -> set[str]:
     return {id_ for id_ in every if of[id_] in chosen}
 
 
+def _enters(folder: Path, seen: set[Path]) -> bool:
+    """Return whether to read a folder: none that is hidden, nor a link to what is read anyway.
+
+    A link to another folder is added to `seen`.
+    """
+    if folder.name[0] == "." or folder.name[:2] == "__":
+        return False
+    if folder.is_symlink():
+        there = folder.resolve()
+        if any(there.is_relative_to(path) or path.is_relative_to(there) for path in seen):
+            return False
+        seen.add(there)
+    return True
+
+
 def check_found(missing: list[str], folder: Path, who: str) -> None:
     """Raise `UserError` where images or masks that `who` names are not in `folder`."""
     if missing:
+        path = folder / bare(missing[0])
+        others = [path, *sorted(path.parent.glob(f"{escape(path.name)}.*"))]
+        strange = (file.name for file in others if file.suffix.lower() not in ENDINGS)
+        other = next((name for name in strange if (path.parent / name).is_file()), None)
+        there = f" {other} is there, which is not of a format that is read." if other else ""
         raise UserError(
-            f"{folder / missing[0]} (.jpg, .png or another ending) is missing, but {who} names it"
-            f"; in all {len(missing)}: {shown(missing)}. Put the files there, or remove the ids "
-            "from the lists."
+            f"{path} (.jpg, .png or another ending) is missing, but {who} names it"
+            f"; in all {len(missing)}: {shown(missing)}.{there} Put the files there as JPEG or "
+            "PNG, or remove the ids from the lists."
         )
+
+
+def find_all(names: Mapping[str, str], folder: Folder, who: str) -> dict[str, Path]:
+    """Return id -> file for the id -> name in `folder` that `who` states.
+
+    Raises `UserError` for a name that leads out of the folder, and where a file is missing.
+    """
+    ids = {id_: image_id(name, folder.path, who) for id_, name in names.items()}
+    found = {id_: folder.find(name) for id_, name in ids.items()}
+    check_found([ids[id_] for id_, file in found.items() if file is None], folder.path, who)
+    return {id_: file[1] for id_, file in found.items() if file}
 
 
 def bare(name: str) -> str:
@@ -170,10 +204,3 @@ def _grouped(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[
     for name in names:
         groups.setdefault(key(name), []).append(name)
     return groups
-
-
-def _is(file: Path) -> bool:
-    if not file.is_file():  # a link to nothing, a pipe
-        return False
-    with file.open("rb") as opened:
-        return is_image(opened.read(HEAD))

@@ -13,12 +13,13 @@ from vocjax.data.classes import VOC
 from vocjax.data.devkit import ABSENT, DIFFICULT, PRESENT, Record, Source
 from vocjax.data.layouts import annotations, names
 from vocjax.data.layouts.class_lists import Lists, States, read_folder
-from vocjax.data.layouts.files import ENDINGS, Folder, check_found
+from vocjax.data.layouts.files import Folder, check_found, find_all
 from vocjax.data.layouts.lists import Entry, by_folder, split_of
 from vocjax.data.layouts.request import Request
-from vocjax.data.layouts.text import counted, image_id, shown
+from vocjax.data.layouts.text import counted, shown
 from vocjax.data.mask_pixels import vocs_classes
 from vocjax.data.masks import parse_values, stated_names
+from vocjax.data.photo import ENDINGS
 from vocjax.errors import UserError
 
 MASKS = ("SegmentationClass", "SegmentationClassPNG", "SegmentationClassAug")
@@ -175,11 +176,10 @@ def _paired(
             "the masks the names of their images, or write both in each line of lists in "
             "ImageSets/Segmentation."
         )
-    names = {id_: image_id(stated[id_], masks.path, who) for id_ in ids if id_ in stated}
-    names = {id_: names.get(id_) or owned.get(id_, id_) for id_ in ids}
-    found = {id_: masks.find(name) for id_, name in names.items()}
-    check_found([names[id_] for id_, mask in found.items() if mask is None], masks.path, who)
-    return {id_: mask[1] for id_, mask in found.items() if mask}
+    named = find_all({id_: stated[id_] for id_ in ids if id_ in stated}, masks, who)
+    found = {id_: masks.find(owned.get(id_, id_)) for id_ in ids if id_ not in named}
+    check_found([id_ for id_, mask in found.items() if mask is None], masks.path, who)
+    return named | {id_: mask[1] for id_, mask in found.items() if mask}
 
 
 def _drawn(found: Mapping[str, Path]) -> States:

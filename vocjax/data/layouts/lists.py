@@ -4,8 +4,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from vocjax.data.layouts.files import ENDINGS, SHARE, Folder, check_found, hold_out
+import numpy as np
+
+from vocjax.data.layouts.files import SHARE, Folder, check_found, hold_out
 from vocjax.data.layouts.text import counted, image_id, read_lines, shown
+from vocjax.data.photo import ENDINGS
+from vocjax.data.splits import photographs
 from vocjax.errors import UserError
 
 TRAIN = ("train", "training", "trainaug", "train_aug")
@@ -99,12 +103,16 @@ def split_of(
     for id_ in ids:
         if id_ not in known:
             groups.setdefault(class_of.get(id_, ""), []).append(id_)
-    val = {id_ for group in groups.values() for id_ in hold_out(group, share or SHARE)}
-    of = {id_: known.get(id_, "val" if id_ in val else "train") for id_ in ids}
+    shot = dict(zip(ids, photographs(np.array(ids)).tolist(), strict=True))
+    # Crops of one photograph can show several classes.
+    held = {shot[id_] for of in groups.values() for id_ in hold_out(of, share or SHARE)}
+    of = {id_: known.get(id_, "val" if shot[id_] in held else "train") for id_ in ids}
     if not {"train", "val"} <= {*of.values()} and not known:
+        one = ", crops of one photograph by their names," * (len({*shot.values()}) == 1 < len(ids))
         raise UserError(
-            f"{counted(len(ids), 'image')} ({shown(ids)}) can't be split into train and "
-            "val. Add images, or say in train.txt and val.txt which are for which."
+            f"{counted(len(ids), 'image')} ({shown(ids)}){one} can't be split into train and val. "
+            "Add images, or say which are for which by folders train and val, or by lists where "
+            "the layout has them."
         )
     return Split(of, f", {share or SHARE:g} of the images held out")
 

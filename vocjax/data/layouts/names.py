@@ -192,16 +192,21 @@ def _csv(path: Path, lines: list[str]) -> Named:
                 "once, and the name of its class. Correct the row."
             )
         meaning[int(row[0])] = row[1]
+    return of_values(meaning, str(path))._replace(where=path.name)
+
+
+def of_values(meaning: Mapping[int, str], where: str) -> Named:
+    """Return the classes that values of masks stand for, background and void among them or not."""
     fixed = {
         v: 0 if n.lower() in BACKGROUND else VOID
         for v, n in meaning.items()
         if n.lower() in BACKGROUND or n.lower() in IGNORED
     }
     order = [value for value in sorted(meaning) if value not in fixed]
-    names = _checked(tuple(meaning[value] for value in order), str(path))
+    names = _checked(tuple(meaning[value] for value in order), where)
     values = fixed | {value: k for k, value in enumerate(order, 1)}
     plain = all(value == index for value, index in values.items())
-    return Named(Classes(names), path.name, {} if plain else values)
+    return Named(Classes(names), where, {} if plain else values)
 
 
 def _checked(names: tuple[str, ...], where: str) -> tuple[str, ...]:

@@ -1,14 +1,16 @@
 """Images with the masks that have their names, or images alone."""
 
+from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 
 from vocjax.data.classes import Classes
 from vocjax.data.devkit import SPLITS, Record, Source
 from vocjax.data.layouts import names
-from vocjax.data.layouts.files import Folder, bare
-from vocjax.data.layouts.lists import STEMS, by_folder, choose_stems, read_lists, split_of
+from vocjax.data.layouts.files import Folder, find_all
+from vocjax.data.layouts.lists import STEMS, Entry, by_folder, choose_stems, read_lists, split_of
 from vocjax.data.layouts.request import Request
-from vocjax.data.layouts.text import image_id, shown
+from vocjax.data.layouts.text import counted, shown
 from vocjax.data.masks import parse_values
 from vocjax.errors import UserError
 
@@ -22,17 +24,14 @@ def read(directory: Path, request: Request) -> Source:
     a mask is in Main alone. Raises `UserError` where there is no image, no pair, or no class name.
     """
     folder = Folder(directory)
-    masks = _masks(directory, request.masks)
-    drawn = {*masks.values()}
-    if request.masks and request.masks != directory:  # it may lie in the folder of the images
-        drawn |= {f for f in folder.images.values() if request.masks in f.parents}
-    images = {id_: file for id_, file in folder.images.items() if file not in drawn}
-    lists, stated = _find_lists(directory, request), dict[str, str]()
+    masks = Folder(request.masks) if request.masks else None
+    images = _images(folder, masks)
+    lists, entries = _find_lists(directory, request), dict[str, Entry]()
     if lists:
-        entries = read_lists(lists, folder)
-        parts = {part: list(of) for part, of in entries.items()}
-        stated = {id_: e.mask for of in entries.values() for id_, e in of.items() if e.mask}
-        warnings: tuple[str, ...] = ()
+        listed = read_lists(lists, folder)
+        parts = {part: list(of) for part, of in listed.items()}
+        entries = {id_: entry for of in listed.values() for id_, entry in of.items()}
+        warnings = _beside_lists(entries, images, lists)
     else:
         parts, warnings = by_folder(images)
     if not any(parts.values()):
@@ -42,12 +41,13 @@ def read(directory: Path, request: Request) -> Source:
     warnings += folder.unread()
     split = split_of(parts, request.held_out)
     named, paired = names.Named(Classes(()), ""), dict[str, Path]()
-    if request.masks:
-        named = _named(directory, request.masks, request.classes)
-        where = {id_: image_id(name, request.masks, "a list") for id_, name in stated.items()}
-        names_of = {id_: where.get(id_, id_) for id_ in split.of}
-        paired, said = _paired(names_of, masks, request.masks)
-        warnings += named.warnings + said
+    stated = {id_: entry.mask for id_, entry in entries.items() if entry.mask}
+    if masks:
+        named = _named(directory, masks.path, request.classes)
+        paired = _paired(images, masks, find_all(stated, masks, "a list"))
+        warnings += named.warnings + _unpaired(split.of, images, masks, paired)
+    else:
+        warnings += _unused(stated, images, directory)
     values = named.values
     if request.mask_values:
         values = parse_values(request.mask_values, named.classes)
@@ -55,53 +55,105 @@ def read(directory: Path, request: Request) -> Source:
         Record(id_, images[id_], paired.get(id_), None, part, part if id_ in paired else "none")
         for id_, part in sorted(split.of.items())
     ]
-    origin = f"images{' and masks' * bool(request.masks)}{split.said}"
+    origin = f"images{' and masks' * bool(masks)}{split.said}"
     return Source(records, named.classes, origin, values, warnings)
 
 
-def _masks(images: Path, masks: Path | None) -> dict[str, Path]:
-    """Return the masks by the ids of their images, or by their names."""
-    if masks is None:
-        return {}
-    found = Folder(masks).images
-    together = masks.resolve() == images.resolve()
-    return {
-        id_.removesuffix(MASK): file
-        for id_, file in found.items()
-        if id_.endswith(MASK) or not (together or f"{id_}{MASK}" in found)
-    }
+def _images(folder: Folder, masks: Folder | None) -> dict[str, Path]:
+    """Return the images of a folder, which may hold the masks, too."""
+    images = folder.images
+    if masks and masks.path.samefile(folder.path):
+        return {id_: file for id_, file in images.items() if not id_.casefold().endswith(MASK)}
+    if masks is None or folder.path.resolve().is_relative_to(masks.path.resolve()):
+        return images
+    drawn = {file.resolve() for file in masks.images.values()}
+    return {id_: file for id_, file in images.items() if file.resolve() not in drawn}
+
+
+def _beside_lists(
+    entries: Mapping[str, Entry], images: Mapping[str, Path], lists: Mapping[str, Path]
+) -> tuple[str, ...]:
+    """Return a warning about images in no list; raises `UserError` where a list names a mask."""
+    said = shown([path.name for path in lists.values()])
+    wrong = [entry.image.name for id_, entry in entries.items() if id_ not in images]
+    if wrong:
+        raise UserError(
+            f"{next(iter(lists.values())).parent}: the lists ({said}) name masks as images: "
+            f"{shown(wrong)}. Expected an image in each line, or an image and its mask. Correct "
+            "the lines."
+        )
+    left = sorted(images.keys() - entries.keys())
+    count = f"{len(left)} of {counted(len(images), 'image')}"
+    return (f"nothing reads {count}, in no list ({said}): {shown(left)}.",) if left else ()
 
 
 def _paired(
-    names_of: dict[str, str], masks: dict[str, Path], where: Path
-) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """Return id -> mask of the images whose masks have `names_of`, and warnings about the others.
+    images: Mapping[str, Path], masks: Folder, stated: Mapping[str, Path]
+) -> dict[str, Path]:
+    """Return id -> mask: the stated one, or the one of the image's name, without `_mask` or with.
 
-    The folders of splits are left out where the masks have none.
+    The very name comes before one in other letters, small and capital. The folders of splits are
+    left out where the masks have none. A mask belongs to one image: raises `UserError` where two
+    have the same right to it.
     """
-    paired = {}
-    for id_, name in names_of.items():
-        top, _, short = name.partition("/")
-        keys = (name, short if top.lower() in STEMS else name)
-        file = next((masks[bare(key)] for key in keys if bare(key) in masks), None)
-        if file:
-            paired[id_] = file
-    lacks = sorted(names_of.keys() - paired.keys())
-    left = sorted(key for key, file in masks.items() if file not in paired.values())
-    if not paired:
+    paired, photographs = dict(stated), {*images.values()}
+    for short, ending, exact in product((False, True), ("", MASK), (True, False)):
+        owners: dict[Path, str] = {}
+        for id_ in sorted(images.keys() - paired.keys()):
+            top, _, rest = id_.partition("/")
+            name = (rest if short and top.lower() in STEMS else id_) + ending
+            found = masks.find(name)
+            if not found or found[1] in photographs or (exact and found[0] != name):
+                continue
+            if found[1] not in paired.values() and owners.setdefault(found[1], id_) != id_:
+                raise UserError(
+                    f"{found[1]} has the name of two images, {owners[found[1]]} and {id_}. Give "
+                    "each its own mask, or say in --lists which mask is whose."
+                )
+        paired |= {id_: file for file, id_ in owners.items()}
+    return paired
+
+
+def _unpaired(
+    split: Mapping[str, str], images: Mapping[str, Path], masks: Folder, paired: Mapping[str, Path]
+) -> tuple[str, ...]:
+    """Return warnings about images without masks and the reverse; `UserError` without a pair."""
+    photographs, used = {*images.values()}, {*paired.values()}
+    every = {id_: file for id_, file in masks.images.items() if file not in photographs}
+    lacks = sorted(split.keys() - paired.keys())
+    left = [id_ for id_, file in every.items() if file not in used]
+    if len(lacks) == len(split):
         raise UserError(
-            f"no mask in {where} has the name of an image: the images are {shown(lacks, 3)}, and "
-            f"the masks {shown(left, 3) or 'none'}. Expected masks with the names of their images, "
-            f"with or without {MASK} at the end. Rename them, or give --lists with an image and "
-            "its mask in each line."
+            f"no mask in {masks.path} has the name of an image: the images are {shown(lacks, 3)}, "
+            f"and the masks {shown(left, 3) or 'none'}. Expected masks with the names of their "
+            f"images, with or without {MASK} at the end. Rename them, or give --lists with an "
+            "image and its mask in each line."
         )
     said = []
     if lacks:
-        count = f"{len(lacks)} of {len(names_of)}"
+        count = f"{len(lacks)} of {len(split)}"
         said.append(f"{count} images have no mask, and are in Main alone: {shown(lacks)}.")
     if left:
-        said.append(f"{len(left)} of {len(masks)} masks belong to no image: {shown(left)}.")
-    return paired, tuple(said)
+        said.append(f"{len(left)} of {len(every)} masks belong to no image: {shown(left)}.")
+    return tuple(said)
+
+
+def _unused(
+    stated: Mapping[str, str], images: Mapping[str, Path], directory: Path
+) -> tuple[str, ...]:
+    """Return a warning about what looks like masks where none are asked for."""
+    here = [id_ for id_ in images if id_.casefold().endswith(MASK) and id_[: -len(MASK)] in images]
+    said = []
+    if stated:
+        said.append(
+            f"nothing reads the masks that lists name ({shown([*stated.values()])}): give --masks."
+        )
+    if here:
+        said.append(
+            f"{counted(len(here), 'file')} with {MASK} in the name are taken for photographs: "
+            f"{shown(here)}. If they are masks, give --masks {directory}, too."
+        )
+    return tuple(said)
 
 
 def _find_lists(directory: Path, request: Request) -> dict[str, Path]:

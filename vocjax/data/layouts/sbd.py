@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vocjax.data import devkit
 from vocjax.data.devkit import Record, Source
-from vocjax.data.layouts.files import Folder, check_found
+from vocjax.data.layouts.files import Folder, find_all
 from vocjax.data.layouts.lists import Entry, read_lists
 from vocjax.data.layouts.request import Request
 from vocjax.data.layouts.text import counted, shown
@@ -39,14 +39,15 @@ def read(voc2012: Path, request: Request) -> Source:
     if held:
         count = counted(len(held), "validation image")
         warnings.append(f"the list of SBD names {count} of VOC, not trained on: {shown(held)}.")
-    missing = [id_ for id_ in kept if id_ not in images.images]
-    check_found(missing, images.path, f"the list or the folder of SBD in {request.sbd}")
-    check_found([i for i in kept if i not in masks.images], masks.path, "the list of SBD")
+    who = f"the list or the folder of SBD in {request.sbd}"
+    image = find_all({id_: id_ for id_ in kept}, images, who)
+    stated = {id_: entry.mask for id_, entry in (chosen or {}).items()}
+    mask = find_all({id_: stated.get(id_) or id_ for id_ in kept}, masks, who)
     for id_ in kept:
         if id_ not in records:
             labels = devkit.annotated_labels(voc2012 / "Annotations" / f"{id_}.xml")
-            records[id_] = Record(id_, images.images[id_], None, labels, "none", "none")
-        records[id_] = records[id_]._replace(mask=masks.images[id_], segmentation="train")
+            records[id_] = Record(id_, image[id_], None, labels, "none", "none")
+        records[id_] = records[id_]._replace(mask=mask[id_], segmentation="train")
     if not kept:
         raise UserError(
             f"{request.sbd} adds no image to VOC's own. Expected {MASKS} with the masks of about "

@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from vocjax.data.classes import Classes
-from vocjax.data.devkit import ABSENT, PRESENT, Record, Source
+from vocjax.data.devkit import ABSENT, PRESENT, Record, Source, mask_labels
 from vocjax.data.layouts import names
 from vocjax.data.layouts.lists import choose_stems, split_of
 from vocjax.data.layouts.request import TFDS, Request, parse_features
@@ -33,6 +33,10 @@ TYPES = {
     )
 }  # fmt: skip
 OBJECT = "object"  # in --mask_values: the class that the label of the image says
+_ADVICE = (
+    "If a mask shows one object, of the class that the label says, give what its values mean, for "
+    f"example --mask_values 1={OBJECT},2=background,3=void."
+)
 
 
 def read(dataset: str, data_dir: Path, scratch: Path, request: Request) -> Source:
@@ -45,31 +49,21 @@ def read(dataset: str, data_dir: Path, scratch: Path, request: Request) -> Sourc
     features = parse_features(request.features)
     known = {ours: _feature(builder.info.features, name) for ours, name in features.items()}
     named = _classes(dataset, request, known)
-    chosen, left = choose_stems(builder.info.splits)
-    left = sorted({*builder.info.splits} - {*chosen.values()})
-    if not chosen:
-        chosen, left = {"all": left[0]}, left[1:]
     values, by_label = _values(request, named, known)
+    chosen, _ = choose_stems(builder.info.splits)
+    chosen = chosen or {"all": min(builder.info.splits)}
+    left = sorted({*builder.info.splits} - {*chosen.values()})
     records: list[Record] = []
-    parts: dict[str, list[str]] = {part: [] for part in chosen}
+    parts: dict[str, list[str]] = {}
     for part, stem in chosen.items():
-        for number, example in enumerate(_examples(builder, stem, features)):
-            id_ = f"{stem}_{number:06d}"
-            path, mask = scratch / f"{id_}.png", scratch / f"{id_}_mask.png"
-            path.write_bytes(_encoded(example["image"]))
-            labels = None
-            if "label" in example:
-                labels = np.full(len(named.classes.names), ABSENT, np.int8)
-                indices = np.atleast_1d(np.asarray(example["label"], np.int64))
-                labels[indices[indices >= 0]] = PRESENT  # TFDS writes -1 where nothing is known
-            if "mask" in example:
-                content = _encoded(example["mask"])
-                mask.write_bytes(
-                    _of_label(content, mask, by_label, labels) if by_label else content
-                )
-            record = Record(id_, path, mask if "mask" in example else None, labels, "", "none")
-            records.append(record)
-            parts[part].append(id_)
+        written = [
+            _written(example, scratch / f"{stem}_{number:06d}", named.classes, by_label)
+            for number, example in enumerate(_examples(builder, stem, features))
+        ]
+        records += written
+        parts[part] = [record.id for record in written]
+    if not request.mask_values:
+        _check_labels(records, named.classes, values)
     split = split_of(parts, request.held_out)
     records = [
         r._replace(main=split.of[r.id], segmentation=split.of[r.id] if r.mask else "none")
@@ -174,6 +168,10 @@ def _classes(dataset: str, request: Request, known: Mapping[str, Any]) -> names.
         return names.as_they_are(label.names, dataset)
     if mask is None:
         return names.Named(Classes(()), "")
+    if isinstance(mask, tfds.features.LabeledImage) and mask.num_classes:
+        meaning = dict(enumerate(mask.names))
+        if not all(name.isdigit() for name in meaning.values()):  # TFDS makes numbers of no names
+            return names.of_values(meaning, dataset)
     raise UserError(
         f"nothing names the classes of the masks of {dataset}. Give --classes a,b,c in the order "
         "of their indices, from 1 on, or label=NAME in --features."
@@ -185,10 +183,54 @@ def _values(
 ) -> tuple[dict[int, int], dict[int, int]]:
     """Return what the values of masks mean; second, if `object` is among them, for each label."""
     if not request.mask_values:
-        return {}, {}
+        return dict(named.values), {}
     if re.search(rf"=\s*{OBJECT}\s*(,|$)", request.mask_values) and "label" in known:
         return {}, parse_values(request.mask_values, Classes((OBJECT,)))
     return parse_values(request.mask_values, named.classes), {}
+
+
+def _written(
+    example: Mapping[str, Any], start: Path, classes: Classes, by_label: dict[int, int]
+) -> Record:
+    """Write the image and mask of an example to files whose paths begin with `start`."""
+    image, mask, labels = Path(f"{start}.png"), None, None
+    image.write_bytes(_encoded(example["image"]))
+    if "label" in example:
+        labels = np.full(len(classes.names), ABSENT, np.int8)
+        indices = np.atleast_1d(np.asarray(example["label"], np.int64))
+        labels[indices[indices >= 0]] = PRESENT  # TFDS writes -1 where nothing is known
+    if "mask" in example:
+        mask, content = Path(f"{start}_mask.png"), _encoded(example["mask"])
+        mask.write_bytes(_of_label(content, mask, by_label, labels) if by_label else content)
+    return Record(start.name, image, mask, labels, "", "none")
+
+
+def _check_labels(records: list[Record], classes: Classes, values: Mapping[int, int]) -> None:
+    """Raise `UserError` where most masks show classes that the labels of their images deny."""
+    both, wrong = 0, []
+    for record in records:
+        if record.labels is None or record.mask is None:
+            continue
+        both += 1
+        try:
+            mask, _ = read_mask(record.mask.read_bytes(), record.mask, classes, values)
+        except UserError as error:
+            raise UserError(f"{error} {_ADVICE}") from error
+        shows = mask_labels(mask, len(classes.names)) == PRESENT
+        if (shows & (record.labels == ABSENT)).any():
+            wrong.append((record, shows))
+    if 2 * len(wrong) <= both:
+        return
+    record, shows = wrong[0]
+    seen, said = (
+        shown([classes.names[k] for k in np.flatnonzero(of)]) or "nothing"
+        for of in (shows, record.labels == PRESENT)
+    )
+    raise UserError(
+        f"{len(wrong)} of {both} masks show classes that the labels deny: in {record.id} the mask "
+        f"would show {seen}, and the label says {said}. {_ADVICE} If its values are the indices of "
+        f"classes, give each: 0=background,1={classes.names[0]} and so on."
+    )
 
 
 def _of_label(
