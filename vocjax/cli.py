@@ -241,8 +241,8 @@ def _predict(options: argparse.Namespace, _: Sequence[str]) -> int:
 
     done = predict(options.workdir, options.images, options.output, options.checkpoint)
     n, unreadable = len(done.images), len(done.unreadable)
-    predicted = n - unreadable
-    print(f"{predicted} image{'s' * (predicted != 1)} predicted into {options.output}")
+    if predicted := n - unreadable:
+        print(f"{predicted} image{'s' * (predicted != 1)} predicted into {options.output}")
     if done.others:
         print(f"files that are no images, and were passed over: {done.others}")
     if done.folders:
