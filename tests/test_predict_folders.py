@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from PIL import Image
 
 from vocjax import cli
 from vocjax.data.folder import find_images, is_image
+from vocjax.data.pictures import picture_names, save
 from vocjax.errors import UserError
-from vocjax.predict import Model, picture_names, predict
+from vocjax.files import printable
+from vocjax.predict import Model, predict
 
-RUN = "segmentation_dice"
+RUN, JSON = "segmentation_dice", "predictions.json"
 BYTES = os.fsdecode(b"caf\xe9")  # Latin-1, as in a zip file from Windows
 
 
@@ -71,14 +74,16 @@ def test_damaged_images_are_named_and_the_others_predicted(finished_run, folder,
     cut.write_bytes((folder / "img0.jpg").read_bytes()[:300])
     zeros.write_bytes(bytes(100))
     lost.symlink_to(tmp_path / "gone.png")
+    loop = folder / "loop.jpg"
+    loop.symlink_to(loop)
     text, missing = folder / "README.txt", tmp_path / "missing.jpg"  # given by name
     line = ["predict", "--workdir", str(finished_run(RUN)), str(folder), str(text), str(missing)]
     assert cli.main([*line, "--output", str(tmp_path / "out")]) == 1
     assert list(said(tmp_path / "out")) == [str(folder / name) for name in ("img0.jpg", "img1.jpg")]
     errors = capsys.readouterr().err
-    for path in (cut, zeros, lost, text, missing):
+    for path in (cut, zeros, lost, loop, text, missing):
         assert f"{path} is skipped: the file can't be " in errors
-    assert "vocjax: 5 of 7 images could not be read: " in errors
+    assert "vocjax: 6 of 8 images could not be read: " in errors
 
 
 def test_names_that_utf8_cannot_say_are_escaped(finished_run, tmp_path, capsys):
@@ -86,7 +91,7 @@ def test_names_that_utf8_cannot_say_are_escaped(finished_run, tmp_path, capsys):
     photos.mkdir()
     long = "\N{CJK UNIFIED IDEOGRAPH-4E00}" * 83  # 249 bytes
     names = (f"{BYTES}.jpg", "two\nlines.jpg", "gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n.jpg")
-    for name in (*names, f"{long}.jpg"):
+    for name in (*names, f"{long}.jpg", r"caf\xe9.jpg"):
         draw(photos / name)
     (photos / f"{BYTES}.png").write_bytes(b"")
     line = ["predict", "--workdir", str(finished_run(RUN)), str(photos), "--output"]
@@ -95,11 +100,11 @@ def test_names_that_utf8_cannot_say_are_escaped(finished_run, tmp_path, capsys):
     assert f"{photos}/caf\\xe9.jpg background" in printed.out
     assert f"{photos}/two\\nlines.jpg background" in printed.out
     assert f"{photos}/caf\\xe9.png is skipped" in printed.err
-    keys = [r"caf\xe9.jpg", r"two\nlines.jpg", names[2], f"{long}.jpg"]
+    keys = [r"caf\xe9.jpg", r"caf\\xe9.jpg", r"two\nlines.jpg", names[2], f"{long}.jpg"]
     assert set(said(tmp_path / "out")) == {f"{photos}/{key}" for key in keys}
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert {r"caf\xe9.jpg.png", r"two\nlines.png", "gr\xfcn_mask.png"} <= written
-    assert len(written) == 2 * 4 + 1
+    assert len(written) == 2 * 5 + 1
 
 
 def test_stdout_may_have_any_encoding(finished_run, tmp_path, monkeypatch):
@@ -111,8 +116,8 @@ def test_stdout_may_have_any_encoding(finished_run, tmp_path, monkeypatch):
     assert r"gr\xfcn.jpg background" in (tmp_path / "stdout").read_text()
 
 
-def names(*paths, earlier=()):
-    return list(picture_names([Path(p) for p in paths], [Path(p) for p in earlier]).values())
+def names(*paths, output=Path("nowhere")):
+    return list(picture_names([Path(p) for p in paths], output).values())
 
 
 @pytest.mark.parametrize(
@@ -129,10 +134,41 @@ def test_pictures_have_names_of_their_own(paths, expected):
     assert names(*paths) == expected
 
 
-def test_pictures_of_earlier_predictions_keep_their_names():
-    assert names("f/a.png", earlier=["f/a.jpg"]) == ["a.png"]
-    assert names("g/a.jpg", earlier=["f/a.jpg"]) == ["g_a.jpg"]
-    assert names("f/a.jpg", earlier=["f/a.jpg"]) == ["a"]
+def test_only_the_same_image_replaces_a_picture(tmp_path):
+    save(Image.new("RGB", (2, 2)), tmp_path / "a.png", Path("f/a.jpg"))
+    assert names("f/a.png", output=tmp_path) == ["a.png"]
+    assert names("g/a.jpg", output=tmp_path) == ["a.jpg"]
+    assert names("f/a.jpg", output=tmp_path) == names("f/../f/a.jpg", output=tmp_path) == ["a"]
+    assert names("f/a.jpg", "f/a.png", output=tmp_path) == ["a", "a.png"]
+
+
+def test_no_file_of_the_users_is_replaced(finished_run, tmp_path):
+    photo, other = draw(tmp_path / "photo.jpg"), draw(tmp_path / "photo.png", 200)
+    (tmp_path / "photo.jpg.png").mkdir()
+    (tmp_path / f"{tmp_path.name}_photo.jpg_mask.png").symlink_to("gone")
+    before = other.read_bytes()
+    for _ in range(2):
+        predict(finished_run(RUN), [photo], tmp_path)
+        assert other.read_bytes() == before
+        assert len(list(tmp_path.glob("*_mask.png"))) == 2
+    assert list(said(tmp_path)) == [str(photo)]
+
+
+def test_the_same_image_is_the_same_however_it_is_written(
+    finished_run, folder, tmp_path, monkeypatch
+):
+    output = tmp_path / "out"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(folder)
+    predict(finished_run(RUN), [Path("photos")], output)
+    written = sorted(output.iterdir())
+    monkeypatch.chdir(folder)
+    given = [Path("img1.jpg"), Path("../photos/img1.jpg"), folder, tmp_path / "link"]
+    done = predict(finished_run(RUN), given, Path("../out"))
+    assert done.images == [Path("img1.jpg"), folder / "img0.jpg"]
+    assert (done.others, done.folders) == (8, [folder / "more"])
+    assert sorted(output.iterdir()) == written
+    assert list(said(output)) == [str(folder / name) for name in ("img0.jpg", "img1.jpg")]
 
 
 def test_what_was_predicted_before_is_kept(finished_run, folder, tmp_path):
@@ -150,19 +186,21 @@ def test_what_was_predicted_before_is_kept(finished_run, folder, tmp_path):
     assert (output / "predictions.json").read_text() == "[1"
 
 
-def test_an_interruption_keeps_what_was_done(finished_run, folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+def test_an_interruption_keeps_what_was_done(finished_run, folder, tmp_path, monkeypatch, number):
     describe, output = Model.describe, tmp_path / "out"
 
     def interrupted(self, photos):
         yield next(describe(self, photos))
-        raise KeyboardInterrupt
+        signal.raise_signal(number)
 
     monkeypatch.setattr(Model, "describe", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        predict(finished_run(RUN), [folder], output)
+    before = signal.getsignal(signal.SIGTERM)
+    line = ["predict", "--workdir", str(finished_run(RUN)), str(folder), "--output", str(output)]
+    assert cli.main(line) == 128 + number
+    assert signal.getsignal(signal.SIGTERM) == before
     assert list(said(output)) == [str(folder / "img0.jpg")]
-    written = sorted(path.name for path in output.iterdir())
-    assert written == ["img0.png", "img0_mask.png", "predictions.json"]
+    assert sorted(path.name for path in output.iterdir()) == ["img0.png", "img0_mask.png", JSON]
 
 
 def test_files_and_folders_that_do_not_serve_are_named(finished_run, folder, tmp_path):
@@ -170,18 +208,38 @@ def test_files_and_folders_that_do_not_serve_are_named(finished_run, folder, tmp
     (none / "inside").mkdir(parents=True)
     file.write_text("no image")
     grey = draw(tmp_path / "grey.png")
-    before = grey.read_bytes()
     for arguments, message in (
-        ((run, [none], tmp_path / "out"), r"no image in .*none, but 0 other files and 1 folders"),
+        (
+            (run, [none], tmp_path / "out"),
+            r"no image in .*none \(other files: 0; folders, .*: 1\)",
+        ),
         ((run, [grey], file), r"nothing can be written in .*file"),
         ((none, [grey], tmp_path / "out"), r"holds no run \(no config.json\)"),
         ((run, [folder], folder), r"photos is also a folder of images to read"),
-        ((run, [grey], tmp_path), r"picture of .*grey.png, grey.png, would replace an image"),
     ):
         with pytest.raises(UserError, match=message):
             predict(*arguments)
-    assert grey.read_bytes() == before
+    done = predict(run, [tmp_path / "missing.jpg"], tmp_path / "out")
+    assert done.unreadable == done.images
     assert not (tmp_path / "out").exists()
+
+
+def test_paths_that_differ_read_differently():
+    same = (r"caf\xe9", BYTES, "two\nlines", r"two\nlines", "\x85", os.fsdecode(b"\x85"), r"a\\xe9")
+    assert len({printable(name) for name in same}) == len(same)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_file_that_cannot_be_written_is_named(finished_run, folder, tmp_path, capsys):
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "img1.png.part").symlink_to("/dev/full")
+    line = ["predict", "--workdir", str(finished_run(RUN)), str(folder), "--output", str(output)]
+    assert cli.main(line) == 1
+    error = capsys.readouterr().err
+    assert f"vocjax: {output}/img1.png can't be read or written: No space left on device." in error
+    assert list(said(output)) == [str(folder / "img0.jpg")]
+    assert sorted(p.name for p in output.glob("*")) == ["img0.png", "img0_mask.png", JSON]
 
 
 def test_a_file_given_twice_is_one_image(folder):

@@ -6,11 +6,15 @@ The work is in functions that a notebook can import: `data.voc.prepare`,
 """
 
 import argparse
+import contextlib
 import functools
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
 from vocjax.data.cli import add_verbs as add_data_verbs
 from vocjax.errors import UserError, local_path
@@ -33,17 +37,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"unknown argument {left[0]!r}; see `{options.prog} --help`")
         if bad := [a for a in left if a.startswith("-") and not a.startswith("--config.")]:
             parser.error(f"unknown argument {bad[0]!r}; fields are set like --config.epochs=3")
-        return options.verb(options, left)
+        with _termination():
+            return options.verb(options, left)
     except BrokenPipeError:  # the reader of a pipe, `head` say, has seen enough
         # Python flushes at its end, and would complain there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (UserError, OSError) as error:  # the second, no space left say, names the file
+    except UserError as error:
         print(f"vocjax: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except OSError as error:  # no space left, say
+        what = f"{error.filename} can't be read or written: " if error.filename else ""
+        print(
+            f"vocjax: {what}{error.strerror or error}. Mend that and start again, or give another "
+            "path.",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt as stop:
         print("vocjax: stopped", file=sys.stderr)
-        return 130
+        return stop.args[0] if stop.args else 130
+
+
+@contextlib.contextmanager
+def _termination() -> Iterator[None]:
+    """Make of SIGTERM a `KeyboardInterrupt` with the exit code, so that nothing stays half done."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # `timeout` sends it twice
+        raise KeyboardInterrupt(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # Python allows no handlers there
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -210,7 +241,8 @@ def _predict(options: argparse.Namespace, _: Sequence[str]) -> int:
 
     done = predict(options.workdir, options.images, options.output, options.checkpoint)
     n, unreadable = len(done.images), len(done.unreadable)
-    print(f"{n - unreadable} images predicted into {options.output}")
+    if predicted := n - unreadable:
+        print(f"{predicted} image{'s' * (predicted != 1)} predicted into {options.output}")
     if done.others:
         print(f"files that are no images, and were passed over: {done.others}")
     if done.folders:

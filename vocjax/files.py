@@ -5,7 +5,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,20 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give the path of a file to write, which takes the place of `path` when the block ends.
 
     The file lies in the same folder as `path`, under the same name with `.part` added. After an
-    error or an interruption in the block it is removed, and `path` is as it was.
+    error or an interruption in the block it is removed, and `path` is as it was. An `OSError` of
+    the file, no space left say, names `path`.
     """
     part = path.with_name(path.name + ".part")
     try:
         yield part
         part.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(part)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -62,10 +68,19 @@ def write_json(path: Path, value: Any) -> None:
 def printable(path: Path | str) -> str:
     """Return a path as text that UTF-8 can say and that stays on its line.
 
-    Bytes that are no UTF-8, as names from old archives have, and control characters are escaped.
+    Bytes that are no UTF-8, as names from old archives have, and control characters are escaped;
+    a backslash is doubled where it separates no folders, so that two paths never read the same.
     """
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda c: ascii(c[0])[1:-1], text)
+    raw = os.fsencode(path)
+    if os.sep == "/":
+        raw = raw.replace(b"\\", rb"\\")
+    text = raw.decode("utf-8", "backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", _escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    character = found[0]  # \x80 and above say bytes
+    return ascii(character)[1:-1] if character <= "\x7f" else f"\\u{ord(character):04x}"
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

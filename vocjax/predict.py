@@ -1,11 +1,10 @@
 """A trained run applied to images: in Python, or to files with a picture of each."""
 
 import contextlib
-import hashlib
 import json
+import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -18,10 +17,11 @@ from tqdm import tqdm
 
 from vocjax.data.folder import find_images
 from vocjax.data.photo import read_photo
+from vocjax.data.pictures import key, picture_names, save
 from vocjax.data.pipeline import resize_image
 from vocjax.data.splits import SPLITS
 from vocjax.errors import UserError
-from vocjax.files import printable, replacing, to_json, write_text
+from vocjax.files import printable, to_json, write_text
 from vocjax.mesh import make_mesh
 from vocjax.models.fields import image_shape
 from vocjax.runs.reader import read_json, read_results
@@ -124,31 +124,28 @@ def predict(
 
     `NAME.png` is a picture: the resized image and its reconstruction, the classifier's evidence
     or the mask over the image at its own size; of a mask `NAME_mask.png` holds the indices, with
-    the palette of the data set but VOC's colour for void. predictions.json has the numbers by file:
-    probabilities, or each class's share of the image; what it holds of other files stays, and after
-    an interruption it has what was done. `UserError` where the run can't be loaded, or there is no
-    image.
+    the palette of the data set but VOC's colour for void; no file is replaced but an earlier
+    picture of the same image. predictions.json has the numbers by absolute path: probabilities, or
+    each class's share of the image; what it holds of other files stays, and after an interruption
+    it has what was done. `UserError` where the run can't be loaded, or there is no image; where
+    none can be read, nothing is written.
     """
     found = find_images(images)
     if not found.images:
         raise UserError(
-            f"there is no image in {', '.join(map(printable, images))}, but {found.others} other "
-            f"files and {len(found.folders)} folders, which are not entered."
+            f"there is no image in {', '.join(map(printable, images))} (other files: "
+            f"{found.others}; folders, which are not entered: {len(found.folders)}). Give images, "
+            "or folders with images in them."
         )
-    if output.resolve() in {path.resolve() for path in images if path.is_dir()}:
+    if os.path.realpath(output) in {os.path.realpath(path) for path in images if path.is_dir()}:
         raise UserError(
             f"{output} is also a folder of images to read, which the next prediction would find "
             "its pictures in; give another --output folder."
         )
     numbers = _read_numbers(output / "predictions.json")
-    names = picture_names(found.images, list(map(Path, numbers)))
-    _check_pictures(names, output)
+    names = picture_names(found.images, output)
     model = load_model(workdir, checkpoint)
     _say_threshold(workdir, model, checkpoint)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"nothing can be written in {output}: {error}.") from error
     unreadable: list[Path] = []
     with (
         _writing(output / "predictions.json", numbers) as write,
@@ -156,16 +153,25 @@ def predict(
     ):
         photos = _read(found.images, unreadable, bar)
         for chunk in _chunks(photos, model.config.batch_size, lambda read: read[1].size):
+            _make(output)
             described = model.describe([photo for _, photo in chunk])
             for (path, _), said in zip(chunk, described, strict=True):
                 for ending, picture in said.pictures.items():
-                    with replacing(output / f"{names[path]}{ending}.png") as part:
-                        picture.save(part, format="PNG")
-                numbers[printable(path)] = said.numbers
+                    save(picture, output / f"{names[path]}{ending}.png", path)
+                numbers[key(path)] = said.numbers
                 values = (f"{name} {value:.4f}" for name, value in said.numbers.items())
                 bar.write(" ".join([printable(path), *values]), file=sys.stdout)
             write()
     return Predicted(found.images, unreadable, found.others, found.folders)
+
+
+def _make(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"nothing can be written in {output}: {error.strerror}; give another --output folder."
+        ) from error
 
 
 def _say_threshold(workdir: Path, model: Model, checkpoint: str) -> None:
@@ -186,8 +192,8 @@ def _read_numbers(path: Path) -> dict[str, dict[str, float]]:
             raise ValueError("it holds no object")
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path} can't be read: {error}. It must hold what an earlier prediction wrote: move "
-            "it away, or give another --output folder."
+            f"{path} can't be read: {getattr(error, 'strerror', error)}. It must hold what an "
+            "earlier prediction wrote: move it away, or give another --output folder."
         ) from error
     return numbers
 
@@ -196,7 +202,8 @@ def _read_numbers(path: Path) -> dict[str, dict[str, float]]:
 def _writing(path: Path, numbers: Mapping[str, Any]) -> Iterator[Callable[[], None]]:
     """Give a function that writes a JSON object as it is by now, but not all the time.
 
-    It is written at the end, too, whether that comes by an error, an interruption or neither.
+    It is written at the end, too, whether that comes by an error, an interruption or neither; an
+    empty object is not.
     """
     due = 0.0
 
@@ -211,61 +218,8 @@ def _writing(path: Path, numbers: Mapping[str, Any]) -> Iterator[Callable[[], No
     try:
         yield write
     finally:
-        write(at_the_end=True)
-
-
-def _pictures(name: str) -> tuple[str, str]:
-    return f"{name}.png", f"{name}_mask.png"
-
-
-def picture_names(images: Sequence[Path], earlier: Sequence[Path]) -> dict[Path, str]:
-    """Return by image the name of its pictures, without .png, that no other image can have.
-
-    "photo" of photo.jpg; beside a photo.png "photo.jpg", beside another photo.jpg
-    "folder_photo.jpg". `earlier` are images whose pictures are there already.
-    """
-
-    def candidates(path: Path) -> list[str]:
-        parts = [printable(part) for part in path.parts if part != path.anchor]
-        joined = ["_".join(parts[-n:]) for n in range(1, len(parts) + 1)]
-        return [_shortened(name) for name in (printable(path.stem), *joined)]
-
-    ours = set(map(printable, images))
-    others = [path for path in earlier if str(path) not in ours]
-    taken = Counter(
-        picture
-        for path in (*images, *others)
-        for picture in {p for name in candidates(path) for p in _pictures(name)}
-    )
-    names = {}
-    for image in images:
-        free = (c for c in candidates(image) if all(taken[p] == 1 for p in _pictures(c)))
-        if (name := next(free, None)) is None:
-            raise UserError(
-                f"the pictures of {printable(image)} would have the names of another image's; "
-                "predict it into another --output folder."
-            )
-        names[image] = name
-    return names
-
-
-def _shortened(name: str) -> str:
-    """Return a name that leaves room for "_mask.png.part" in the 255 bytes of file systems."""
-    raw = name.encode()
-    if len(raw) <= 240:
-        return name
-    return f"{raw[:231].decode(errors='ignore')}-{hashlib.sha256(raw).hexdigest()[:8]}"
-
-
-def _check_pictures(names: Mapping[Path, str], output: Path) -> None:
-    inputs = {path.resolve() for path in names}
-    for path, name in names.items():
-        for picture in _pictures(name):
-            if (output / picture).resolve() in inputs:
-                raise UserError(
-                    f"a picture of {printable(path)}, {picture}, would replace an image that is to "
-                    "be read; give another --output folder."
-                )
+        if numbers:
+            write(at_the_end=True)
 
 
 def _pixels(image: str | Path | np.ndarray) -> np.ndarray:

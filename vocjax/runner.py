@@ -168,9 +168,9 @@ def carry_out(
     except Interrupted as stop:
         print(f"{program}: {stop}", file=sys.stderr)
         return 128 + stop.signal_number
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"{program}: stopped", file=sys.stderr)
-        return 130
+        return stop.args[0] if stop.args else 130
     print_results(results)
     print(f"\nreport: {options.workdir / 'report.html'}")
     return 0

@@ -1,5 +1,6 @@
 """Which files of a folder are images."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,19 +22,30 @@ def find_images(given: Sequence[Path]) -> Found:
 
     Folders in folders are not entered. `OSError` for a folder that can't be read.
     """
-    named, images, others, folders = set(given), [], 0, []
+    named, others = set(map(place, given)), set()
+    images: dict[Path, Path] = {}
+    folders: dict[Path, Path] = {}
     for path in given:
         if not path.is_dir():
-            images.append(path)
+            images.setdefault(place(path), path)
             continue
         for inside in sorted(path.iterdir()):
+            at = place(inside)
             if inside.is_dir():
-                folders.append(inside)
-            elif inside in named or is_image(inside):
-                images.append(inside)
+                folders.setdefault(at, inside)
+            elif at in named or is_image(inside):
+                images.setdefault(at, inside)
             else:
-                others += 1
-    return Found(list(dict.fromkeys(images)), others, folders)
+                others.add(at)
+    return Found(list(images.values()), len(others), list(folders.values()))
+
+
+def place(path: Path) -> Path:
+    """Return where a file lies, absolute: the same however its folder is written.
+
+    The file's own link is not followed: people name links, and several may lead to one file.
+    """
+    return Path(os.path.realpath(path.parent), path.name)
 
 
 def is_image(file: Path) -> bool:
