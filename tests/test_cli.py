@@ -155,6 +155,9 @@ def test_missing_files_are_named(finished_run, capsys, monkeypatch, tmp_path):
     capsys.readouterr()
     for arguments, message in (
         (["train", "--config", "no.py", "--workdir", "w"], "there is no config file no.py"),
+        (["train", "--config", "./no", "--workdir", "w"], "there is no config file ./no"),
+        (["configs", "copy", "../../pca"], "there is no config file ../../pca"),
+        (["configs", "copy", "pca", "--output", "/proc/x.py"], "/proc/x.py can't be written"),
         (["evaluate", "--workdir", "w"], "w holds no run (no config.json)"),
         (["evaluate", "--workdir", finished, "--split", "test"], "split is 'test'; it is one of"),
         (["evaluate", "--workdir", finished, "--checkpoint", "5"], "checkpoint is '5'; it is one"),
