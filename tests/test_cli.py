@@ -131,7 +131,7 @@ def test_flags_that_do_not_parse(arguments, message, capsys, monkeypatch, tmp_pa
         (["--config.data.dataset=voc2009"], "voc2009 isn't prepared in"),
         (["--config.data.classes=('unicorn',)"], "data.classes is 'unicorn'; it is one of"),
         (["--config.best.metric=beauty"], "'beauty'; it is one of loss, "),
-        (["--config.init_from=nowhere"], "nowhere holds no run"),
+        (["--config.init_from=nowhere"], "nowhere has neither imported weights"),
         (["--config.optimizer.learning_rate=-1"], "it must be a number above 0"),
     ],
 )
