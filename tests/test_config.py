@@ -131,6 +131,10 @@ def test_a_config_has_a_name_or_a_path(tmp_path, monkeypatch):
     assert find_file("configs", "pca.py") == Path("pca.py")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert find_file("configs", "~/own") == tmp_path / "own"
+    for path in ("./pca", find_file("configs", "./pca")):
+        (tmp_path / "pca").write_text("raise SystemExit")
+        with pytest.raises(UserError, match="pca can't be run: SystemExit: it gives no reason"):
+            load_config(path)
     assert load_config("own").to_dict() == load_config("pca").to_dict()
 
 

@@ -174,10 +174,11 @@ def shipped(folder: str) -> dict[str, Path]:
 def find_file(folder: str, path: str | Path) -> Path:
     """Return the file of a path, or the shipped one of a name; see `shipped`.
 
-    "pca" is the shipped file, "./pca" the one here; "pca.py" and "configs/pca.py" are the shipped
-    one only where there is no such file. `UserError`, with the nearest name, if there is neither.
+    "pca" is the shipped file, "./pca" and `Path("pca")` the one here; "pca.py" and "configs/pca.py"
+    are the shipped one only where there is no such file. `UserError`, with the nearest name, if
+    there is neither.
     """
-    if str(path) not in shipped(folder) and local_path(path).is_file():
+    if path not in shipped(folder) and local_path(path).is_file():
         return local_path(path)
     return shipped_file(folder, path)
 

@@ -79,7 +79,7 @@ def _format_of(path: Path) -> tuple[str, Reader]:
             f"it can't be opened ({error.strerror}). Expected {EXPECTED}: name such a file."
         ) from error
     if not start:
-        raise UserError(f"it is empty. Expected {EXPECTED}: get it again from where it was.")
+        raise UserError(f"it is empty. Expected {EXPECTED}: get it again.")
     if start[8:9] == b"{":  # after a length, whose bytes can look like any other format
         return "safetensors", safetensors.read
     if start.startswith(b"PK\x03\x04"):
