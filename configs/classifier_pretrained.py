@@ -7,7 +7,7 @@ vocjax train --config classifier_pretrained --workdir runs/classifier_pretrained
 The features are computed once, and logistic regression is fitted to them; cross-validation over the
 photographs of train chooses its strength. --config.model.head_init=zeros --config.epochs=100 learns
 the layer by gradient steps. `--config.optimizer.phases` unfreezes the backbone, at once or stage by
-stage: see experiments/transfer.py.
+stage: `vocjax experiments copy transfer` writes an example.
 """
 
 from ml_collections import ConfigDict

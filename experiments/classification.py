@@ -1,11 +1,11 @@
 """Task 2 in full: classification from the encoder, under the study's protocol and under ours.
 
-    python experiments/classification.py --workdir runs/classification
+    vocjax experiments run classification --workdir runs/classification
 
 runs it on the embedded toy data set. On real data (tasks 1 and 2 want dogs and aeroplanes; where
 these are object crops, `--objects_dir` says where they lie):
 
-    python experiments/classification.py --workdir runs/voc2009_classification --dataset voc2009
+    vocjax experiments run classification --workdir runs/voc2009_classification --dataset voc2009
 
 Run again, it goes on where it was stopped.
 """

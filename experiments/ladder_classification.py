@@ -1,6 +1,6 @@
 """What brought how much to task 2's residual network, measured on a held-out part of train.
 
-    python experiments/ladder_classification.py --workdir runs/ladder --dataset voc2009
+    vocjax experiments run ladder_classification --workdir runs/ladder --dataset voc2009
 
 Every run differs in one thing from the one before, and sees the images eighty times. VOC's
 validation images are not looked at: a quarter of the training images, whole photographs at a time,

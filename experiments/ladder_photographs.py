@@ -1,6 +1,6 @@
 """How task 2's residual network wants to be trained on photographs, by a held-out part of train.
 
-    python experiments/ladder_photographs.py --workdir runs/photographs --dataset voc2009
+    vocjax experiments run ladder_photographs --workdir runs/photographs --dataset voc2009
 
 Cat or dog, and 20 classes, with what ladder_classification.py chose for dog and aeroplane, but for
 fewer epochs and without label smoothing: on these photographs it is soon too sure. VOC's validation

@@ -1,6 +1,6 @@
 """What brought how much to task 1's best autoencoder, measured on a held-out part of train.
 
-    python experiments/ladder_reconstruction.py --workdir runs/ladder --dataset voc2009
+    vocjax experiments run ladder_reconstruction --workdir runs/ladder --dataset voc2009
 
 Every run differs in one thing from the one before, and sees the images ten times. VOC's validation
 images are not looked at: a fifth of the training images, whole photographs at a time, stands in.

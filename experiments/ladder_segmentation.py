@@ -1,6 +1,6 @@
 """How task 3's U-Net is trained, measured on a held-out part of train, by the study's protocol.
 
-    python experiments/ladder_segmentation.py --workdir runs/ladder --dataset voc2009
+    vocjax experiments run ladder_segmentation --workdir runs/ladder --dataset voc2009
 
 Every run differs in one thing from the one before, and sees the images thirty times. VOC's
 validation images are not looked at: a quarter of the training images stands in.

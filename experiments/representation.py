@@ -1,10 +1,10 @@
 """Task 1 in full: PCA, linear and convolutional autoencoders, their codes, and the trade-off.
 
-    python experiments/representation.py --workdir runs/representation
+    vocjax experiments run representation --workdir runs/representation
 
 runs it on the embedded toy data set. On the study's split of real data:
 
-    python experiments/representation.py --workdir runs/voc2009_representation --dataset voc2009
+    vocjax experiments run representation --workdir runs/voc2009_representation --dataset voc2009
 
 The report shows pictures of the principal runs; those that only make a point of the trade-off curve
 stand in its tables, and so does the family of variants, which is trained on the toy set alone. Run

@@ -1,10 +1,10 @@
 """Task 3 in full: the study's six runs under its protocol and an honest one, then ours.
 
-    python experiments/segmentation.py --workdir runs/segmentation
+    vocjax experiments run segmentation --workdir runs/segmentation
 
 runs it on the embedded toy data set. On real data, at the study's own batch size:
 
-    python experiments/segmentation.py --workdir runs/voc2009_segmentation --dataset voc2009
+    vocjax experiments run segmentation --workdir runs/voc2009_segmentation --dataset voc2009
 
 Run again, it goes on where it was stopped.
 """

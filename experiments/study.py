@@ -1,12 +1,12 @@
 """The whole study in one go: data in, three tasks, one report out.
 
-    python experiments/study.py --workdir runs/study
+    vocjax experiments run study --workdir runs/study
 
 runs it on the embedded toy data set, shortened to minutes on two CPU cores. On the real data it
 runs at the study's own epochs and batch size:
 
     vocjax data prepare --dataset voc2009 --devkit VOCdevkit --data_dir data
-    python experiments/study.py --workdir runs/voc2009 --dataset voc2009
+    vocjax experiments run study --workdir runs/voc2009 --dataset voc2009
 
 Run again, it goes on where it was stopped.
 """

@@ -1,11 +1,11 @@
 """Transfer: a pretrained backbone frozen, fine-tuned, and both in turn, on four questions.
 
-    python experiments/transfer.py --workdir runs/transfer --dataset voc2009
+    vocjax experiments run transfer --workdir runs/transfer --dataset voc2009
 
-begins with imported weights in weights/, a directory a backbone: README.md beside this file has the
-commands. Two classes of object crops (where these are elsewhere, `--objects_dir` says so), two and
+begins with imported weights in weights/, a directory a backbone, which `vocjax weights import`
+makes. Two classes of object crops (where these are elsewhere, `--objects_dir` says so), two and
 twenty classes of photographs, and the pixels of twenty classes and background. Our best networks
-from scratch are those of classification.py and segmentation.py.
+from scratch are those of the experiments classification and segmentation.
 
 Run again, it goes on where it was stopped.
 """

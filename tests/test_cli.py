@@ -131,7 +131,7 @@ def test_flags_that_do_not_parse(arguments, message, capsys, monkeypatch, tmp_pa
         (["--config.data.dataset=voc2009"], "voc2009 isn't prepared in"),
         (["--config.data.classes=('unicorn',)"], "data.classes is 'unicorn'; it is one of"),
         (["--config.best.metric=beauty"], "'beauty'; it is one of loss, "),
-        (["--config.init_from=nowhere"], "nowhere holds no run"),
+        (["--config.init_from=nowhere"], "nowhere has neither imported weights"),
         (["--config.optimizer.learning_rate=-1"], "it must be a number above 0"),
     ],
 )
@@ -155,6 +155,9 @@ def test_missing_files_are_named(finished_run, capsys, monkeypatch, tmp_path):
     capsys.readouterr()
     for arguments, message in (
         (["train", "--config", "no.py", "--workdir", "w"], "there is no config file no.py"),
+        (["train", "--config", "./no", "--workdir", "w"], "there is no config file ./no"),
+        (["configs", "copy", "../../pca"], "there is no config file ../../pca"),
+        (["configs", "copy", "pca", "--output", "/proc/x.py"], "/proc/x.py can't be written"),
         (["evaluate", "--workdir", "w"], "w holds no run (no config.json)"),
         (["evaluate", "--workdir", finished, "--split", "test"], "split is 'test'; it is one of"),
         (["evaluate", "--workdir", finished, "--checkpoint", "5"], "checkpoint is '5'; it is one"),

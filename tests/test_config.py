@@ -104,6 +104,8 @@ def test_wrong_override_is_refused(overrides, message):
         ("def get_config(:\n", r"can't be run: SyntaxError: .*line 1"),
         ("from vocjax.nothing import it\n", r"ModuleNotFoundError: No module named"),
         ("1 / 0\n", r"ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)\n", r"can't be run: SystemExit: 3\."),
+        ("def get_config():\n    exit()\n", r"can't be run: SystemExit"),
         ("x = 1\n", r"must define get_config\(\)"),
         ("def get_config():\n    return {'epochs': 3}\n", r"must define get_config\(\), which"),
         (
@@ -139,10 +141,18 @@ def test_a_config_has_a_name_or_a_path(tmp_path, monkeypatch):
         with pytest.raises(UserError, match=rf"no config file {name}.* mean 'pca'\?"):
             find_file("configs", name)
     mine = 'from vocjax.config import load_config\nget_config = lambda: load_config("pca")\n'
+    assert find_file("configs", "./pca") == known["pca"]
     for name in ("pca", "pca.py", "own"):
         (tmp_path / name).write_text(mine)
     assert find_file("configs", "pca") == known["pca"]  # a bare name is vocjax's
+    assert find_file("configs", "./pca") == Path("pca")  # and a path is a path
     assert find_file("configs", "pca.py") == Path("pca.py")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_file("configs", "~/own") == tmp_path / "own"
+    for path in ("./pca", find_file("configs", "./pca")):
+        (tmp_path / "pca").write_text("raise SystemExit")
+        with pytest.raises(UserError, match="pca can't be run: SystemExit: it gives no reason"):
+            load_config(path)
     assert load_config("own").to_dict() == load_config("pca").to_dict()
 
 

@@ -26,6 +26,13 @@ def test_a_path_is_a_path(text):
     assert local_path(text) == Path(text)
 
 
+def test_a_tilde_is_the_home_directory(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for text, path in (("~", "/home/me"), ("~/a", "/home/me/a"), ("~$a.png", "~$a.png")):
+        assert local_path(text) == Path(path)
+    assert local_path("./~/a") == Path("~/a")
+
+
 @pytest.mark.parametrize(
     "line",
     [

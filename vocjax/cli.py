@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         "a name that `vocjax configs` lists, or a file: pca is the config that comes with vocjax, "
         "pca.py a file of yours if there is one"
     )
-    train.add_argument("--config", type=local_path, required=True, metavar="NAME", help=what)
+    train.add_argument("--config", required=True, metavar="NAME", help=what)
     several = "one of several hosts: join the others first"
     train.add_argument("--distributed", action="store_true", help=several)
 
@@ -187,12 +187,10 @@ def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from vocjax.config import load_config
     from vocjax.mesh import join_hosts
     from vocjax.metrics.names import by_reason
-    from vocjax.pretrained.resolve import complete
     from vocjax.training.interrupts import Interrupted
     from vocjax.training.loop import train_and_evaluate
 
-    path = say_which("configs", options.config)
-    config = complete(load_config(path, overrides), options.workdir)
+    config = load_config(say_which("configs", options.config), overrides)
     if options.distributed:
         join_hosts()
     try:

@@ -1,6 +1,5 @@
 """Configs: a Python file with `get_config()` and overrides in, a locked ConfigDict out; to JSON."""
 
-import difflib
 import json
 import runpy
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from vocjax.errors import UserError
+from vocjax.errors import UserError, did_you_mean, local_path
 
 # The folders of files that come with vocjax, and the function that each of their files defines.
 SHIPPED = {"configs": "get_config", "experiments": "plan"}
@@ -175,21 +174,24 @@ def shipped(folder: str) -> dict[str, Path]:
 def find_file(folder: str, path: str | Path) -> Path:
     """Return the file of a path, or the shipped one of a name; see `shipped`.
 
-    "pca" is the shipped file; "pca.py" and "configs/pca.py" are it only where there is no such
-    file. `UserError`, with the nearest name, if there is neither.
+    "pca" is the shipped file, "./pca" and `Path("pca")` the one here; "pca.py" and "configs/pca.py"
+    are the shipped one only where there is no such file. `UserError`, with the nearest name, if
+    there is neither.
     """
-    known, path = shipped(folder), Path(path)
-    if str(path) in known or path.is_file():
-        return known.get(str(path), path)
-    name = path.name.removesuffix(".py")
-    if name in known and path.parent in (Path(), Path(folder)):
-        return known[name]
-    close = difflib.get_close_matches(name, known, n=1)
+    if path not in shipped(folder) and local_path(path).is_file():
+        return local_path(path)
+    return shipped_file(folder, path)
+
+
+def shipped_file(folder: str, name: str | Path) -> Path:
+    """Return the shipped file of "pca", "pca.py" or "configs/pca.py"; `UserError` for others."""
+    known, path = shipped(folder), Path(name)
+    stem = path.name.removesuffix(".py")
+    if stem in known and path.parent in (Path(), Path(folder)):
+        return known[stem]
     raise UserError(
-        f"there is no {folder.removesuffix('s')} file {path}, and none of this name comes with "
-        "vocjax."
-        + (f" Did you mean {close[0]!r}?" if close else "")
-        + f" `vocjax {folder}` lists those that do."
+        f"there is no {folder.removesuffix('s')} file {name}, and none of this name comes with "
+        f"vocjax.{did_you_mean(stem, known)} `vocjax {folder}` lists those that do."
     )
 
 
@@ -252,12 +254,12 @@ def _run(path: Path) -> ConfigDict:
 def call_in_file(path: Path, function: str, *arguments: object) -> Any:
     """Run a Python file and return what its function returns; None if it has no such function.
 
-    `UserError` if it raises anything.
+    `UserError` if it raises anything, or would end the program.
     """
     try:
         found = runpy.run_path(str(path)).get(function)
         return found and found(*arguments)
-    except Exception as error:  # whatever a file of the user's can raise
+    except (Exception, SystemExit) as error:  # whatever a file of the user's can raise
         what = f"{type(error).__name__}: {_sentence(error)}"
         raise UserError(f"{path} can't be run: {what}") from error
 
@@ -265,7 +267,7 @@ def call_in_file(path: Path, function: str, *arguments: object) -> Any:
 def _sentence(error: BaseException) -> str:
     """Return an error's text in one line; ml_collections wraps its errors into one another."""
     if isinstance(error, SyntaxError) or not error.args:
-        return f"{error}."
+        return f"{str(error) or 'it gives no reason'}."
     cause = error.args[0]
     if isinstance(cause, BaseException):
         return _sentence(cause)

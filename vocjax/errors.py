@@ -3,7 +3,8 @@
 import difflib
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -18,11 +19,25 @@ def check_choice(field: str, value: object, choices: Collection[object]) -> None
     """Raise `UserError` unless `value` is one of `choices`; the nearest one is suggested."""
     if value in choices:
         return
-    close = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1)
-    suggestion = f" Did you mean {close[0]!r}?" if close else ""
     raise UserError(
-        f"{field} is {value!r}; it is one of {', '.join(map(str, choices))}.{suggestion}"
+        f"{field} is {value!r}; it is one of {', '.join(map(str, choices))}."
+        f"{did_you_mean(str(value), map(str, choices))}"
     )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question with the known name that is nearest, to end a message; "" if none is."""
+    close = difflib.get_close_matches(name, [*known], n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+@contextmanager
+def naming(what: object) -> Iterator[None]:
+    """Put a name, of a file or a run, before the `UserError` of the block."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from error
 
 
 def check_range(field: str, value: float, least: float, below: float = math.inf) -> None:
@@ -36,7 +51,8 @@ def check_range(field: str, value: float, least: float, below: float = math.inf)
 def local_path(text: str | Path) -> Path:
     """Return a path of this machine; raise `UserError` for an address, "gs://bucket/run" say.
 
-    `Path` leaves one slash of two, and no drive of Windows has a name of two letters.
+    `Path` leaves one slash of two, and no drive of Windows has a name of two letters. "~" is the
+    home directory: no shell expands it in `--workdir=~/run`.
     """
     if re.match(r"[A-Za-z][\w+.-]+:[/\\]", str(text)):
         raise UserError(
@@ -44,4 +60,4 @@ def local_path(text: str | Path) -> Path:
             "checkpoints and data sets need a file system that can rename and lock. Give a local "
             "path: of a copy, or of a mounted bucket (gcsfuse, mount-s3)."
         )
-    return Path(text)
+    return Path(text).expanduser() if re.match(r"~(/|$)", str(text)) else Path(text)

@@ -23,7 +23,7 @@ def import_function(field: str, name: str) -> Callable[..., Any]:
         sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever a file of the user's can raise
+    except (Exception, SystemExit) as error:  # whatever a file of the user's can raise
         raise UserError(
             f"{field} has {name!r}, but {module_name} cannot be imported from {here} or from "
             f"PYTHONPATH: {type(error).__name__}: {error}."

@@ -2,8 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from ml_collections import ConfigDict
 from vocjax.config import call_in_file, load_config
 from vocjax.data.classes import with_classes
 from vocjax.data.voc import known_classes
-from vocjax.errors import UserError, check_choice, local_path
+from vocjax.errors import UserError, check_choice, local_path, naming
 from vocjax.metrics.names import by_reason
 from vocjax.pretrained.resolve import complete
 from vocjax.reporting.page import write_report
@@ -62,7 +61,7 @@ def run(
     configs = [checked(experiment, overrides, workdir) for experiment in experiments]
     results = {}
     for experiment, config in zip(experiments, configs, strict=True):
-        with _naming(experiment):
+        with naming(experiment.directory):
             found = train_and_evaluate(config, workdir / experiment.directory)
         results[experiment.directory] = found
     pictured = [workdir / e.directory for e in experiments if e.pictured]
@@ -71,21 +70,12 @@ def run(
     return results
 
 
-@contextmanager
-def _naming(experiment: Experiment) -> Iterator[None]:
-    """Put the run's name before the `UserError` of the block."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{experiment.directory}: {error}") from error
-
-
 def checked(
     experiment: Experiment, overrides: Sequence[str] = (), workdir: Path | None = None
 ) -> ConfigDict:
     """Return an experiment's config; `UserError`, with the run's name, where it can't be run."""
     changes = [f"--config.{change}" for change in experiment.overrides]
-    with _naming(experiment):
+    with naming(experiment.directory):
         config = load_config(experiment.config, [*changes, *overrides])
         data_dir = local_path(config.data.data_dir)
         config = with_classes(config, known_classes(config.data.dataset, data_dir))

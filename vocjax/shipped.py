@@ -43,7 +43,7 @@ def add_verbs(verbs: object, add: AddVerb, run_experiments: object) -> None:
         "vocjax experiments run study --workdir runs/study",
     )
     what = "a name that `vocjax experiments` lists, or a file with a function plan(options)"
-    run.add_argument("plan", type=local_path, metavar="NAME", help=what)
+    run.add_argument("plan", metavar="NAME", help=what)
     add_flags(run)
 
 
@@ -62,12 +62,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help=names)
 
 
-def say_which(folder: str, path: Path) -> Path:
+def say_which(folder: str, path: str) -> Path:
     """Return the file that a path or a name stands for, and say so where it is not that path's."""
     from vocjax.config import find_file
 
     found = find_file(folder, path)
-    if found != path and str(path) != found.stem:
+    if found != local_path(path) and path != found.stem:
         print(
             f"vocjax: there is no {path} here; {found.stem}, which comes with vocjax, is used",
             file=sys.stderr,
@@ -87,16 +87,22 @@ def _list(folder: str, _: argparse.Namespace, __: Sequence[str]) -> int:
 
 
 def _copy(folder: str, use: str, options: argparse.Namespace, _: Sequence[str]) -> int:
-    from vocjax.config import find_file
+    from vocjax.config import shipped_file
     from vocjax.files import write_text
 
-    path = find_file(folder, Path(options.name).stem)
+    path = shipped_file(folder, options.name)
     output = options.output or Path(path.name)
     if output.suffix != ".py" or output.exists():
         wrong = "exists already" if output.exists() else "does not end with .py"
         raise UserError(f"{output} {wrong}; give a new file by --output, mine.py for instance.")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_text(output, path.read_text("utf-8"))
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_text(output, path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"{output} can't be written ({error.strerror}). Give a file by --output, in a folder "
+            "that can be written to and has room."
+        ) from error
     print(f"{output}: edit it, then `vocjax {use} {output} --workdir runs/{output.stem}`")
     print(f"described in {path.with_name('README.md')}")
     return 0

@@ -1,6 +1,7 @@
 """Published weights are brought once, from a server, and taken from the cache from then on."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -21,7 +22,7 @@ from vocjax.pretrained.fetch import fetch_weights, place_of
 from vocjax.pretrained.formats import read, write
 from vocjax.pretrained.initialise import with_encoder_of
 from vocjax.pretrained.published import OTHERWISE, PUBLISHED, Published
-from vocjax.pretrained.resolve import complete, origin_facts
+from vocjax.pretrained.resolve import complete, located, origin_facts, origin_of
 from vocjax.pretrained.store import read_imported
 from vocjax.tasks import make_task
 
@@ -103,11 +104,20 @@ def test_weights_are_brought_once_and_begin_runs(server, content, cache, capsys)
     assert config.model.backbone.preprocessing.to_dict() == TORCHVISION._asdict()
     imported = read_imported(cache / "squeezenet")
     facts = {"backbone": "squeezenet", "source": "gluon", "file": imported.file}
-    assert origin_facts(Path("squeezenet")) == facts
+    assert origin_facts(origin_of(config)) == facts
     zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(make_task(config).init, jax.random.key(0)))
-    encoder = with_encoder_of(zeros, config, make_mesh())["params"]["encoder"]["backbone"]
+    encoder = with_encoder_of(zeros, located(config), make_mesh())["params"]["encoder"]["backbone"]
     kernel = imported.arrays["backbone/conv1/conv/kernel"]
     np.testing.assert_array_equal(encoder["conv1"]["conv"]["kernel"], kernel)
+
+
+def test_of_several_processes_one_brings_the_weights(server, content, cache, capsys):
+    published = table(content, f"http://127.0.0.1:{server.server_port}/a")
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: fetch_weights("squeezenet", published), range(3)))
+    assert found == 3 * [cache / "squeezenet"]
+    assert server.requests == [None]
+    assert "waiting for another process that brings squeezenet" in capsys.readouterr().err
 
 
 def test_without_network_the_message_says_what_was_tried_and_where_a_file_can_be_put(
@@ -126,7 +136,7 @@ def test_without_network_the_message_says_what_was_tried_and_where_a_file_can_be
         "vocjax weights import --backbone NAME FILE --output DIR",
     ):
         assert part in str(caught.value)
-    assert not list(cache.iterdir())
+    assert not list(cache.glob("[!.]*"))
     (cache / "squeezenet.safetensors").write_bytes(content)  # without network
     fetch_weights("squeezenet", table(content, "http://127.0.0.1:1/a"))
     assert read_imported(cache / "squeezenet").classes == 1000
@@ -137,7 +147,7 @@ def test_another_file_than_the_published_one_is_not_taken(server, content, cache
     published = table(content, f"http://127.0.0.1:{server.server_port}/a")
     with pytest.raises(UserError, match=r"has the sha256 .*, not [0-9a-f]{8}\n"):
         fetch_weights("squeezenet", published)
-    assert not list(cache.iterdir())
+    assert not list(cache.glob("[!.]*"))
     (cache / "squeezenet-md5.safetensors").write_bytes(b"x")
     with pytest.raises(UserError, match=r"has the md5 .*; the published .*Delete it"):
         fetch_weights("squeezenet-md5", published)
@@ -149,6 +159,8 @@ def test_a_directory_of_a_published_name_is_the_users_own(cache, tmp_path, monke
     assert place_of(Path("squeezenets")) == Path("squeezenets")
     (tmp_path / "squeezenet").mkdir()
     assert place_of(Path("squeezenet")) == Path("squeezenet")
+    with pytest.raises(UserError, match=r"squeezenett has neither .* mean 'squeezenet'\?"):
+        complete(load_config(CONFIG, ["--config.init_from=squeezenett"]))
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert place_of(Path("vgg16")) == tmp_path / ".cache/vocjax/weights/vgg16"
@@ -156,7 +168,7 @@ def test_a_directory_of_a_published_name_is_the_users_own(cache, tmp_path, monke
 
 def test_a_cache_that_can_not_be_written_is_refused(cache, tmp_path):
     (tmp_path / "cache").write_text("")
-    with pytest.raises(UserError, match=r"can't be made for squeezenet\S+ \(Not a directory"):
+    with pytest.raises(UserError, match=r"can't be written to \(Not a directory\).*XDG_CACHE_HOME"):
         fetch_weights("squeezenet", table(b"", "http://127.0.0.1:1/a"))
 
 

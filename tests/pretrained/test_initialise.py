@@ -86,7 +86,7 @@ def test_a_run_without_encoder_or_of_grey_images_or_none_is_refused(tmp_path):
     for name, words in (
         ("pca", r"Conv_0/kernel: absent there, \(3, 3, 3, 4\) here"),
         ("grey", r"Conv_0/kernel: \(3, 3, 1, 4\) there, \(3, 3, 3, 4\) here"),
-        ("none", r"none holds no run \(no config\.json\)"),
+        ("none", r"none has neither imported weights .* nor a run"),
     ):
         with pytest.raises(UserError, match=words):
             begun(config_of("classifier_256", tmp_path / name, **CLASSIFIER))

@@ -1,6 +1,7 @@
 """A network is found in a file by its names, whatever stands before them and beside them."""
 
 import re
+import shlex
 
 import pytest
 
@@ -102,20 +103,25 @@ def test_a_head_alone_is_no_network():
 
 
 @pytest.mark.parametrize(
-    ("first", "second"),
+    "prefixes",
     [
         ("model.", "ema."),
         ("", "ema."),
         ("state_dict.", "state_dict_ema."),
         ("student.module.", "teacher."),
+        ("model.", "opt.0.", "opt.1.", "opt.2."),
+        ("", "ema.", "ema.module."),
+        ("ema.", "ema.module.", "it's."),
     ],
 )
-def test_a_network_that_is_there_twice_is_refused_with_a_way_to_choose(first, second):
-    names = under(first) + under(second)
+def test_a_network_that_is_there_twice_is_refused_with_a_way_to_choose(prefixes):
+    names = [name for prefix in prefixes for name in under(prefix)]
+    first = prefixes[0]
     with pytest.raises(UserError) as caught:
         locate(names, RESNET)
     message = str(caught.value)
-    assert f"after 2 prefixes of their names, {first!r} and {second!r}, as" in message
-    regex = message.split("--ignore '")[1].removesuffix("'.")
+    listed = " and ".join(map(repr, prefixes))
+    assert f"after {len(prefixes)} prefixes of their names, {listed}, as" in message
+    _, regex, *_ = shlex.split(message[message.index("--ignore") :].split(" takes ")[0])
     kept = [name for name in names if not re.fullmatch(regex, name)]
     assert locate(kept, RESNET) == Place("torchvision", first)

@@ -1,6 +1,7 @@
 """A file fits a network wholly or not at all, and says how it does not; export is the way back."""
 
 import re
+import shlex
 
 import jax
 import numpy as np
@@ -76,7 +77,7 @@ def test_what_does_not_fit_is_listed_whole_by_both_names():
         "  head/kernel (fc.weight) has NaN or infinity, expected finite numbers",
         "Name the network, its variant and the source of names that the file has; leave out what "
         "is no part of it, as another head, by --ignore REGEX, for its name.",
-        "To draw anew what it lacks, skip that part: head|backbone",
+        "To draw anew what does not fit, skip that part: --skip 'head|backbone'",
     ]
 
 
@@ -93,7 +94,8 @@ def test_a_backbone_up_to_a_stage(kept, skip):
 def test_the_refusal_names_the_part_to_skip():
     arrays = {name: ARRAYS[name] for name in ("conv1.weight", "conv1.bias", "conv2.weight")}
     part = refused("2 missing", arrays).rsplit(": ", 1)[1]
-    assert part == "backbone/conv2/norm|head/kernel"
+    flag, part = shlex.split(part)
+    assert (flag, part) == ("--skip", "backbone/conv2/norm|head/kernel")
     assert len(match(arrays, NAMES, SHAPES, [part, "head/bias"]).arrays) == 3
 
 
@@ -211,7 +213,9 @@ def test_darknets_numbers_are_cut_in_the_order_of_its_layers(of_darknet):
     ("change", "skip", "words"),
     [
         (-1, [], r"ends within head/conv/kernel \(3/weights\).*cut off, or of another network"),
-        (1, [], r"numbers, and the network takes .*skip the head"),
+        (1, [], r"numbers, and the network takes .*--skip head leaves them out\.$"),
+        (3, [], r"--skip head .* in the file is of 6 classes, say so: --classes 6\.$"),
+        (-6, [], r"ends within .* in the file is of 3 classes, say so: --classes 3\.$"),
         # Each class has a bias and a weight for either channel.
         (-1, ["head"], r"has 14 numbers where the head begins .* a multiple of 3, so many for ea"),
         (2, ["head"], r"has 17 numbers where the head begins .* a multiple of 3"),

@@ -139,7 +139,13 @@ def test_the_source_that_is_named_is_taken(bring):
             {"skip": ["backbone/fire.*", "backbone/conv1"]},
             r"--skip backbone/fire\.\* --skip backbone/conv1 leaves nothing of the backbone",
         ),
-        ("resnet50", {}, "come from no source of this backbone"),
+        ("resnet50", {}, "squeezenet.safetensors: .* come from no source of this backbone"),
+        (
+            "squeezenet",
+            {"classes": CLASSES + 7},
+            rf"(?s)squeezenet.safetensors: the file does .*--skip head\n.*--classes {CLASSES}\.$",
+        ),
+        ("squeezenet", {"ignore": ["x"]}, "squeezenet.safetensors: --ignore 'x' matches no whole"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(backbone, arguments, words, bring, tmp_path):

@@ -213,11 +213,14 @@ PHOTO = "classify imported photo.png"
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (f"{SQUEEZENET} no.pth", "no.pth can't be opened (No such file or directory)"),
+        (f"{SQUEEZENET} no.pth", "no.pth: it can't be opened (No such file or directory)"),
         (f"{SQUEEZENET} hostile.pth", "it has no tensor by name, but 'os system'"),
         (f"{SQUEEZENET} squeezenet.npz", "expected (1000, 512, 1, 1)"),
         (f"{SQUEEZENET} squeezenet.npz --classes 3 --mean 124,117,104", "Give --scale 255 if"),
-        (f"{SQUEEZENET} squeezenet.npz --classes 3 --std 1,0,1", "--std 1,0,1; they must be great"),
+        (
+            f"{SQUEEZENET} squeezenet.npz --classes 3 --std 1,0,1",
+            "--std is 1,0,1; they must be great",
+        ),
         (f"{SQUEEZENET} squeezenet.npz --classes 3 --channels GBR", "--channels is 'GBR'; it is"),
         ("fetch squeeze", "published weights is 'squeeze'; it is one of alexnet, "),
         (f"{SQUEEZENET} a.npz --output notes.txt", "notes.txt exists and is no directory"),

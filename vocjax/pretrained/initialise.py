@@ -8,7 +8,6 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
-from vocjax.pretrained.fetch import place_of
 from vocjax.pretrained.resolve import check_origin, described
 from vocjax.pretrained.store import is_imported, read_imported
 from vocjax.runs.reader import is_run, read_config
@@ -29,15 +28,16 @@ Keys = tuple[str, ...]  # the path of a leaf, with the collection
 def with_encoder_of(variables: Variables, config: ConfigDict, mesh: Mesh) -> Variables:
     """Return `variables` with the encoder's parameters and statistics of `config.init_from`.
 
-    These are the last state of another run, or imported weights without their head and without the
-    stages after `model.backbone.last`; what the import skipped stays as `variables` have it. Where
-    our images are grey and theirs have colours, kernels are summed over red, green and blue: the
-    features are those of a grey image in three equal channels.
+    `config` is as `resolve.located` returns it. The parameters are the last state of another run,
+    or imported weights without their head and without the stages after `model.backbone.last`; what
+    the import skipped stays as `variables` have it. Where our images are grey and theirs have
+    colours, kernels are summed over red, green and blue: the features are those of a grey image in
+    three equal channels.
 
     Everything else has to be equal: `UserError` lists every array whose name or shape differs, and
     fields of the config that are not those of the weights.
     """
-    origin = place_of(Path(config.init_from))
+    origin = Path(config.init_from)
     _check_fields(config, origin)
     ours = _encoder(variables)
     if is_imported(origin):
@@ -62,8 +62,7 @@ def with_encoder_of(variables: Variables, config: ConfigDict, mesh: Mesh) -> Var
 def _check_fields(config: ConfigDict, origin: Path) -> None:
     """Raise `UserError` where parameters of the same shapes would compute something else."""
     model = config.model
-    if "backbone" in model:
-        check_origin(origin)
+    check_origin(origin)
     if "backbone" in model and (found := described(origin)):
         ours = model.backbone.to_dict()
         for field, agrees in (

@@ -1,6 +1,7 @@
 """Where a network is in a weight file: whose names its arrays have, and what stands before them."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -61,11 +62,15 @@ def locate(arrays: Iterable[str], key_maps: Mapping[str, KeyMap], source: str = 
     best = max(fitting, key=found.__getitem__)
     alike = {place.prefix: None for place, n in found.items() if 2 * n > found[best]}
     if len(alike) > 1:
-        example = re.escape([prefix for prefix in alike if prefix][-1])
+        # One that no other begins: leaving out "ema." would leave out "ema.module.", too.
+        kept = next(a for a in alike if not any(a != b and a.startswith(b) for b in alike))
+        others = "|".join(re.escape(prefix) for prefix in alike if prefix != kept)
+        regex = f"({others}).*" if len(alike) > 2 else f"{others}.*"
         raise UserError(
             f"the file has arrays of this network after {len(alike)} prefixes of their names, "
             f"{' and '.join(map(repr, alike))}, as where moving averages stand beside the weights. "
-            f"Choose by leaving out the others, for instance --ignore '{example}.*'."
+            f"Choose one by leaving out the others; --ignore {shlex.quote(regex)} takes the one "
+            f"after {kept!r}."
         )
     return best
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -73,7 +74,13 @@ def match(
     if len(found) < len(wanted) or surplus or wrong:
         missing = [path for path in wanted if path not in found]
         left_over = {name: arrays[name].shape for name in surplus}
-        raise UserError(_report(missing, left_over, wrong, names, shapes))
+        report = _report(missing, left_over, wrong, names, shapes)
+        biases = [path for path in wrong if path.endswith("/bias")]
+        if len(biases) == 1 and all(path.startswith("head/") for path in wrong):
+            size = arrays[names[biases[0]][0]].shape
+            if len(size) == 1 and size != shapes[biases[0]]:
+                report += f"\n{_classes(size[0])}."
+        raise UserError(report)
     used = {name for name, _ in found.values()}
     ignored = [name for name in arrays if name not in used]
     return Match(
@@ -152,16 +159,30 @@ def _cut(
             raise UserError(
                 f"the file has {len(numbers)} numbers and ends within {path} ({name}), which takes "
                 f"those from {start} to {end}. Expected it to end where an array ends: the file is "
-                "cut off, or of another network."
+                f"cut off, or of another network.{_classes_in(len(numbers), names, shapes)}"
             )
         arrays[name] = numbers[start:end].reshape(shape)
         start = end
     if start < len(numbers):
         raise UserError(
             f"the file has {len(numbers)} numbers, and the network takes {start}. Expected the "
-            "same; the file is of another network, or of one with more classes: then skip the head."
+            "same; the file is of another network, or of one with more classes: then --skip head "
+            f"leaves them out.{_classes_in(len(numbers), names, shapes)}"
         )
     return arrays, 0
+
+
+def _classes_in(numbers: int, names: KeyMap, shapes: Mapping[str, Shape]) -> str:
+    """Return what to do if so many numbers are those of the network with other classes."""
+    there = [path for path in names if path in shapes]
+    head = [path for path in there if path.startswith("head/")]
+    rest = numbers - sum(math.prod(shapes[path]) for path in there if path not in head)
+    of_class = sum(math.prod(shapes[path][:-1]) for path in head)
+    return f" {_classes(rest // of_class)}." if head and rest > 0 and not rest % of_class else ""
+
+
+def _classes(number: int) -> str:
+    return f"If the head in the file is of {number} classes, say so: --classes {number}"
 
 
 def _check_rest(rest: int, paths: Sequence[str], shapes: Mapping[str, Shape]) -> None:
@@ -221,7 +242,7 @@ def _report(
             "what is no part of it, as another head, by --ignore REGEX, for its name."
         )
     if parts := "|".join(_whole_parts([*missing, *wrong], shapes)):
-        lines.append(f"To draw anew what it lacks, skip that part: {parts}")
+        lines.append(f"To draw anew what does not fit, skip that part: --skip {shlex.quote(parts)}")
     return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from vocjax.errors import UserError
+from vocjax.errors import UserError, did_you_mean, local_path
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import IDENTITY
 from vocjax.pretrained.fetch import fetch_weights, place_of
@@ -38,7 +38,7 @@ def complete(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
     found = described(origin)
     if not found and workdir and is_run(workdir):
         found = described(workdir) if read_config(workdir).init_from == config.init_from else {}
-    if not found and origin != Path(config.init_from) and config.init_from in PUBLISHED:
+    if not found and origin != local_path(config.init_from) and config.init_from in PUBLISHED:
         found = described(fetch_weights(config.init_from))
     if not found:
         if not config.model.backbone.name:
@@ -69,7 +69,7 @@ def complete(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
 
 def origin_of(config: ConfigDict, workdir: Path | None = None) -> Path:
     """Return where the weights or the run of `init_from` are: in the cache, or as `places` says."""
-    named = Path(config.init_from)
+    named = local_path(config.init_from)
     cached = place_of(named)
     return cached if cached != named else places.find(workdir or Path(), config, "init_from")
 
@@ -84,21 +84,19 @@ def located(config: ConfigDict, workdir: Path | None = None) -> ConfigDict:
 
 
 def check_origin(origin: Path) -> None:
-    """Raise `UserError` unless a directory, or a published name, has imported weights or a run."""
-    origin = place_of(origin)
+    """Raise `UserError` unless a directory has imported weights or a run."""
     if is_imported(origin) or is_run(origin):
         return
     raise UserError(
         f"{origin} has neither imported weights (no weights.json) nor a run (no config.json). Make "
         f"it with `vocjax weights import --backbone NAME FILE --output {origin}` or "
         f"`vocjax train --config FILE --workdir {origin}`, or name another directory, or published "
-        f"weights: {', '.join(PUBLISHED)}."
+        f"weights: {', '.join(PUBLISHED)}.{did_you_mean(origin.name, PUBLISHED)}"
     )
 
 
 def origin_facts(origin: Path) -> dict[str, Any]:
     """Return what a run keeps of the weights or the run where it began; `UserError` for damage."""
-    origin = place_of(origin)
     if is_imported(origin):
         weights = read_imported(origin)
         return {"backbone": weights.backbone, "source": weights.source, "file": weights.file}
@@ -113,7 +111,6 @@ def origin_facts(origin: Path) -> dict[str, Any]:
 
 def described(origin: Path) -> dict[str, Any]:
     """Return the `model.backbone` of imported weights or a run; {} if there is none."""
-    origin = place_of(origin)
     if is_imported(origin):
         return _of_weights(origin)
     model = read_config(origin).model if is_run(origin) else {}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vocjax.errors import UserError, check_choice, check_range
+from vocjax.errors import UserError, check_choice, check_range, naming
 from vocjax.files import write_json
 from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.models.backbones.keys import Source
@@ -78,10 +78,11 @@ def import_weights(
     sources = sources_of(backbone, source)
     check_range("--classes", classes, least=1)
     held = read(file)
-    arrays = without(held, ignore)
     networks = {name: BACKBONES[backbone](classes, **f.fields) for name, f in sources.items()}
     tables = {name: f.key_map(networks[name]) for name, f in sources.items()}
-    name, prefix = locate(arrays, tables, source)
+    with naming(file):
+        arrays = without(held, ignore)
+        name, prefix = locate(arrays, tables, source)
     if NUMBERS in arrays and name != "darknet":
         raise UserError(
             f"{file} is Darknet's, without names, and the source {name} goes by names. Leave "
@@ -89,7 +90,8 @@ def import_weights(
         )
     sizes = {path: leaf.shape for path, leaf in flatten(shapes(networks[name], IMAGE)).items()}
     inside = {theirs: array for theirs, array in arrays.items() if theirs.startswith(prefix)}
-    found = match(inside, with_prefix(tables[name], prefix), sizes, skip)
+    with naming(file):
+        found = match(inside, with_prefix(tables[name], prefix), sizes, skip)
     if not any(path.startswith("backbone/") for path in found.arrays):
         raise UserError(
             f"--skip {' --skip '.join(skip)} leaves nothing of the backbone to {file}, so that "

@@ -80,8 +80,9 @@ def test_another_order_of_channels_alone_turns_the_usual_values():
     [
         (Given("rgb"), "--channels is 'rgb'; it is one of RGB, BGR"),
         (Given(mean=OF_255), r"--mean is 123.68,116.779,103.939, and pixels are from 0 to 1 wh"),
-        (Given(white=0.0), "--scale is 0 and --std 1,1,1; they must be greater than 0"),
-        (Given(std=(1.0, -1.0, 1.0)), "--std 1,-1,1; they must"),
+        (Given(white=1 / 255), r"--scale is 0.0039\d*; it is one of 1, 255"),
+        (Given(mean=(-0.5,) * 3), "--mean is -0.5,-0.5,-0.5, and pixels are from 0 to 1"),
+        (Given(std=(1.0, -1.0, 1.0)), "--std is 1,-1,1; they must"),
         (Given(mean=(float("nan"), 0.0, 0.0)), "--mean is nan,0,0"),
         (Given(white=float("inf")), "--scale is inf"),
     ],

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from vocjax.errors import UserError, check_choice
 
 ORDERS = ("RGB", "BGR")
+WHITES = (1, 255)
 Values = tuple[float, float, float]
 
 
@@ -47,11 +48,10 @@ class Given(NamedTuple):
             return usual if order in (None, usual.order) else turned._replace(order=order)
         white = 1.0 if white is None else white
         mean, std = mean or (0.0,) * 3, std or (1.0,) * 3
-        if not (0 < white < math.inf and all(0 < value < math.inf for value in std)):
-            raise UserError(
-                f"--scale is {white:g} and --std {_text(std)}; they must be greater than 0."
-            )
-        if not all(-white <= value <= white for value in mean):
+        check_choice("--scale", white, WHITES)
+        if not all(0 < value < math.inf for value in std):
+            raise UserError(f"--std is {_text(std)}; they must be greater than 0.")
+        if not all(0 <= value <= white for value in mean):
             raise UserError(
                 f"--mean is {_text(mean)}, and pixels are from 0 to {white:g} where it is "
                 "subtracted. Give --scale 255 if the mean is that of values from 0 to 255."

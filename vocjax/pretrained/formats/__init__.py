@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vocjax.errors import UserError, check_choice
+from vocjax.errors import UserError, check_choice, naming
 from vocjax.files import replacing
 from vocjax.pretrained.formats import darknet, npz, safetensors, state_dict
 
@@ -26,22 +26,27 @@ def read(path: Path) -> dict[str, np.ndarray]:
     Darknet's has no names: it becomes one array [numbers], `darknet.NUMBERS`, which
     `matching.match` cuts. Sizes are compared with the file's own size before anything is allocated.
 
-    Raises `UserError` if there is no such file, its format is none of these, or it is truncated,
-    damaged or hostile.
+    Raises `UserError` if there is no such file, its format is none of these, it has no weights, or
+    it is truncated, damaged or hostile.
     """
-    format_, reader = _format_of(path)
+    with naming(path):
+        format_, reader = _format_of(path)
+        return _read(path, format_, reader)
+
+
+def _read(path: Path, format_: str, reader: Reader) -> dict[str, np.ndarray]:
     try:
         arrays = reader(path)
         if darknet.NUMBERS in arrays and reader is not darknet.read:
-            raise ValueError(f"it has an array {darknet.NUMBERS!r}, a name that no network has")
+            raise UserError(f"it has an array {darknet.NUMBERS!r}, a name that no network has.")
         return arrays
-    except UserError:
+    except UserError:  # a sound file, which has something other than weights
         raise
     except Exception as error:  # damage raises exceptions of zipfile, HDF5 and NumPy of any type
         reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise UserError(
-            f"{path} can't be read as {format_}: {' '.join(reason.split())[:500]}. It is damaged, "
-            "or not what it seems; get it again from where it was published, and compare its "
+            f"it can't be read as {format_}: {' '.join(reason.split())[:500]}. It is damaged, or "
+            "not what it seems; get it again from where it was published, and compare its "
             "checksum with the published one."
         ) from error
 
@@ -71,12 +76,14 @@ def _format_of(path: Path) -> tuple[str, Reader]:
             start = file.read(512)
     except OSError as error:
         raise UserError(
-            f"{path} can't be opened ({error.strerror}). Expected {EXPECTED}: name such a file."
+            f"it can't be opened ({error.strerror}). Expected {EXPECTED}: name such a file."
         ) from error
+    if not start:
+        raise UserError(f"it is empty. Expected {EXPECTED}: get it again.")
     if start[8:9] == b"{":  # after a length, whose bytes can look like any other format
         return "safetensors", safetensors.read
     if start.startswith(b"PK\x03\x04"):
-        return "a zip file of weights", _read_zip
+        return "a zip file of torch, NumPy or Keras", _read_zip
     if start.startswith(b"\x89HDF\r\n\x1a\n"):
         from vocjax.pretrained.formats import keras_h5  # loads the HDF5 library
 
@@ -85,14 +92,14 @@ def _format_of(path: Path) -> tuple[str, Reader]:
         return "torch's state dict", state_dict.read_legacy
     if start[257:262] == b"ustar" or start.startswith(b"\x80"):
         raise UserError(
-            f"{path} is a bare pickle, or a tar file as the first versions of torch wrote it, and "
+            f"it is a bare pickle, or a tar file as the first versions of torch wrote it, and "
             f"is not opened. Expected {EXPECTED}. If it is a state dict and you trust it, save it "
             "again with torch: torch.save(torch.load(old), new)."
         )
     if darknet.has_header(start):
         return "Darknet's weights", darknet.read
     raise UserError(
-        f"{path} begins with {start[:8]!r}, as no weight file does. Expected {EXPECTED}: name such "
+        f"it begins with {start[:8]!r}, as no weight file does. Expected {EXPECTED}: name such "
         "a file. A web page that was saved instead of the file looks like this, too."
     )
 
@@ -109,6 +116,6 @@ def _read_zip(path: Path) -> dict[str, np.ndarray]:
 
         return keras_h5.read_archive(path)
     raise UserError(
-        f"{path} is a zip file with {', '.join(map(repr, names[:3]))}, none of them weights. "
+        f"it is a zip file with {', '.join(map(repr, names[:3]))}, none of them weights. "
         f"Expected {EXPECTED}."
     )

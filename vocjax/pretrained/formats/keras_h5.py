@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
+from vocjax.errors import UserError
 from vocjax.pretrained.formats.numbers import check_announced, check_numeric, in_float32, nbytes
 
 IN_ARCHIVE = "model.weights.h5"
@@ -47,7 +48,7 @@ UNNAMED = re.compile(
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays by name; raises what HDF5 raises, or ValueError."""
+    """Return the arrays by name; raises what HDF5 raises, ValueError, or `UserError`."""
     return _read(path, path.stat().st_size)
 
 
@@ -68,7 +69,7 @@ def _read(source: Path | BinaryIO, available: int) -> dict[str, np.ndarray]:
             found = list(_listed(_member(file, "model_weights" if whole_model else "")))
         datasets = dict(found)
         if len(datasets) < len(found):
-            raise ValueError("it has two weights of the same name")
+            raise UserError("it has two weights of the same name. Save the network alone.")
         for name, dataset in datasets.items():
             check_numeric(name, dataset.dtype)
         check_announced(map(_announced, datasets.values()), available)
@@ -121,7 +122,10 @@ def _texts(group: h5py.Group, name: str) -> list[str]:
     listed = itertools.takewhile(group.attrs.__contains__, numbered)
     parts = [name] if name in group.attrs else list(listed)
     if not parts:
-        raise ValueError(f"it has no {name}, as the files of Keras have")
+        raise UserError(
+            f"it has no {name}, as the files of Keras have. Save it with Keras's save_weights, or "
+            "its arrays as .npz or .safetensors."
+        )
     texts = [text for part in parts for text in group.attrs[part]]
     return [text.decode() if isinstance(text, bytes) else text for text in texts]
 
@@ -156,9 +160,9 @@ def _of_keras_3(group: h5py.Group, prefix: str) -> Iterator[tuple[str, Any]]:
             weights = NORM if len(variables) == 4 else NORM[1:]  # Inception v3 has no scale
         name = variables.attrs.get("name", "") if isinstance(variables, h5py.Group) else key
         if not isinstance(name, str) or (weights and len(variables) and not name):
-            raise ValueError(
-                f"the layer {key!r} has no name, as early versions of Keras 3 wrote it (load the "
-                "file with a newer one, and save it again)"
+            raise UserError(
+                f"its layer {key!r} has no name, as early versions of Keras 3 wrote it. Load the "
+                "file with a newer one, and save it again."
             )
         names = dict(enumerate(weights))
         for number in variables:

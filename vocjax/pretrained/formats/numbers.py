@@ -6,6 +6,8 @@ from collections.abc import Iterable
 import ml_dtypes
 import numpy as np
 
+from vocjax.errors import UserError
+
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)  # the upper half of a float32; NumPy has no such type
 EXPANSION = 20  # compression makes weights at most half as large, and a bomb a thousandth
 
@@ -24,9 +26,11 @@ def nbytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
 
 
 def check_numeric(name: str, dtype: np.dtype) -> None:
-    """Raise ValueError unless the elements are floating-point numbers, integers or booleans."""
+    """Raise `UserError` unless the elements are floating-point numbers, integers or booleans."""
     if dtype.kind not in "fiub":
-        raise ValueError(f"{name!r} has elements of type {dtype}, expected numbers")
+        raise UserError(
+            f"{name!r} has elements of type {dtype}. Expected numbers: save it without."
+        )
 
 
 def check_announced(sizes: Iterable[int], available: int) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from vocjax.errors import UserError
 from vocjax.pretrained.formats.numbers import in_float32
 
 DTYPES = (
@@ -17,13 +18,14 @@ DTYPES = (
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays by name; raises SafetensorError, or ValueError for another type."""
+    """Return the arrays by name; raises SafetensorError, or `UserError` for another type."""
     with safe_open(path, framework="numpy") as file:
         names = list(file.keys())
         for name in names:
             if (dtype := file.get_slice(name).get_dtype()) not in DTYPES:
-                raise ValueError(
-                    f"{name!r} has elements of type {dtype}, expected one of {', '.join(DTYPES)}"
+                raise UserError(
+                    f"{name!r} has elements of type {dtype}. Expected one of {', '.join(DTYPES)}: "
+                    "save it as one of them."
                 )
         return {name: in_float32(file.get_tensor(name)) for name in names}
 

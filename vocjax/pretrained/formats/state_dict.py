@@ -14,29 +14,33 @@ from typing import Any
 
 import numpy as np
 
+from vocjax.errors import UserError
 from vocjax.pretrained.formats import torch_pickle
 from vocjax.pretrained.formats.numbers import check_announced, in_float32, nbytes
 from vocjax.pretrained.formats.torch_pickle import Loaded, Tensor
 
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of one number
-BIG_ENDIAN = "its numbers are big-endian, expected little-endian"
+BIG_ENDIAN = "its numbers are big-endian. Expected little-endian: save it on another machine."
 DEEPEST = 8  # dicts in dicts; a checkpoint has two or three
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays by name; raises what zipfile raises, or ValueError."""
+    """Return the arrays by name; raises what zipfile raises, ValueError for damage,
+    or `UserError` for a sound file without weights."""
     with zipfile.ZipFile(path) as archive:
         entries, size = archive.infolist(), path.stat().st_size
         # torch compresses nothing: a bomb would be compressed, or count some bytes twice.
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise ValueError("its entries are compressed, and torch's are not")
+            raise UserError(
+                "its entries are compressed, and torch's are not. Give the file that torch wrote."
+            )
         if sum(entry.file_size for entry in entries) > size:
             raise ValueError(f"its entries announce more than the file's {size} bytes")
         (name,) = (n for n in archive.namelist() if n.endswith("/data.pkl"))
         folder = name.removesuffix("data.pkl")
         order = f"{folder}byteorder"
         if order in archive.namelist() and archive.read(order) != b"little":
-            raise ValueError(BIG_ENDIAN)
+            raise UserError(BIG_ENDIAN)
         tensors = _tensors(torch_pickle.load(io.BytesIO(archive.read(name))))
         return _arrays(tensors, lambda key: archive.read(f"{folder}data/{key}"), size)
 
@@ -48,7 +52,7 @@ def read_legacy(path: Path) -> dict[str, np.ndarray]:
         pickles = io.BytesIO(file.read(min(size, torch_pickle.LONGEST)))
         _, _, system, loaded, keys = (torch_pickle.load(pickles) for _ in range(5))
         if system.value["little_endian"] is not True:
-            raise ValueError(BIG_ENDIAN)
+            raise UserError(BIG_ENDIAN)
         tensors = _tensors(loaded)
         file.seek(pickles.tell())
         for key in keys.value:
@@ -66,12 +70,14 @@ def _tensors(loaded: Loaded) -> dict[str, Tensor]:
     tensors = dict(found)
     if not tensors:
         names = f", but {', '.join(map(repr, loaded.strange[:3]))}" if loaded.strange else ""
-        raise ValueError(
-            f"it has no tensor by name{names}; expected a state dict, perhaps with other things "
-            "beside it (of a whole model, which is code, save model.state_dict())"
+        raise UserError(
+            f"it has no tensor by name{names}. Expected a state dict, perhaps with other things "
+            "beside it: of a whole model, which is code, save model.state_dict()."
         )
     if len(tensors) < len(found):
-        raise ValueError("it holds two tensors of the same name")
+        raise UserError(
+            "it holds two tensors of the same name. Save the network's state dict alone."
+        )
     for name, (_, offset, shape, strides) in tensors.items():
         counts = (offset, *shape, *strides)
         if len(shape) != len(strides) or any(type(n) is not int or n < 0 for n in counts):
