@@ -70,7 +70,11 @@ def test_classes_are_chosen_by_name(given, columns):
         (FRUIT, ("all,pear",), "data.classes is all, pear; all means every class, and so stands"),
         (FRUIT, (1,), "data.classes is '1'; it is one of apple"),
         (FRUIT, ("pear", "pear"), "names a class twice: pear, pear"),
-        ((), ("dog",), r"data.classes is dog, and the images of fruit have no classes; .*='\(\)'"),
+        (
+            (),
+            ("dog",),
+            r"is dog, and the images of fruit have no classes; an autoencoder .*='\(\)'",
+        ),
     ],
 )
 def test_a_class_that_the_data_set_lacks_is_refused(classes, given, message):

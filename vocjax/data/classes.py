@@ -80,7 +80,8 @@ def with_classes(config: ConfigDict, classes: Classes) -> ConfigDict:
     if data.classes and not n:
         raise UserError(
             f"data.classes is {', '.join(map(str, data.classes))}, and the images of "
-            f"{data.dataset} have no classes; give --config.data.classes='()'."
+            f"{data.dataset} have no classes; an autoencoder learns without: "
+            "--config.data.classes='()'."
         )
     data.names = () if classes.names == VOC.names else classes.names
     own = not np.array_equal(classes.palette[: n + 1], PALETTE[: n + 1])
