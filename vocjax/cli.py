@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"unknown argument {left[0]!r}; see `{options.prog} --help`")
         if bad := [a for a in left if a.startswith("-") and not a.startswith("--config.")]:
             parser.error(f"unknown argument {bad[0]!r}; fields are set like --config.epochs=3")
+        if getattr(options, "distributed", False):  # JAX's preemption service has SIGTERM then
+            return options.verb(options, left)
         with _termination():
             return options.verb(options, left)
     except BrokenPipeError:  # the reader of a pipe, `head` say, has seen enough

@@ -178,7 +178,7 @@ def test_an_encoder_that_is_refused_leaves_no_run(finished_run, tiny_config, bar
     missing, run = tmp_path / "nothing", tmp_path / "run"
     for source, message in (
         (finished_run("pca"), "does not fit this config's"),
-        (missing, r"nothing holds no run \(no config\.json\)"),
+        (missing, r"nothing has neither imported weights"),
     ):
         config = tiny_config("classifier_256", init_from=str(source))
         with pytest.raises(UserError, match=message):
@@ -218,7 +218,7 @@ def test_run_without_an_encoder_is_refused(finished_run, tiny_config, tmp_path):
 
 def test_missing_run_is_refused(tiny_config, tmp_path):
     config = tiny_config("classifier_256", init_from=str(tmp_path / "nothing"))
-    with pytest.raises(UserError, match=r"nothing holds no run \(no config\.json\)"):
+    with pytest.raises(UserError, match=r"nothing has neither imported weights"):
         train_and_evaluate(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "nothing").exists()
