@@ -1,4 +1,4 @@
-"""The tables of README.md and experiments/README.md, from the figures that collect.py kept.
+"""The tables of README.md and of experiments/, from the figures that collect.py kept.
 
     python -m experiments.tables
 
@@ -18,13 +18,18 @@ from experiments.ladder_photographs import QUESTIONS
 from experiments.tables import representation
 from experiments.tables.backbones import backbones_table
 from experiments.tables.classification import classification_table, differences_table
+from experiments.tables.findings import findings
 from experiments.tables.kept import RESULTS, has, read_differences, read_kept, read_records
 from experiments.tables.segmentation import class_table, segmentation_table, target_of
 from experiments.tables.transfer import imagenet_table, transfer_table
 from vocjax.reporting.figures import encode_webp
 from vocjax.reporting.reconstruction import comparison
 
-DOCUMENTS = (RESULTS.parents[1] / "README.md", RESULTS.parent / "README.md")
+DOCUMENTS = (
+    RESULTS.parents[1] / "README.md",
+    RESULTS.parent / "README.md",
+    RESULTS.parent / "FINDINGS.md",
+)
 PLACE = re.compile(r"<!-- table: (.*?) -->\n.*?<!-- end -->\n", re.DOTALL)
 
 
@@ -59,7 +64,7 @@ def tables() -> dict[str, str]:
         found["backbones"] = backbones_table(records)
     if records := read_records("imagenet"):
         found["ImageNet's heads"] = imagenet_table(records)
-    return found
+    return found | findings()
 
 
 def filled(text: str, found: Mapping[str, str]) -> str:
