@@ -51,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # no space left, say
         what = f"{error.filename} can't be read or written: " if error.filename else ""
         print(
-            f"vocjax: {what}{error.strerror or error}. Mend that and start again, or give another "
-            "path.",
+            f"vocjax: {what}{error.strerror or error}. Mend that, and the same command goes on; or "
+            "give another path.",
             file=sys.stderr,
         )
         return 1

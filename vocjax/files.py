@@ -39,6 +39,15 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def append_text(path: Path, text: str) -> None:
+    """Add text to a file as UTF-8; an `OSError`, no space left say, names `path`."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def finite(value: Any) -> Any:
     """Return a tree without NaN and infinity, which JSON has no words for.
 

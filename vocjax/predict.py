@@ -1,7 +1,6 @@
 """A trained run applied to images: in Python, or to files with a picture of each."""
 
 import contextlib
-import json
 import os
 import sys
 import time
@@ -15,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from vocjax import bounds
 from vocjax.data.folder import find_images
 from vocjax.data.photo import read_photo
 from vocjax.data.pictures import key, picture_names, save
@@ -187,7 +187,7 @@ def _read_numbers(path: Path) -> dict[str, dict[str, float]]:
     if not path.exists():
         return {}
     try:
-        numbers = json.loads(path.read_text(encoding="utf-8"))
+        numbers = bounds.read_json(path, bounds.ARRAYS)
         if not isinstance(numbers, dict):
             raise ValueError("it holds no object")
     except (OSError, ValueError) as error:

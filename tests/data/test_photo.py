@@ -226,10 +226,18 @@ def test_values_of_no_known_range_are_refused(values):
         read(encoded(values, "TIFF"))
 
 
-@pytest.mark.parametrize("most", [500, 1000])  # Pillow fails for twice as many, warns for fewer
-def test_decompression_bombs(most, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
-    with pytest.raises(UserError, match=f"more than {most} pixels"):
+@pytest.mark.parametrize(("limit", "most"), [("PIXELS", 1000), ("SIDE", 30)])
+def test_decompression_bombs(limit, most, monkeypatch):
+    monkeypatch.setattr(photo, limit, most)
+    with pytest.raises(UserError, match=f"expected .*{most} .*shrink it"):
+        read(encoded(PICTURE))
+    with pytest.raises(UserError, match="shrink it"):
+        photo.stored_pixels(encoded(PICTURE), 3)
+
+
+def test_pillows_own_limit_is_said_alike(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(UserError, match="shrink it"):
         read(encoded(PICTURE))
 
 

@@ -42,11 +42,11 @@ class Seen(NamedTuple):
 
 def read_example(record: Record, source: Source) -> Example:
     """Read an image and its mask. Raises `UserError` for files that are broken or don't fit."""
-    content = record.image.read_bytes()
+    content = photo.image_bytes(record.image)
     image, size = photo.stored_image(content, record.image)
     if record.mask is None:
         return Example(image, np.full(size, VOID, np.uint8))
-    drawn = record.mask.read_bytes()
+    drawn = photo.image_bytes(record.mask)
     mask, colours = read_mask(drawn, record.mask, source.classes, source.values)
     turned = photo.orientation(content)
     try:
@@ -92,8 +92,8 @@ def examine(
         sizes.append(example.mask.shape)
         pixels = _pixels(example.image) if own else ""
         seen.append(Seen(shows, example.scaled, example.either, pixels))
-        image = record.image.read_bytes()
-        mask = record.mask.read_bytes() if record.mask else b""
+        image = photo.image_bytes(record.image)
+        mask = photo.image_bytes(record.mask) if record.mask else b""
         membership = f"{record.main} {record.segmentation}"
         for part in (record.id.encode(), labels[-1].tobytes(), membership.encode(), image, mask):
             digest.update(len(part).to_bytes(8, "little"))  # other borders, another fingerprint

@@ -55,7 +55,7 @@ def vocs_classes(paths: Iterable[Path]) -> set[str] | None:
     shown: set[str] = set()
     colours = {tuple(colour): k for k, colour in enumerate(PALETTE[: len(VOC.names) + 1].tolist())}
     for path in paths:
-        found = decode(path.read_bytes(), path)
+        found = decode(photo.image_bytes(path), path)
         if found.colours is None:
             if found.used.any():
                 return None

@@ -9,13 +9,14 @@ import io
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from PIL import Image, ImageFile, features
 
+from vocjax.bounds import IMAGE, PIXELS, SCANS, SIDE, read_bytes
 from vocjax.errors import UserError
 
 # What browsers and cameras write, by the first bytes. Pillow reads more formats, some of them by
@@ -38,7 +39,16 @@ ENDINGS = {
     ".heic", ".heif",
 }  # fmt: skip
 HEAD = 64  # bytes of a file that its signature needs
+_SIZES = 279, 325  # the tags of TIFF with the bytes of each strip, or of each tile
 _ORIENTATION = 0x0112  # the tag of EXIF and TIFF
+
+
+def image_bytes(path: Path) -> bytes:
+    """Return what an image file holds; `UserError` for one that is larger than any image."""
+    try:
+        return read_bytes(path, IMAGE)
+    except ValueError as error:
+        raise UserError(f"{path} is no image: {error}. Remove it.") from error
 
 
 def is_image(head: bytes) -> bool:
@@ -84,6 +94,7 @@ def stored_pixels(content: bytes, channels: int) -> np.ndarray:
     Returns uint8 [height, width, channels]. Threads may share it.
     """
     picture = Image.open(io.BytesIO(content), formats=("JPEG", "PNG"))
+    _check_cost(content, picture)
     return _rgb(picture) if channels == 3 else np.asarray(picture)[..., None]
 
 
@@ -127,18 +138,17 @@ def opened(file: Path | IO[bytes]) -> Iterator[ImageFile.ImageFile]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about oddities that Pillow can read
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with file.open("rb") if isinstance(file, Path) else nullcontext(file) as stream:
-                kind = _format(stream.read(HEAD))
-                stream.seek(0)
-                _plug_in(kind)
-                with Image.open(stream, formats=[kind] if kind else []) as picture:
-                    yield picture
+            content = image_bytes(file) if isinstance(file, Path) else file.read()
+            kind = _format(content[:HEAD])
+            _plug_in(kind)
+            with Image.open(io.BytesIO(content), formats=[kind] if kind else []) as picture:
+                _check_cost(content, picture)
+                yield picture
     except UserError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:  # of Pillow, before its size is known here
         raise UserError(
-            f"the image has more than {Image.MAX_IMAGE_PIXELS} pixels; shrink it and try again."
+            f"the image has more than {PIXELS} pixels; shrink it and try again."
         ) from error
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise UserError(f"the file can't be opened: {error.strerror}.") from error
@@ -147,6 +157,25 @@ def opened(file: Path | IO[bytes]) -> Iterator[ImageFile.ImageFile]:
             f"the file can't be read as an image; it must be a whole {_NAMES}. If other programs "
             "show it, save it there as a PNG of 8 bits."
         ) from error
+
+
+def _check_cost(content: bytes, picture: ImageFile.ImageFile) -> None:
+    """Raise `UserError` for an image that would take minutes or gigabytes to decode."""
+    if max(picture.size) > SIDE or picture.width * picture.height > PIXELS:
+        raise UserError(
+            f"the image has {picture.width} x {picture.height} pixels, expected {PIXELS} in all "
+            f"and {SIDE} a side at most; shrink it and try again."
+        )
+    # Within what is packed no byte of 255 is followed by one that begins a scan.
+    scans = content.count(b"\xff\xda") if picture.format in ("JPEG", "MPO", "TIFF") else 0
+    # Strips and tiles of TIFF can be the same bytes, again and again.
+    parts = [picture.tag_v2.get(tag, ()) for tag in _SIZES] if picture.format == "TIFF" else []  # type: ignore[attr-defined]
+    packed = sum(sum(part) if isinstance(part, tuple) else part for part in parts)
+    if scans > SCANS or packed > len(content):
+        raise UserError(
+            f"the image would take too long to decode: its {len(content)} bytes hold {scans} scans "
+            f"and {packed} bytes of parts. Open it in another program and save it as a PNG."
+        )
 
 
 def _format(head: bytes) -> str | None:

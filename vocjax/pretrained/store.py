@@ -5,7 +5,7 @@
 """
 
 import hashlib
-import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vocjax.bounds import read_json
 from vocjax.errors import UserError, check_choice, check_range, naming
 from vocjax.files import write_json
 from vocjax.models.backbones import BACKBONES, SOURCES
 from vocjax.models.backbones.keys import Source
-from vocjax.models.backbones.preprocessing import Given, Preprocessing
+from vocjax.models.backbones.preprocessing import ORDERS, Given, Preprocessing
 from vocjax.models.backbones.size import shapes
 from vocjax.pretrained.formats import npz, read
 from vocjax.pretrained.formats.darknet import NUMBERS
@@ -129,12 +130,11 @@ def read_imported(directory: Path) -> Imported:
     if not is_imported(directory):
         raise UserError(f"{directory} has no imported weights (no {FACTS}); {again} makes them.")
     try:
-        facts = json.loads((directory / FACTS).read_text(encoding="utf-8"))
+        facts = read_json(directory / FACTS)
         order, white, mean, scale = (facts["preprocessing"][f] for f in Preprocessing._fields)
         facts["preprocessing"] = Preprocessing(order, white, tuple(mean), tuple(scale))
         imported = Imported(**facts, arrays=npz.read(directory / ARRAYS))
-        if imported.source not in SOURCES[imported.backbone]:
-            raise ValueError(f"{imported.backbone} has no source {imported.source!r}")
+        _check_facts(imported)
         taken = sum(array.size for array in imported.arrays.values() if array.dtype == np.float32)
         if taken != imported.parameters:
             raise ValueError(f"{imported.parameters} numbers were imported, and {taken} are there")
@@ -145,6 +145,24 @@ def read_imported(directory: Path) -> Imported:
             f"{again}."
         ) from error
     return imported
+
+
+def _check_facts(imported: Imported) -> None:
+    """Raise `ValueError` unless the arrays are those of the network that the facts describe."""
+    source = SOURCES[imported.backbone].get(imported.source)
+    if source is None or dict(imported.fields) != dict(source.fields):
+        raise ValueError(f"{imported.backbone} has no such source: {imported.source!r}")
+    order, white, mean, scale = imported.preprocessing
+    numbers = [white, *mean, *scale]
+    if order not in ORDERS or len(numbers) != 7 or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"its preprocessing is {imported.preprocessing}")
+    classes = 1000 if imported.classes is None else imported.classes
+    network = BACKBONES[imported.backbone](classes, **imported.fields)
+    expected = {path: leaf.shape for path, leaf in flatten(shapes(network, IMAGE)).items()}
+    found = {path: array.shape for path, array in imported.arrays.items()}
+    known = found | {path: expected[path] for path in imported.skipped}
+    if differing := sorted(p for p in expected | known if expected.get(p) != known.get(p)):
+        raise ValueError(f"{differing[0]} is not as {imported.backbone} has it")
 
 
 def write_imported(output: Path, imported: Imported) -> None:

@@ -1,9 +1,12 @@
 """Orbax, wrapped: save asynchronously, keep the last and the best, restore on any devices."""
 
+import errno
 import json
 import logging
+import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,7 +39,7 @@ class Checkpoints:
         checkpoint is damaged.
         """
         policies = ocp.training.preservation_policies
-        best = config.best
+        best, self._workdir = config.best, workdir
         self._best, self._model = best, json.loads(to_json(config))["model"]
         best_one = policies.BestN(
             get_metric_fn=lambda metrics: metrics[best.metric],
@@ -53,10 +56,35 @@ class Checkpoints:
             )
 
     def __enter__(self) -> Self:
+        # Orbax's threads log tracebacks of what is raised here, too.
+        logging.getLogger("absl").addFilter(_is_not_of_orbax)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._checkpointer.close()
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                with self._writing():
+                    self._checkpointer.close()
+            else:
+                with suppress(Exception):  # what failed before would only fail again
+                    self._checkpointer.close()
+        finally:
+            logging.getLogger("absl").removeFilter(_is_not_of_orbax)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raise `UserError` where a checkpoint can't be written, also by a thread of Orbax."""
+        try:
+            yield
+        except (OSError, ValueError) as error:  # a ValueError of TensorStore's
+            last, folder = max(_steps(self._workdir), default=None), self._checkpointer.directory
+            kept = (
+                f"The checkpoint of step {last} is whole" if last is not None else "None is whole"
+            )
+            raise UserError(
+                f"a checkpoint can't be written in {folder}: {_reason(error)}. {kept}; make room "
+                "there, and the same command goes on from it."
+            ) from error
 
     def save(self, step: int, state: Any, metrics: dict[str, float] | None = None) -> None:
         """Begin to save a state; `metrics` are the validation values, None within an epoch.
@@ -66,14 +94,16 @@ class Checkpoints:
         if metrics is not None:
             metrics = finite(metrics)
             metrics = metrics if self._best.metric in metrics else None
-        if self._checkpointer.latest is None or self._checkpointer.latest.step < step:
-            self._checkpointer.save_async(
-                step, state, metrics=metrics, force=True, custom_metadata={"model": self._model}
-            )
+        with self._writing():
+            if self._checkpointer.latest is None or self._checkpointer.latest.step < step:
+                self._checkpointer.save_async(
+                    step, state, metrics=metrics, force=True, custom_metadata={"model": self._model}
+                )
 
     def wait(self) -> None:
-        """Return when everything is on disk."""
-        self._checkpointer.wait()
+        """Return when everything is on disk; `UserError` where that fails."""
+        with self._writing():
+            self._checkpointer.wait()
 
     @property
     def last_step(self) -> int | None:
@@ -128,9 +158,8 @@ class Checkpoints:
 @contextmanager
 def _reading(which: str) -> Iterator[None]:
     """Raise `UserError` where the block can't read a checkpoint, in place of Orbax's warnings."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    absl = logging.getLogger("absl")
+    absl.addFilter(_is_silent)
     try:
         yield
     except (ValueError, OSError, LookupError) as error:
@@ -140,7 +169,46 @@ def _reading(which: str) -> Iterator[None]:
             "from an earlier one, or begins anew."
         ) from error
     finally:
-        logger.setLevel(level)
+        absl.removeFilter(_is_silent)
+
+
+def _is_silent(record: logging.LogRecord) -> bool:
+    return False
+
+
+def _is_not_of_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname
+
+
+def _reason(error: Exception) -> str:
+    """Return in words why something can't be written, "No space left on device"."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    known = (os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
+    return next((text for text in known if text in str(error)), " ".join(str(error).split())[:200])
+
+
+def check_room(workdir: Path, state: Any) -> str:
+    """Return in words what the checkpoints of a run take; `UserError` where there is no room.
+
+    `state` is the tree of arrays, or shapes, that a checkpoint holds. The last one and the best are
+    kept while a third is written.
+    """
+    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+    needed = size * max(3 - len(_steps(workdir)), 1)
+    free = shutil.disk_usage(workdir).free
+    if needed > free:
+        raise UserError(
+            f"the checkpoints of this run need {_megabytes(needed)} in {workdir}, where "
+            f"{_megabytes(free)} are free. Make room, or give another --workdir."
+        )
+    return (
+        f"a checkpoint takes {_megabytes(size)}; up to three are on disk, {_megabytes(free)} free"
+    )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.2f} MB"
 
 
 def has_checkpoint(workdir: Path) -> bool:

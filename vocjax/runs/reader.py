@@ -16,7 +16,6 @@ Only `config.json` must be there: it makes a directory a run.
 
 import json
 import statistics
-import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,10 +23,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from vocjax import bounds
 from vocjax.config import base_config, from_json
 from vocjax.errors import UserError, check_choice
 from vocjax.files import finite
@@ -158,7 +159,7 @@ def _reading(path: Path) -> Iterator[None]:
     """Raise `UserError` where the block finds that a file of a run is broken."""
     try:
         yield
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, NotImplementedError, BadZipFile, zlib.error) as error:
         raise UserError(
             f"{path} can't be read: {error}. Expected the file as `vocjax train` writes it: "
             "restore it, or train again in another directory."
@@ -170,7 +171,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     with _reading(path):
-        tree = finite(json.loads(path.read_text(encoding="utf-8")))
+        tree = finite(bounds.read_json(path))
         if not isinstance(tree, dict):
             raise ValueError(f"it holds a {type(tree).__name__}, not an object")
     return tree
@@ -209,8 +210,8 @@ def read_config(workdir: Path) -> ConfigDict:
         )
     config = base_config().unlock()
     try:
-        config.update(from_json(path.read_text()))
-    except (ValueError, TypeError, AttributeError) as error:
+        config.update(from_json(bounds.read_bytes(path).decode()))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is damaged: {reason}. Restore it, or train again.") from error
     return config.lock()
@@ -226,10 +227,10 @@ def read_epochs(directory: Path) -> list[dict[str, Any]]:
     path = directory / "metrics.jsonl"
     epochs: dict[int, dict[str, Any]] = {}
     with _reading(path):
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        lines = bounds.read_bytes(path).decode().splitlines() if path.exists() else []
         for number, line in enumerate(lines, start=1):
             try:
-                record = finite(json.loads(line))
+                record = finite(bounds.parse_json(line))
             except ValueError as error:
                 if number == len(lines):
                     break
@@ -244,8 +245,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read an .npz of a run, {} where the file is absent; `UserError` if it is broken."""
     if not path.exists():
         return {}
-    with _reading(path), np.load(path) as arrays:
-        return dict(arrays)
+    with _reading(path):
+        return bounds.read_arrays(path, bounds.NUMBERS + bounds.TEXTS, bounds.ARRAYS)
 
 
 def lookup(tree: Any, *path: str) -> Any:

@@ -21,7 +21,7 @@ from vocjax.mesh import make_mesh, replicated
 from vocjax.metrics.names import absent
 from vocjax.pretrained.resolve import complete
 from vocjax.runs import lock, places, writer
-from vocjax.runs.checkpoints import Checkpoints
+from vocjax.runs.checkpoints import Checkpoints, check_room
 from vocjax.runs.reader import read_epochs, read_results
 from vocjax.tasks.task import Task, Trained
 from vocjax.training.evaluation import (
@@ -129,6 +129,7 @@ def _run(setup: Setup, custom: list[str], said: list[str]) -> dict[str, Any]:
             Records(workdir, config.name, int(state.step), setup.steps) as records,
             stop_requests() as requested,
         ):
+            said = [*said, check_room(workdir, state)] if setup.steps else said
             records.begin(setup.data, count(setup.valid.shapes["params"]), said)
             state = _train(setup, state, Effects(checkpoints, records, requested))
         best = checkpoints.best

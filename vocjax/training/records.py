@@ -11,7 +11,7 @@ import jax
 from tqdm import tqdm
 
 from vocjax.data.dataset import Dataset
-from vocjax.files import finite, to_json, write_text
+from vocjax.files import append_text, finite, to_json, write_text
 from vocjax.runs.reader import read_epochs
 
 try:
@@ -74,8 +74,7 @@ class Records:
         """Log an epoch: {"epoch", "step", "seconds", "images_per_second", "train", "val"}."""
         if not self._writes:
             return
-        with self._path.open("a") as file:
-            file.write(to_json(record) + "\n")
+        append_text(self._path, to_json(record) + "\n")
         if self._tensorboard is not None:
             for split in ("train", "val"):
                 for metric, value in finite(record[split]).items():

@@ -1,12 +1,21 @@
 """Reads the names of the objects in annotations (XML) as VOC, LabelImg, labelme and CVAT write."""
 
+import codecs
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
+from vocjax.bounds import read_bytes
 from vocjax.data.layouts.text import counted, normal, shown
 from vocjax.errors import UserError
 from vocjax.files import printable
+
+# Those of several bytes a letter that annotation tools write, as Python's `codecs` names them.
+ENCODINGS = {
+    "gb2312", "gbk", "gb18030", "big5", "big5hkscs", "hz",
+    "shift_jis", "cp932", "euc_jp", "iso2022_jp", "euc_kr", "cp949", "johab",
+}  # fmt: skip
 
 Objects = dict[str, bool]  # name -> whether each of its objects is difficult
 Owners = Callable[[Iterable[str]], Mapping[str, str]]
@@ -60,12 +69,26 @@ def read_objects(path: Path) -> Objects:
 
 def _root(path: Path) -> ElementTree.Element:
     try:
-        return ElementTree.parse(path).getroot()
+        return _parsed(read_bytes(path))
     except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
         raise UserError(
             f"{path} isn't valid XML ({error}). Write the file again, or remove it: then the "
             "image has no objects but those of its mask."
         ) from error
+
+
+def _parsed(content: bytes) -> ElementTree.Element:
+    """Parse XML; the parser knows few encodings, so Python decodes those of several bytes."""
+    try:
+        return ElementTree.fromstring(content)
+    except (ValueError, LookupError):
+        declared = re.match(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([\w.:-]+)[\"'][^>]*>", content)
+        if declared is None:
+            raise
+        encoding = codecs.lookup(declared[1].decode())
+        if encoding.name not in ENCODINGS:
+            raise LookupError(f"its encoding {declared[1].decode()} is not read") from None
+        return ElementTree.fromstring(content[declared.end() :].decode(encoding.name))
 
 
 def _filename(path: Path) -> str:

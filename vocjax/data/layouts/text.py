@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from vocjax.bounds import read_bytes
 from vocjax.errors import UserError
 
 _MARKS = {
@@ -27,7 +28,7 @@ def read_lines(
     `UserError` for a file that can't be read as text.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         decoded = content.decode(_encoding(content))
     except FileNotFoundError:
         raise UserError(f"{path} is missing. Put the file there, or give its path.") from None
@@ -37,6 +38,8 @@ def read_lines(
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} isn't a text file ({error}). Save it as UTF-8.") from error
+    except ValueError as error:
+        raise UserError(f"{path} is no list of images: {error}. Give the right file.") from error
     if "\0" in decoded:
         raise UserError(f"{path} isn't a text file (it has zero bytes). Save it as UTF-8.")
     lines = enumerate(re.split(r"\r\n?|\n", decoded), 1)

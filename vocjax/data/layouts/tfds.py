@@ -1,6 +1,5 @@
 """A data set that TFDS has prepared as ArrayRecord files, read without TensorFlow."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tqdm import tqdm
 
+from vocjax.bounds import parse_json, read_json
 from vocjax.data.classes import Classes
 from vocjax.data.devkit import ABSENT, PRESENT, Record, Source, mask_labels
 from vocjax.data.layouts import names
@@ -78,7 +78,7 @@ def check_types(directory: Path) -> None:
     """Raise `UserError` where features.json names a type of which TFDS would import the module."""
     path = directory / "features.json"
     try:
-        wrong = sorted({*_types(json.loads(path.read_text("utf-8")))} - TYPES)
+        wrong = sorted({*_types(read_json(path))} - TYPES)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} can't be read ({error}). Prepare the data set again.") from error
     if wrong:
@@ -102,7 +102,7 @@ def _types(value: Any) -> Iterator[str]:
         ):
             yield str(item)
         elif key == "json" and isinstance(item, str):
-            yield from _types(json.loads(item))
+            yield from _types(parse_json(item))
         else:
             yield from _types(item)
 

@@ -13,6 +13,7 @@ import io
 import itertools
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,10 +21,12 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
+from vocjax.bounds import PARTS, check_announced, check_archive, nbytes
 from vocjax.errors import UserError
-from vocjax.pretrained.formats.numbers import check_announced, check_numeric, in_float32, nbytes
+from vocjax.pretrained.formats.numbers import check_numeric, in_float32
 
 IN_ARCHIVE = "model.weights.h5"
+FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 KERAS_1 = {
     "W": "kernel",
     "b": "bias",
@@ -56,7 +59,7 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of a `.keras` file by name; raises what zipfile raises, too."""
     size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
-        check_announced([archive.getinfo(IN_ARCHIVE).file_size], size)
+        check_archive(archive, size)
         return _read(io.BytesIO(archive.read(IN_ARCHIVE)), size)
 
 
@@ -73,6 +76,8 @@ def _read(source: Path | BinaryIO, available: int) -> dict[str, np.ndarray]:
         for name, dataset in datasets.items():
             check_numeric(name, dataset.dtype)
         check_announced(map(_announced, datasets.values()), available)
+        for name, dataset in datasets.items():
+            _check_chunks(name, dataset)
         return _renumbered({name: in_float32(data[()]) for name, data in datasets.items()})
 
 
@@ -80,6 +85,27 @@ def _announced(dataset: h5py.Dataset) -> int:
     """Return the bytes that are allocated to read a dataset: a chunk may be larger than it."""
     chunk = nbytes(dataset.chunks or (), dataset.dtype)
     return max(nbytes(dataset.shape, dataset.dtype), chunk)
+
+
+def _check_chunks(name: str, dataset: h5py.Dataset) -> None:
+    """Raise `ValueError` where a chunk inflates to more than it holds: HDF5 inflates it whole."""
+    if not dataset.chunks:
+        return
+    made = dataset.id.get_create_plist()
+    filters = [made.get_filter(number)[0] for number in range(made.get_nfilters())]
+    if set(filters) - FILTERS or filters.count(h5py.h5z.FILTER_DEFLATE) > 1:
+        raise ValueError(f"{name!r} is packed by other filters than gzip")
+    if h5py.h5z.FILTER_DEFLATE not in filters:
+        return
+    if dataset.id.get_num_chunks() > PARTS:
+        raise ValueError(f"{name!r} has more than {PARTS} chunks")
+    places: list[tuple[int, ...]] = []
+    dataset.id.chunk_iter(lambda chunk: places.append(chunk.chunk_offset))
+    size = nbytes(dataset.chunks, dataset.dtype)
+    for place in places:
+        _, packed = dataset.id.read_direct_chunk(place)
+        if len(zlib.decompressobj().decompress(packed, size + 1)) > size:
+            raise ValueError(f"a chunk of {name!r} inflates to more than its {size} bytes")
 
 
 def _member(group: Any, path: str) -> Any:
@@ -141,13 +167,18 @@ def _weight(path: str, shape: tuple[int, ...]) -> str:
     return weight
 
 
-def _of_keras_3(group: h5py.Group, prefix: str) -> Iterator[tuple[str, Any]]:
+def _of_keras_3(
+    group: h5py.Group, prefix: str, visited: Iterator[int] | None = None
+) -> Iterator[tuple[str, Any]]:
     """Yield (name, dataset) from layers with numbered weights; the class of a layer names them.
 
     A network's layers lie in a group `layers` or, where they are attributes of it, beside its own
     weights, which are in `vars`.
     """
+    visited = visited or itertools.count()
     for key in group:
+        if next(visited) > PARTS:  # links can lead to the same groups again and again
+            raise ValueError(f"it has more than {PARTS} groups")
         if key in ("vars", "optimizer", "seed_generator"):
             continue
         layer = _member(group, key)
@@ -167,7 +198,9 @@ def _of_keras_3(group: h5py.Group, prefix: str) -> Iterator[tuple[str, Any]]:
         names = dict(enumerate(weights))
         for number in variables:
             yield f"{prefix}{name}/{names.get(int(number), number)}", _dataset(variables, number)
-        yield from _of_keras_3(layer, prefix if key == "layers" else f"{prefix}{name or key}/")
+        yield from _of_keras_3(
+            layer, prefix if key == "layers" else f"{prefix}{name or key}/", visited
+        )
 
 
 def _renumbered(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """`.safetensors`, by the library of that name: it compares the header with the file's size."""
 
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -8,6 +9,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from vocjax.bounds import HEADER, count, parse_json
 from vocjax.errors import UserError
 from vocjax.pretrained.formats.numbers import in_float32
 
@@ -19,6 +21,7 @@ DTYPES = (
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays by name; raises SafetensorError, or `UserError` for another type."""
+    _check_header(path)
     with safe_open(path, framework="numpy") as file:
         names = list(file.keys())
         for name in names:
@@ -34,3 +37,15 @@ def write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
     """Write float32 arrays by name."""
     # The library writes an array's memory from its first number on, whatever the strides are.
     file.write(save({name: np.asarray(array, "<f4", order="C") for name, array in arrays.items()}))
+
+
+def _check_header(path: Path) -> None:
+    """Raise `ValueError` for a header that is too long, or has shapes that no array has."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > HEADER:
+            raise ValueError(f"its header has {length} bytes, expected {HEADER} at most")
+        header = parse_json(file.read(length))
+    for name, facts in header.items() if isinstance(header, dict) else ():
+        if isinstance(facts, dict) and isinstance(facts.get("shape"), list):
+            count(facts["shape"], repr(name))

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from vocjax.bounds import LARGEST, check_announced, count, nbytes
 from vocjax.errors import UserError
 from vocjax.pretrained.formats import torch_pickle
-from vocjax.pretrained.formats.numbers import check_announced, in_float32, nbytes
+from vocjax.pretrained.formats.numbers import in_float32
 from vocjax.pretrained.formats.torch_pickle import Loaded, Tensor
 
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of one number
@@ -79,9 +80,11 @@ def _tensors(loaded: Loaded) -> dict[str, Tensor]:
             "it holds two tensors of the same name. Save the network's state dict alone."
         )
     for name, (_, offset, shape, strides) in tensors.items():
-        counts = (offset, *shape, *strides)
-        if len(shape) != len(strides) or any(type(n) is not int or n < 0 for n in counts):
-            raise ValueError(f"{name!r} has a shape, strides or an offset that are no counts")
+        count(shape, repr(name))
+        if len(shape) != len(strides) or any(
+            type(n) is not int or not 0 <= n <= LARGEST for n in (offset, *strides)
+        ):
+            raise ValueError(f"{name!r} has strides or an offset that are no counts")
     return tensors
 
 
