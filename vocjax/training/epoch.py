@@ -33,10 +33,11 @@ def train_epoch(
 
     def check(in_flight: int) -> None:
         while len(losses) > in_flight:
-            number, ids, values = losses.popleft()
+            number, ids, loss = losses.popleft()
+            values = np.ravel(loss).tolist()
             for i, member in group.left:
-                if not np.isfinite(value := float(np.ravel(values)[i])):
-                    what = f"the loss is {value} at step {number}"
+                if not np.isfinite(values[i]):
+                    what = f"the loss is {values[i]} at step {number}"
                     group.ended[i] = _not_finite(what, ids[i], member)
 
     streams = (e.batches(iter(planned)) for e, planned in zip(train, plans, strict=True))
