@@ -102,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
         "pca.py a file of yours if there is one"
     )
     train.add_argument("--config", required=True, metavar="NAME", help=what)
+    what = (
+        "train at each value of a field, and at all combinations where there are several --sweep, "
+        "each in a directory of its own, and rank them on held-out photographs of train"
+    )
+    train.add_argument("--sweep", action="append", metavar="config.FIELD=VALUE,VALUE", help=what)
     several = "one of several hosts: join the others first"
     train.add_argument("--distributed", action="store_true", help=several)
 
@@ -192,10 +197,15 @@ def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from vocjax.training.interrupts import Interrupted
     from vocjax.training.loop import train_and_evaluate
 
-    config = load_config(say_which("configs", options.config), overrides)
+    path = say_which("configs", options.config)
+    config = load_config(path, overrides)
     if options.distributed:
         join_hosts()
     try:
+        if options.sweep:
+            from vocjax.sweep import carry_out
+
+            return carry_out(path, options.workdir, options.sweep, overrides)
         results = train_and_evaluate(config, options.workdir)
     except Interrupted as stop:
         print(f"vocjax: {stop}", file=sys.stderr)

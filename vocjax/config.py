@@ -31,6 +31,8 @@ def base_config() -> ConfigDict:
             "init_from": "",  # a run, or imported weights, whose encoder the run begins with
             "evaluate_every_epochs": 1,  # and save
             "best": {"metric": "loss", "mode": "min"},  # on validation; mode is min or max
+            # End after so many evaluations in which validation became no better; 0: never.
+            "stop_early": {"metric": "loss", "mode": "min", "patience": 0},
             "data": {
                 "dataset": "toy",  # toy, voc2007 to voc2012, tfds:NAME, or a name of your own
                 "data_dir": "data",

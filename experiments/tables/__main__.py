@@ -21,6 +21,7 @@ from experiments.tables.classification import classification_table, differences_
 from experiments.tables.findings import findings
 from experiments.tables.kept import RESULTS, has, read_differences, read_kept, read_records
 from experiments.tables.segmentation import class_table, segmentation_table, target_of
+from experiments.tables.together import together_table
 from experiments.tables.transfer import imagenet_table, transfer_table
 from vocjax.reporting.figures import encode_webp
 from vocjax.reporting.reconstruction import comparison
@@ -64,6 +65,8 @@ def tables() -> dict[str, str]:
         found["backbones"] = backbones_table(records)
     if records := read_records("imagenet"):
         found["ImageNet's heads"] = imagenet_table(records)
+    if records := read_records("seeds_together"):
+        found["seeds together"] = together_table(records)
     return found | findings()
 
 

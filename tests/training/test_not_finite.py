@@ -11,8 +11,9 @@ from vocjax.data.pipeline import shuffled
 from vocjax.errors import UserError
 from vocjax.runs.reader import read_epochs
 from vocjax.tasks import make_task
+from vocjax.training.epoch import LOSSES_IN_FLIGHT
 from vocjax.training.interrupts import Interrupted
-from vocjax.training.loop import LOSSES_IN_FLIGHT, train_and_evaluate
+from vocjax.training.loop import train_and_evaluate
 from vocjax.training.step import ORDER, draw_key
 
 POISON = 3  # the row of the training image with a loss of NaN

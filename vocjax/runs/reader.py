@@ -7,6 +7,7 @@
   codes before training. Both are copied into the two files below; a resumed run reads them here.
 - `metrics.jsonl`: a line for each epoch, with the values on `train` and `val`.
 - `results.json`: the final values and those of the baselines; absent until the run is finished.
+  `stopped_early` says why a run ended before its last epoch.
   A metric that is not defined on a split is not there, and `absent` has the reason.
 - `samples.npz`: the arrays that the report draws.
 - `run.lock`, `in_use.json`: only while a process trains; see `runs/lock.py`.
@@ -96,7 +97,8 @@ class Run:
         epoch, step, seconds = (self.results.get(key) for key in ("epoch", "step", "seconds"))
         took = f"{seconds:,.1f} s" if seconds else ""
         work = joined(counted(epoch, "epoch"), counted(step, "step"), took)
-        return joined("finished", work, by=": ")
+        stopped = self.results.get("stopped_early")
+        return joined("stopped early" if stopped else "finished", work, by=": ")
 
     def field(self, name: str) -> Any:
         """Return the config's value of a field by its full name ("model.name"), else `None`."""

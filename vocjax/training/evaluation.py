@@ -118,11 +118,11 @@ def evaluate_split(
             chosen = np.flatnonzero(np.isin(numbers, positions))
             if chosen.size:
                 shown.append({k: _compact(v)[chosen] for k, v in measures.shown.items()})
-    metrics = summarise(evaluator.task, sums, _concatenated(rows))
+    metrics = summarise(evaluator.task, sums, concatenated(rows))
     if not artifacts:
         return Evaluation(metrics, {}, {})
     pictures = {name: np.concatenate([part[name] for part in shown]) for name in shown[0]}
-    return Evaluation(metrics, _concatenated(kept), pictures | {"shown": positions})
+    return Evaluation(metrics, concatenated(kept), pictures | {"shown": positions})
 
 
 def originals_of(
@@ -214,7 +214,7 @@ def place(tree: Any, mesh: Mesh) -> Any:
     return jax.tree.map(whole, jax.device_get(tree))
 
 
-def _concatenated(batches: list[tuple[Outputs, int]]) -> dict[str, np.ndarray]:
+def concatenated(batches: list[tuple[Outputs, int]]) -> dict[str, np.ndarray]:
     """Join the arrays of batches, each without the padding after its first `n` examples."""
     held = jax.device_get(batches)
     names = held[0][0]

@@ -17,7 +17,7 @@ Keras 3 (and the formula printed on the study's slides) has rmsprop divide by sq
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -32,9 +32,16 @@ RMSPROP_DECAY = 0.9
 ADAM_B1 = 0.9
 ADAM_B2 = 0.999
 
+NUMBERS = ("learning_rate", "weight_decay", "clip_norm")  # fields that may differ in one program
 
-def make_optimizer(config: ConfigDict, total_steps: int) -> optax.GradientTransformation:
+
+def make_optimizer(
+    config: ConfigDict, total_steps: int, numbers: Mapping[str, jax.Array] | None = None
+) -> optax.GradientTransformation:
     """Build the gradient transformation that a config describes.
+
+    `numbers` are values of `NUMBERS`, [] float32 and perhaps traced, in place of the config's; the
+    config still says which parts there are.
 
     The order is: clip by global norm, the update rule, decoupled weight decay, learning rate.
 
@@ -51,22 +58,27 @@ def make_optimizer(config: ConfigDict, total_steps: int) -> optax.GradientTransf
             f"optimizer.eps_in_sqrt is True, and optimizer.name is {config.name!r}; only rmsprop "
             "has that form. Set eps_in_sqrt to False or the name to 'rmsprop'."
         )
+    numbers = numbers or {name: config[name] for name in NUMBERS}
     rule = RULES[config.name](config)
-    steps = [rule, optax.scale_by_learning_rate(make_schedule(config, total_steps))]
+    schedule = make_schedule(config, total_steps, numbers["learning_rate"])
+    steps = [rule, optax.scale_by_learning_rate(schedule)]
     if config.weight_decay:
-        steps.insert(1, optax.add_decayed_weights(config.weight_decay, mask=_is_kernel))
+        steps.insert(1, optax.add_decayed_weights(numbers["weight_decay"], mask=_is_kernel))
     if config.clip_norm:
-        steps.insert(0, optax.clip_by_global_norm(config.clip_norm))
+        steps.insert(0, optax.clip_by_global_norm(numbers["clip_norm"]))
     return optax.chain(*steps)
 
 
-def make_schedule(config: ConfigDict, total_steps: int) -> optax.Schedule:
+def make_schedule(
+    config: ConfigDict, total_steps: int, peak: float | jax.Array | None = None
+) -> optax.Schedule:
     """Build the learning rate as a function of the step, counted from 0.
 
     The first `warmup_steps` steps rise linearly, `learning_rate * (step + 1) / (warmup_steps + 1)`,
     so that no step has a rate of 0. Then "constant" keeps `learning_rate`; "linear" and "cosine"
     (Loshchilov and Hutter 2017, without restarts) fall from it to 0 at `total_steps`, one step
-    after the last. `UserError` for a rate that isn't positive, or a warm-up as long as the run.
+    after the last. `peak` is a rate, perhaps traced, in place of the config's. `UserError` for a
+    rate that isn't positive, or a warm-up as long as the run.
     """
     check_choice("optimizer.schedule", config.schedule, SCHEDULES)
     if not 0 < config.learning_rate < math.inf:
@@ -80,7 +92,8 @@ def make_schedule(config: ConfigDict, total_steps: int) -> optax.Schedule:
             f"{total_steps} steps; it must be at least 0 and less than these. Shorten the warm-up "
             "or train for longer."
         )
-    peak, warmup = config.learning_rate, config.warmup_steps
+    peak = config.learning_rate if peak is None else peak
+    warmup = config.warmup_steps
     after_warmup = SCHEDULES[config.schedule](peak, total_steps - warmup)
     if warmup == 0:
         return after_warmup
@@ -153,7 +166,7 @@ RULES: dict[str, Callable[[ConfigDict], optax.GradientTransformation]] = {
     "sgd": lambda _: optax.identity(),  # plain gradient descent, without momentum
     "muon": muon,
 }
-SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
+SCHEDULES: dict[str, Callable[[float | jax.Array, int], optax.Schedule]] = {
     "constant": lambda peak, _: optax.constant_schedule(peak),
     "cosine": optax.cosine_decay_schedule,
     "linear": lambda peak, steps: optax.linear_schedule(peak, 0.0, steps),

@@ -15,7 +15,7 @@ evaluation mode: its statistics stand still, and it drops nothing.
 import itertools
 import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -122,10 +122,14 @@ def phase_optimizer(
     phase: Phase,
     batches: int,
     optimizer: optax.GradientTransformation | None = None,
+    numbers: Mapping[str, jax.Array] | None = None,
 ) -> optax.GradientTransformation:
-    """Return the optimizer, or your own with scaled updates, for what a phase trains."""
+    """Return the optimizer, or your own with scaled updates, for what a phase trains.
+
+    `numbers` are those of `make_optimizer`.
+    """
     steps = max((phase.end - phase.first) * batches, 1)
-    optimizer = optimizer or make_optimizer(config.optimizer, steps)
+    optimizer = optimizer or make_optimizer(config.optimizer, steps, numbers)
     if set(phase.factors.values()) == {1.0}:
         return optimizer
 

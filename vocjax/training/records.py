@@ -24,7 +24,10 @@ class Records:
     """The metrics log and the progress display of a run; only the first host writes and shows."""
 
     def __init__(self, workdir: Path, name: str, first_step: int, steps: int) -> None:
-        """Continue after `first_step`; epochs logged later are dropped, because they run again."""
+        """Continue after `first_step`; epochs logged later are dropped, because they run again.
+
+        `epochs` are the records of the run so far, on every host.
+        """
         self._path = workdir / "metrics.jsonl"
         self._name, self._first_step, self._steps = name, first_step, steps
         self._begun = time.monotonic()
@@ -33,10 +36,10 @@ class Records:
         shown = {"total": steps, "initial": first_step, "desc": name, "unit": "step"}
         shows = self._writes and sys.stderr.isatty()
         self._bar = tqdm(**shown, leave=False, disable=not shows)
+        self.epochs = [record for record in read_epochs(workdir) if record["step"] <= first_step]
         if not self._writes:
             return
-        kept = [record for record in read_epochs(workdir) if record["step"] <= first_step]
-        write_text(self._path, "".join(to_json(record) + "\n" for record in kept))
+        write_text(self._path, "".join(to_json(record) + "\n" for record in self.epochs))
         if SummaryWriter is not None and steps:
             folder = str(workdir / "tensorboard")
             self._tensorboard = SummaryWriter(folder, purge_step=first_step + 1)
@@ -59,19 +62,21 @@ class Records:
         where = "on the device" if data.splits["train"].resident else "streamed"
         at = f"from step {self._first_step} of {self._steps}" if self._steps else "no step to train"
         for line in (f"{counts} images {where}, {parameters:,} parameters, {at}", *notes):
-            self._say(line)
+            self.say(line)
 
     def phase(self, first: int, end: int, trained: int, frozen: int) -> None:
         """Say what learns in the epochs from `first`, counted from 0, to before `end`."""
         epochs = f"epochs {first + 1} to {end}"
-        self._say(f"{epochs}: {trained:,} parameters learn, {frozen:,} are frozen")
+        self.say(f"{epochs}: {trained:,} parameters learn, {frozen:,} are frozen")
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Say something about the run, in a line."""
         if self._writes:
             tqdm.write(f"{self._name}: {line}", file=sys.stderr)
 
     def epoch(self, record: dict[str, Any], epochs: int) -> None:
         """Log an epoch: {"epoch", "step", "seconds", "images_per_second", "train", "val"}."""
+        self.epochs.append(record)
         if not self._writes:
             return
         append_text(self._path, to_json(record) + "\n")
@@ -85,7 +90,7 @@ class Records:
         )
         seconds = (time.monotonic() - self._begun) / (record["step"] - self._first_step)
         left = seconds * (self._steps - record["step"])
-        self._say(
+        self.say(
             f"epoch {record['epoch']}/{epochs}, train / val {values}, "
             f"{record['images_per_second']:.0f} images/s, {left:.0f} s left"
         )

@@ -183,6 +183,11 @@ def notes(
     if known := config.init_from and _seen_before(origin, source, data.splits["val"].ids):
         where = f"training images of {origin.init_from}"
         lines.append(f"{known} of the val images were {where}: val is no test")
+    if config.stop_early.patience and not (config.data.held_out or isinstance(source, Dataset)):
+        lines.append(
+            "stop_early looks at the official val, which is no test then; data.held_out=0.2 has it "
+            "look at photographs of train"
+        )
     return lines
 
 

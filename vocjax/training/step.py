@@ -114,10 +114,20 @@ def make_train_step(
     config: ConfigDict,
     mesh: Mesh,
 ) -> TrainStep:
-    """Return a phase's `step(state, batch) -> (state, loss)`; the state given is donated.
+    """Return `train_step`, compiled; the state given is donated.
+
+    Data parallelism comes from the batch's sharding.
+    """
+    step = train_step(task, optimizer, phase, config)
+    return jax.jit(step, donate_argnums=0, out_shardings=replicated(mesh))
+
+
+def train_step(
+    task: Task, optimizer: optax.GradientTransformation, phase: Phase, config: ConfigDict
+) -> TrainStep:
+    """Return a phase's `step(state, batch) -> (state, loss)`, a pure function.
 
     Every draw folds the step into the state's key, so a step depends on nothing but its arguments.
-    Data parallelism comes from the batch's sharding.
     """
     decay, momenta = config.optimizer.average_decay, norms.Momenta()
     debiases = norms.statistics_of(config) == norms.DEBIASED
@@ -156,7 +166,7 @@ def make_train_step(
         state = state._replace(params=params, batch_stats=batch_stats, opt_state=opt_state)
         return state._replace(average=average, norm_weights=weights, step=step, sums=sums), loss
 
-    return jax.jit(step, donate_argnums=0, out_shardings=replicated(mesh))
+    return step
 
 
 def moved_average(average: Any, params: Any, decay: float, step: jax.Array) -> Any:

@@ -18,6 +18,7 @@ from vocjax.training.norms import statistics_of
 from vocjax.training.phases import Phase, make_phases, phase_optimizer
 from vocjax.training.step import zeros_like
 
+MEASURED = ("best", "stop_early")  # fields that name a metric of validation
 MANY = 10**6  # batches of an epoch, while the number of images is not known
 
 
@@ -48,7 +49,7 @@ def validate(config: ConfigDict, task: Task | None = None) -> Valid:
     for phase in phases:
         phase_optimizer(config, phase, batches=MANY)
     measures = measured_shapes(task, shapes, batch_shapes(config))
-    _check_best(config, task, measures)
+    _check_measured(config, task, measures)
     return Valid(task, shapes, measures, phases)
 
 
@@ -60,7 +61,9 @@ def _check_fields(config: ConfigDict) -> None:
     check_range("evaluate_every_epochs", config.evaluate_every_epochs, 1)
     check_range("seed", config.seed, 0, 2**32)
     statistics_of(config)
-    check_choice("best.mode", config.best.mode, ("min", "max"))
+    for field in MEASURED:
+        check_choice(f"{field}.mode", config[field].mode, ("min", "max"))
+    check_range("stop_early.patience", config.stop_early.patience, 0)
     check_range("optimizer.average_decay", config.optimizer.average_decay, 0, 1)
     augment = config.data.augment
     check_range("data.augment.crop_padding", augment.crop_padding, 0, config.data.size)
@@ -81,20 +84,21 @@ def batch_shapes(config: ConfigDict) -> Any:
     return batch
 
 
-def _check_best(config: ConfigDict, task: Task, measures: Measures) -> None:
-    """Raise `UserError` unless the task measures `best.metric`, and `best.mode` fits it."""
+def _check_measured(config: ConfigDict, task: Task, measures: Measures) -> None:
+    """Raise `UserError` unless the task measures the metrics of `MEASURED`, and the modes fit."""
     # Whole-split metrics of no examples have their names, too.
     rows = {name: np.zeros((0, *x.shape[1:]), x.dtype) for name, x in measures.rows.items()}
     names = summarise(task, zeros_like(measures.sums), rows)
-    check_choice("best.metric", config.best.metric, names)
-    arrow = {"min": "↓", "max": "↑"}[config.best.mode]
-    _, better, _ = METRIC_NAMES.get(config.best.metric, ("", arrow, ""))
-    if better != arrow and config.best.metric != "loss":  # a loss may be anybody's own
-        what, mode = ("more", "max") if better == "↑" else ("less", "min")
-        raise UserError(
-            f"best.mode is {config.best.mode!r}, and {what} of {config.best.metric} is better: set "
-            f"it to {mode!r}."
-        )
+    for field in MEASURED:
+        metric, chosen = config[field].metric, config[field].mode
+        check_choice(f"{field}.metric", metric, names)
+        arrow = {"min": "↓", "max": "↑"}[chosen]
+        _, better, _ = METRIC_NAMES.get(metric, ("", arrow, ""))
+        if better != arrow and metric != "loss":  # a loss may be anybody's own
+            what, mode = ("more", "max") if better == "↑" else ("less", "min")
+            raise UserError(
+                f"{field}.mode is {chosen!r}, and {what} of {metric} is better: set it to {mode!r}."
+            )
 
 
 def check_examples(config: ConfigDict, examples: Examples, mesh: Mesh) -> None:
