@@ -26,17 +26,20 @@ def plan_table(
         time = "unknown" if seconds is None else f"about {duration(seconds)}"
         state = _state(states[name], configs[name].epochs)
         rows.append([name, experiment.config, state, time if name in expected else ""])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
     known = [seconds for seconds in expected.values() if seconds is not None]
     unknown = len(expected) - len(known)
     total = [f"about {duration(sum(known))}"] if known else []
     total += [f"{unknown} of unknown time"] if unknown else []
-    return "\n".join([*lines, "", f"to be trained: {len(expected)} of {len(states)} runs"]) + (
-        f", {' and '.join(total)}; from the seconds of finished runs, perhaps on another machine\n"
-        if total
-        else "\n"
-    )
+    total += ["from the seconds of finished runs, perhaps on another machine"] if known else []
+    summary = f"to be trained: {len(expected)} of {len(states)} runs"
+    return f"{columns(rows)}\n{', '.join([summary, *total])}\n"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of texts as lines, each column as wide as its widest text."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _state(state: State, epochs: int) -> str:

@@ -31,14 +31,16 @@ def expected_seconds(
 
     `known` are lists of finished runs, the best source first. A run takes as long as the runs of
     its config with whatever seeds do, or else as those of its directory's name on the same data set
-    do, in proportion to the epochs.
+    do, in proportion to the epochs; one that is begun goes on as it began.
     """
-    found, sources = dict[str, float | None](), list(known)
+    found: dict[str, float | None] = {}
+    sources = list(known)
     for name, state in states.items():
-        if state.action in (TRAIN, CONTINUE):
-            whole = _whole(json.loads(to_json(configs[name])), name, sources)
-            left = 1 - state.epochs / max(configs[name].epochs, 1)
-            found[name] = None if whole is None else whole * left
+        epochs = configs[name].epochs
+        if state.epochs:
+            found[name] = state.seconds / state.epochs * (epochs - state.epochs)
+        elif state.action in (TRAIN, CONTINUE):
+            found[name] = _whole(json.loads(to_json(configs[name])), name, sources)
     return found
 
 

@@ -39,6 +39,7 @@ class State(NamedTuple):
     needs: tuple[str, ...] = ()
     source: Path | None = None
     epochs: int = 0  # that are trained already
+    seconds: float = 0.0  # that these took
 
 
 def find_states(
@@ -116,11 +117,16 @@ def _there(
         return None
     differs = _differs(directory, config, made, origin)
     results, epochs = reader.read_results(directory), reader.read_epochs(directory)
-    if results and results["epoch"] == config.epochs:
+    if results and (results["epoch"] == config.epochs or results.get("stopped_early")):
         return State(DONE, fingerprint_of(directory), differs)
     expected = fingerprint(config, data, code_version(config), origin)
-    trained = epochs[-1]["epoch"] if epochs else 0
-    return State(CONTINUE, None if differs else expected, differs, epochs=trained)
+    return State(
+        CONTINUE,
+        None if differs else expected,
+        differs,
+        epochs=epochs[-1]["epoch"] if epochs else 0,
+        seconds=sum(epoch["seconds"] for epoch in epochs),
+    )
 
 
 def _differs(

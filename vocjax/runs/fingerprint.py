@@ -15,8 +15,8 @@ from vocjax.runs import reader
 
 PACKAGE = Path(__file__).parents[1]
 # No result depends on them: they start runs, or show what came out.
-SHOWING = {"cli", "evaluate", "explorer", "painting", "plans", "predict", "reporting", "runner"}
-SHOWING |= {"__main__", "shipped"}
+SHOWING = {"cli", "evaluate", "explorer", "plans", "predict", "reporting", "runner"}
+SHOWING |= {"__main__", "shipped", "sweep"}
 DIGITS = 16
 
 

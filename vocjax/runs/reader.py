@@ -280,6 +280,14 @@ def series(directory: str, seed: object) -> str:
     return directory.removesuffix(f"_{seed}")
 
 
+def by_series(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Group runs by their directories' names without the seeds, in the order of the first."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(series(run.directory.name, run.config.get("seed")), []).append(run)
+    return groups
+
+
 def without(config: dict[str, Any], *fields: str) -> str:
     """Return a config without some fields (full names) as JSON: equal texts, equal configs."""
     shortened = {
