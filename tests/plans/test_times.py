@@ -1,6 +1,8 @@
 """Times: from what is known of other runs, and corrected by what is measured."""
 
+import io
 import json
+import sys
 
 import pytest
 
@@ -8,6 +10,7 @@ from vocjax.config import load_config, to_json
 from vocjax.plans.progress import Progress, duration
 from vocjax.plans.seconds import Timed, expected_seconds, kept_runs
 from vocjax.plans.states import CONTINUE, DONE, TRAIN, State
+from vocjax.training.records import Records
 
 
 def config(name, **fields):
@@ -68,6 +71,31 @@ def test_the_time_left_follows_what_is_measured():
     progress.begin("c")
     progress.end("done")
     assert progress.left() == ""
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("stream", "bars"), [(Terminal(), 1), (io.StringIO(), 0)])
+def test_a_terminal_has_one_bar_for_all_runs_and_a_file_has_lines(
+    stream, bars, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys, "stderr", stream)
+    progress = Progress({"a": None, "b": 60.0}, {"a": 2, "b": 2}, lambda: 0.0)
+    progress.begin("a")
+    with Records(tmp_path, "AE", 2, 4, progress.bar) as log:
+        log.step()
+    progress.end("done")
+    text, left = stream.getvalue(), "about 60 s and 1 run of unknown time left in all"
+    if bars:
+        assert f"run 1 of 2, AE, epoch 2/2, {left}  50%|" in text
+    else:
+        assert text.splitlines() == [
+            f"run 1 of 2: a; {left}",
+            "run 1 of 2: a done after 0 s; about 60 s left in all",
+        ]
 
 
 @pytest.mark.parametrize(

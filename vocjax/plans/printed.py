@@ -72,11 +72,12 @@ def print_results(results: Mapping[str, dict[str, Any]], series: Mapping[str, st
     Runs of one `series`, whose name each directory has, stand together: means, and the range on
     val.
     """
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, dict[str, dict[str, Any]]] = {}
     for directory, result in results.items():
-        groups.setdefault(series[directory], []).append(result)
-    for name, runs in groups.items():
-        title = name if len(runs) == 1 else f"{name}, {len(runs)} seeds"
+        groups.setdefault(series[directory], {})[directory] = result
+    for name, by_directory in groups.items():
+        runs = [*by_directory.values()]
+        title = next(iter(by_directory)) if len(runs) == 1 else f"{name}, {len(runs)} seeds"
         columns = {title: runs}
         for baseline in runs[0]["baselines"]:
             columns[baseline] = [run["baselines"].get(baseline, {}) for run in runs]

@@ -29,7 +29,7 @@ class Progress:
         self._spent = self._planned = 0.0  # seconds of finished runs, and those expected of them
         self._name, self._begun = "", now()
         self._first = self._step = self._steps = 0
-        self._title, self._drawn, self._tqdm = "", -1.0, tqdm(disable=True)
+        self._title, self._drawn, self._tqdm = "", 0.0, tqdm(disable=True)
 
     # The runs ------------------------------------------------------------------------------------
 
@@ -87,10 +87,10 @@ class Progress:
     def bar(self, *, total: int, initial: int, desc: str, disable: bool, **_: Any) -> Self:
         """Draw the bar of a run: its steps, and in words the epoch and the time left in all."""
         self._first = self._step = initial
-        self._steps, self._drawn = total, -1.0
-        form = "{desc} {percentage:3.0f}%|{bar}|"
+        self._title, self._steps, self._drawn = desc, total, self._now()
         shown = {"total": total, "initial": initial, "disable": disable, "leave": False}
-        self._title, self._tqdm = desc, tqdm(**shown, bar_format=form)
+        form = "{desc} {percentage:3.0f}%|{bar}|"
+        self._tqdm = tqdm(**shown, desc=self.line(), bar_format=form)
         return self
 
     def update(self) -> None:
