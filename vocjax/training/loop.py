@@ -2,12 +2,13 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import optax
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
 from vocjax.data import voc
 from vocjax.data.classes import with_classes
@@ -21,9 +22,7 @@ from vocjax.runs.reader import read_results
 from vocjax.tasks.task import Task
 from vocjax.training.evaluation import make_evaluator
 from vocjax.training.final import evaluate_at_the_end
-from vocjax.training.group import (
-    Member,
-)
+from vocjax.training.group import Member
 from vocjax.training.phases import count, phase_optimizer
 from vocjax.training.records import Records
 from vocjax.training.setup import Setup, batches_of, begin, notes, restore
@@ -70,11 +69,17 @@ def train_and_evaluate(
     return outcome
 
 
-def train_group(configs: Sequence[ConfigDict], workdirs: Sequence[Path], own: Own) -> list[Outcome]:
+def train_group(
+    configs: Sequence[ConfigDict],
+    workdirs: Sequence[Path],
+    own: Own = Own(),  # noqa: B008  # it is immutable
+    make_bar: Callable[..., Any] = tqdm,
+) -> list[Outcome]:
     """Train configs of one `together.kind` in one program, each in its own run directory.
 
     Return the outcome of each; the arguments, and what is raised, are those of
-    `train_and_evaluate`. A run whose loss is not finite ends alone.
+    `train_and_evaluate`. A run whose loss is not finite ends alone. `make_bar` makes the progress
+    display, as `Records` says.
     """
     mesh, custom = make_mesh(), [name for name, given in own._asdict().items() if given is not None]
     configs = [
@@ -111,7 +116,7 @@ def train_group(configs: Sequence[ConfigDict], workdirs: Sequence[Path], own: Ow
                 setup = Setup(configs[i], workdirs[i], valid, data, optimizers, evaluator, {})
                 setups.append(setup)
             said = [[*data.notes, *notes(s.config, s.workdir, source, data)] for s in setups]
-            outcomes |= zip(left, _run(setups, custom, said), strict=True)
+            outcomes |= zip(left, _run(setups, custom, said, make_bar), strict=True)
     return [outcomes[i] for i in range(len(configs))]
 
 
@@ -125,7 +130,9 @@ def completed(config: ConfigDict, workdir: Path, data: Dataset | None = None) ->
     return complete(with_classes(config, classes), workdir)
 
 
-def _run(setups: list[Setup], custom: list[str], said: list[list[str]]) -> list[Outcome]:
+def _run(
+    setups: list[Setup], custom: list[str], said: list[list[str]], make_bar: Callable[..., Any]
+) -> list[Outcome]:
     """Train and evaluate in directories that no other process uses."""
     fit_seconds, members, states = [], [], []
     with contextlib.ExitStack() as stack:
@@ -136,7 +143,7 @@ def _run(setups: list[Setup], custom: list[str], said: list[list[str]]) -> list[
             checkpoints = stack.enter_context(Checkpoints(setup.workdir, setup.config))
             state = restore(setup, checkpoints) if state is None else state
             name = setup.config.name if len(setups) == 1 else setup.workdir.name
-            records = Records(setup.workdir, name, int(state.step), setup.steps)
+            records = Records(setup.workdir, name, int(state.step), setup.steps, make_bar)
             members.append(Member(setup, checkpoints, stack.enter_context(records)))
             states.append(state)
             room = [check_room(setup.workdir, state)] if setup.steps else []
