@@ -1,6 +1,7 @@
 """Plots of task 2: arrays in, a matplotlib `Figure` out."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from vocjax import painting
 from vocjax.metrics.classification import reliability
 from vocjax.reporting import figures as draw
 
@@ -122,4 +124,36 @@ def reliability_diagram(confidence: np.ndarray, right: np.ndarray) -> Figure:
     below.set_xlim(0.48 if confidence.min() >= 0.5 else 0, 1.01)
     below.set(xlabel="confidence", ylabel="decisions")
     below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+    return figure
+
+
+@draw.styled
+def verdicts(images: np.ndarray, rows: Mapping[str, Sequence[tuple[str, bool]]]) -> Figure:
+    """Images, and below them what each of several runs says of them: a text, and if it is right.
+
+    Shapes: `images` [n, height, width, 1 or 3]; a row has n texts of two lines.
+    """
+    n, (height, width) = len(images), images.shape[1:3]
+    beside = 1.5  # inches of the names
+    cell = (draw.WIDTH - beside) / n
+    figure = Figure(figsize=(draw.WIDTH, cell * height / width + 0.42 * len(rows) + 0.1))
+    heights = (cell * height / width, *[0.42] * len(rows))
+    above, *below = figure.subplots(1 + len(rows), 1, height_ratios=heights)
+    gap = max(1, width // 16)
+    pictures = painting.grid(painting.as_bytes(images)[None], gap)
+    above.imshow(pictures, interpolation="antialiased", aspect="auto")
+    for axis in (above, *below):
+        axis.set(xticks=[], yticks=[], xlim=(-0.5, pictures.shape[1] - 0.5))
+        axis.spines[:].set_visible(False)
+    centres = np.arange(n) * (width + gap) + (width - 1) / 2
+    size = min(8, 60 * cell / 6)
+    for axis, (name, texts) in zip(below, rows.items(), strict=True):
+        axis.set_yticks([0], [textwrap.fill(name, 22)], fontsize=8)
+        axis.set_ylim(-1, 1)
+        axis.tick_params(length=0)
+        for x, (text, right) in zip(centres, texts, strict=True):
+            mark, colour = (
+                ("", draw.INK) if right else (" \N{MULTIPLICATION SIGN}", draw.COLOURS[1])
+            )
+            axis.text(x, 0, text + mark, ha="center", va="center", fontsize=size, color=colour)
     return figure
