@@ -205,7 +205,7 @@ def test_seeds_repeat_runs_and_the_table_has_their_range(call, tmp_path):
     train, val = ([run[split]["mse"] for run in values] for split in ("train", "val"))
     expected = f"{sum(train) / 2:.4f} / {sum(val) / 2:.4f} [{min(val):.4f}, {max(val):.4f}]"
     assert "linear, 2 seeds" in out and expected in out
-    assert "run 3 of 3: further_3; about " in err and "run 3 of 3: further_3 done after " in err
+    assert "run 2 of 3: linear_3; about " in err and "run 3 of 3: further_3 done after " in err
     code, _, err = call(tmp_path / "runs", "--seeds", "2", "--config.seed=1")
     assert code == 1 and "--seeds gives each run its seed" in err
 

@@ -38,6 +38,11 @@ class Campaign(NamedTuple):
     states: Mapping[str, State]
     expected: Mapping[str, float | None]  # seconds of those that are to be trained
 
+    @property
+    def series(self) -> dict[str, str]:
+        """The directories' names without the seeds."""
+        return {name: series(name, config.seed) for name, config in self.configs.items()}
+
 
 class Outcome(NamedTuple):
     """What came out, by directory: results of finished runs, and why others are not finished."""
@@ -83,7 +88,7 @@ def run(campaign: Campaign) -> Outcome:
     and `KeyboardInterrupt` stop all. The workdir holds a run directory for each, and report.html.
     """
     epochs = {name: config.epochs for name, config in campaign.configs.items()}
-    progress, done = Progress(campaign.expected, epochs), Outcome({}, {})
+    progress, done = Progress(campaign.expected, epochs, campaign.series), Outcome({}, {})
     for name, state in campaign.states.items():
         if lost := next(filter(done.failed.__contains__, state.needs), None):
             done.failed[name] = f"skipped, because it begins from {lost}, which failed."
@@ -197,8 +202,7 @@ def carry_out(
     except KeyboardInterrupt as stop:
         _say(program, ["stopped"])
         return stop.args[0] if stop.args else 130
-    names = {name: series(name, config.seed) for name, config in campaign.configs.items()}
-    print_results(done.results, names)
+    print_results(done.results, campaign.series)
     if done.results:
         print(f"\nreport: {options.workdir / 'report.html'}")
     _say(program, [*notes, *(f"{name}: {why}" for name, why in done.failed.items())])
