@@ -111,7 +111,7 @@ def test_a_study_is_trained_with_the_kept_seeds_and_compared(
         "linear_1",
         "linear_2",
     ]
-    assert "kept with: commit " in out and "now:       commit " in out
+    assert "\nkept: commit " in out and "\nfresh: commit " in out
     records = json.loads(kept.read_text())
     for record in records:
         record["results"]["val"]["mse"] *= 10
