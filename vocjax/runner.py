@@ -91,7 +91,7 @@ def run(campaign: Campaign) -> Outcome:
     progress, done = Progress(campaign.expected, epochs, campaign.series), Outcome({}, {})
     for name, state in campaign.states.items():
         if lost := next(filter(done.failed.__contains__, state.needs), None):
-            done.failed[name] = f"skipped, because it begins from {lost}, which failed."
+            done.failed[name] = f"skipped, because it begins from {lost}, which is not finished."
             progress.skip(name)
             continue
         try:
@@ -105,6 +105,7 @@ def run(campaign: Campaign) -> Outcome:
             done.failed[name] = f"{type(error).__name__}: {error}"
         if name in done.failed:
             progress.end("failed")
+            print(f"{name}: {done.failed[name]}", file=sys.stderr)
     experiments = [e for name, e in campaign.experiments.items() if name in done.results]
     pictured = [campaign.workdir / e.directory for e in experiments if e.pictured]
     others = [campaign.workdir / e.directory for e in experiments if not e.pictured]
@@ -215,6 +216,9 @@ def planned(plan: Plan, options: argparse.Namespace, overrides: Sequence[str]) -
     seeds = parse_seeds(options.seeds) if options.seeds else ()
     if seeds and any(override.startswith("--config.seed") for override in overrides):
         raise UserError("--seeds gives each run its seed; leave --config.seed out.")
+    for folder in options.reuse:
+        if not folder.is_dir():
+            raise UserError(f"--reuse is {folder}, which is no folder; give folders of runs.")
     experiments = repeated(plan(options), seeds, options.workdir)
     again = [e.directory for e in chosen("--again", options.again or [], experiments)]
     some = chosen("--only", options.only, experiments)
