@@ -22,7 +22,8 @@ study: $(VENV)/.installed
 	$(BIN)/python experiments/study.py --workdir runs/study
 
 reproduce: $(VENV)/.installed
-	$(BIN)/python -m experiments.reproduce --workdir runs/reproduce --reuse runs/study
+	$(BIN)/python -m experiments.reproduce --workdir runs/reproduce \
+		$(if $(wildcard runs/study),--reuse runs/study)
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff format .

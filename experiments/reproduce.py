@@ -25,7 +25,6 @@ from vocjax.config import find_file
 from vocjax.errors import UserError
 from vocjax.plans.printed import columns
 from vocjax.runner import Experiment, carry_out, plan_of
-from vocjax.runs.provenance import environment
 from vocjax.runs.reader import Run, by_series, lookup, read_runs, series
 from vocjax.shipped import add_flags
 
@@ -186,11 +185,12 @@ def main() -> int:
     if code > 1 or options.dry_run or not any(options.workdir.glob("*/config.json")):
         return code
     asked = [run for run in kept if _asked(run, options.only)]
-    rows = compare(asked, read_runs([options.workdir]))
+    fresh = [run for run in read_runs([options.workdir]) if _asked(run, options.only)]
+    rows = compare(asked, fresh)
     print(f"\n{table(rows)}{WHY}")
-    for made in dict.fromkeys(made_with(run.provenance) for run in asked):
-        print(f"kept with: {made}")
-    print(f"now:       {made_with(environment())}")
+    for which, runs in (("kept", asked), ("fresh", fresh)):
+        for made in dict.fromkeys(made_with(run.provenance) for run in runs):
+            print(f"{which}: {made}")
     wrong = [row.figure for row in rows if not row.holds]
     print(f"\n{len(rows) - len(wrong)} of {len(rows)} figures hold", end="")
     print(f"; not so: {'; '.join(wrong)}" if wrong else "")

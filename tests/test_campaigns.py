@@ -159,6 +159,8 @@ def test_runs_of_other_code_stay_and_are_told(mine, call, no_training, other_cod
         assert code == 0
         assert "pca, linear, further: not trained again, though other code made it (commit " in err
         assert "deletes what is there: --again pca linear further" in err
+    code, _, err = call(tmp_path / "new", "--dry-run", "--reuse", mine / "none")
+    assert code == 1 and f"--reuse is {mine / 'none'}, which is no folder" in err
     code, out, _ = call(tmp_path / "new", "--dry-run", "--reuse", mine)
     assert set(states(out)) == {"pca", "linear", "further"}
     assert all(state.startswith("to do") for state in states(out).values())
@@ -205,7 +207,7 @@ def test_seeds_repeat_runs_and_the_table_has_their_range(call, tmp_path):
     train, val = ([run[split]["mse"] for run in values] for split in ("train", "val"))
     expected = f"{sum(train) / 2:.4f} / {sum(val) / 2:.4f} [{min(val):.4f}, {max(val):.4f}]"
     assert "linear, 2 seeds" in out and expected in out
-    assert "run 3 of 3: further_3; about " in err and "run 3 of 3: further_3 done after " in err
+    assert "run 2 of 3: linear_3; about " in err and "run 3 of 3: further_3 done after " in err
     code, _, err = call(tmp_path / "runs", "--seeds", "2", "--config.seed=1")
     assert code == 1 and "--seeds gives each run its seed" in err
 
@@ -217,7 +219,9 @@ def test_a_run_that_fails_stops_only_what_begins_from_it(plan, call, reports, tm
     assert code == 1
     told = err.splitlines()[-2:]
     assert told[0].startswith("vocjax: linear: the loss is ") and "lower optimizer" in told[0]
-    assert told[1] == "vocjax: further: skipped, because it begins from linear, which failed."
+    assert (
+        told[1] == "vocjax: further: skipped, because it begins from linear, which is not finished."
+    )
     assert "run 2 of 3: linear failed after " in err
     assert "pca" in out and reports[-1] == ["pca"]
     assert not (tmp_path / "runs/further").exists()

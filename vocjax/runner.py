@@ -38,6 +38,11 @@ class Campaign(NamedTuple):
     states: Mapping[str, State]
     expected: Mapping[str, float | None]  # seconds of those that are to be trained
 
+    @property
+    def series(self) -> dict[str, str]:
+        """The directories' names without the seeds."""
+        return {name: series(name, config.seed) for name, config in self.configs.items()}
+
 
 class Outcome(NamedTuple):
     """What came out, by directory: results of finished runs, and why others are not finished."""
@@ -83,10 +88,10 @@ def run(campaign: Campaign) -> Outcome:
     and `KeyboardInterrupt` stop all. The workdir holds a run directory for each, and report.html.
     """
     epochs = {name: config.epochs for name, config in campaign.configs.items()}
-    progress, done = Progress(campaign.expected, epochs), Outcome({}, {})
+    progress, done = Progress(campaign.expected, epochs, campaign.series), Outcome({}, {})
     for name, state in campaign.states.items():
         if lost := next(filter(done.failed.__contains__, state.needs), None):
-            done.failed[name] = f"skipped, because it begins from {lost}, which failed."
+            done.failed[name] = f"skipped, because it begins from {lost}, which is not finished."
             progress.skip(name)
             continue
         try:
@@ -100,6 +105,7 @@ def run(campaign: Campaign) -> Outcome:
             done.failed[name] = f"{type(error).__name__}: {error}"
         if name in done.failed:
             progress.end("failed")
+            print(f"{name}: {done.failed[name]}", file=sys.stderr)
     experiments = [e for name, e in campaign.experiments.items() if name in done.results]
     pictured = [campaign.workdir / e.directory for e in experiments if e.pictured]
     others = [campaign.workdir / e.directory for e in experiments if not e.pictured]
@@ -199,8 +205,7 @@ def carry_out(
     except KeyboardInterrupt as stop:
         _say(program, ["stopped"])
         return stop.args[0] if stop.args else 130
-    names = {name: series(name, config.seed) for name, config in campaign.configs.items()}
-    print_results(done.results, names)
+    print_results(done.results, campaign.series)
     if done.results:
         print(f"\nreport: {options.workdir / 'report.html'}")
     _say(program, [*notes, *(f"{name}: {why}" for name, why in done.failed.items())])
@@ -213,6 +218,9 @@ def planned(plan: Plan, options: argparse.Namespace, overrides: Sequence[str]) -
     seeds = parse_seeds(options.seeds) if options.seeds else ()
     if seeds and any(override.startswith("--config.seed") for override in overrides):
         raise UserError("--seeds gives each run its seed; leave --config.seed out.")
+    for folder in options.reuse:
+        if not folder.is_dir():
+            raise UserError(f"--reuse is {folder}, which is no folder; give folders of runs.")
     experiments = repeated(plan(options), seeds, options.workdir)
     again = [e.directory for e in chosen("--again", options.again or [], experiments)]
     some = chosen("--only", options.only, experiments)

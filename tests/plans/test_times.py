@@ -46,7 +46,8 @@ def test_the_kept_results_say_how_long_the_study_takes():
 def test_the_time_left_follows_what_is_measured():
     clock = [0.0]
     expected = {"a": 10.0, "b": 100.0, "c": None, "d": 100.0}
-    progress = Progress(expected, dict.fromkeys(expected, 5), lambda: clock[0])
+    epochs, series = dict.fromkeys(expected, 5), {name: name for name in expected}
+    progress = Progress(expected, epochs, series, lambda: clock[0])
     assert progress.left() == "about 4 min and 1 run of unknown time left in all"
     progress.begin("a")
     clock[0] += 20  # twice as long as expected
@@ -73,6 +74,18 @@ def test_the_time_left_follows_what_is_measured():
     assert progress.left() == ""
 
 
+def test_another_seed_takes_as_long_as_the_first():
+    clock = [0.0]
+    expected = {"known": 10.0, "a_0": None, "a_1": None, "b_0": None}
+    series = {"known": "known", "a_0": "a", "a_1": "a", "b_0": "b"}
+    progress = Progress(expected, dict.fromkeys(expected, 1), series, lambda: clock[0])
+    for name in ("known", "a_0"):
+        progress.begin(name)
+        clock[0] += 30
+        progress.end("done")
+    assert progress.left() == "about 30 s and 1 run of unknown time left in all"
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True
@@ -83,7 +96,8 @@ def test_a_terminal_has_one_bar_for_all_runs_and_a_file_has_lines(
     stream, bars, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(sys, "stderr", stream)
-    progress = Progress({"a": None, "b": 60.0}, {"a": 2, "b": 2}, lambda: 0.0)
+    names = {"a": "a", "b": "b"}
+    progress = Progress({"a": None, "b": 60.0}, {"a": 2, "b": 2}, names, lambda: 0.0)
     progress.begin("a")
     with Records(tmp_path, "AE", 2, 4, progress.bar) as log:
         log.step()

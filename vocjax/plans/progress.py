@@ -21,10 +21,15 @@ class Progress:
         self,
         expected: Mapping[str, float | None],
         epochs: Mapping[str, int],
+        series: Mapping[str, str],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin; `expected` are the seconds of the runs that are left, in their order."""
-        self._left, self._epochs, self._now = dict(expected), epochs, now
+        """Begin; `expected` are the seconds of the runs that are left, in their order.
+
+        Runs of one `series` take equally long, where nothing else is known.
+        """
+        self._left, self._epochs, self._series = dict(expected), epochs, series
+        self._now = now
         self._count = len(expected)
         self._spent = self._planned = 0.0  # seconds of finished runs, and those expected of them
         self._name, self._begun = "", now()
@@ -46,6 +51,10 @@ class Progress:
         took, expected = self._now() - self._begun, self._left.pop(self._name)
         if expected is not None and outcome == "done":
             self._spent, self._planned = self._spent + took, self._planned + expected
+        for name, seconds in self._left.items():
+            alike = self._series[name] == self._series[self._name]
+            if seconds is None and alike and outcome == "done":
+                self._left[name] = took / self._pace(self._spent, self._planned)
         place = f"run {self._count - len(self._left)} of {self._count}"
         name, self._name = self._name, ""
         self._say(f"{place}: {name} {outcome} after {duration(took)}{_after(self.left())}")
@@ -65,9 +74,9 @@ class Progress:
             if current:
                 spent, planned = spent + elapsed / share, planned + current
             current = elapsed / share - elapsed
-            pace = spent / planned if planned else 1.0
+            pace = self._pace(spent, planned)
         else:
-            pace = spent / planned if planned else 1.0
+            pace = self._pace(spent, planned)
             current = None if current is None else max(pace * current - elapsed, 0.0)
         unknown = [*others.values(), current].count(None)
         seconds = pace * sum(known) + (current or 0.0)
@@ -75,6 +84,11 @@ class Progress:
         if unknown:
             parts.append(f"{unknown} run{'s' * (unknown > 1)} of unknown time")
         return f"{' and '.join(parts)} left in all" if parts else ""
+
+    @staticmethod
+    def _pace(spent: float, planned: float) -> float:
+        """Return how much longer runs take here than was expected of them."""
+        return spent / planned if spent and planned else 1.0
 
     def _place(self) -> str:
         return f"run {self._count - len(self._left) + 1} of {self._count}"
