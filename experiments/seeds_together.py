@@ -3,10 +3,10 @@
     python experiments/seeds_together.py --output runs/seeds_together.json
 
 Each network takes the same few steps on `toy` in both ways, after one that compiles; the quickest
-step counts. On CPU the clock is that of the process, which other work on the machine does not
-touch: give it a single core (`taskset -c 0`), and seconds are seconds. A record of the same network,
-seeds and device in the file is replaced; kept as experiments/results/seeds_together.json the file
-makes a table.
+step counts. On CPU the clock is that of the process, which other work on the machine touches
+little: give it a single core (`taskset -c 0`), and its seconds are those of a clock on the wall. A
+record of the same network, seeds and device in the file is replaced; kept as
+experiments/results/seeds_together.json the file makes a table.
 """
 
 import argparse
