@@ -98,6 +98,8 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, metavar="FILE")
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="default: data")
     parser.add_argument("--seeds", type=int, default=3, help="default: 3")
+    only = "measure these alone"
+    parser.add_argument("--only", nargs="+", choices=NETWORKS, default=[*NETWORKS], help=only)
     options = parser.parse_args()
 
     def key(record: dict[str, Any]) -> tuple[Any, ...]:
@@ -105,7 +107,7 @@ def main() -> int:
 
     try:
         known = json.loads(options.output.read_text()) if options.output.exists() else []
-        for network in NETWORKS:
+        for network in options.only:
             found = measure(network, options.seeds, options.data_dir)
             known = [*(record for record in known if key(record) != key(found)), found]
             lines = [to_json(record) for record in known]
