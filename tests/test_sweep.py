@@ -102,13 +102,14 @@ def test_commas_in_brackets_and_quotes_belong_to_a_value():
 def test_directories_have_readable_names_of_bounded_length(toy_dir, tmp_path):
     given = [f"--config.data.data_dir={toy_dir}", "--config.data.held_out=0.4"]
     phases = '((0, ((".*", 1.0),)),),((0, (("encoder/.*", 0.5), ("decoder/.*", 0.25))),)'
-    fields = parse([f"config.optimizer.phases={phases}", "config.model.dropout=0.0,0.1"])
+    swept = (f"optimizer.phases={phases}", "model.dropout=0.0,0.1", "optimizer.name=adam")
+    fields = parse([f"config.{field}" for field in swept])
     points = grid("autoencoder_256", fields, given, tmp_path)
     names = [point.directory for point in points]
-    assert names[0] == "phases=0-._-1.0,dropout=0.0"
+    assert names[0] == "phases=0-._-1.0,dropout=0.0,optimizer.name=adam"
     assert len(set(names)) == 4
-    assert max(map(len, names)) < 80
-    assert points[1].config.name.endswith("phases 0-._-1.0, dropout 0.1")
+    assert max(map(len, names)) < 100
+    assert points[1].config.name.endswith("phases 0-._-1.0, dropout 0.1, optimizer.name adam")
 
 
 def test_a_setting_without_all_its_runs_comes_last(tiny_config):

@@ -154,9 +154,10 @@ def _value(config: ConfigDict, field: str) -> Any:
 
 
 def _short(field: str, fields: Mapping[str, Any]) -> str:
-    """Return the last part of a field's name, or all of it where another one ends the same."""
+    """Return the last part of a field's name, or all of it where that would not tell which."""
     last = field.rpartition(".")[2]
-    return field if [f.rpartition(".")[2] for f in fields].count(last) > 1 else last
+    unclear = last == "name" or [f.rpartition(".")[2] for f in fields].count(last) > 1
+    return field if unclear else last
 
 
 def _text(value: Any) -> str:
