@@ -1,5 +1,6 @@
 """Files that would cost more than they weigh are refused before the work is done."""
 
+import io
 import json
 import logging
 import resource
@@ -11,7 +12,6 @@ import h5py
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from image_files import encoded
 from ml_collections import ConfigDict
 from PIL import Image
 
@@ -23,6 +23,12 @@ from vocjax.mesh import make_mesh
 from vocjax.pretrained.formats import read
 from vocjax.runs.checkpoints import Checkpoints, abstract, check_room
 from vocjax.runs.reader import read_arrays, read_json
+
+
+def encoded(picture, kind, **options):
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
 
 
 def test_an_hdf5_chunk_inflates_to_what_it_holds(tmp_path):

@@ -15,7 +15,6 @@ from PIL import Image
 
 from vocjax.errors import UserError
 from vocjax.reporting.hover import Scatter
-from vocjax.reporting.chapters import CHAPTERS
 from vocjax.reporting.page import write_report
 
 
