@@ -24,6 +24,7 @@ def get_config() -> ConfigDict:
     config.model.encoder = (64, 128, 256)
     config.model.code = 16
     config.model.decoder = (256, 128, 64)
+    config.model.start = "pca"  # or drawn
     config.model.activation = "gelu"
     config.model.norm = "none"
     config.model.norm_statistics = "debiased"
