@@ -13,12 +13,12 @@ def get_config() -> ConfigDict:
     config = base_config()
     config.name = "Convolutional autoencoder 256"
     config.task = "reconstruction"
-    config.epochs = 60
+    config.epochs = 40
     config.batch_size = 16
     config.evaluate_every_epochs = 10
     config.data.classes = ("aeroplane", "dog")
     config.data.augment.flip = True
-    config.data.augment.zoom = 0.4
+    config.data.augment.zoom = 0.3
     config.model.name = "autoencoder"
     config.model.stem = "patch"
     config.model.encoder = (64, 128, 256)
@@ -37,7 +37,7 @@ def get_config() -> ConfigDict:
     config.loss.name = "mse"
     config.loss.noise = 0.0
     config.optimizer.name = "adam"
-    config.optimizer.learning_rate = 0.001
+    config.optimizer.learning_rate = 0.002
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_steps = 50
     config.optimizer.clip_norm = 1.0
