@@ -13,7 +13,8 @@ from vocjax.runner import Experiment, ladder, main
 
 STEPS = (
     (
-        "Patches, the study's relu and sigmoid, Adam",
+        "Patches, and the study's relu and sigmoid",
+        "model.start=drawn",
         "model.trunk=activated",
         "model.activation=relu",
         "model.residual=0",
@@ -22,15 +23,15 @@ STEPS = (
         "data.augment.flip=False",
         "data.augment.zoom=0.0",
     ),
-    ("A linear network of the same layers", "model.trunk=linear"),
-    ("and residual blocks, gelu", "model.residual=1", "model.activation=gelu"),
+    ("The same layers, linear", "model.trunk=linear"),
+    ("and a start as PCA of patches", "model.start=pca"),
+    ("and residual blocks with gelu", "model.residual=1", "model.activation=gelu"),
     (
         "and a rate that rises and falls",
         "optimizer.schedule=cosine",
         "optimizer.warmup_steps=50",
     ),
-    ("and mirroring", "data.augment.flip=True"),
-    ("and random windows", "data.augment.zoom=0.4"),
+    ("and mirroring, and random windows", "data.augment.flip=True", "data.augment.zoom=0.3"),
 )
 
 

@@ -110,7 +110,7 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
             for name, changes in (FAMILY if toy else {}).items()
         ),
     ]
-    longer = ("epochs=80",) if toy else ()
+    longer = ("epochs=60",) if toy else ()
     ours = [
         experiment(
             "Transform autoencoder 256", "transform_autoencoder", *(("epochs=30",) if toy else ())
