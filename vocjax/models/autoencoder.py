@@ -8,9 +8,10 @@ from flax import linen as nn
 
 from vocjax.errors import UserError
 from vocjax.models.backbones.encoder import BackboneEncoder
-from vocjax.models.layers import ConvBlock, Style, resizing_conv
-from vocjax.models.ops import max_pool, max_positions, max_unpool
+from vocjax.models.layers import INITIALIZERS, ConvBlock, Style, resizing_conv
+from vocjax.models.ops import Conv, max_pool, max_positions, max_unpool, to_patches, to_pixels
 
+STEMS = {"same": 1, "stride": 2, "patch": 4}  # pixels from one value of the first stage to the next
 Switches = tuple[jax.Array, ...]  # of each pooling, the first one first; empty without unpooling
 
 
@@ -18,7 +19,9 @@ class Encoder(nn.Module):
     """The study's encoder: a convolution block for each width, halving before each but the first.
 
     A stage is what lies between two halvings. With `stem` "stride" the first convolution halves
-    too. Pooling drops the last row and column of an odd size, strides round it up.
+    too; with "patch" it is on patches of 4x4 pixels. Pooling drops the last row and column of an
+    odd size, strides and patches round it up. If `code` is not 0, the code has so many features,
+    a linear map of the last stage's.
 
     Widths 256-128-64-32-16 on 64x64x3 give the study's code of 4x4x16 numbers (AE 256, 399,088
     parameters); 256-128-64-32 give 8x8x32 (AE 2048, 394,464 parameters).
@@ -27,12 +30,12 @@ class Encoder(nn.Module):
     filters: Sequence[int]
     style: Style = Style()
     stem: str = "same"
+    code: int = 0
 
     @property
     def strides(self) -> dict[str, int]:
         """Pixels of the image from one value of a stage's map to the next."""
-        first = 2 if self.stem == "stride" else 1
-        return {f"stage{i + 1}": first * 2**i for i in range(len(self.filters))}
+        return {f"stage{i + 1}": STEMS[self.stem] * 2**i for i in range(len(self.filters))}
 
     @property
     def centred(self) -> bool:
@@ -42,7 +45,7 @@ class Encoder(nn.Module):
     def __call__(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> jax.Array:
-        """Images [batch, height, width, channels] in [0, 1] to codes [batch, h, w, filters[-1]].
+        """Images [batch, height, width, channels] in [0, 1] to codes [batch, h, w, features].
 
         h and w are height and width divided by the last stride.
         """
@@ -51,11 +54,11 @@ class Encoder(nn.Module):
     def stages(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> dict[str, jax.Array]:
-        """Return the map of stage1, stage2, ... before it is halved; the last one is the code.
+        """Return the map of stage1, stage2, ... before it is halved; the last one gives the code.
 
         They are [batch, height / stride, width / stride, features].
         """
-        maps, _ = self._run(images, train, valid)
+        maps, _, _ = self._run(images, train, valid, coded=False)
         return dict(zip(self.strides, maps, strict=True))
 
     def with_switches(
@@ -66,14 +69,16 @@ class Encoder(nn.Module):
         They are the places of the maxima in the image: two bits for every pooled value, which a
         decoder that unpools gets in addition to the code.
         """
-        maps, switches = self._run(images, train, valid)
-        return maps[-1], switches
+        _, code, switches = self._run(images, train, valid, coded=True)
+        return code, switches
 
     @nn.compact
     def _run(
-        self, images: jax.Array, train: bool, valid: jax.Array | None
-    ) -> tuple[list[jax.Array], Switches]:
+        self, images: jax.Array, train: bool, valid: jax.Array | None, coded: bool
+    ) -> tuple[list[jax.Array], jax.Array, Switches]:
         style, x, sampling = self.style, images, self.stem
+        if sampling == "patch":
+            x, sampling = padded_patches(images), "same"
         maps: list[jax.Array] = []
         switches: list[jax.Array] = []
         for index, features in enumerate(self.filters):
@@ -91,19 +96,32 @@ class Encoder(nn.Module):
                 x = max_pool(x, padding="VALID")
             x = ConvBlock(features, sampling, style)(x, train=train, valid=valid)
             maps.append(x)
-        return maps, tuple(switches)
+        if coded and self.code:
+            init = INITIALIZERS[style.kernel_init]
+            x = Conv(self.code, 1, dtype=style.dtype, kernel_init=init, name="code")(x)
+        return maps, x, tuple(switches)
+
+
+def padded_patches(images: jax.Array) -> jax.Array:
+    """Images [batch, height, width, channels] in [0, 1] to patches in [-1, 1], 0 where padded."""
+    patch = STEMS["patch"]
+    missing = [-size % patch for size in images.shape[1:3]]
+    around = [(m // 2, m - m // 2) for m in missing]
+    return to_patches(jnp.pad(2 * images - 1, ((0, 0), *around, (0, 0))), patch)
 
 
 class Decoder(nn.Module):
     """The encoder's mirror: a block for each width and a convolution, doubling before all but one.
 
     The first block keeps the size of the code. With unpooling every value returns to the place that
-    the switches give; without switches, to the top left of its 2x2 window.
+    the switches give; without switches, to the top left of its 2x2 window. With a `patch` above 1
+    the last convolution does not double: it makes patches of so many pixels square.
     """
 
     filters: Sequence[int]
     channels: int
     style: Style = Style()
+    patch: int = 1
 
     @nn.compact
     def __call__(
@@ -116,7 +134,8 @@ class Decoder(nn.Module):
     ) -> jax.Array:
         """[batch, height', width', features] to logits [batch, height, width, channels], float32.
 
-        The image is larger than the code by 2 ** len(filters).
+        The image is larger than the code by 2 ** len(filters), or by 2 ** (len(filters) - 1) *
+        patch.
         """
         style, remaining = self.style, list(switches)
 
@@ -130,11 +149,22 @@ class Decoder(nn.Module):
         for index, features in enumerate(self.filters):
             block = ConvBlock(features, sampling if index else "same", style)
             x = block(unpooled(x) if index else x, train=train, valid=valid)
+        if self.patch > 1:
+            x = resizing_conv(self.channels * self.patch**2, "same", style)(x)
+            return to_pixels(x, self.patch).astype(jnp.float32)
         return resizing_conv(self.channels, sampling, style)(unpooled(x)).astype(jnp.float32)
 
 
+def pixels(logits: jax.Array, style: Style) -> jax.Array:
+    """Map a decoder's output to intensities: by a sigmoid, or linearly from [-1, 1] to [0, 1].
+
+    A linear trunk has the latter. A sigmoid that saturates in the first steps would stay so.
+    """
+    return 0.5 + 0.5 * logits if style.trunk == "linear" else nn.sigmoid(logits)
+
+
 class ConvAutoencoder(nn.Module):
-    """Encoder and decoder with a sigmoid at the end; `encode` and `decode` are separate methods.
+    """Encoder, decoder and `pixels`; `encode` and `decode` are separate methods.
 
     With unpooling a call gives the encoder's switches to the decoder. `decode` alone has none, so
     that its images differ.
@@ -148,12 +178,20 @@ class ConvAutoencoder(nn.Module):
         return self.encoder(images)
 
     def decode(self, code: jax.Array) -> jax.Array:
-        """Codes [batch, h, w, features] to images [batch, height, width, channels] in [0, 1]."""
-        return nn.sigmoid(self.decoder(code))
+        """Codes [batch, h, w, features] to images [batch, height, width, channels].
+
+        They are in [0, 1], or nearly so where the trunk is linear.
+        """
+        return pixels(self.decoder(code), self.decoder.style)
 
     def __call__(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """Return (reconstruction, code) of images [batch, height, width, channels] in [0, 1]."""
+        """Return (reconstruction, code) of images [batch, height, width, channels] in [0, 1].
+
+        Except in training, the reconstruction is in [0, 1], too.
+        """
         code, switches = self.encoder.with_switches(images, train=train, valid=valid)
-        return nn.sigmoid(self.decoder(code, switches, train=train, valid=valid)), code
+        logits = self.decoder(code, switches, train=train, valid=valid)
+        image = pixels(logits, self.decoder.style)
+        return image if train else image.clip(0, 1), code
