@@ -211,6 +211,25 @@ def test_a_script_runs_its_plan_and_prints_every_figure(experiments, script, tmp
     assert read(tmp_path / "first" / "config.json")["model"]["components"] == 1
 
 
+def test_what_stands_beside_the_study_is_printed_in_a_short_table(
+    done, experiments, script, monkeypatch
+):
+    folder, results = done
+    monkeypatch.setattr(
+        runner, "run", lambda some, *_: {e.directory: results[e.directory] for e in some}
+    )
+    planned = [experiments[1], experiments[2]._replace(beside="first")]
+    code, out, _ = script(lambda _: planned, "--workdir", folder)
+    assert code == 0
+    row = next(line.split() for line in out.splitlines() if line.startswith("reconstruction"))
+    assert row[-2:] == [f"{results[name]['val']['mse']:.4f}" for name in ("first", "third")]
+    assert "reconstruction: mean image; Principal; Plain" in out
+    assert "psnr" not in out
+    # Without what it stands beside, all figures are printed.
+    _, out, _ = script(lambda _: planned, "--workdir", folder, "--only", "third")
+    assert "psnr" in out
+
+
 def test_some_of_a_plan_can_be_run_alone(experiments, script, monkeypatch, tmp_path):
     ran = []
     monkeypatch.setattr(runner, "run", lambda some, *_: ran.extend(e.directory for e in some) or {})

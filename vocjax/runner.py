@@ -15,6 +15,8 @@ from vocjax.errors import UserError, check_choice, local_path, naming
 from vocjax.metrics.names import by_reason
 from vocjax.pretrained.resolve import complete
 from vocjax.reporting.page import write_report
+from vocjax.reporting.side_by_side import side_by_side
+from vocjax.runs.reader import read_run
 from vocjax.shipped import add_flags
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_and_evaluate
@@ -26,13 +28,15 @@ class Experiment(NamedTuple):
 
     `config` is the name of one that comes with vocjax, or a file. `overrides` are fields by their
     full name after `config.`, "model.components=16". `pictured` says whether the report draws its
-    pictures, or has it in tables and comparisons alone.
+    pictures, or has it in tables and comparisons alone. `beside` is the directory of a run of the
+    study's recipe that this one is printed beside.
     """
 
     directory: str
     config: str
     overrides: tuple[str, ...] = ()
     pictured: bool = True
+    beside: str = ""
 
 
 Plan = Callable[[argparse.Namespace], Sequence[Experiment]]
@@ -151,7 +155,8 @@ def carry_out(
     """
     options.objects_dir = options.objects_dir or options.data_dir
     try:
-        results = run(_only(options.only, plan(options)), options.workdir, overrides)
+        experiments = _only(options.only, plan(options))
+        results = run(experiments, options.workdir, overrides)
     except UserError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 1
@@ -161,6 +166,11 @@ def carry_out(
     except KeyboardInterrupt as stop:
         print(f"{program}: stopped", file=sys.stderr)
         return stop.args[0] if stop.args else 130
-    print_results(results)
+    pairs = [(e.beside, e.directory) for e in experiments if e.beside in results]
+    if pairs:  # the report has all the others
+        runs = {name: read_run(options.workdir / name) for pair in pairs for name in pair}
+        print(f"\n{side_by_side([(runs[theirs], runs[ours]) for theirs, ours in pairs])}")
+    else:
+        print_results(results)
     print(f"\nreport: {options.workdir / 'report.html'}")
     return 0

@@ -21,7 +21,7 @@ def study_table(kept: dict[str, list[Run]]) -> str:
     Cells are `train / val (the trivial baseline's val)`.
     """
     rows = [["run", "metric", *kept]]
-    by_data = [{(r.task, r.field("model.name")): r for r in runs} for runs in kept.values()]
+    by_data = [{(r.task, r.directory): r for r in runs} for runs in kept.values()]
     names = {kind: run.name for runs in reversed(by_data) for kind, run in runs.items()}
     for kind in dict.fromkeys(kind for runs in by_data for kind in runs):
         for metric, shown in HEADLINES[kind[0]].items():
