@@ -130,6 +130,7 @@ def study_style() -> dict[str, Any]:
         "downsample": "pool",
         "upsample": "nearest",
         "kernel_init": "glorot_uniform",
+        "trunk": "activated",
     }
 
 

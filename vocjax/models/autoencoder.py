@@ -8,9 +8,10 @@ from flax import linen as nn
 
 from vocjax.errors import UserError
 from vocjax.models.backbones.encoder import BackboneEncoder
-from vocjax.models.layers import ConvBlock, Style, resizing_conv
-from vocjax.models.ops import max_pool, max_positions, max_unpool
+from vocjax.models.layers import INITIALIZERS, ConvBlock, Style, resizing_conv
+from vocjax.models.ops import Conv, max_pool, max_positions, max_unpool, to_patches, to_pixels
 
+STEMS = {"same": 1, "stride": 2, "patch": 4}  # pixels from one value of the first stage to the next
 Switches = tuple[jax.Array, ...]  # of each pooling, the first one first; empty without unpooling
 
 
@@ -18,7 +19,9 @@ class Encoder(nn.Module):
     """The study's encoder: a convolution block for each width, halving before each but the first.
 
     A stage is what lies between two halvings. With `stem` "stride" the first convolution halves
-    too. Pooling drops the last row and column of an odd size, strides round it up.
+    too; with "patch" it is on patches of 4x4 pixels. Pooling drops the last row and column of an
+    odd size, strides and patches round it up. If `code` is not 0, the code has so many features,
+    a linear map of the last stage's.
 
     Widths 256-128-64-32-16 on 64x64x3 give the study's code of 4x4x16 numbers (AE 256, 399,088
     parameters); 256-128-64-32 give 8x8x32 (AE 2048, 394,464 parameters).
@@ -27,12 +30,12 @@ class Encoder(nn.Module):
     filters: Sequence[int]
     style: Style = Style()
     stem: str = "same"
+    code: int = 0
 
     @property
     def strides(self) -> dict[str, int]:
         """Pixels of the image from one value of a stage's map to the next."""
-        first = 2 if self.stem == "stride" else 1
-        return {f"stage{i + 1}": first * 2**i for i in range(len(self.filters))}
+        return {f"stage{i + 1}": STEMS[self.stem] * 2**i for i in range(len(self.filters))}
 
     @property
     def centred(self) -> bool:
@@ -42,7 +45,7 @@ class Encoder(nn.Module):
     def __call__(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> jax.Array:
-        """Images [batch, height, width, channels] in [0, 1] to codes [batch, h, w, filters[-1]].
+        """Images [batch, height, width, channels] in [0, 1] to codes [batch, h, w, features].
 
         h and w are height and width divided by the last stride.
         """
@@ -51,11 +54,11 @@ class Encoder(nn.Module):
     def stages(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> dict[str, jax.Array]:
-        """Return the map of stage1, stage2, ... before it is halved; the last one is the code.
+        """Return the map of stage1, stage2, ... before it is halved; the last one gives the code.
 
         They are [batch, height / stride, width / stride, features].
         """
-        maps, _ = self._run(images, train, valid)
+        maps, _, _ = self._run(images, train, valid, coded=False)
         return dict(zip(self.strides, maps, strict=True))
 
     def with_switches(
@@ -66,14 +69,16 @@ class Encoder(nn.Module):
         They are the places of the maxima in the image: two bits for every pooled value, which a
         decoder that unpools gets in addition to the code.
         """
-        maps, switches = self._run(images, train, valid)
-        return maps[-1], switches
+        _, code, switches = self._run(images, train, valid, coded=True)
+        return code, switches
 
     @nn.compact
     def _run(
-        self, images: jax.Array, train: bool, valid: jax.Array | None
-    ) -> tuple[list[jax.Array], Switches]:
+        self, images: jax.Array, train: bool, valid: jax.Array | None, coded: bool
+    ) -> tuple[list[jax.Array], jax.Array, Switches]:
         style, x, sampling = self.style, images, self.stem
+        if sampling == "patch":
+            x, sampling = to_patches(_padded(2 * images - 1), STEMS["patch"]), "same"
         maps: list[jax.Array] = []
         switches: list[jax.Array] = []
         for index, features in enumerate(self.filters):
@@ -91,19 +96,31 @@ class Encoder(nn.Module):
                 x = max_pool(x, padding="VALID")
             x = ConvBlock(features, sampling, style)(x, train=train, valid=valid)
             maps.append(x)
-        return maps, tuple(switches)
+        if coded and self.code:
+            init = INITIALIZERS[style.kernel_init]
+            x = Conv(self.code, 1, dtype=style.dtype, kernel_init=init, name="code")(x)
+        return maps, x, tuple(switches)
+
+
+def _padded(images: jax.Array) -> jax.Array:
+    """Add zeros around images whose sides are no multiple of a patch's."""
+    missing = [-size % STEMS["patch"] for size in images.shape[1:3]]
+    around = [(m // 2, m - m // 2) for m in missing]
+    return jnp.pad(images, ((0, 0), *around, (0, 0)))
 
 
 class Decoder(nn.Module):
     """The encoder's mirror: a block for each width and a convolution, doubling before all but one.
 
     The first block keeps the size of the code. With unpooling every value returns to the place that
-    the switches give; without switches, to the top left of its 2x2 window.
+    the switches give; without switches, to the top left of its 2x2 window. With a `patch` above 1
+    the last convolution does not double: it makes patches of so many pixels square.
     """
 
     filters: Sequence[int]
     channels: int
     style: Style = Style()
+    patch: int = 1
 
     @nn.compact
     def __call__(
@@ -116,7 +133,8 @@ class Decoder(nn.Module):
     ) -> jax.Array:
         """[batch, height', width', features] to logits [batch, height, width, channels], float32.
 
-        The image is larger than the code by 2 ** len(filters).
+        The image is larger than the code by 2 ** len(filters), or by 2 ** (len(filters) - 1) *
+        patch.
         """
         style, remaining = self.style, list(switches)
 
@@ -130,6 +148,9 @@ class Decoder(nn.Module):
         for index, features in enumerate(self.filters):
             block = ConvBlock(features, sampling if index else "same", style)
             x = block(unpooled(x) if index else x, train=train, valid=valid)
+        if self.patch > 1:
+            x = resizing_conv(self.channels * self.patch**2, "same", style)(x)
+            return to_pixels(x, self.patch).astype(jnp.float32)
         return resizing_conv(self.channels, sampling, style)(unpooled(x)).astype(jnp.float32)
 
 

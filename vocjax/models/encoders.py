@@ -5,7 +5,7 @@ from jax.typing import DTypeLike
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError, check_choice
-from vocjax.models.autoencoder import Decoder, Encoder
+from vocjax.models.autoencoder import STEMS, Decoder, Encoder
 from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.blocks import Backbone
 from vocjax.models.backbones.encoder import BackboneEncoder
@@ -13,10 +13,9 @@ from vocjax.models.backbones.preprocessing import Preprocessing
 from vocjax.models.fields import check_fields, check_poolable, check_widths, compute_dtype
 from vocjax.models.layers import STYLE_FIELDS, style_of
 
-STEMS = ("same", "stride")
 # A config's fields of an encoder; `backbone` stands in the place of the study's, `OWN_FIELDS`.
-ENCODER_FIELDS = ("encoder", "stem", "backbone", "norm_statistics", *STYLE_FIELDS)
-OWN_FIELDS = ("encoder", "stem", "downsample")
+ENCODER_FIELDS = ("encoder", "stem", "code", "backbone", "norm_statistics", *STYLE_FIELDS)
+OWN_FIELDS = ("encoder", "stem", "code", "downsample")
 BACKBONE_FIELDS = ("stem", "output_stride", "last", "fields", "preprocessing")
 
 
@@ -26,7 +25,13 @@ def make_encoder(config: ConfigDict) -> Encoder | BackboneEncoder:
     if "backbone" not in model:
         stem = model.get("stem", "same")
         check_choice("model.stem", stem, STEMS)
-        return Encoder(check_widths("model.encoder", model.encoder), style_of(config), stem)
+        widths, code = check_widths("model.encoder", model.encoder), model.get("code", 0)
+        if type(code) is not int or code < 0:
+            raise UserError(
+                f"model.code is {code!r}; it is how many numbers the code has at each place, or 0 "
+                "for those of the last stage."
+            )
+        return Encoder(widths, style_of(config), stem, code)
     if given := [f"model.{field}" for field in OWN_FIELDS if field in model]:
         raise UserError(
             f"the config has model.backbone and {' and '.join(given)}, of another encoder; leave "
@@ -81,10 +86,12 @@ def encoder_and_decoder(
     halvings = stride.bit_length() - 1
     check_poolable(config.data.size, stride)
     widths = check_widths("model.decoder", model.decoder)
-    if len(widths) != halvings:
+    patch = STEMS["patch"] if model.get("stem") == "patch" else 1
+    blocks = len(model.encoder) if patch > 1 else halvings
+    if len(widths) != blocks:
         raise UserError(
             f"model.decoder has {len(widths)} widths; the encoder halves the image {halvings} "
-            f"times, so it takes {halvings}."
+            f"times, so it takes {blocks}."
         )
     if isinstance(encoder, BackboneEncoder):
         _check_padded(encoder, stride, config)
@@ -94,7 +101,7 @@ def encoder_and_decoder(
             f"model.decoder is {widths!r}; with model.upsample 'unpool' it has the widths that the "
             f"encoder pools, last first: set it to {mirror!r}."
         )
-    return encoder, Decoder(widths, outputs, style)
+    return encoder, Decoder(widths, outputs, style, patch)
 
 
 def _check_padded(encoder: BackboneEncoder, stride: int, config: ConfigDict) -> None:

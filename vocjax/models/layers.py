@@ -31,6 +31,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 NORMS = ("none", "batch", "group")
 DOWNSAMPLINGS = ("pool", "stride")
+TRUNKS = ("activated", "linear")
 UPSAMPLINGS = ("nearest", "bilinear", "transposed", "unpool")
 
 # How a convolution changes the size of its input, and the side of its kernel.
@@ -51,6 +52,8 @@ class Style(NamedTuple):
       groups, which also removes the mean and the scale of every image from the code;
     - `dropout`: the share of features that are dropped after each norm, in [0, 1);
     - `residual`: the number of residual blocks after the convolution of each stage;
+    - `trunk`: activated (the study's), or linear: activation, norm and dropout are within the
+      residual blocks alone, each of which begins as the identity, and so the network as a linear one;
     - `downsample`: pool (2x2 maximum before a convolution) or stride (of 2, in it);
     - `upsample`, in or before a convolution: nearest, bilinear, transposed (4x4, stride 2), or
       unpool (each value returns to the place of the encoder's maximum; only with pool);
@@ -65,6 +68,7 @@ class Style(NamedTuple):
     downsample: str = "pool"
     upsample: str = "nearest"
     kernel_init: str = "glorot_uniform"
+    trunk: str = "activated"
     dtype: DTypeLike = jnp.float32
 
 
@@ -82,6 +86,7 @@ def style_of(config: ConfigDict) -> Style:
     for field, choices in (
         ("activation", ACTIVATIONS),
         ("norm", NORMS),
+        ("trunk", TRUNKS),
         ("downsample", DOWNSAMPLINGS),
         ("upsample", UPSAMPLINGS),
         ("kernel_init", [name for name in INITIALIZERS if name != "zeros"]),  # would never learn
@@ -141,9 +146,10 @@ def finish_stage(
 
     [batch, height, width, features] to the same shape; `valid` as in `ConvBlock`.
     """
-    x = _normalise(ACTIVATIONS[style.activation](x), style, train, valid)
-    if style.dropout:
-        x = nn.Dropout(style.dropout, deterministic=not train)(x)
+    if style.trunk == "activated":
+        x = _normalise(ACTIVATIONS[style.activation](x), style, train, valid)
+        if style.dropout:
+            x = nn.Dropout(style.dropout, deterministic=not train)(x)
     for _ in range(style.residual):
         x = ResidualBlock(style)(x, train=train, valid=valid)
     return x
@@ -166,6 +172,8 @@ class ResidualBlock(nn.Module):
             y = ACTIVATIONS[style.activation](_normalise(y, style, train, valid))
             if index and style.dropout:
                 y = nn.Dropout(style.dropout, deterministic=not train)(y)
+            if index and style.trunk == "linear":  # Zhang et al. 2019, "Fixup initialization"
+                style = style._replace(kernel_init="zeros")
             y = resizing_conv(x.shape[-1], "same", style)(y)
         return x + y
 

@@ -301,6 +301,21 @@ def max_unpool(x: jax.Array, switches: jax.Array) -> jax.Array:
     return _interleave([jnp.where(switches == place, x, 0) for place in range(4)])
 
 
+def to_patches(images: jax.Array, patch: int) -> jax.Array:
+    """[batch, height, width, channels] to [batch, height / patch, width / patch, patch^2 c]."""
+    batch, height, width, channels = images.shape
+    rows, columns = height // patch, width // patch
+    cut = images.reshape(batch, rows, patch, columns, patch, channels)
+    return cut.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows, columns, -1)
+
+
+def to_pixels(patches: jax.Array, patch: int) -> jax.Array:
+    """Undo `to_patches`."""
+    batch, rows, columns, numbers = patches.shape
+    cut = patches.reshape(batch, rows, columns, patch, patch, numbers // patch**2)
+    return cut.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows * patch, columns * patch, -1)
+
+
 def _interleave(corners: Sequence[jax.Array]) -> jax.Array:
     """Join the four phases of an image: top left, top right, bottom left, bottom right."""
     batch, height, width, channels = corners[0].shape

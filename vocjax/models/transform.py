@@ -22,6 +22,7 @@ from vocjax.models import dct
 from vocjax.models.dct import DCTState
 from vocjax.models.fields import check_components, compute_dtype, image_shape
 from vocjax.models.layers import Style, resizing_conv
+from vocjax.models.ops import to_patches, to_pixels
 
 # The transform is orthonormal: without the decoder's filter one step of 1 would be exact.
 STEP = 0.3
@@ -129,18 +130,3 @@ def network(config: ConfigDict, outputs: int) -> TransformAutoencoder:
 def with_code(variables: dict[str, Any], state: DCTState) -> dict[str, Any]:
     """Return a `TransformAutoencoder`'s variables with the coefficients that a fit chose."""
     return variables | {"batch_stats": state._asdict()}
-
-
-def to_patches(images: jax.Array, patch: int) -> jax.Array:
-    """[batch, height, width, channels] to [batch, height / patch, width / patch, patch^2 c]."""
-    batch, height, width, channels = images.shape
-    rows, columns = height // patch, width // patch
-    cut = images.reshape(batch, rows, patch, columns, patch, channels)
-    return cut.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows, columns, -1)
-
-
-def to_pixels(patches: jax.Array, patch: int) -> jax.Array:
-    """Undo `to_patches`."""
-    batch, rows, columns, numbers = patches.shape
-    cut = patches.reshape(batch, rows, columns, patch, patch, numbers // patch**2)
-    return cut.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows * patch, columns * patch, -1)

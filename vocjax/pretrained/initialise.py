@@ -15,7 +15,7 @@ from vocjax.runs.restore import load_run
 from vocjax.tasks.task import Variables
 
 # Fields that change what an encoder computes, and not the shapes of its parameters.
-STYLE_OF_ENCODER = ("activation", "downsample", "norm", "residual", "stem")
+STYLE_OF_ENCODER = ("activation", "downsample", "norm", "residual", "stem", "trunk")
 
 NO_BACKBONE = (
     " This config has no model.backbone: imported weights need one of the configs *_pretrained, "
