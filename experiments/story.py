@@ -22,6 +22,7 @@ CLASSIFIERS, SEGMENTERS = range(5), range(3)  # seeds; all begin from one autoen
 FROZEN = (
     "model.head_init=logistic",
     "epochs=0",  # the fit is the whole run
+    "optimizer.warmup_steps=0",
     "optimizer.phases=((0, (('encoder/.*', 0.0), ('head/.*', 1.0))),)",
 )
 TOY = {"autoencoder": (), "classifier": (), "segmentation": ()}

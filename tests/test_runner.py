@@ -164,11 +164,18 @@ def test_plans_can_be_run(name, dataset, traced_once, monkeypatch):
     homes = {"data_dir": Path("all"), "objects_dir": Path("objects"), "workdir": Path("runs")}
     experiments = plan(argparse.Namespace(dataset=dataset, **homes))
     assert len({experiment.directory for experiment in experiments}) == len(experiments) > 1
+    encoders = {}
     for experiment in experiments:
         config = runner.checked(experiment)
         assert config.data.dataset == dataset
         crops = config.data.image_set == "Main" and {*config.data.classes} <= {"aeroplane", "dog"}
         assert config.data.data_dir == ("objects" if crops else "all")
+        encoders[experiment.directory] = config.model.get("encoder")
+        origin = Path(config.init_from)
+        if origin.parent == homes["workdir"]:  # planned before, and its encoder fits
+            assert encoders[origin.name] == config.model.encoder
+        if experiment.beside:
+            assert experiment.beside in encoders
 
 
 # The command line of a script --------------------------------------------------------------------
