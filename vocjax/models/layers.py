@@ -53,7 +53,7 @@ class Style(NamedTuple):
     - `dropout`: the share of features that are dropped after each norm, in [0, 1);
     - `residual`: the number of residual blocks after the convolution of each stage;
     - `trunk`: activated (the study's), or linear: activation, norm and dropout are within the
-      residual blocks alone, each of which begins as the identity, and so the network as a linear one;
+      residual blocks alone; each begins as the identity, and so the network as a linear one;
     - `downsample`: pool (2x2 maximum before a convolution) or stride (of 2, in it);
     - `upsample`, in or before a convolution: nearest, bilinear, transposed (4x4, stride 2), or
       unpool (each value returns to the place of the encoder's maximum; only with pool);
