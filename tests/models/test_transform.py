@@ -8,7 +8,8 @@ from random_values import smooth_pictures
 
 from vocjax import losses
 from vocjax.models import dct, draw
-from vocjax.models.transform import Filter, TransformAutoencoder, to_patches, to_pixels, with_code
+from vocjax.models.ops import to_patches, to_pixels
+from vocjax.models.transform import Filter, TransformAutoencoder, with_code
 
 SIZE, COMPONENTS = 16, 24
 

@@ -92,6 +92,20 @@ def test_a_run_without_encoder_or_of_grey_images_or_none_is_refused(tmp_path):
             begun(config_of("classifier_256", tmp_path / name, **CLASSIFIER))
 
 
+def test_an_encoder_is_cut_off_before_its_code_or_after_it(tmp_path):
+    linear = {"model.encoder": (4, 4), "model.trunk": "linear", "model.residual": 1}
+    variables = write_run(
+        tmp_path, config_of("autoencoder_256", **linear, **{"model.decoder": (4,), "model.code": 2})
+    )
+    encoder = flatten_dict({"params": {"encoder": variables["params"]["encoder"]}}, sep="/")
+    same(begun(config_of("classifier_256", tmp_path, **linear, **{"model.code": 2})), encoder)
+    before = {path: leaf for path, leaf in encoder.items() if "/code/" not in path}
+    assert len(before) == len(encoder) - 2
+    same(begun(config_of("classifier_256", tmp_path, **linear)), before)
+    with pytest.raises(UserError, match=r"code/kernel: \(1, 1, 4, 2\) there, \(1, 1, 4, 3\) here"):
+        begun(config_of("classifier_256", tmp_path, **linear, **{"model.code": 3}))
+
+
 # Imported weights --------------------------------------------------------------------------------
 
 

@@ -17,6 +17,8 @@ from vocjax.tasks.task import Variables
 # Fields that change what an encoder computes, and not the shapes of its parameters.
 STYLE_OF_ENCODER = ("activation", "downsample", "norm", "residual", "stem", "trunk")
 
+CODE = "code"  # an encoder's projection to its code; one without takes the encoder before it
+
 NO_BACKBONE = (
     " This config has no model.backbone: imported weights need one of the configs *_pretrained, "
     "which `vocjax configs` lists."
@@ -32,7 +34,7 @@ def with_encoder_of(variables: Variables, config: ConfigDict, mesh: Mesh) -> Var
     or imported weights without their head and without the stages after `model.backbone.last`; what
     the import skipped stays as `variables` have it. Where our images are grey and theirs have
     colours, kernels are summed over red, green and blue: the features are those of a grey image in
-    three equal channels.
+    three equal channels. An encoder without a projection to a code takes another's without it.
 
     Everything else has to be equal: `UserError` lists every array whose name or shape differs, and
     fields of the config that are not those of the weights.
@@ -44,6 +46,8 @@ def with_encoder_of(variables: Variables, config: ConfigDict, mesh: Mesh) -> Var
         theirs = _imported(origin, ours)
     else:
         theirs = _encoder(load_run(origin, mesh).variables)
+    if not any(path[1] == CODE for path in ours):
+        theirs = {path: x for path, x in theirs.items() if path[1] != CODE}
     theirs = {path: _for_grey(ours.get(path), x) for path, x in theirs.items()}
     if problems := _mismatches(ours, theirs):
         raise UserError(
