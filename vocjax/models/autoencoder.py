@@ -154,8 +154,16 @@ class Decoder(nn.Module):
         return resizing_conv(self.channels, sampling, style)(unpooled(x)).astype(jnp.float32)
 
 
+def pixels(logits: jax.Array, style: Style) -> jax.Array:
+    """Map a decoder's output to intensities: by a sigmoid, or linearly from [-1, 1] to [0, 1].
+
+    A linear trunk has the latter. A sigmoid that saturates in the first steps would stay so.
+    """
+    return 0.5 + 0.5 * logits if style.trunk == "linear" else nn.sigmoid(logits)
+
+
 class ConvAutoencoder(nn.Module):
-    """Encoder and decoder with a sigmoid at the end; `encode` and `decode` are separate methods.
+    """Encoder, decoder and `pixels`; `encode` and `decode` are separate methods.
 
     With unpooling a call gives the encoder's switches to the decoder. `decode` alone has none, so
     that its images differ.
@@ -169,12 +177,20 @@ class ConvAutoencoder(nn.Module):
         return self.encoder(images)
 
     def decode(self, code: jax.Array) -> jax.Array:
-        """Codes [batch, h, w, features] to images [batch, height, width, channels] in [0, 1]."""
-        return nn.sigmoid(self.decoder(code))
+        """Codes [batch, h, w, features] to images [batch, height, width, channels].
+
+        They are in [0, 1], or nearly so where the trunk is linear.
+        """
+        return pixels(self.decoder(code), self.decoder.style)
 
     def __call__(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """Return (reconstruction, code) of images [batch, height, width, channels] in [0, 1]."""
+        """Return (reconstruction, code) of images [batch, height, width, channels] in [0, 1].
+
+        Except in training, the reconstruction is in [0, 1], too.
+        """
         code, switches = self.encoder.with_switches(images, train=train, valid=valid)
-        return nn.sigmoid(self.decoder(code, switches, train=train, valid=valid)), code
+        logits = self.decoder(code, switches, train=train, valid=valid)
+        image = pixels(logits, self.decoder.style)
+        return image if train else image.clip(0, 1), code

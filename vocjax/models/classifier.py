@@ -8,7 +8,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError, check_choice, check_range
-from vocjax.models.autoencoder import Encoder
+from vocjax.models.autoencoder import Decoder, Encoder, pixels
 from vocjax.models.encoders import encoder_and_decoder, make_encoder
 from vocjax.models.fields import check_poolable
 from vocjax.models.layers import ACTIVATIONS, INITIALIZERS, style_of
@@ -63,7 +63,7 @@ class Classifier(nn.Module):
 
     encoder: nn.Module
     head: Head
-    decoder: nn.Module | None = None
+    decoder: Decoder | None = None
 
     def __call__(
         self,
@@ -83,7 +83,8 @@ class Classifier(nn.Module):
         logits = self.head(code, train=train)
         if self.decoder is None:
             return logits, code
-        return logits, code, nn.sigmoid(self.decoder(code, train=train, valid=valid))
+        image = self.decoder(code, train=train, valid=valid)
+        return logits, code, pixels(image, self.decoder.style)
 
     def encode(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
