@@ -15,9 +15,9 @@ def get_config() -> ConfigDict:
     """Return the experiment."""
     config = study_segmenter()
     config.name = "Convolutional segmenter"
-    config.epochs = 30
+    config.epochs = 12
     config.batch_size = 16
-    config.evaluate_every_epochs = 10
+    config.evaluate_every_epochs = 6
     config.data.channels = 3
     config.data.augment.flip = True
     config.data.augment.zoom = 0.5
@@ -25,7 +25,6 @@ def get_config() -> ConfigDict:
     config.model.name = "unet"
     config.model.stem = "patch"
     config.model.encoder = (64, 128, 256)
-    config.model.code = 0
     config.model.decoder = (128, 64)
     config.model.activation = "gelu"
     config.model.residual = 1

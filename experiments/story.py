@@ -20,7 +20,6 @@ from vocjax.runner import Experiment, main
 
 CLASSIFIERS, SEGMENTERS = range(5), range(3)  # seeds; all begin from one autoencoder
 FROZEN = (
-    "model.head_init=logistic",
     "epochs=0",  # the fit is the whole run
     "optimizer.warmup_steps=0",
     "optimizer.phases=((0, (('encoder/.*', 0.0), ('head/.*', 1.0))),)",
@@ -30,35 +29,42 @@ TOY = {"autoencoder": (), "classifier": (), "segmentation": ()}
 
 def plan(options: argparse.Namespace) -> list[Experiment]:
     """Return the story's runs on the data set that the options name."""
-    toy = options.dataset == "toy"
+    shortened = TOY if options.dataset == "toy" else {}
 
-    def experiment(name: str, task: str, seed: int, *changes: str) -> Experiment:
-        directory = f"{name.lower().replace(', ', '_').replace(' ', '_')}_{seed}"
+    def of_task(task: str) -> tuple[str, ...]:
         home = options.data_dir if task == "segmentation" else options.objects_dir
         data = (f"data.dataset={options.dataset}", f"data.data_dir={home}")
-        fields = (f"name={name}", f"seed={seed}", *data, *(TOY[task] if toy else ()), *changes)
+        return (*data, *shortened.get(task, ()))
+
+    def seeded(name: str, task: str, seed: int, *changes: str) -> Experiment:
+        directory = f"{name.lower().replace(', ', '_').replace(' ', '_')}_{seed}"
+        fields = (f"name={name}", f"seed={seed}", *of_task(task), *changes)
         return Experiment(directory, f"{task}_convolutional", fields, pictured=seed == 0)
 
-    def begun(directory: str) -> str:
-        return f"init_from={options.workdir / directory}"
+    def begun(directory: str) -> tuple[str, ...]:
+        return (f"init_from={options.workdir / directory}",)
 
-    handed_on = {
-        "from scratch": lambda seed: (),
-        "from autoencoder": lambda seed: (begun("autoencoder_0"),),
-        "from classifier": lambda seed: (begun(f"classifier_fine-tuned_{seed}"),),
-    }
-    of_pixels = handed_on["from autoencoder"](0)
+    of_pixels = begun("autoencoder")
     classifiers = {"from scratch": (), "frozen": (*of_pixels, *FROZEN), "fine-tuned": of_pixels}
     return [
-        experiment("Autoencoder", "autoencoder", 0),
+        Experiment("autoencoder", "autoencoder_convolutional", of_task("autoencoder")),
         *(
-            experiment(f"Classifier, {how}", "classifier", seed, *changes)
+            seeded(f"Classifier, {how}", "classifier", seed, *changes)
             for how, changes in classifiers.items()
             for seed in CLASSIFIERS
         ),
+        *(seeded("Segmenter, from scratch", "segmentation", seed) for seed in SEGMENTERS),
         *(
-            experiment(f"Segmenter, {how}", "segmentation", seed, *changes(seed))
-            for how, changes in handed_on.items()
+            seeded("Segmenter, from autoencoder", "segmentation", seed, *of_pixels)
+            for seed in SEGMENTERS
+        ),
+        *(
+            seeded(
+                "Segmenter, from classifier",
+                "segmentation",
+                seed,
+                *begun(f"classifier_fine-tuned_{seed}"),
+            )
             for seed in SEGMENTERS
         ),
     ]

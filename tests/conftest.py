@@ -186,7 +186,7 @@ def tiny_config(toy_dir: Path) -> Callable[..., ConfigDict]:
             shrunk["model.encoder"] = (4, 4)
             if config.model.name == "unet":
                 shrunk["model.decoder"] = (4,)
-            if config.model.code:
+            if config.model.get("code"):
                 shrunk["model.code"] = 2
         if "backbone" in config.model:
             del shrunk["model.encoder"]
