@@ -20,9 +20,9 @@ def get_config() -> ConfigDict:
     """Return the experiment."""
     config = study_classifier()
     config.name = "Convolutional classifier"
-    config.epochs = 20
+    config.epochs = 15
     config.batch_size = 32
-    config.evaluate_every_epochs = 10
+    config.evaluate_every_epochs = 15
     config.data.augment.flip = True
     config.data.augment.zoom = 0.4
     config.data.augment.colour = 0.3

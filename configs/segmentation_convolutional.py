@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     config.name = "Convolutional segmenter"
     config.epochs = 12
     config.batch_size = 16
-    config.evaluate_every_epochs = 6
+    config.evaluate_every_epochs = 12
     config.data.channels = 3
     config.data.augment.flip = True
     config.data.augment.zoom = 0.5
