@@ -1,4 +1,4 @@
-"""What brought how much to task 1's best autoencoder, measured on a held-out part of train.
+"""What brought how much to task 1's transform autoencoder, measured on a held-out part of train.
 
     vocjax experiments run ladder_reconstruction --workdir runs/ladder --dataset voc2009
 

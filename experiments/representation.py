@@ -21,6 +21,12 @@ PCA_SIZES = (16, 32, 64, 128, 256)
 LINEAR_SIZES = (64,)
 # The last width of AE 256's encoder: 4x4 places times as many numbers.
 CONVOLUTIONAL = {16: 1, 1024: 64}
+# The lecture's code: 2x2 places of 18 numbers, after a further halving.
+SMALLER = (
+    "model.encoder=(64, 128, 256, 256)",
+    "model.code=18",
+    "model.decoder=(256, 256, 128, 64)",
+)
 WIDTHS = ("model.encoder=(32, 64, 64, 64, 16)", "model.decoder=(64, 64, 64, 32)")
 FAMILY = {
     "plain": (),
@@ -104,10 +110,15 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
             for name, changes in (FAMILY if toy else {}).items()
         ),
     ]
-    best = experiment(
-        "Transform autoencoder 256", "transform_autoencoder", *(("epochs=30",) if toy else ())
-    )
-    return [*principal, *(point._replace(pictured=False) for point in points), best]
+    longer = ("epochs=60",) if toy else ()
+    ours = [
+        experiment(
+            "Transform autoencoder 256", "transform_autoencoder", *(("epochs=30",) if toy else ())
+        ),
+        *seeds("Convolutional autoencoder 256", "autoencoder_convolutional", *longer),
+        *seeds("Convolutional autoencoder 72", "autoencoder_convolutional", *longer, *SMALLER),
+    ]
+    return [*principal, *(point._replace(pictured=False) for point in points), *ours]
 
 
 if __name__ == "__main__":

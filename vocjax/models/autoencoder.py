@@ -78,7 +78,7 @@ class Encoder(nn.Module):
     ) -> tuple[list[jax.Array], jax.Array, Switches]:
         style, x, sampling = self.style, images, self.stem
         if sampling == "patch":
-            x, sampling = to_patches(_padded(2 * images - 1), STEMS["patch"]), "same"
+            x, sampling = padded_patches(images), "same"
         maps: list[jax.Array] = []
         switches: list[jax.Array] = []
         for index, features in enumerate(self.filters):
@@ -102,11 +102,12 @@ class Encoder(nn.Module):
         return maps, x, tuple(switches)
 
 
-def _padded(images: jax.Array) -> jax.Array:
-    """Add zeros around images whose sides are no multiple of a patch's."""
-    missing = [-size % STEMS["patch"] for size in images.shape[1:3]]
+def padded_patches(images: jax.Array) -> jax.Array:
+    """Images [batch, height, width, channels] in [0, 1] to patches in [-1, 1], 0 where padded."""
+    patch = STEMS["patch"]
+    missing = [-size % patch for size in images.shape[1:3]]
     around = [(m // 2, m - m // 2) for m in missing]
-    return jnp.pad(images, ((0, 0), *around, (0, 0)))
+    return to_patches(jnp.pad(2 * images - 1, ((0, 0), *around, (0, 0))), patch)
 
 
 class Decoder(nn.Module):

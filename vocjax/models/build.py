@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 RECONSTRUCTION = {
     "pca": Entry(pca.network, ("components", "solver")),
     "linear_autoencoder": Entry(linear.network, ("components", "tied")),
-    "autoencoder": Entry(mirrored(ConvAutoencoder), (*ENCODER_FIELDS, "decoder")),
+    "autoencoder": Entry(mirrored(ConvAutoencoder), (*ENCODER_FIELDS, "decoder", "start")),
     "transform_autoencoder": Entry(transform.network, tuple(transform.FIELDS)),
 }
 # It returns (logits [batch, classes], code), and has the parts of `classifier.Classifier`.

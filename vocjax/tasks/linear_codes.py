@@ -21,6 +21,15 @@ def full_pca(batches: Iterator[Batch], components: int) -> pca.PCAState:
     return jax.jit(pca.fit, static_argnums=1)(points, components)
 
 
+def first_images(batches: Iterator[Batch], count: int) -> jax.Array:
+    """Return the first `count` images, or all if there are fewer."""
+    held, images = 0, []
+    while held < count and (batch := next(batches, None)):
+        images.append(batch["image"])
+        held += len(images[-1])
+    return jnp.concatenate(images)[:count]
+
+
 def streaming_pca(batches: Iterator[Batch], components: int) -> pca.PCAState:
     """Fit PCA in one pass; only one batch and the components are in memory."""
     return pca.fit_stream((_points(batch["image"]) for batch in batches), components)

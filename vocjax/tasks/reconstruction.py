@@ -16,7 +16,7 @@ from vocjax import losses
 from vocjax.errors import UserError, check_choice, check_range
 from vocjax.latent import Codec, survey
 from vocjax.metrics import streaming
-from vocjax.models import build, dct, linear, pca, transform
+from vocjax.models import build, dct, linear, pca, stacked_pca, transform
 from vocjax.models.fields import image_shape
 from vocjax.tasks import linear_codes, task
 
@@ -74,6 +74,14 @@ def closed_form(
         return lambda variables, batches: transform.with_code(
             variables, linear_codes.fit_dct(numbers, batches)
         )
+    if model.name == "autoencoder" and stacked_pca.check_start(config):
+
+        def start(variables: task.Variables, batches: Iterator[task.Batch]) -> task.Variables:
+            images = linear_codes.first_images(batches, stacked_pca.IMAGES)
+            fitted = jax.jit(stacked_pca.fit, static_argnums=1)(images, model.encoder)
+            return variables | {"params": stacked_pca.with_stages(variables["params"], fitted)}
+
+        return start
     return None
 
 
