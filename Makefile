@@ -1,5 +1,6 @@
 # make install: a virtual environment with the tested versions.
 # make study: that, and the whole study on the embedded data set.
+# make reproduce: the study with the seeds of the kept one; which of its figures lie outside?
 # make format: format the code and apply the fixes of the linter.
 # make lint: check format, lint and types. make test: that, and the tests.
 # make test-slow: the tests that take longer.
@@ -13,12 +14,16 @@ CONSTRAINTS ?= --constraint constraints.txt
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install study format lint test test-slow test-newest test-peers clean
+.PHONY: install study reproduce format lint test test-slow test-newest test-peers clean
 
 install: $(VENV)/.installed
 
 study: $(VENV)/.installed
 	$(BIN)/python experiments/study.py --workdir runs/study
+
+reproduce: $(VENV)/.installed
+	$(BIN)/python -m experiments.reproduce --workdir runs/reproduce \
+		$(if $(wildcard runs/study),--reuse runs/study)
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff format .

@@ -14,7 +14,7 @@ ROOMS = (
     {"runs"},
     {"pretrained", "reporting", "predict", "explorer"},
     {"training"},
-    {"evaluate", "shipped", "runner", "cli"},
+    {"evaluate", "shipped", "plans", "runner", "cli"},
 )
 PLACES = {room: place for place, rooms in enumerate(ROOMS) for room in rooms}
 # What a room to the left or beside it may not import, though the order alone would allow it.

@@ -39,7 +39,13 @@ def experiments(toy_dir):
 def done(experiments, tmp_path_factory):
     """The folder of the whole campaign, and its results."""
     folder = tmp_path_factory.mktemp("campaign") / "new"
-    return folder, runner.run(experiments, folder)
+    return folder, run(experiments, folder)
+
+
+def run(experiments, workdir, overrides=()):
+    results, failed = runner.run(runner.prepare(experiments, workdir, overrides))
+    assert not failed
+    return results
 
 
 def read(path):
@@ -73,13 +79,13 @@ def test_what_is_finished_is_left_alone_and_reported_again(done, experiments):
     folder, results = done
     (folder / "report.html").unlink()
     before = contents(folder)
-    assert runner.run(experiments, folder) == results
+    assert run(experiments, folder) == results
     assert contents(folder) == before
     assert (folder / "report.html").exists()
 
 
 def test_overrides_hold_for_all_and_win_over_an_experiments_own(experiments, tmp_path):
-    runner.run(experiments[1:], tmp_path, ["--config.seed=3", "--config.model.components", "1"])
+    run(experiments[1:], tmp_path, ["--config.seed=3", "--config.model.components", "1"])
     configs = [read(tmp_path / name / "config.json") for name in ("first", "third")]
     assert [config["seed"] for config in configs] == [3, 3]
     assert [config["model"]["components"] for config in configs] == [1, 1]
@@ -89,17 +95,17 @@ def test_overrides_hold_for_all_and_win_over_an_experiments_own(experiments, tmp
 def test_a_mistake_of_the_last_is_told_before_the_first_begins(experiments, tmp_path):
     late = Experiment("late", "linear_autoencoder", ("optimizer.phases=((3, (('.*', 1.0),)),)",))
     with pytest.raises(UserError, match=r"late: optimizer.phases begin at the epochs 3"):
-        runner.run([*experiments, late], tmp_path / "new")
+        run([*experiments, late], tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
 def test_a_campaign_that_was_stopped_continues_in_its_order(done, experiments, signal_at, tmp_path):
     signal_at({4: (signal.SIGTERM,)})
     with pytest.raises(Interrupted, match="step 4 of 6 is saved"):
-        runner.run(experiments, tmp_path)
+        run(experiments, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["second"]
     assert not (tmp_path / "second" / "results.json").exists()
-    again, (_, results) = runner.run(experiments, tmp_path), done
+    again, (_, results) = run(experiments, tmp_path), done
     for name, result in results.items():
         assert again[name]["val"] == result["val"]
         assert again[name]["train"] == result["train"]
@@ -223,7 +229,7 @@ def test_what_stands_beside_the_study_is_printed_in_a_short_table(
 ):
     folder, results = done
     monkeypatch.setattr(
-        runner, "run", lambda some, *_: {e.directory: results[e.directory] for e in some}
+        runner, "run", lambda some: runner.Outcome({n: results[n] for n in some.experiments}, {})
     )
     planned = [experiments[1], experiments[2]._replace(beside="first")]
     code, out, _ = script(lambda _: planned, "--workdir", folder)
@@ -239,7 +245,8 @@ def test_what_stands_beside_the_study_is_printed_in_a_short_table(
 
 def test_some_of_a_plan_can_be_run_alone(experiments, script, monkeypatch, tmp_path):
     ran = []
-    monkeypatch.setattr(runner, "run", lambda some, *_: ran.extend(e.directory for e in some) or {})
+    nothing = runner.Outcome({}, {})
+    monkeypatch.setattr(runner, "run", lambda some: ran.extend(some.experiments) or nothing)
     names = [experiment.directory for experiment in experiments]
     assert script(lambda _: experiments, "--workdir", tmp_path, "--only", names[-1])[0] == 0
     assert ran == names[-1:]
@@ -262,7 +269,7 @@ def test_a_figure_that_only_validation_has_stands_alone(capsys):
         "val": {"loss": 2.0, "full": 0.5},
         "baselines": {"none": {"train": {}, "val": {}}},
     }
-    print_results({"run": result})
+    print_results({"run": result}, {"run": "run"})
     assert capsys.readouterr().out.splitlines()[-1].split() == ["full", "/", "0.5000", "/"]
 
 

@@ -2,44 +2,54 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from vocjax.config import call_in_file, load_config
+from vocjax.data import voc
 from vocjax.data.classes import with_classes
-from vocjax.data.voc import known_classes
-from vocjax.errors import UserError, check_choice, local_path, naming
-from vocjax.metrics.names import by_reason
+from vocjax.errors import UserError, local_path, naming
+from vocjax.plans.experiment import Experiment, chosen, parse_seeds, repeated
+from vocjax.plans.printed import differing, plan_table, print_results
+from vocjax.plans.progress import Progress
+from vocjax.plans.seconds import expected_seconds, kept_runs, timed_runs
+from vocjax.plans.states import DONE, REUSE, State, copy_run, find_states, remove_run
 from vocjax.pretrained.resolve import complete
 from vocjax.reporting.page import write_report
 from vocjax.reporting.side_by_side import side_by_side
-from vocjax.runs.reader import read_run
+from vocjax.runs.reader import Run, read_results, read_run, series
 from vocjax.shipped import add_flags
 from vocjax.training.interrupts import Interrupted
-from vocjax.training.loop import train_and_evaluate
+from vocjax.training.loop import Own, train
 from vocjax.training.validate import validate
 
-
-class Experiment(NamedTuple):
-    """One run: its directory's name, its config, and fields that differ from the config's.
-
-    `config` is the name of one that comes with vocjax, or a file. `overrides` are fields by their
-    full name after `config.`, "model.components=16". `pictured` says whether the report draws its
-    pictures, or has it in tables and comparisons alone. `beside` is the directory of a run of the
-    study's recipe that this one is printed beside.
-    """
-
-    directory: str
-    config: str
-    overrides: tuple[str, ...] = ()
-    pictured: bool = True
-    beside: str = ""
-
-
 Plan = Callable[[argparse.Namespace], Sequence[Experiment]]
+
+
+class Campaign(NamedTuple):
+    """Experiments that were checked, and what is to be done for each; all by directory."""
+
+    workdir: Path
+    experiments: Mapping[str, Experiment]
+    configs: Mapping[str, ConfigDict]
+    states: Mapping[str, State]
+    expected: Mapping[str, float | None]  # seconds of those that are to be trained
+
+    @property
+    def series(self) -> dict[str, str]:
+        """The directories' names without the seeds."""
+        return {name: series(name, config.seed) for name, config in self.configs.items()}
+
+
+class Outcome(NamedTuple):
+    """What came out, by directory: results of finished runs, and why others are not finished."""
+
+    results: dict[str, dict[str, Any]]
+    failed: dict[str, str]
 
 
 def ladder(
@@ -53,24 +63,72 @@ def ladder(
     return experiments
 
 
-def run(
-    experiments: Sequence[Experiment], workdir: Path, overrides: Sequence[str] = ()
-) -> dict[str, dict[str, Any]]:
-    """Train and evaluate experiments and write their report; return the results by directory.
+def prepare(
+    experiments: Sequence[Experiment],
+    workdir: Path,
+    overrides: Sequence[str] = (),
+    again: Iterable[str] = (),
+    reuse: Iterable[Path] = (),
+) -> Campaign:
+    """Check experiments and find what is to be done for each; trains and writes nothing.
 
-    A finished run is left as it is, a stopped one is continued. `workdir` holds a run directory for
-    each, and report.html; `overrides`, `--config.FIELD=VALUE`, are for all.
+    `overrides`, `--config.FIELD=VALUE`, are for all; `again` and `reuse` as in `find_states`.
     """
-    # All, before hours pass.
-    configs = [checked(experiment, overrides, workdir) for experiment in experiments]
-    results = {}
-    for experiment, config in zip(experiments, configs, strict=True):
-        with naming(experiment.directory):
-            found = train_and_evaluate(config, workdir / experiment.directory)
-        results[experiment.directory] = found
-    pictured = [workdir / e.directory for e in experiments if e.pictured]
-    others = [workdir / e.directory for e in experiments if not e.pictured]
-    write_report(pictured, workdir / "report.html", without_pictures=others)
+    by_directory = {experiment.directory: experiment for experiment in experiments}
+    configs = {name: checked(e, overrides, workdir) for name, e in by_directory.items()}
+    states = find_states(configs, workdir, set(again), reuse)
+    expected = expected_seconds(configs, states, [timed_runs([workdir, *reuse]), kept_runs()])
+    return Campaign(workdir, by_directory, configs, states, expected)
+
+
+def run(campaign: Campaign) -> Outcome:
+    """Train and evaluate what is left of a campaign, and write the report of what is finished.
+
+    A finished run is left as it is, a stopped one is continued, and an equal one is copied. A run
+    that fails does not stop the others, but those that begin from it are skipped. `Interrupted`
+    and `KeyboardInterrupt` stop all. The workdir holds a run directory for each, and report.html.
+    """
+    epochs = {name: config.epochs for name, config in campaign.configs.items()}
+    progress, done = Progress(campaign.expected, epochs, campaign.series), Outcome({}, {})
+    for name, state in campaign.states.items():
+        if lost := next(filter(done.failed.__contains__, state.needs), None):
+            done.failed[name] = f"skipped, because it begins from {lost}, which is not finished."
+            progress.skip(name)
+            continue
+        try:
+            done.results[name] = _run_one(campaign, name, progress)
+        except Interrupted:
+            raise
+        except UserError as error:
+            done.failed[name] = str(error)
+        except Exception as error:  # whatever a library raises where memory is full, say
+            traceback.print_exc()
+            done.failed[name] = f"{type(error).__name__}: {error}"
+        if name in done.failed:
+            progress.end("failed")
+            print(f"{name}: {done.failed[name]}", file=sys.stderr)
+    experiments = [e for name, e in campaign.experiments.items() if name in done.results]
+    pictured = [campaign.workdir / e.directory for e in experiments if e.pictured]
+    others = [campaign.workdir / e.directory for e in experiments if not e.pictured]
+    if experiments:
+        write_report(pictured, campaign.workdir / "report.html", without_pictures=others)
+    return done
+
+
+def _run_one(campaign: Campaign, name: str, progress: Progress) -> dict[str, Any]:
+    """Do what is left of one run, and return its results."""
+    state, config = campaign.states[name], campaign.configs[name]
+    directory = campaign.workdir / name
+    if state.action == REUSE and state.source:
+        copy_run(state.source, directory, config)
+        print(f"{name}: copied from {state.source}, an equal run", file=sys.stderr)
+    if state.action in (DONE, REUSE):
+        return read_results(directory) or {}
+    if state.replaces:
+        remove_run(directory)
+    progress.begin(name)
+    results = train(config, directory, Own(), progress.bar)
+    progress.end("done")
     return results
 
 
@@ -82,36 +140,10 @@ def checked(
     with naming(experiment.directory):
         config = load_config(experiment.config, [*changes, *overrides])
         data_dir = local_path(config.data.data_dir)
-        config = with_classes(config, known_classes(config.data.dataset, data_dir))
+        config = with_classes(config, voc.known_classes(config.data.dataset, data_dir))
         config = complete(config, workdir and workdir / experiment.directory)
         validate(config)
     return config
-
-
-def print_results(results: dict[str, dict[str, Any]]) -> None:
-    """Print every run's final figures, train / val, and those of its baselines."""
-    for name, result in results.items():
-        columns = {name: result} | result["baselines"]
-        metrics = [metric for metric in result["val"] if metric != "loss"]
-        width = max(map(len, (*metrics, "train / val")))
-        print("\n" + "train / val".ljust(width), *(label.rjust(15) for label in columns), sep="  ")
-        for metric in metrics:
-            cells = []
-            for label, values in columns.items():
-                numbers = [values[split].get(metric) for split in ("train", "val")]
-                texts = [" " * 6 if n is None else f"{n:6.4f}" for n in numbers]
-                cells.append(" / ".join(texts).rjust(max(15, len(label))))
-            print(metric.ljust(width), *cells, sep="  ")
-        for split, absent in result.get("absent", {}).items():
-            for reason, names in by_reason(absent).items():
-                print(f"\N{EN DASH} {', '.join(names)} on {split}: {reason}")
-
-
-def _only(names: Sequence[str] | None, experiments: Sequence[Experiment]) -> list[Experiment]:
-    """Return the experiments of these names, or all; `UserError` for an unknown name."""
-    for name in names or ():
-        check_choice("--only", name, [experiment.directory for experiment in experiments])
-    return [e for e in experiments if names is None or e.directory in names]
 
 
 def main(description: str | None, plan: Plan) -> int:
@@ -151,26 +183,67 @@ def carry_out(
     """Run what `plan(options)` returns, print the results and return the exit code.
 
     `options` are those of `shipped.add_flags`, `program` begins the messages. 0: done; 1: a mistake
-    that the message names; 128 + the signal: stopped.
+    that the message names, or a run that failed; 128 + the signal: stopped.
     """
-    options.objects_dir = options.objects_dir or options.data_dir
     try:
-        experiments = _only(options.only, plan(options))
-        results = run(experiments, options.workdir, overrides)
+        campaign = planned(plan, options, overrides)
+        if options.dry_run:
+            print(plan_table(*campaign[1:]), end="")
+        notes = differing(campaign.states)
+        if options.dry_run or campaign.expected:  # what is only told after hours comes too late
+            _say(program, notes)
+        if options.dry_run:
+            return 0
+        done = run(campaign)
     except UserError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        _say(program, [str(error)])
         return 1
     except Interrupted as stop:
-        print(f"{program}: {stop}", file=sys.stderr)
+        _say(program, [str(stop)])
         return 128 + stop.signal_number
     except KeyboardInterrupt as stop:
-        print(f"{program}: stopped", file=sys.stderr)
+        _say(program, ["stopped"])
         return stop.args[0] if stop.args else 130
-    pairs = [(e.beside, e.directory) for e in experiments if e.beside in results]
-    if pairs:  # the report has all the others
-        runs = {name: read_run(options.workdir / name) for pair in pairs for name in pair}
-        print(f"\n{side_by_side([(runs[theirs], runs[ours]) for theirs, ours in pairs])}")
+    if pairs := _beside(campaign, done):  # the report has all the others
+        print(f"\n{side_by_side(pairs)}")
     else:
-        print_results(results)
-    print(f"\nreport: {options.workdir / 'report.html'}")
-    return 0
+        print_results(done.results, campaign.series)
+    if done.results:
+        print(f"\nreport: {options.workdir / 'report.html'}")
+    _say(program, [*notes, *(f"{name}: {why}" for name, why in done.failed.items())])
+    return 1 if done.failed else 0
+
+
+def _beside(campaign: Campaign, done: Outcome) -> list[tuple[list[Run], list[Run]]]:
+    """Return the finished runs of the study's recipe, and those that are printed beside them."""
+    of_series: dict[str, list[Run]] = {}
+    if any(e.beside for e in campaign.experiments.values()):
+        for name in done.results:
+            run = read_run(campaign.workdir / name)
+            of_series.setdefault(campaign.series[name], []).append(run)
+    pairs = {campaign.series[name]: e.beside for name, e in campaign.experiments.items()}
+    return [
+        (of_series[theirs], of_series[ours])
+        for ours, theirs in pairs.items()
+        if {ours, theirs} <= of_series.keys()
+    ]
+
+
+def planned(plan: Plan, options: argparse.Namespace, overrides: Sequence[str]) -> Campaign:
+    """Return the campaign that flags ask for; `UserError` where it can't be run."""
+    options.objects_dir = options.objects_dir or options.data_dir
+    seeds = parse_seeds(options.seeds) if options.seeds else ()
+    if seeds and any(override.startswith("--config.seed") for override in overrides):
+        raise UserError("--seeds gives each run its seed; leave --config.seed out.")
+    for folder in options.reuse:
+        if not folder.is_dir():
+            raise UserError(f"--reuse is {folder}, which is no folder; give folders of runs.")
+    experiments = repeated(plan(options), seeds, options.workdir)
+    again = [e.directory for e in chosen("--again", options.again or [], experiments)]
+    some = chosen("--only", options.only, experiments)
+    return prepare(some, options.workdir, overrides, again, options.reuse)
+
+
+def _say(program: str, lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"{program}: {line}", file=sys.stderr)

@@ -58,8 +58,27 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     objects = "data_dir of tasks 1 and 2, where it is another"
     parser.add_argument("--objects_dir", type=local_path, metavar="DIR", help=objects)
-    names = "run these alone, by the name of their directory"
+    names = "run these alone, by the name of their directory, with or without its seed"
     parser.add_argument("--only", nargs="+", metavar="NAME", help=names)
+    seeds = (
+        "repeat each run to which the plan gives no seed, in directories NAME_SEED: 3 is with the "
+        "seeds 0, 1 and 2; 0,4 is with these"
+    )
+    parser.add_argument("--seeds", default="", metavar="N", help=seeds)
+    listed = "train nothing; list what would run, and about how long it takes"
+    parser.add_argument("--dry-run", action="store_true", help=listed)
+    folders = (
+        "folders of runs: a finished run of the same config, data and code is copied from there "
+        "and from --workdir, and not trained"
+    )
+    parser.add_argument(
+        "--reuse", type=local_path, nargs="+", default=[], metavar="DIR", help=folders
+    )
+    again = (
+        "train these from the beginning where the run that is there is of other code, data or "
+        "config; it is deleted"
+    )
+    parser.add_argument("--again", nargs="+", metavar="NAME", help=again)
 
 
 def say_which(folder: str, path: str) -> Path:

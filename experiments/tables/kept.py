@@ -15,13 +15,17 @@ def read_kept(study: str) -> dict[str, list[Run]]:
     """Return the runs of a study's kept files by data set, the toy set first."""
     files = sorted(RESULTS.glob(f"{study}_*.json"), key=lambda p: ("toy" not in p.stem, p.stem))
     return {
-        path.stem.removeprefix(f"{study}_").replace("_", " "): [
-            Run(Path(run.pop("directory")), **run, samples={})
-            for run in json.loads(path.read_text())
-            if "directory" in run
-        ]
-        for path in files
+        path.stem.removeprefix(f"{study}_").replace("_", " "): read_file(path) for path in files
     }
+
+
+def read_file(path: Path) -> list[Run]:
+    """Return the runs of a kept file."""
+    return [
+        Run(Path(run.pop("directory")), **run, samples={})
+        for run in json.loads(path.read_text())
+        if "directory" in run
+    ]
 
 
 def has(run: Run, changes: Sequence[str]) -> bool:

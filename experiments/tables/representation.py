@@ -1,9 +1,11 @@
 """Tables of the study as a whole, of task 1, and of what brought how much."""
 
+from statistics import fmean
+
 from experiments.representation import FAMILY, WIDTHS
 from experiments.tables.kept import has, markdown, number, pair
 from vocjax.reporting.study import repeated
-from vocjax.runs.reader import SPLITS, Run, over_seeds, replicates
+from vocjax.runs.reader import SPLITS, Run, by_series, over_seeds, replicates
 
 HEADLINES = {
     "reconstruction": {"mse": "MSE"},
@@ -18,23 +20,27 @@ HEADLINES = {
 def study_table(kept: dict[str, list[Run]]) -> str:
     """Return a Markdown table: a row a run and headline metric, columns by data set.
 
-    Cells are `train / val (the trivial baseline's val)`.
+    Cells are `train / val (the trivial baseline's val)`; of several seeds, the means and between
+    them and the baseline the `[lowest, highest]` on val.
     """
     rows = [["run", "metric", *kept]]
-    by_data = [{(r.task, r.directory): r for r in runs} for runs in kept.values()]
-    names = {kind: run.name for runs in reversed(by_data) for kind, run in runs.items()}
-    for kind in dict.fromkeys(kind for runs in by_data for kind in runs):
-        for metric, shown in HEADLINES[kind[0]].items():
-            cells = (_cell(runs[kind], metric) if kind in runs else "" for runs in by_data)
-            rows.append([names[kind], shown, *cells])
+    by_data = [by_series(runs) for runs in kept.values()]
+    for series in dict.fromkeys(series for runs in by_data for series in runs):
+        first = next(runs[series][0] for runs in by_data if series in runs)
+        for metric, shown in HEADLINES[first.task].items():
+            cells = (_cell(runs.get(series, []), metric) for runs in by_data)
+            rows.append([first.name, shown, *cells])
     return markdown(rows)
 
 
-def _cell(run: Run, metric: str) -> str:
-    results = run.results or {}
-    trivial = next(iter(results["baselines"].values()))["val"][metric]
-    train, val = (results[split][metric] for split in SPLITS)
-    return f"{train:.4f} / {val:.4f} ({trivial:.4f})"
+def _cell(seeds: list[Run], metric: str) -> str:
+    results = [run.results for run in seeds if run.results]
+    if not results:
+        return ""
+    trivial = next(iter(results[0]["baselines"].values()))["val"][metric]
+    train, val = ([result[split][metric] for result in results] for split in SPLITS)
+    spread = f" [{min(val):.4f}, {max(val):.4f}]" if len(val) > 1 else ""
+    return f"{fmean(train):.4f} / {fmean(val):.4f}{spread} ({trivial:.4f})"
 
 
 def representation_table(runs: list[Run]) -> str:

@@ -181,10 +181,10 @@ def test_what_a_run_keeps_of_weights(weights):
 
 
 def test_what_a_run_keeps_of_another_run(tmp_path):
-    nothing = {"commit": None, "seed": None, "fingerprint": None, "step": 0}
+    nothing = {"commit": None, "seed": None, "fingerprint": None, "step": 0, "run": None}
     assert origin_facts(tmp_path) == nothing
     made = {"commit": "abc", "seed": 3, "dataset": {"fingerprint": "f"}, "python": "3"}
     (tmp_path / "run.json").write_text(json.dumps(made))
     (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "step": 2}\n{"epoch": 2, "step": 4}\n')
-    expected = {"commit": "abc", "seed": 3, "fingerprint": "f", "step": 4}
+    expected = {"commit": "abc", "seed": 3, "fingerprint": "f", "step": 4, "run": None}
     assert origin_facts(tmp_path) == expected

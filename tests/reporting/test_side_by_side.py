@@ -16,6 +16,7 @@ STUDY_4 = {
 def segmenter(name, soft, hard, **fields):
     mask = {"soft_dice_per_image": 0.579, "hard_dice_per_image": 0.5791}
     results = {
+        "train": {},
         "val": {"soft_dice_per_image": soft, "hard_dice_per_image_at_threshold": hard},
         "baselines": {"all foreground": {"val": {}}, "one mask for all": {"val": mask}},
     }
@@ -24,14 +25,15 @@ def segmenter(name, soft, hard, **fields):
 
 def classifier(name, accuracy):
     majority = {"majority class (frequency)": {"val": {"elementwise_accuracy": 0.5}}}
-    results = {"val": {"elementwise_accuracy": accuracy}, "baselines": majority}
+    values = {"elementwise_accuracy": accuracy}
+    results = {"train": values, "val": values, "baselines": majority}
     return run_of("classification", name, results)
 
 
 def test_each_metric_has_the_study_what_is_trivial_its_recipe_and_ours():
     pairs = [
-        (classifier("Theirs", 0.7), classifier("Ours", 0.9)),
-        (segmenter("Run 4", 0.57, 0.6, **STUDY_4), segmenter("U-Net", 0.7114, 0.7594)),
+        ([classifier("Theirs", 0.7)], [classifier("Ours", 0.8), classifier("Ours", 1.0)]),
+        ([segmenter("Run 4", 0.57, 0.6, **STUDY_4)], [segmenter("U-Net", 0.7114, 0.7594)]),
     ]
     lines = side_by_side(pairs).splitlines()
     rows = [line.split("  ") for line in lines[:5]]

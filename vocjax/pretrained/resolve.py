@@ -12,6 +12,7 @@ from vocjax.pretrained.fetch import fetch_weights, place_of
 from vocjax.pretrained.published import PUBLISHED
 from vocjax.pretrained.store import is_imported, read_imported
 from vocjax.runs import places
+from vocjax.runs.fingerprint import fingerprint_of
 from vocjax.runs.reader import is_run, lookup, read_config, read_epochs, read_provenance
 
 Pairs = tuple[tuple[str, Any], ...]  # (name, value) of each field of a network
@@ -106,6 +107,7 @@ def origin_facts(origin: Path) -> dict[str, Any]:
         "seed": made.get("seed"),
         "fingerprint": lookup(made, "dataset", "fingerprint"),
         "step": epochs[-1]["step"] if epochs else 0,
+        "run": fingerprint_of(origin),
     }
 
 

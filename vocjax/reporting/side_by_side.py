@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from vocjax.metrics.names import METRIC_NAMES
 from vocjax.reporting.study import repeated
 from vocjax.reporting.table import MISSING
-from vocjax.runs.reader import Run
+from vocjax.runs.reader import Run, Spread, over_seeds
 
 # For each task the metrics of its rows, and the kind of baseline that has learnt next to nothing.
 SHOWN = {
@@ -21,28 +21,27 @@ OF_CONSTANTS = {"hard_dice_per_image_at_threshold": "hard_dice_per_image"}
 HEADER = ("", "metric on val", "study", "trivial", "its recipe", "ours")
 
 
-def side_by_side(pairs: Sequence[tuple[Run, Run]]) -> str:
+def side_by_side(pairs: Sequence[tuple[Sequence[Run], Sequence[Run]]]) -> str:
     """Return a table of pairs of finished runs, (the study's recipe, ours), as lines of text.
 
-    The study's own figures are from its images; what is trivial is a baseline of our run. What
-    each step's runs and baseline are called stands below.
+    Each is of one or several seeds, whose mean it is. The study's own figures are from its images;
+    what is trivial is a baseline of our run. What they are called stands below.
     """
     rows, notes = [HEADER], []
     for theirs, ours in pairs:
-        metrics, trivial = SHOWN[ours.task]
-        own = (repeated(theirs) or {}).get("val", {})
-        found = [(run.results or {}).get("val", {}) for run in (theirs, ours)]
-        simple = ours.baseline(trivial).get("val", {})
+        task = ours[0].task
+        metrics, trivial = SHOWN[task]
+        own = (repeated(theirs[0]) or {}).get("val", {})
+        found = [over_seeds(runs)["val"] for runs in (theirs, ours)]
+        simple = ours[0].baseline(trivial).get("val", {})
         for metric in metrics:
             label, direction, digits = METRIC_NAMES[metric]
-            values = (
-                simple.get(OF_CONSTANTS.get(metric, metric)),
-                *(of.get(metric) for of in found),
-            )
+            values = [simple.get(OF_CONSTANTS.get(metric, metric))]
+            values += [_mean(of.get(metric)) for of in found]
             cells = (MISSING if value is None else format(value, digits) for value in values)
-            step = "" if metric != metrics[0] else ours.task
+            step = "" if metric != metrics[0] else task
             rows.append((step, f"{label} {direction}", own.get(metric, MISSING), *cells))
-        notes.append(f"{ours.task}: {trivial}; {theirs.name}; {ours.name}")
+        notes.append(f"{task}: {trivial}; {theirs[0].name}; {ours[0].name}")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
@@ -53,3 +52,7 @@ def side_by_side(pairs: Sequence[tuple[Run, Run]]) -> str:
     ]
     where = "The study's figures are those of its slides, from other images of the same classes."
     return "\n".join([*lines, "", *notes, where])
+
+
+def _mean(value: float | Spread | None) -> float | None:
+    return value.mean if isinstance(value, Spread) else value

@@ -1,8 +1,9 @@
 """Run directories, as the trainer leaves them and the report reads them.
 
 - `config.json`: the whole config, among it `task`, `name`, `model`, `data`, `optimizer`, `epochs`.
-- `run.json`: how to repeat the run: command, commit, versions, device, data set, paths as seen from
-  the run directory, and all starts, with what each `changed` in the config.
+- `run.json`: how to repeat the run: command, commit, `code` (a hash of the source), versions,
+  device, data set, paths as seen from the run directory, and all starts, with what each `changed`
+  in the config; `reused`: the run that this one is a copy of. See `runs/fingerprint.py`.
 - `baselines.json` and, for a classifier, `before.npz`: the metrics of the simple baselines and the
   codes before training. Both are copied into the two files below; a resumed run reads them here.
 - `metrics.jsonl`: a line for each epoch, with the values on `train` and `val`.
@@ -271,6 +272,19 @@ def by_data(runs: Sequence[Run]) -> dict[str, list[Run]]:
     for run in runs:
         fingerprint = lookup(run.provenance, "dataset", "fingerprint") or ""
         groups.setdefault(joined(run.data, fingerprint[:8], by=" · "), []).append(run)
+    return groups
+
+
+def series(directory: str, seed: object) -> str:
+    """Return a directory's name without the seed at its end: what repeated runs share."""
+    return directory.removesuffix(f"_{seed}")
+
+
+def by_series(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Group runs by their directories' names without the seeds, in the order of the first."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(series(run.directory.name, run.config.get("seed")), []).append(run)
     return groups
 
 

@@ -13,6 +13,7 @@ from vocjax import files
 from vocjax.config import differences, to_json
 from vocjax.errors import UserError
 from vocjax.runs import lock, places, reader
+from vocjax.runs.fingerprint import code_version
 from vocjax.runs.provenance import environment
 
 
@@ -106,7 +107,8 @@ def begin(workdir: Path, config: ConfigDict, facts: Mapping[str, Any]) -> None:
     if jax.process_index():
         return
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    made, paths = environment(), places.ways(workdir, config)
+    made = environment() | {"code": code_version(config)}
+    paths = places.ways(workdir, config)
     changed = differences(reader.read_config(workdir), config) if reader.is_run(workdir) else []
     try:
         for old in ("results.json", "samples.npz"):  # of fewer epochs

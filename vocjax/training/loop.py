@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import optax
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
 from vocjax.data import voc
 from vocjax.data.classes import class_columns, with_classes
@@ -53,6 +54,14 @@ from vocjax.training.validate import check_examples, validate
 LOSSES_IN_FLIGHT = 8
 
 
+class Own(NamedTuple):
+    """What Python code gives in the place of what a config describes."""
+
+    task: Task | None = None
+    data: Dataset | None = None
+    optimizer: optax.GradientTransformation | None = None
+
+
 class Effects(NamedTuple):
     """Where a run's side effects go, and `requested(step)`: the signal that asks for a stop."""
 
@@ -84,9 +93,19 @@ def train_and_evaluate(
     where the config, the data or the directory can't be used, another process trains in it, or the
     loss is not finite; `Interrupted` where SIGTERM or Ctrl-C came, after the state was saved.
     """
+    return train(config, workdir, Own(task, data, optimizer))
+
+
+def train(
+    config: ConfigDict,
+    workdir: Path | str,
+    parts: Own = Own(),  # noqa: B008  # it is immutable
+    make_bar: Callable[..., Any] = tqdm,
+) -> dict[str, Any]:
+    """Do what `train_and_evaluate` does, with a progress display by `make_bar`; see `Records`."""
+    task, data, optimizer = parts
     workdir, mesh = local_path(workdir), make_mesh()
-    own = {"task": task, "data": data, "optimizer": optimizer}
-    custom = [name for name, given in own.items() if given is not None]
+    custom = [name for name, given in parts._asdict().items() if given is not None]
     home = places.data_dir(workdir, config)
     classes = data.classes if data else voc.known_classes(config.data.dataset, home)
     config = complete(with_classes(config, classes), workdir)
@@ -114,10 +133,12 @@ def train_and_evaluate(
         evaluator = make_evaluator(valid.task, valid.sums, config.batch_size, mesh)
         setup = Setup(config, workdir, valid, data, optimizers, evaluator, {})
         said = [*data.notes, *notes(config, workdir, source, data)]
-        return _run(setup, custom, said)
+        return _run(setup, custom, said, make_bar)
 
 
-def _run(setup: Setup, custom: list[str], said: list[str]) -> dict[str, Any]:
+def _run(
+    setup: Setup, custom: list[str], said: list[str], make_bar: Callable[..., Any]
+) -> dict[str, Any]:
     """Train and evaluate in a directory that no other process uses."""
     config, workdir = setup.config, setup.workdir
     begun = time.monotonic()
@@ -126,7 +147,7 @@ def _run(setup: Setup, custom: list[str], said: list[str]) -> dict[str, Any]:
     with Checkpoints(workdir, config) as checkpoints:
         state = restore(setup, checkpoints) if state is None else state
         with (
-            Records(workdir, config.name, int(state.step), setup.steps) as records,
+            Records(workdir, config.name, int(state.step), setup.steps, make_bar) as records,
             stop_requests() as requested,
         ):
             records.begin(setup.data, count(setup.valid.shapes["params"]), said)

@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,8 +23,18 @@ except ImportError:  # the extra `tensorboard` is not installed
 class Records:
     """The metrics log and the progress display of a run; only the first host writes and shows."""
 
-    def __init__(self, workdir: Path, name: str, first_step: int, steps: int) -> None:
-        """Continue after `first_step`; epochs logged later are dropped, because they run again."""
+    def __init__(
+        self,
+        workdir: Path,
+        name: str,
+        first_step: int,
+        steps: int,
+        make_bar: Callable[..., Any] = tqdm,
+    ) -> None:
+        """Continue after `first_step`; epochs logged later are dropped, because they run again.
+
+        `make_bar` makes the progress display; it has tqdm's arguments, `update` and `close`.
+        """
         self._path = workdir / "metrics.jsonl"
         self._name, self._first_step, self._steps = name, first_step, steps
         self._begun = time.monotonic()
@@ -32,7 +42,7 @@ class Records:
         self._tensorboard = None
         shown = {"total": steps, "initial": first_step, "desc": name, "unit": "step"}
         shows = self._writes and sys.stderr.isatty()
-        self._bar = tqdm(**shown, leave=False, disable=not shows)
+        self._bar = make_bar(**shown, leave=False, disable=not shows)
         if not self._writes:
             return
         kept = [record for record in read_epochs(workdir) if record["step"] <= first_step]
