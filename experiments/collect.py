@@ -10,10 +10,11 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vocjax.errors import UserError
 from vocjax.files import to_json, write_text
-from vocjax.reporting.differences import differences
+from vocjax.reporting.differences import COMPARED, differences
 from vocjax.runs.reader import by_data, read_runs
 
 
@@ -21,7 +22,7 @@ def collect(directory: Path, others: Sequence[str] = ()) -> str:
     """Return config, provenance, epochs and results of a folder's finished runs, a line each.
 
     `others` are lines of a kept file; those of runs that are not in the folder stay. A last line
-    has the paired differences of classifiers that were trained on the same data.
+    has the paired differences of runs of one task that were trained on the same data.
     """
     runs = read_runs([directory])
     for run in runs:
@@ -32,14 +33,15 @@ def collect(directory: Path, others: Sequence[str] = ()) -> str:
         {"directory": run.directory.name} | {name: getattr(run, name) for name in fields}
         for run in runs
     ]
-    found = {
-        data: [
-            {"names": pair, "seeds": value.seeds, **value.interval._asdict()}
-            for pair, value in of_data.items()
-        ]
-        for data, members in by_data(runs).items()
-        if (of_data := differences(members))
-    }
+    found: dict[str, list[dict[str, Any]]] = {}
+    for task, (metric, _) in COMPARED.items():
+        for data, members in by_data([run for run in runs if run.task == task]).items():
+            pairs = [
+                {"metric": metric, "names": pair, "seeds": of.seeds, **of.interval._asdict()}
+                for pair, of in differences(members).items()
+            ]
+            if pairs:
+                found.setdefault(data, []).extend(pairs)
     # In the place of the line that it replaces, and else after them; the differences come last.
     lines = {json.loads(line).get("directory", ""): line for line in others}
     last = to_json({"paired": found}) if found else lines.pop("", None)

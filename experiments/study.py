@@ -1,4 +1,4 @@
-"""The whole study in one go: data in, three tasks, one report out.
+"""The whole study in one go, and beside each step what works: data in, three tasks, a report out.
 
     vocjax experiments run study --workdir runs/study
 
@@ -8,7 +8,8 @@ runs at the study's own epochs and batch size:
     vocjax data prepare --dataset voc2009 --devkit VOCdevkit --data_dir data
     vocjax experiments run study --workdir runs/voc2009 --dataset voc2009
 
-Run again, it goes on where it was stopped.
+A short table has the study's figures, its recipe's here and ours; the report has all of them. Run
+again, it goes on where it was stopped.
 """
 
 import argparse
@@ -16,35 +17,43 @@ import sys
 
 from vocjax.runner import Experiment, main
 
-RUNS = (
-    "pca",
-    "linear_autoencoder",
-    "autoencoder_256",
-    "classifier_256",
-    "segmentation_dice",
-)
+# Each run, and the run whose encoder it begins with.
+STUDY = {
+    "pca": "",
+    "linear_autoencoder": "",
+    "autoencoder_256": "",
+    "classifier_256": "autoencoder_256",
+    "segmentation_dice": "",
+}
+OURS = {
+    "autoencoder_convolutional": "",
+    "classifier_convolutional": "autoencoder_convolutional",
+    "segmentation_convolutional": "classifier_convolutional",
+}
+BESIDE = dict(zip(OURS, ("autoencoder_256", "classifier_256", "segmentation_dice"), strict=True))
 # The study's code has 256 numbers; the toy set is too small for as many components.
 VOC = {"pca": ("model.components=256",)}
-# The toy set has a third of the study's images: smaller batches give as many steps.
+# The toy set has a third of the study's images: smaller batches give as many steps. Evaluations
+# take as long as epochs.
 TOY = {
-    "autoencoder_256": ("batch_size=8", "epochs=12"),
-    "classifier_256": ("batch_size=8", "epochs=12"),
-    "segmentation_dice": ("batch_size=8",),
+    "autoencoder_256": ("batch_size=8", "epochs=9", "evaluate_every_epochs=3"),
+    "classifier_256": ("batch_size=8", "epochs=8", "evaluate_every_epochs=4"),
+    "segmentation_dice": ("batch_size=8", "epochs=6", "evaluate_every_epochs=3"),
 }
 
 
 def plan(options: argparse.Namespace) -> list[Experiment]:
-    """Return the study's runs on the data set that the options name."""
+    """Return the study's runs and ours on the data set that the options name."""
 
-    def experiment(name: str) -> Experiment:
-        home = options.data_dir if name == "segmentation_dice" else options.objects_dir
+    def experiment(name: str, origin: str) -> Experiment:
+        home = options.data_dir if name.startswith("segmentation") else options.objects_dir
         changes = [f"data.dataset={options.dataset}", f"data.data_dir={home}"]
         changes += (TOY if options.dataset == "toy" else VOC).get(name, ())
-        if name == "classifier_256":
-            changes.append(f"init_from={options.workdir / 'autoencoder_256'}")
-        return Experiment(name, name, tuple(changes))
+        if origin:
+            changes.append(f"init_from={options.workdir / origin}")
+        return Experiment(name, name, tuple(changes), beside=BESIDE.get(name, ""))
 
-    return [experiment(name) for name in RUNS]
+    return [experiment(name, origin) for name, origin in (STUDY | OURS).items()]
 
 
 if __name__ == "__main__":

@@ -194,7 +194,11 @@ def tiny_config(toy_dir: Path) -> Callable[..., ConfigDict]:
         if config.model.get("decoder") == ():  # a classifier that is no joint network
             del shrunk["model.decoder"]
         if config.model.get("stem") == "patch":
-            shrunk |= {"model.encoder": (4, 4), "model.decoder": (4, 4), "model.code": 2}
+            shrunk["model.encoder"] = (4, 4)
+            if config.model.name == "unet":
+                shrunk["model.decoder"] = (4,)
+            if config.model.get("code"):
+                shrunk["model.code"] = 2
         if "backbone" in config.model:
             del shrunk["model.encoder"]
             shrunk |= {f"model.backbone.{k}": v for k, v in SHRUNK_BACKBONE.items()}

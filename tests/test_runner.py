@@ -170,11 +170,18 @@ def test_plans_can_be_run(name, dataset, traced_once, monkeypatch):
     homes = {"data_dir": Path("all"), "objects_dir": Path("objects"), "workdir": Path("runs")}
     experiments = plan(argparse.Namespace(dataset=dataset, **homes))
     assert len({experiment.directory for experiment in experiments}) == len(experiments) > 1
+    encoders = {}
     for experiment in experiments:
         config = runner.checked(experiment)
         assert config.data.dataset == dataset
         crops = config.data.image_set == "Main" and {*config.data.classes} <= {"aeroplane", "dog"}
         assert config.data.data_dir == ("objects" if crops else "all")
+        encoders[experiment.directory] = config.model.get("encoder")
+        origin = Path(config.init_from)
+        if origin.parent == homes["workdir"]:  # planned before, and its encoder fits
+            assert encoders[origin.name] == config.model.encoder
+        if experiment.beside:
+            assert experiment.beside in encoders
 
 
 # The command line of a script --------------------------------------------------------------------
@@ -215,6 +222,25 @@ def test_a_script_runs_its_plan_and_prints_every_figure(experiments, script, tmp
         assert expected in [row[:7] for row in rows]
     assert rows[-1] == ["report:", str(tmp_path / "report.html")]
     assert read(tmp_path / "first" / "config.json")["model"]["components"] == 1
+
+
+def test_what_stands_beside_the_study_is_printed_in_a_short_table(
+    done, experiments, script, monkeypatch
+):
+    folder, results = done
+    monkeypatch.setattr(
+        runner, "run", lambda some: runner.Outcome({n: results[n] for n in some.experiments}, {})
+    )
+    planned = [experiments[1], experiments[2]._replace(beside="first")]
+    code, out, _ = script(lambda _: planned, "--workdir", folder)
+    assert code == 0
+    row = next(line.split() for line in out.splitlines() if line.startswith("reconstruction"))
+    assert row[-2:] == [f"{results[name]['val']['mse']:.4f}" for name in ("first", "third")]
+    assert "reconstruction: mean image; Principal; Plain" in out
+    assert "psnr" not in out
+    # Without what it stands beside, all figures are printed.
+    _, out, _ = script(lambda _: planned, "--workdir", folder, "--only", "third")
+    assert "psnr" in out
 
 
 def test_some_of_a_plan_can_be_run_alone(experiments, script, monkeypatch, tmp_path):

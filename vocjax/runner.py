@@ -20,7 +20,8 @@ from vocjax.plans.seconds import expected_seconds, kept_runs, timed_runs
 from vocjax.plans.states import DONE, REUSE, State, copy_run, find_states, remove_run
 from vocjax.pretrained.resolve import complete
 from vocjax.reporting.page import write_report
-from vocjax.runs.reader import read_results, series
+from vocjax.reporting.side_by_side import side_by_side
+from vocjax.runs.reader import Run, read_results, read_run, series
 from vocjax.shipped import add_flags
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_group
@@ -205,11 +206,29 @@ def carry_out(
     except KeyboardInterrupt as stop:
         _say(program, ["stopped"])
         return stop.args[0] if stop.args else 130
-    print_results(done.results, campaign.series)
+    if pairs := _beside(campaign, done):  # the report has all the others
+        print(f"\n{side_by_side(pairs)}")
+    else:
+        print_results(done.results, campaign.series)
     if done.results:
         print(f"\nreport: {options.workdir / 'report.html'}")
     _say(program, [*notes, *(f"{name}: {why}" for name, why in done.failed.items())])
     return 1 if done.failed else 0
+
+
+def _beside(campaign: Campaign, done: Outcome) -> list[tuple[list[Run], list[Run]]]:
+    """Return the finished runs of the study's recipe, and those that are printed beside them."""
+    of_series: dict[str, list[Run]] = {}
+    if any(e.beside for e in campaign.experiments.values()):
+        for name in done.results:
+            run = read_run(campaign.workdir / name)
+            of_series.setdefault(campaign.series[name], []).append(run)
+    pairs = {campaign.series[name]: e.beside for name, e in campaign.experiments.items()}
+    return [
+        (of_series[theirs], of_series[ours])
+        for ours, theirs in pairs.items()
+        if {ours, theirs} <= of_series.keys()
+    ]
 
 
 def planned(plan: Plan, options: argparse.Namespace, overrides: Sequence[str]) -> Campaign:

@@ -21,6 +21,7 @@ from experiments.tables.classification import classification_table, differences_
 from experiments.tables.findings import findings
 from experiments.tables.kept import RESULTS, has, read_differences, read_kept, read_records
 from experiments.tables.segmentation import class_table, segmentation_table, target_of
+from experiments.tables.story import story_table
 from experiments.tables.together import together_table
 from experiments.tables.transfer import imagenet_table, transfer_table
 from vocjax.reporting.figures import encode_webp
@@ -57,6 +58,9 @@ def tables() -> dict[str, str]:
         for question, changes in QUESTIONS.items():
             asked = [run for run in runs if has(run, changes)]
             found[f"ladder of {question}, {data}"] = representation.ladder_table(asked)
+    for data, runs in read_kept("story").items():
+        found[f"story, {data}"] = story_table(runs)
+        found[f"story, differences, {data}"] = differences_table(read_differences("story", data))
     for data, runs in read_kept("transfer").items():
         images, pixels = (read_kept(s).get(data, []) for s in ("classification", "segmentation"))
         found[f"transfer, {data}"] = transfer_table(runs, images)

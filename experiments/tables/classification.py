@@ -43,7 +43,7 @@ def classification_table(runs: list[Run]) -> str:
 
 
 def differences_table(differences: dict[str, list[dict[str, Any]]]) -> str:
-    """Return a Markdown table of paired differences of accuracy, in points, with intervals."""
+    """Return a Markdown table of paired differences, of accuracy or Dice in points: intervals."""
     rows = [["", "seeds", "difference", "95 % interval"]]
     for found in differences.values():
         for pair in found:

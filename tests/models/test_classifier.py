@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vocjax.models import draw
-from vocjax.models.classifier import Head
+from vocjax.models.classifier import Head, pooled
 
 
 @pytest.mark.parametrize("last_init", ["zeros", "glorot_uniform"])
@@ -38,3 +38,11 @@ def test_layers_before_the_last_are_drawn_all_the_same():
     params = draw.variables(head, jax.random.key(0), jnp.ones((1, 2, 2, 5)))["params"]
     assert not params["Dense_1"]["kernel"].any()
     assert params["Dense_0"]["kernel"].all()
+
+
+def test_polarity_pools_the_two_signs_of_a_map_by_themselves():
+    code = jax.random.normal(jax.random.key(0), (3, 2, 4, 5))
+    both = np.asarray(pooled(code, "polarity"))
+    assert both.shape == (3, 10) and (both >= 0).all()
+    np.testing.assert_allclose(both[:, :5] - both[:, 5:], pooled(code, "mean"), atol=1e-6)
+    np.testing.assert_allclose(both[:, :5] + both[:, 5:], np.abs(code).mean(axis=(1, 2)), rtol=1e-6)

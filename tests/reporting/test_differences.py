@@ -1,4 +1,4 @@
-"""Paired differences between classifiers: which pairs, whose images, and what the interval says."""
+"""Paired differences between runs: which pairs, whose images, and what the interval says."""
 
 import numpy as np
 import pytest
@@ -84,3 +84,59 @@ def test_picture_has_a_row_for_each_pair():
     assert ticks(axis) == ["B\nagainst A\n(1 seed)", "C\nagainst A\n(1 seed)"]
     middles = [line.get_xdata()[0] for line in axis.get_lines()[1:-1:2]]
     np.testing.assert_allclose(middles, [-100 / 40, -1900 / 40])
+
+
+# Segmenters --------------------------------------------------------------------------------------
+
+
+def segmenter(name, dice, seed=0, threshold=0.3, **fields):
+    """A run whose images have these values of hard Dice at its threshold, and none elsewhere."""
+    by_threshold = np.zeros((len(IDS), 3))
+    by_threshold[:, [0.3, 0.5, 0.7].index(threshold)] = dice
+    samples = {
+        "val/ids": IDS,
+        "val/hard_dice_by_threshold": by_threshold,
+        "thresholds": np.array([0.3, 0.5, 0.7]),
+    }
+    results = {"val": {}, "threshold": threshold}
+    return run_of("segmentation", name, results, samples, seed=seed, **fields)
+
+
+def test_segmenters_are_compared_by_the_dice_of_each_image_at_their_own_thresholds():
+    dice = np.linspace(0.2, 0.8, 40)
+    runs = [
+        segmenter("scratch", dice),
+        segmenter("from an encoder", dice + 0.1, threshold=0.7, init_from="runs/a"),
+        segmenter("from another", dice + 0.05 * (-1) ** np.arange(40), init_from="runs/b"),
+    ]
+    found = differences.differences(runs)
+    assert list(found) == [
+        ("from another", "from an encoder"),
+        ("from an encoder", "scratch"),
+        ("from another", "scratch"),
+    ]
+    # The same gain of every image is certain; one that takes turns, within a photograph, is 0.
+    np.testing.assert_allclose(found["from an encoder", "scratch"].interval, 0.1)
+    np.testing.assert_allclose(found["from another", "scratch"].interval, 0, atol=1e-9)
+    (axis,) = differences.forest(found, "segmentation").axes
+    assert axis.get_xlabel() == "points of hard Dice"
+
+
+def test_masks_of_another_kind_are_compared_with_their_own():
+    dice, legacy = np.full(40, 0.5), {"data.masks": "legacy_sampled"}
+    runs = [
+        segmenter("A", dice, epochs=1, **{"data.masks": "nearest"}),
+        segmenter("A", dice, epochs=1, **legacy),
+        segmenter("B", dice, **{"data.masks": "nearest"}),
+        segmenter("B", dice, **legacy),
+    ]
+    assert list(differences.differences(runs)) == [
+        ("B", "A"),
+        ("B, legacy, sampled", "A, legacy, sampled"),
+    ]
+
+
+def test_a_softmax_has_no_threshold_and_is_left_out():
+    runs = [segmenter("A", 0.5), segmenter("B", 0.6, epochs=1)]
+    del runs[1].results["threshold"]
+    assert differences.differences(runs) == {}

@@ -13,18 +13,24 @@ from vocjax.models.encoders import encoder_and_decoder, make_encoder
 from vocjax.models.fields import check_poolable
 from vocjax.models.layers import ACTIVATIONS, INITIALIZERS, style_of
 
-POOLINGS = ("flatten", "mean")
+POOLINGS = ("flatten", "mean", "polarity")
 LOGISTIC = "logistic"  # a `head_init`: the last layer is fitted before training
 HEAD_FIELDS = ("hidden", "pooling", "head_dropout", "head_init")  # of a config's `model`
 
 
 def pooled(code: jax.Array, pooling: str) -> jax.Array:
-    """Codes [batch, height, width, features] to [batch, numbers] float32: flat, or their mean.
+    """Codes [batch, height, width, features] to [batch, numbers] float32: flat, or a mean.
 
-    "mean" is over places (Lin et al. 2014, "Network in network").
+    "mean" is over places (Lin et al. 2014, "Network in network"), "polarity" that of the positive
+    and of the negative parts, twice as many numbers, for maps that no activation has rectified
+    (Coates & Ng 2011, "The importance of encoding versus training with sparse coding").
     """
     x = code.astype(jnp.float32)
-    return x.mean(axis=(1, 2)) if pooling == "mean" else x.reshape(x.shape[0], -1)
+    if pooling == "flatten":
+        return x.reshape(x.shape[0], -1)
+    if pooling == "polarity":
+        x = jnp.concatenate([nn.relu(x), nn.relu(-x)], axis=-1)
+    return x.mean(axis=(1, 2))
 
 
 class Head(nn.Module):

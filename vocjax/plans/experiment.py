@@ -13,13 +13,15 @@ class Experiment(NamedTuple):
 
     `config` is the name of one that comes with vocjax, or a file. `overrides` are fields by their
     full name after `config.`, "model.components=16". `pictured` says whether the report draws its
-    pictures, or has it in tables and comparisons alone.
+    pictures, or has it in tables and comparisons alone. `beside` is the series of the run of the
+    study's recipe that this one is printed beside.
     """
 
     directory: str
     config: str
     overrides: tuple[str, ...] = ()
     pictured: bool = True
+    beside: str = ""
 
     @property
     def seed(self) -> str | None:

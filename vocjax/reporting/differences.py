@@ -1,4 +1,4 @@
-"""Which of two classifiers is better: paired differences of accuracy, with intervals."""
+"""Which of two runs is better: paired differences of accuracy or of Dice, with intervals."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -10,9 +10,14 @@ from matplotlib.figure import Figure
 from vocjax.data.splits import photographs
 from vocjax.metrics.classification import Interval, paired_bootstrap
 from vocjax.reporting import figures as draw
-from vocjax.runs.reader import Run, counted, without
+from vocjax.runs.reader import Run, counted, joined, lookup, without
 
 Pair = tuple[str, str]
+# What the images of a task are compared by, and how it is called on an axis.
+COMPARED = {
+    "classification": ("elementwise_accuracy", "points of accuracy"),
+    "segmentation": ("hard_dice_per_image_at_threshold", "points of hard Dice"),
+}
 
 
 class Difference(NamedTuple):
@@ -23,30 +28,42 @@ class Difference(NamedTuple):
 
 
 def differences(runs: Sequence[Run]) -> dict[Pair, Difference]:
-    """Return how much the first of each pair of names is better than the second.
+    """Return how much the first of each pair of names is better than the second; of one task.
 
-    The pairs: names whose configs differ in the encoder alone, the deeper one first, as its code is
-    smaller; and every name with the first one. The value is element-wise accuracy on validation, of
-    the same images under the same seeds; its 95 % interval is a bootstrap over photographs (crops
-    of one are drawn together), which holds for these seeds. Runs without probabilities are left
-    out.
+    The pairs: names whose configs differ in the encoder alone, or in where it begins, the deeper
+    one first, as its code is smaller; and every name with the first one. The value is that of
+    `value_of_each`, of the same images under the same seeds; its 95 % interval is a bootstrap over
+    photographs (crops of one are drawn together), which holds for these seeds. Masks of another
+    kind are other images, whose names are told apart. Runs without values are left out.
     """
     by_name: dict[str, list[Run]] = {}
     for run in runs:
-        if "val/probability" in run.samples and run.results is not None:
-            by_name.setdefault(run.name, []).append(run)
-    names = list(by_name)
+        if run.results is not None and value_of_each(run) is not None:
+            by_name.setdefault(_label(run), []).append(run)
     kinds = {name: _but_for_encoder(members[0]) for name, members in by_name.items()}
     depths = {name: len(run[0].field("model.encoder") or ()) for name, run in by_name.items()}
+    firsts: dict[str, str] = {}  # of each kind of masks
     pairs = [
         (a, b) if depths[a] > depths[b] else (b, a)
-        for a, b in combinations(names, 2)
+        for a, b in combinations(by_name, 2)
         if kinds[a] == kinds[b]
     ]
     compared = {frozenset(pair) for pair in pairs}
-    pairs += [(name, names[0]) for name in names[1:] if {name, names[0]} not in compared]
+    for name, members in by_name.items():
+        first = firsts.setdefault(_masks(members[0]), name)
+        if name != first and {name, first} not in compared:
+            pairs.append((name, first))
     found = {(a, b): difference(by_name[a], by_name[b]) for a, b in pairs}
     return {pair: value for pair, value in found.items() if value is not None}
+
+
+def _masks(run: Run) -> str:
+    masks = run.field("data.masks") or "nearest"
+    return "" if run.task != "segmentation" or masks == "nearest" else masks.replace("_", ", ")
+
+
+def _label(run: Run) -> str:
+    return joined(run.name, _masks(run))
 
 
 def _but_for_encoder(run: Run) -> tuple[str, bool]:
@@ -60,15 +77,33 @@ def difference(first: Sequence[Run], second: Sequence[Run]) -> Difference | None
     values = []
     for a in first:
         for b in second:
-            ids, others = a.samples["val/ids"], b.samples["val/ids"]
-            if a.config.get("seed") == b.config.get("seed") and np.array_equal(ids, others):
-                values.append((shares_right(a), shares_right(b), photographs(ids)))
+            of_a, of_b, ids = value_of_each(a), value_of_each(b), a.samples["val/ids"]
+            alike = a.config.get("seed") == b.config.get("seed") and np.array_equal(
+                ids, b.samples["val/ids"]
+            )
+            if alike and of_a is not None and of_b is not None:
+                values.append((of_a, of_b, photographs(ids)))
     if not values:
         return None
     ours, theirs, groups = (np.concatenate(arrays) for arrays in zip(*values, strict=True))
     decided = np.isfinite(ours) & np.isfinite(theirs)
     interval = paired_bootstrap(ours[decided], theirs[decided], groups[decided])
     return Difference(interval, len(values))
+
+
+def value_of_each(run: Run) -> np.ndarray | None:
+    """Return what a run is compared by, of each validation image: float [n], `None` without it.
+
+    The share of a classifier's classes that are right; a segmenter's hard Dice of the foreground,
+    at the threshold that it chose on train.
+    """
+    if run.task == "classification" and "val/probability" in run.samples:
+        return shares_right(run)
+    threshold, name = lookup(run.results, "threshold"), "val/hard_dice_by_threshold"
+    if threshold is not None and run.samples.keys() >= {"thresholds", name, "val/ids"}:
+        chosen = int(np.argmin(np.abs(run.samples["thresholds"] - threshold)))
+        return run.samples[name][:, chosen]
+    return None
 
 
 def shares_right(run: Run) -> np.ndarray:
@@ -85,8 +120,8 @@ def shares_right(run: Run) -> np.ndarray:
 
 
 @draw.styled
-def forest(found: Mapping[Pair, Difference]) -> Figure:
-    """Draw each difference in points of accuracy, with its interval."""
+def forest(found: Mapping[Pair, Difference], task: str = "classification") -> Figure:
+    """Draw each difference in points of what the task is compared by, with its interval."""
     figure, axis = draw.one_plot(draw.WIDTH, 0.8 + 0.6 * len(found))
     for row, value in enumerate(found.values()):
         middle, low, high = (100 * end for end in value.interval)
@@ -98,7 +133,7 @@ def forest(found: Mapping[Pair, Difference]) -> Figure:
         f"{a}\nagainst {b}\n({counted(value.seeds, 'seed')})" for (a, b), value in found.items()
     ]
     axis.set_yticks(range(len(found)), labels, fontsize=8)
-    axis.set(xlabel="points of accuracy", ylim=(len(found) - 0.5, -0.5))
+    axis.set(xlabel=COMPARED[task][1], ylim=(len(found) - 0.5, -0.5))
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x")
     return figure
