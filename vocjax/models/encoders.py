@@ -15,8 +15,8 @@ from vocjax.models.layers import STYLE_FIELDS, style_of
 
 STEMS = ("same", "stride")
 # A config's fields of an encoder; `backbone` stands in the place of the study's, `OWN_FIELDS`.
-ENCODER_FIELDS = ("encoder", "stem", "backbone", "norm_statistics", *STYLE_FIELDS)
-OWN_FIELDS = ("encoder", "stem", "downsample")
+ENCODER_FIELDS = ("encoder", "stem", "output_stride", "backbone", "norm_statistics", *STYLE_FIELDS)
+OWN_FIELDS = ("encoder", "stem", "output_stride", "downsample")
 BACKBONE_FIELDS = ("stem", "output_stride", "last", "fields", "preprocessing")
 
 
@@ -26,7 +26,10 @@ def make_encoder(config: ConfigDict) -> Encoder | BackboneEncoder:
     if "backbone" not in model:
         stem = model.get("stem", "same")
         check_choice("model.stem", stem, STEMS)
-        return Encoder(check_widths("model.encoder", model.encoder), style_of(config), stem)
+        widths, most = check_widths("model.encoder", model.encoder), model.get("output_stride", 0)
+        encoder = Encoder(widths, style_of(config), stem)
+        check_choice("model.output_stride", most, (0, *encoder.strides.values()))
+        return encoder.clone(output_stride=most)
     if given := [f"model.{field}" for field in OWN_FIELDS if field in model]:
         raise UserError(
             f"the config has model.backbone and {' and '.join(given)}, of another encoder; leave "
