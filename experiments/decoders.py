@@ -4,7 +4,7 @@
 
 runs it on the embedded toy data set, and with `--dataset voc2009` on real data. The encoder halves
 five times, to a stride of 32 (DeepLab's last two halvings are dilation instead, with the same
-parameters). Images of 128 pixels, loss, optimizer and epochs are the same for all. Object or
+parameters). Images of 96 pixels, loss, optimizer and epochs are the same for all. Object or
 background is decided, and scored against the original masks.
 
 Run again, it goes on where it was stopped.
@@ -16,10 +16,10 @@ import sys
 from vocjax.runner import Experiment, main
 
 SHARED = (
-    "epochs=40",
+    "epochs=20",
     "batch_size=8",
-    "evaluate_every_epochs=20",
-    "data.size=128",
+    "evaluate_every_epochs=10",
+    "data.size=96",
     "data.channels=3",
     "data.augment.flip=True",
     "data.augment.zoom=0.5",
@@ -39,7 +39,7 @@ SHARED = (
     "optimizer.clip_norm=1.0",
     "optimizer.average_decay=0.99",
 )
-PYRAMID = ("model.output_stride=8", "model.features=32", "model.rates=(3, 6, 9)")
+PYRAMID = ("model.output_stride=8", "model.features=32", "model.rates=(2, 4, 6)")
 # Name, config, and what is the decoder's own.
 DECODERS = (
     ("FCN-32s", "segmentation_fcn", ("model.skips=0",)),

@@ -6,6 +6,11 @@ writes each into the document that has a place for it, two lines `<!-- table: NA
 `<!-- end -->`; a test compares the two. And the picture of task 1's trade-off:
 
     python -m experiments.tables --trade_off experiments/results/trade_off.webp
+
+And the picture of task 3's decoders, from the folders of their runs:
+
+    python -m experiments.tables --decoders experiments/results/decoders.webp \
+        --runs runs/voc2009_decoders runs/decoders
 """
 
 import argparse
@@ -18,11 +23,14 @@ from experiments.ladder_photographs import QUESTIONS
 from experiments.tables import representation
 from experiments.tables.backbones import backbones_table
 from experiments.tables.classification import classification_table, differences_table
+from experiments.tables.decoders import decoders_table, side_by_side
 from experiments.tables.kept import RESULTS, has, read_differences, read_kept, read_records
 from experiments.tables.segmentation import class_table, segmentation_table, target_of
 from experiments.tables.transfer import imagenet_table, transfer_table
+from vocjax.errors import UserError
 from vocjax.reporting.figures import encode_webp
 from vocjax.reporting.reconstruction import comparison
+from vocjax.runs.reader import read_runs
 
 DOCUMENTS = (RESULTS.parents[1] / "README.md", RESULTS.parent / "README.md")
 PLACE = re.compile(r"<!-- table: (.*?) -->\n.*?<!-- end -->\n", re.DOTALL)
@@ -44,6 +52,8 @@ def tables() -> dict[str, str]:
         found[f"foreground, {data}"] = segmentation_table(runs)
         if any(target_of(run) == "softmax" for run in runs):
             found[f"classes of pixels, {data}"] = class_table(runs)
+    if decoders := read_kept("decoders"):
+        found["decoders"] = decoders_table(decoders)
     for task in ("reconstruction", "classification", "segmentation"):
         for data, runs in read_kept(f"ladder_{task}").items():
             found[f"ladder of {task}, {data}"] = representation.ladder_table(runs)
@@ -75,7 +85,19 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--trade_off", type=Path, metavar="FILE", help="draw the trade-off, WebP")
+    what = "draw the masks of the decoders, WebP, that the folders of runs have"
+    names = ("FILE", "DIR")
+    parser.add_argument("--decoders", type=Path, nargs="+", metavar=names, help=what)
     options = parser.parse_args()
+    if options.decoders is not None:
+        file, *folders = options.decoders
+        try:
+            figure = side_by_side([read_runs([folder]) for folder in folders])
+        except UserError as error:
+            print(f"tables: {error}", file=sys.stderr)
+            return 1
+        file.write_bytes(encode_webp(figure))
+        return 0
     if options.trade_off is not None:
         *_, runs = read_kept("representation").values()
         (figure,) = comparison(runs).values()
