@@ -70,6 +70,7 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
         )
         for protocol, masks in PROTOCOLS.items()
     ]
+    runs.append(Experiment("honest_unet_wide", "segmentation_unet_wide", (*home, *ours)))
     runs.append(Experiment("classes", "segmentation_classes", (*home, *ours)))
     return runs
 
