@@ -46,7 +46,8 @@ def segmentation_table(runs: list[Run]) -> str:
                 *(known(values.get(p, {}), metric) for p, of in columns.items() for metric in of),
             ]
         )
-    simple = {protocol: seeds[0] for protocol, seeds in next(iter(found.values())).items()}
+    # What is constant is the same in every run of a protocol.
+    simple = {p: seeds[0] for by_protocol in found.values() for p, seeds in by_protocol.items()}
     simple["full size"] = simple["honest"]
     for name in ("all foreground", "all background", "one mask for all"):
         cells = [
