@@ -16,8 +16,9 @@ def get_config() -> ConfigDict:
     config.model.name = "deeplab"
     config.model.target = "softmax"
     config.model.stem = "same"
+    config.model.output_stride = 4  # a map of 16x16; the paper's has 32x32, and twice the rates
     config.model.features = 256
-    config.model.rates = (6, 12, 18)
+    config.model.rates = (3, 6, 9)
     config.model.norm = "batch"
     config.model.norm_statistics = "debiased"
     config.model.upsample = "bilinear"

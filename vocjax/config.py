@@ -126,6 +126,7 @@ def study_style() -> dict[str, Any]:
     return {
         "activation": "relu",
         "norm": "none",
+        "norm_momentum": 0.99,  # of batch norm's statistics, Keras's default
         "norm_statistics": "keras",  # debiased, or precise: see training/norms.py
         "dropout": 0.0,
         "residual": 0,
@@ -142,7 +143,7 @@ def with_backbone(config: ConfigDict, name: str = "") -> ConfigDict:
     `name` is one of `models.backbones.BACKBONES`, or empty: then the weights that `init_from` names
     decide. `pretrained.resolve.complete` fills in what belongs to these weights.
     """
-    for field in {"encoder", "stem", "downsample"} & set(config.model):
+    for field in {"encoder", "stem", "output_stride", "downsample"} & set(config.model):
         del config.model[field]
     config.model.backbone = ConfigDict(
         {

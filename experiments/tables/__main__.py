@@ -6,6 +6,11 @@ writes each into the document that has a place for it, two lines `<!-- table: NA
 `<!-- end -->`; a test compares the two. And the picture of task 1's trade-off:
 
     python -m experiments.tables --trade_off experiments/results/trade_off.webp
+
+And the picture of task 3's decoders, from the folders of their runs:
+
+    python -m experiments.tables --decoders experiments/results/decoders.webp \
+        --runs runs/voc2009_decoders runs/decoders
 """
 
 import argparse
@@ -18,14 +23,17 @@ from experiments.ladder_photographs import QUESTIONS
 from experiments.tables import representation
 from experiments.tables.backbones import backbones_table
 from experiments.tables.classification import classification_table, differences_table
+from experiments.tables.decoders import decoders_table, side_by_side
 from experiments.tables.findings import findings
 from experiments.tables.kept import RESULTS, has, read_differences, read_kept, read_records
 from experiments.tables.segmentation import class_table, segmentation_table, target_of
 from experiments.tables.story import story_table
 from experiments.tables.together import together_table
 from experiments.tables.transfer import imagenet_table, transfer_table
+from vocjax.errors import UserError
 from vocjax.reporting.figures import encode_webp
 from vocjax.reporting.reconstruction import comparison
+from vocjax.runs.reader import read_runs
 
 DOCUMENTS = (
     RESULTS.parents[1] / "README.md",
@@ -51,7 +59,9 @@ def tables() -> dict[str, str]:
         found[f"foreground, {data}"] = segmentation_table(runs)
         if any(target_of(run) == "softmax" for run in runs):
             found[f"classes of pixels, {data}"] = class_table(runs)
-    for task in ("reconstruction", "classification", "segmentation"):
+    if decoders := read_kept("decoders"):
+        found["decoders"] = decoders_table(decoders)
+    for task in ("reconstruction", "classification", "segmentation", "unet"):
         for data, runs in read_kept(f"ladder_{task}").items():
             found[f"ladder of {task}, {data}"] = representation.ladder_table(runs)
     for data, runs in read_kept("ladder_photographs").items():
@@ -87,7 +97,19 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--trade_off", type=Path, metavar="FILE", help="draw the trade-off, WebP")
+    what = "draw the masks of the decoders, WebP, that the folders of runs have"
+    names = ("FILE", "DIR")
+    parser.add_argument("--decoders", type=Path, nargs="+", metavar=names, help=what)
     options = parser.parse_args()
+    if options.decoders is not None:
+        file, *folders = options.decoders
+        try:
+            figure = side_by_side([read_runs([folder]) for folder in folders])
+        except UserError as error:
+            print(f"tables: {error}", file=sys.stderr)
+            return 1
+        file.write_bytes(encode_webp(figure))
+        return 0
     if options.trade_off is not None:
         *_, runs = read_kept("representation").values()
         (figure,) = comparison(runs).values()

@@ -94,6 +94,7 @@ def ladder_table(runs: list[Run]) -> str:
         "segmentation": {
             "mean_iou": ("mean IoU", 3),
             "soft_dice_per_image": ("soft Dice per image", 3),
+            "hard_dice_per_image_at_threshold": ("hard Dice per image", 3),
         },
     }[runs[0].task]
     steps = {**(runs[0].results or {})["baselines"], **{run.name: run.results for run in runs}}

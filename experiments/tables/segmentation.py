@@ -26,12 +26,12 @@ def segmentation_table(runs: list[Run]) -> str:
     }
     header = [f"{name}: {shown}" for name, of in columns.items() for shown in of.values()]
     rows = [["run", "seeds", "study: soft Dice, IoU", *header]]
-    # A run of the study's, or a model of ours, under both protocols.
+    # A run of the study's, or one of ours by its name, under each protocol.
     found: dict[tuple[int, str], dict[str, list[Run]]] = {}
     order = STUDY["segmentation"]["rows"]
     for seeds in replicates([run for run in runs if target_of(run) == "foreground"]):
         row = repeated(seeds[0])
-        kind = order.index(row) if row else len(order), seeds[0].field("model.name")
+        kind = (order.index(row), "") if row else (len(order), seeds[0].name)
         masks = seeds[0].field("data.masks")
         protocol = {"legacy": "legacy", "legacy_sampled": "sampled"}.get(masks, "honest")
         found.setdefault(kind, {})[protocol] = seeds
@@ -46,7 +46,8 @@ def segmentation_table(runs: list[Run]) -> str:
                 *(known(values.get(p, {}), metric) for p, of in columns.items() for metric in of),
             ]
         )
-    simple = {protocol: seeds[0] for protocol, seeds in next(iter(found.values())).items()}
+    # What is constant is the same in every run of a protocol.
+    simple = {p: seeds[0] for by_protocol in found.values() for p, seeds in by_protocol.items()}
     simple["full size"] = simple["honest"]
     for name in ("all foreground", "all background", "one mask for all"):
         cells = [

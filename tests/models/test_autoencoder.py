@@ -16,7 +16,7 @@ from vocjax.errors import UserError
 from vocjax.models import draw
 from vocjax.models.autoencoder import ConvAutoencoder, Decoder, Encoder
 from vocjax.models.encoders import encoder_and_decoder
-from vocjax.models.layers import DOWNSAMPLINGS, NORMS, UPSAMPLINGS, Style
+from vocjax.models.layers import DOWNSAMPLINGS, NORMS, UPSAMPLINGS, ConvBlock, Style
 from vocjax.models.ops import max_pool, max_positions
 from vocjax.models.segmenter import Mirror
 
@@ -99,6 +99,34 @@ DRAWN = {
     "decoder/ConvBlock_0/ResidualBlock_0/Conv_1": 20.7829,
     "decoder/Conv_0": 7.1639,
 }
+
+
+@pytest.mark.parametrize("downsample", DOWNSAMPLINGS)
+def test_dilation_replaces_the_halvings_beyond_the_output_stride(downsample):
+    style = Style("tanh", downsample=downsample, residual=1)
+    plain, dilated = (Encoder((2, 2, 2, 2), style, output_stride=most) for most in (0, 2))
+    images = draw_images(1, 16)
+    maps, variables = dilated.init_with_output(jax.random.key(0), images, method="stages")
+    assert [x.shape[1] for x in maps.values()] == [16, 8, 8, 8]
+    assert dilated.strides == {"stage1": 1, "stage2": 2, "stage3": 2, "stage4": 2}
+    same = plain.init(jax.random.key(0), images)
+    jax.tree.map(np.testing.assert_array_equal, variables, same)
+    for index, dilation in ((2, 2), (3, 4)):
+        params, x = variables["params"][f"ConvBlock_{index}"], maps[f"stage{index}"]
+        block = ConvBlock(2, "same", style, dilation)
+        found = block.apply({"params": params}, x, train=False)
+        np.testing.assert_allclose(maps[f"stage{index + 1}"], found, rtol=1e-5, atol=1e-6)
+        of_conv = {"params": {"Conv_0": params["Conv_0"]}}
+        first = ConvBlock(2, "same", Style("tanh"), dilation).apply(of_conv, x, train=False)
+        expected = jax.lax.conv_general_dilated(
+            x,
+            params["Conv_0"]["kernel"],
+            (1, 1),
+            "SAME",
+            rhs_dilation=(dilation, dilation),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        np.testing.assert_allclose(first, jnp.tanh(expected), rtol=1e-4, atol=1e-5)
 
 
 def test_a_key_draws_the_parameters_and_the_dropout_that_it_always_drew():

@@ -117,6 +117,20 @@ def test_dropout_in_a_residual_block_leaves_the_input_alone():
     assert np.any(apply(keys[0], False) != x)
 
 
+@pytest.mark.parametrize("momentum", [0.9, 0.99])
+def test_batch_norm_keeps_the_share_of_its_statistics_that_the_style_says(momentum):
+    block, x = (
+        ConvBlock(2, style=Style("tanh", "batch", norm_momentum=momentum)),
+        jnp.full((1, 2, 2, 1), 0.5),
+    )
+    variables = block.init(jax.random.key(0), x, train=False)
+    _, after = block.apply(variables, x, train=True, mutable=["batch_stats"])
+    plain = ConvBlock(2, style=Style("tanh")).apply({"params": variables["params"]}, x, train=False)
+    (found,), (began,) = (v["batch_stats"].values() for v in (after, variables))
+    expected = momentum * began["mean"] + (1 - momentum) * plain.mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(found["mean"], expected, rtol=1e-5)
+
+
 def config_of(model, precision="float32"):
     return ConfigDict({"model": model, "precision": precision})
 
@@ -136,6 +150,10 @@ def test_a_config_without_a_style_has_the_studys():
         ({"upsample": "cubic"}, "model.upsample is 'cubic'; it is one of nearest, bilinear, tran"),
         ({"kernel_init": "zeros"}, "model.kernel_init is 'zeros'; it is one of glorot_uniform"),
         ({"kernel_init": "orthogonal"}, "model.kernel_init is 'orthogonal'; it is one of glorot"),
+        (
+            {"norm_momentum": 1.0},
+            "model.norm_momentum is 1.0; it must be at least 0 and less than 1",
+        ),
         ({"dropout": 1.0}, "model.dropout is 1.0; it must be at least 0 and less than 1"),
         ({"dropout": -0.1}, "model.dropout is -0.1; it must be at least 0 and less than 1"),
         ({"residual": -1}, "model.residual is -1; it is the number of residual blocks"),

@@ -1,5 +1,6 @@
 """The study's autoencoder: an encoder with stages, and a decoder that mirrors it."""
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -20,8 +21,10 @@ class Encoder(nn.Module):
 
     A stage is what lies between two halvings. With `stem` "stride" the first convolution halves
     too; with "patch" it is on patches of 4x4 pixels. Pooling drops the last row and column of an
-    odd size, strides and patches round it up. If `code` is not 0, the code has so many features,
-    a linear map of the last stage's.
+    odd size, strides and patches round it up. An `output_stride` above 0 is the largest: dilation
+    replaces the halvings beyond it (Chen et al. 2017, "Rethinking atrous convolution"), with the
+    same parameters. If `code` is not 0, the code has so many features, a linear map of the last
+    stage's.
 
     Widths 256-128-64-32-16 on 64x64x3 give the study's code of 4x4x16 numbers (AE 256, 399,088
     parameters); 256-128-64-32 give 8x8x32 (AE 2048, 394,464 parameters).
@@ -31,11 +34,13 @@ class Encoder(nn.Module):
     style: Style = Style()
     stem: str = "same"
     code: int = 0
+    output_stride: int = 0
 
     @property
     def strides(self) -> dict[str, int]:
         """Pixels of the image from one value of a stage's map to the next."""
-        return {f"stage{i + 1}": STEMS[self.stem] * 2**i for i in range(len(self.filters))}
+        first, most = STEMS[self.stem], self.output_stride or math.inf
+        return {f"stage{i + 1}": int(min(first * 2**i, most)) for i in range(len(self.filters))}
 
     @property
     def centred(self) -> bool:
@@ -81,10 +86,13 @@ class Encoder(nn.Module):
             x, sampling = padded_patches(images), "same"
         maps: list[jax.Array] = []
         switches: list[jax.Array] = []
+        strides, dilation = list(self.strides.values()), 1
         for index, features in enumerate(self.filters):
+            halves = index > 0 and strides[index] > strides[index - 1]
             if index:
-                sampling = "same" if style.downsample == "pool" else "stride"
-            if index and style.downsample == "pool":
+                sampling = "stride" if halves and style.downsample == "stride" else "same"
+                dilation *= 1 if halves else 2
+            if halves and style.downsample == "pool":
                 if min(x.shape[1:3]) < 2:
                     height, width = images.shape[1:3]
                     raise UserError(
@@ -94,7 +102,7 @@ class Encoder(nn.Module):
                 if style.upsample == "unpool":
                     switches.append(max_positions(x))
                 x = max_pool(x, padding="VALID")
-            x = ConvBlock(features, sampling, style)(x, train=train, valid=valid)
+            x = ConvBlock(features, sampling, style, dilation)(x, train=train, valid=valid)
             maps.append(x)
         if coded and self.code:
             init = INITIALIZERS[style.kernel_init]

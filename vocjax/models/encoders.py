@@ -14,8 +14,11 @@ from vocjax.models.fields import check_fields, check_poolable, check_widths, com
 from vocjax.models.layers import STYLE_FIELDS, style_of
 
 # A config's fields of an encoder; `backbone` stands in the place of the study's, `OWN_FIELDS`.
-ENCODER_FIELDS = ("encoder", "stem", "code", "backbone", "norm_statistics", *STYLE_FIELDS)
-OWN_FIELDS = ("encoder", "stem", "code", "downsample")
+ENCODER_FIELDS = (
+    *("encoder", "stem", "output_stride", "code", "backbone", "norm_statistics"),
+    *STYLE_FIELDS,
+)
+OWN_FIELDS = ("encoder", "stem", "output_stride", "code", "downsample")
 BACKBONE_FIELDS = ("stem", "output_stride", "last", "fields", "preprocessing")
 
 
@@ -25,13 +28,16 @@ def make_encoder(config: ConfigDict) -> Encoder | BackboneEncoder:
     if "backbone" not in model:
         stem = model.get("stem", "same")
         check_choice("model.stem", stem, STEMS)
-        widths, code = check_widths("model.encoder", model.encoder), model.get("code", 0)
+        widths, most = check_widths("model.encoder", model.encoder), model.get("output_stride", 0)
+        code = model.get("code", 0)
         if type(code) is not int or code < 0:
             raise UserError(
                 f"model.code is {code!r}; it is how many numbers the code has at each place, or 0 "
                 "for those of the last stage."
             )
-        return Encoder(widths, style_of(config), stem, code)
+        encoder = Encoder(widths, style_of(config), stem, code)
+        check_choice("model.output_stride", most, (0, *encoder.strides.values()))
+        return encoder.clone(output_stride=most)
     if given := [f"model.{field}" for field in OWN_FIELDS if field in model]:
         raise UserError(
             f"the config has model.backbone and {' and '.join(given)}, of another encoder; leave "

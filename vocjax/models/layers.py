@@ -58,6 +58,7 @@ class Style(NamedTuple):
     - `upsample`, in or before a convolution: nearest, bilinear, transposed (4x4, stride 2), or
       unpool (each value returns to the place of the encoder's maximum; only with pool);
     - `kernel_init`: glorot_uniform, lecun_normal or he_normal;
+    - `norm_momentum`: the share of batch norm's statistics that each step keeps, in [0, 1);
     - `dtype` of the computation; parameters are float32.
     """
 
@@ -69,6 +70,7 @@ class Style(NamedTuple):
     upsample: str = "nearest"
     kernel_init: str = "glorot_uniform"
     trunk: str = "activated"
+    norm_momentum: float = 0.99  # Keras's
     dtype: DTypeLike = jnp.float32
 
 
@@ -92,6 +94,7 @@ def style_of(config: ConfigDict) -> Style:
         ("kernel_init", [name for name in INITIALIZERS if name != "zeros"]),  # would never learn
     ):
         check_choice(f"model.{field}", getattr(style, field), choices)
+    check_range("model.norm_momentum", style.norm_momentum, 0, 1)
     check_range("model.dropout", style.dropout, 0, 1)
     if type(style.residual) is not int or style.residual < 0:
         raise UserError(
@@ -108,10 +111,21 @@ def style_of(config: ConfigDict) -> Style:
 
 
 def resizing_conv(
-    features: int, sampling: str, style: Style, bias: bool = True, name: str | None = None
+    features: int,
+    sampling: str,
+    style: Style,
+    bias: bool = True,
+    name: str | None = None,
+    dilation: int = 1,
 ) -> ops.Conv:
-    """Return a convolution that keeps or changes its input's size by a name in `CONVOLUTIONS`."""
+    """Return a convolution that keeps or changes its input's size by a name in `CONVOLUTIONS`.
+
+    Only one that keeps it, "same", is dilated.
+    """
     convolve, side = CONVOLUTIONS[sampling]
+    if dilation > 1 and sampling == "same":
+        pads = ((dilation, dilation), (dilation, dilation))
+        convolve = functools.partial(ops.conv, padding=pads, dilation=dilation)
     init, dtype = INITIALIZERS[style.kernel_init], style.dtype
     return ops.Conv(
         features, side, bias=bias, dtype=dtype, kernel_init=init, convolve=convolve, name=name
@@ -121,13 +135,16 @@ def resizing_conv(
 class ConvBlock(nn.Module):
     """A stage: convolution, activation, norm and dropout (the study's run 5), residual blocks.
 
-    Batch norm has Keras 2's constants (momentum .99, epsilon 1e-3); its statistics are those of
-    the valid examples. Group norm has the same epsilon, Keras 3's.
+    Batch norm has Keras 2's epsilon, 1e-3, and its momentum if the style does not say another; its
+    statistics are those of the valid examples. Group norm has the same epsilon, Keras 3's.
+
+    Between two taps of the block's convolutions that keep the size there are `dilation` pixels.
     """
 
     features: int
     sampling: str = "same"
     style: Style = Style()
+    dilation: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None = None) -> jax.Array:
@@ -135,23 +152,28 @@ class ConvBlock(nn.Module):
 
         `valid` [batch] is 0 for the padded examples of a partial batch.
         """
-        x = resizing_conv(self.features, self.sampling, self.style)(x)
-        return finish_stage(x, self.style, train=train, valid=valid)
+        x = resizing_conv(self.features, self.sampling, self.style, dilation=self.dilation)(x)
+        return finish_stage(x, self.style, train=train, valid=valid, dilation=self.dilation)
 
 
 def finish_stage(
-    x: jax.Array, style: Style, *, train: bool, valid: jax.Array | None = None
+    x: jax.Array,
+    style: Style,
+    *,
+    train: bool,
+    valid: jax.Array | None = None,
+    dilation: int = 1,
 ) -> jax.Array:
     """Apply activation, norm, dropout and residual blocks, as submodules of the calling module.
 
-    [batch, height, width, features] to the same shape; `valid` as in `ConvBlock`.
+    [batch, height, width, features] to the same shape; `valid` and `dilation` as in `ConvBlock`.
     """
     if style.trunk == "activated":
         x = _normalise(ACTIVATIONS[style.activation](x), style, train, valid)
         if style.dropout:
             x = nn.Dropout(style.dropout, deterministic=not train)(x)
     for _ in range(style.residual):
-        x = ResidualBlock(style)(x, train=train, valid=valid)
+        x = ResidualBlock(style, dilation)(x, train=train, valid=valid)
     return x
 
 
@@ -163,6 +185,7 @@ class ResidualBlock(nn.Module):
     """
 
     style: Style
+    dilation: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None = None) -> jax.Array:
@@ -174,7 +197,7 @@ class ResidualBlock(nn.Module):
                 y = nn.Dropout(style.dropout, deterministic=not train)(y)
             if index and style.trunk == "linear":  # Zhang et al. 2019, "Fixup initialization"
                 style = style._replace(kernel_init="zeros")
-            y = resizing_conv(x.shape[-1], "same", style)(y)
+            y = resizing_conv(x.shape[-1], "same", style, dilation=self.dilation)(y)
         return x + y
 
 
@@ -182,7 +205,7 @@ def _normalise(x: jax.Array, style: Style, train: bool, valid: jax.Array | None)
     """Apply the style's norm, as a submodule of the calling module."""
     if style.norm == "batch":
         mask = None if valid is None else (valid > 0)[:, None, None, None]
-        norm = nn.BatchNorm(momentum=0.99, epsilon=1e-3, dtype=style.dtype)
+        norm = nn.BatchNorm(momentum=style.norm_momentum, epsilon=1e-3, dtype=style.dtype)
         return norm(x, use_running_average=not train, mask=mask)
     if style.norm == "group":
         return nn.GroupNorm(math.gcd(8, x.shape[-1]), epsilon=1e-3, dtype=style.dtype)(x)
