@@ -37,8 +37,10 @@ def applied(tiny_config):
 
 @pytest.mark.parametrize("name", [STUDY, JOINT])
 def test_a_code_in_the_batch_stands_in_for_the_encoder(applied, name):
-    task, _variables, _batch, outputs = applied(name)
-    assert task.features == ("encoder", "code")
+    task, variables, batch, outputs = applied(name)
+    code = task.features.of(frozenset({"encoder"}))(variables, batch)
+    np.testing.assert_allclose(code, outputs["code"], rtol=1e-5, atol=1e-6)
+    assert task.features.of(frozenset({"encoder/ConvBlock_0"})) is None
     flipped = outputs["code"][::-1]
     known = applied(name, code=flipped)[-1]
     np.testing.assert_array_equal(known["code"], flipped)

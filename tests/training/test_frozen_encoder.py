@@ -50,20 +50,28 @@ def test_codes_are_computed_once_and_the_log_counts_what_is_frozen(
     restless_config, augmented, capsys, tmp_path
 ):
     """For each split before training, and to train on, unless the images change."""
-    runs = []
+    flip = {"data.augment.flip": augmented}
+    config = restless_config("classifier_frozen", epochs=1, **flip)
+    task = make_task(config)._replace(baselines={})
+    features, runs = task.features, []
 
     def apply(variables, batch, train, key):
         if "code" not in batch:
             jax.debug.callback(lambda: runs.append(train))
         return task.apply(variables, batch, train, key)
 
-    flip = {"data.augment.flip": augmented}
-    config = restless_config("classifier_frozen", epochs=1, **flip)
-    task = make_task(config)._replace(baselines={})
-    train_and_evaluate(config, tmp_path, task._replace(apply=apply))
+    def of(frozen):
+        def compute(variables, batch):
+            jax.debug.callback(lambda: runs.append("features"))
+            return features.of(frozen)(variables, batch)
+
+        return compute if features.of(frozen) else None
+
+    counted = task._replace(apply=apply, features=features._replace(of=of))
+    train_and_evaluate(config, tmp_path, counted)
     jax.effects_barrier()
-    # The 2 batches of train and the one of val: before training, to train on, and at the end.
-    expected = {True: 2, False: 3 + 1 + 3} if augmented else {False: 3 + 3 + 3}
+    # The 2 batches of train and the one of val: before training, and to train and measure on.
+    expected = {"features": 3, True: 2, False: 1 + 3} if augmented else {"features": 3 + 3}
     assert collections.Counter(runs) == expected
     encoder = 3 * 3 * (3 + 4) * 4 + 2 * 4 + 2 * 2 * 4  # kernels, biases, batch norm
     head = 8 * 8 * 4 * 2 + 2

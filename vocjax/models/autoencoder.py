@@ -9,7 +9,7 @@ from flax import linen as nn
 from vocjax.errors import UserError
 from vocjax.models.backbones.encoder import BackboneEncoder
 from vocjax.models.layers import ConvBlock, Style, resizing_conv
-from vocjax.models.ops import max_pool, max_positions, max_unpool
+from vocjax.models.ops import Known, max_pool, max_positions, max_unpool
 
 Switches = tuple[jax.Array, ...]  # of each pooling, the first one first; empty without unpooling
 
@@ -35,6 +35,11 @@ class Encoder(nn.Module):
         return {f"stage{i + 1}": first * 2**i for i in range(len(self.filters))}
 
     @property
+    def modules(self) -> dict[str, str]:
+        """The path of each stage's parameters."""
+        return {name: f"ConvBlock_{i}" for i, name in enumerate(self.strides)}
+
+    @property
     def centred(self) -> bool:
         """Whether a map of an odd size is centred on the image: only strides do this."""
         return self.style.downsample == "stride"
@@ -49,13 +54,19 @@ class Encoder(nn.Module):
         return self.with_switches(images, train=train, valid=valid)[0]
 
     def stages(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+        self,
+        images: jax.Array,
+        known: Known = None,
+        *,
+        train: bool = False,
+        valid: jax.Array | None = None,
     ) -> dict[str, jax.Array]:
         """Return the map of stage1, stage2, ... before it is halved; the last one is the code.
 
-        They are [batch, height / stride, width / stride, features].
+        They are [batch, height / stride, width / stride, features]. A stage whose map is `known`
+        does not run.
         """
-        maps, _ = self._run(images, train, valid)
+        maps, _ = self._run(images, train, valid, known)
         return dict(zip(self.strides, maps, strict=True))
 
     def with_switches(
@@ -71,7 +82,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def _run(
-        self, images: jax.Array, train: bool, valid: jax.Array | None
+        self, images: jax.Array, train: bool, valid: jax.Array | None, known: Known = None
     ) -> tuple[list[jax.Array], Switches]:
         style, x, sampling = self.style, images, self.stem
         maps: list[jax.Array] = []
@@ -89,7 +100,8 @@ class Encoder(nn.Module):
                 if style.upsample == "unpool":
                     switches.append(max_positions(x))
                 x = max_pool(x, padding="VALID")
-            x = ConvBlock(features, sampling, style)(x, train=train, valid=valid)
+            block, name = ConvBlock(features, sampling, style), f"stage{index + 1}"
+            x = known[name] if known and name in known else block(x, train=train, valid=valid)
             maps.append(x)
         return maps, tuple(switches)
 

@@ -28,6 +28,10 @@ class AtrousPyramid(nn.Module):
     rates: Sequence[int] = (6, 12, 18)
     style: Style = Style()
 
+    def reads(self, strides: Sequence[int]) -> Sequence[int]:
+        """Return the deepest stride."""
+        return strides[:1]
+
     @nn.compact
     def __call__(
         self, maps: dict[int, jax.Array], *, train: bool = False, valid: jax.Array | None = None

@@ -25,7 +25,6 @@ from vocjax.models.classifier import LOGISTIC, pooled
 from vocjax.tasks import classification_baselines, task
 
 Labels = TypeVar("Labels", jax.Array, np.ndarray)
-FEATURES = task.FrozenFeatures("encoder", "code")
 
 
 def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
@@ -101,7 +100,7 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
         summary=partial(summary, exclusive),
         finish=finish,
         baselines=classification_baselines.baselines(targets, exclusive, codes, joint=joint),
-        features=FEATURES,
+        features=task.FrozenFeatures("code", partial(features_of, model)),
     )
 
 
@@ -208,6 +207,17 @@ def apply(
     if not train:
         outputs["evidence"] = evidence(model, variables, code)
     return outputs, updates.get("batch_stats", variables["batch_stats"])
+
+
+def features_of(
+    model: nn.Module, frozen: frozenset[str]
+) -> Callable[[task.Variables, task.Batch], jax.Array] | None:
+    """Return what computes the code [batch, h, w, features], None if the encoder learns."""
+    if task.ENCODER not in frozen:
+        return None
+    return lambda variables, batch: apply(model, variables, batch, False, jax.random.key(0))[0][
+        "code"
+    ]
 
 
 def evidence(model: nn.Module, variables: task.Variables, code: jax.Array) -> jax.Array:

@@ -29,8 +29,8 @@ from vocjax.training.evaluation import (
     make_evaluator,
     originals_of,
     summarise,
-    with_features,
 )
+from vocjax.training.features import frozen_alike, phase_splits
 from vocjax.training.interrupts import Interrupted, stop_requests
 from vocjax.training.norms import PRECISE, Precise, make_precise, statistics_of
 from vocjax.training.phases import Phase, count, frozen_modules, phase_optimizer
@@ -130,16 +130,19 @@ def _run(setup: Setup, custom: list[str], said: list[str]) -> dict[str, Any]:
             stop_requests() as requested,
         ):
             records.begin(setup.data, count(setup.valid.shapes["params"]), said)
-            state = _train(setup, state, Effects(checkpoints, records, requested))
+            state, splits = _train(setup, state, Effects(checkpoints, records, requested))
         best = checkpoints.best
-    results = _evaluate_at_the_end(setup, state, best, fit_seconds)
+    data = setup.data._replace(splits=splits)
+    results = _evaluate_at_the_end(setup._replace(data=data), state, best, fit_seconds)
     writer.write_json(workdir / "results.json", results)
     return results
 
 
-def _train(setup: Setup, state: TrainState, effects: Effects) -> TrainState:
-    """Train from the state's step to the end, phase by phase."""
-    step = int(state.step)
+def _train(
+    setup: Setup, state: TrainState, effects: Effects
+) -> tuple[TrainState, dict[str, Examples]]:
+    """Train from the state's step to the end, phase by phase; return also what to measure it on."""
+    step, splits = int(state.step), setup.data.splits
     if not setup.steps:  # a closed form is a whole run, with a checkpoint to load
         val = evaluate_split(setup.evaluator, setup.data.splits["val"], variables_of(state))
         effects.checkpoints.save(0, state, val.metrics)
@@ -151,23 +154,10 @@ def _train(setup: Setup, state: TrainState, effects: Effects) -> TrainState:
             init = jax.jit(optimizer.init, out_shardings=replicated(setup.mesh))
             state = state._replace(opt_state=init(trained))
         effects.records.phase(phase.first, phase.end, count(trained), count(frozen))
-        state = _train_phase(setup, state, phase, optimizer, effects)
+        splits = setup.data.splits  # the features of another phase are let go
+        state, splits = _train_phase(setup, state, phase, optimizer, effects)
         step = int(state.step)
-    return state
-
-
-def _splits(setup: Setup, state: TrainState, phase: Phase) -> dict[str, Examples]:
-    """Return the splits, with frozen features where nothing in a phase changes them."""
-    features, splits = setup.valid.task.features, setup.data.splits
-    frozen = features and features.module in frozen_modules(phase, state.params)
-    if not frozen or augments(setup.config):
-        return splits
-    # Training continues from the parameters; what is measured is their average.
-    variables = {
-        "train": {"params": state.params, "batch_stats": state.batch_stats},
-        "val": variables_of(state),
-    }
-    return {s: with_features(setup.evaluator, splits[s], of) for s, of in variables.items()}
+    return state, splits
 
 
 def _train_phase(
@@ -176,12 +166,19 @@ def _train_phase(
     phase: Phase,
     optimizer: optax.GradientTransformation,
     effects: Effects,
-) -> TrainState:
-    """Train the epochs of a phase that are left; evaluate, log and save."""
+) -> tuple[TrainState, dict[str, Examples]]:
+    """Train the epochs of a phase that are left; evaluate, log and save.
+
+    Return also the splits to measure the state on, with the features that are still its own.
+    """
     config, valid, step = setup.config, setup.valid, int(state.step)
     train_step = make_train_step(valid.task, optimizer, phase, config, setup.mesh)
     inspect = jax.jit(valid.task.inspect) if valid.task.inspect else None
-    splits, precise = _splits(setup, state, phase), _precise_norms(setup, state, phase)
+    splits = setup.data.splits
+    if not augments(config):
+        splits = phase_splits(setup.evaluator, splits, state, phase, effects.records.note)
+    alike = frozen_alike(state, phase)
+    precise = _precise_norms(setup, state, phase)
     begun, first = time.monotonic(), step
     for epoch in range(max(step // setup.batches, phase.first), phase.end):
         state = _train_epoch(setup, splits["train"], train_step, state, effects)
@@ -218,7 +215,7 @@ def _train_phase(
             raise _stopped(setup, effects)
         if planned:
             begun, first = time.monotonic(), step
-    return state
+    return state, splits if alike else splits | {"train": setup.data.splits["train"]}
 
 
 def _precise_norms(setup: Setup, state: TrainState, phase: Phase) -> Precise | None:

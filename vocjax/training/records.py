@@ -59,14 +59,15 @@ class Records:
         where = "on the device" if data.splits["train"].resident else "streamed"
         at = f"from step {self._first_step} of {self._steps}" if self._steps else "no step to train"
         for line in (f"{counts} images {where}, {parameters:,} parameters, {at}", *notes):
-            self._say(line)
+            self.note(line)
 
     def phase(self, first: int, end: int, trained: int, frozen: int) -> None:
         """Say what learns in the epochs from `first`, counted from 0, to before `end`."""
         epochs = f"epochs {first + 1} to {end}"
-        self._say(f"{epochs}: {trained:,} parameters learn, {frozen:,} are frozen")
+        self.note(f"{epochs}: {trained:,} parameters learn, {frozen:,} are frozen")
 
-    def _say(self, line: str) -> None:
+    def note(self, line: str) -> None:
+        """Say a line, on the first host."""
         if self._writes:
             tqdm.write(f"{self._name}: {line}", file=sys.stderr)
 
@@ -86,7 +87,7 @@ class Records:
         )
         seconds = (time.monotonic() - self._begun) / (record["step"] - self._first_step)
         left = seconds * (self._steps - record["step"])
-        self._say(
+        self.note(
             f"epoch {record['epoch']}/{epochs}, train / val {values}, "
             f"{record['images_per_second']:.0f} images/s, {left:.0f} s left"
         )

@@ -22,15 +22,15 @@ from vocjax.pretrained.resolve import located, origin_facts, origin_of
 from vocjax.runs import places, writer
 from vocjax.runs.checkpoints import Checkpoints, abstract, has_checkpoint
 from vocjax.runs.reader import read_config
-from vocjax.tasks.task import Variables
+from vocjax.tasks.task import ENCODER, Variables
 from vocjax.training.evaluation import (
     Evaluator,
     evaluate_baselines,
     fit_baselines,
     place,
     whole_batches,
-    with_features,
 )
+from vocjax.training.features import Compute, with_features
 from vocjax.training.phases import count, phase_of_step
 from vocjax.training.step import INIT, TrainState, draw_key, initial_state
 from vocjax.training.validate import Valid
@@ -80,7 +80,8 @@ def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
     measures = not writer.has_baselines(workdir)
     if begins or measures or valid.task.inspect:
         variables = initial_variables(setup)
-        splits = {s: with_features(evaluator, x, variables) for s, x in splits.items()}
+        if compute := _features_before(setup):
+            splits = {s: with_features(evaluator, x, variables, compute) for s, x in splits.items()}
         setup = setup._replace(fitted=fit_baselines(evaluator, splits["train"]))
     fit: dict[str, Any] = {}
     if begins:
@@ -104,9 +105,15 @@ def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
     writer.begin(workdir, config, facts)
     if measures:
         features = valid.task.features
-        before = {} if features is None else _flat(evaluator, splits, features.name)
+        before = _flat(evaluator, splits, features.name) if features and features.before else {}
         writer.write_baselines(workdir, evaluate_baselines(evaluator, splits, setup.fitted), before)
     return setup, state
+
+
+def _features_before(setup: Setup) -> Compute | None:
+    """Return what computes the features that baselines and a fit of the model need."""
+    features = setup.valid.task.features
+    return features.of(frozenset({ENCODER})) if features and features.before else None
 
 
 def _flat(evaluator: Evaluator, splits: dict[str, Examples], name: str) -> dict[str, np.ndarray]:
