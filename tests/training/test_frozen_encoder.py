@@ -45,15 +45,9 @@ def test_a_frozen_encoder_has_no_optimizer_state(frozen_run, saved_state):
     assert {saved[path].shape for path in held} <= head | {()}
 
 
-@pytest.mark.parametrize("augmented", [False, True])
-def test_codes_are_computed_once_and_the_log_counts_what_is_frozen(
-    restless_config, augmented, capsys, tmp_path
-):
-    """For each split before training, and to train on, unless the images change."""
-    flip = {"data.augment.flip": augmented}
-    config = restless_config("classifier_frozen", epochs=1, **flip)
-    task = make_task(config)._replace(baselines={})
-    features, runs = task.features, []
+def counted(config):
+    """Return a config's task and the list of its encoder's runs: for features, or in `train`."""
+    task, runs = make_task(config)._replace(baselines={}), []
 
     def apply(variables, batch, train, key):
         if "code" not in batch:
@@ -63,12 +57,22 @@ def test_codes_are_computed_once_and_the_log_counts_what_is_frozen(
     def of(frozen):
         def compute(variables, batch):
             jax.debug.callback(lambda: runs.append("features"))
-            return features.of(frozen)(variables, batch)
+            return task.features.of(frozen)(variables, batch)
 
-        return compute if features.of(frozen) else None
+        return compute if task.features.of(frozen) else None
 
-    counted = task._replace(apply=apply, features=features._replace(of=of))
-    train_and_evaluate(config, tmp_path, counted)
+    return task._replace(apply=apply, features=task.features._replace(of=of)), runs
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_codes_are_computed_once_and_the_log_counts_what_is_frozen(
+    restless_config, augmented, capsys, tmp_path
+):
+    """For each split before training, and to train on, unless the images change."""
+    flip = {"data.augment.flip": augmented}
+    config = restless_config("classifier_frozen", epochs=1, **flip)
+    task, runs = counted(config)
+    train_and_evaluate(config, tmp_path, task)
     jax.effects_barrier()
     # The 2 batches of train and the one of val: before training, and to train and measure on.
     expected = {"features": 3, True: 2, False: 1 + 3} if augmented else {"features": 3 + 3}
@@ -77,6 +81,14 @@ def test_codes_are_computed_once_and_the_log_counts_what_is_frozen(
     head = 8 * 8 * 4 * 2 + 2
     said = f"epochs 1 to 1: {head} parameters learn, {encoder} are frozen"
     assert said in capsys.readouterr().err
+
+
+def test_a_probe_without_steps_sees_each_image_once(tiny_config, tmp_path):
+    config = tiny_config("classifier_pretrained", **{"model.head_init": "logistic"})
+    task, runs = counted(config)
+    train_and_evaluate(config, tmp_path, task)
+    jax.effects_barrier()
+    assert collections.Counter(runs) == {"features": 2 + 1}
 
 
 def flops(begun_run, **known):

@@ -71,8 +71,8 @@ def batches_of(data: Dataset, config: ConfigDict) -> int:
 def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
     """Make the run directory, and measure the baselines once.
 
-    Return the setup with what the baselines have learnt, and the state of a run that begins, None
-    for one that is continued.
+    Return the setup with what the baselines have learnt, and with the features of a run that has no
+    steps; and the state of a run that begins, None for one that is continued.
     """
     config, workdir, valid, data, _, evaluator, _ = setup
     # Before anything is written: what a run begins with may turn out not to exist.
@@ -88,8 +88,10 @@ def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
         variables, fit = fitted(setup, variables, splits["train"])
         _check_finite("parameters", variables)
         if not setup.steps:  # no step will look at its loss
-            _, batch = next(evaluator.batches(data.splits["val"]))
+            _, batch = next(evaluator.batches(splits["val"]))
             _check_finite("outputs on val", evaluator.outputs(variables, batch))
+            # A fit without steps leaves the encoder as it is, and its features.
+            setup = setup._replace(data=data._replace(splits=splits))
         make = jax.jit(partial(_first_state, setup, 0), out_shardings=replicated(setup.mesh))
         state = jax.block_until_ready(make(variables))
     # The first host writes only after the others have looked at what was there.
