@@ -33,6 +33,7 @@ BY_STAGE = (
 )
 METHODS = {
     "frozen": (BEGUN,),
+    "frozen, root mean square": (BEGUN, "model.pooling=rms"),
     "frozen, by gradient steps": (BEGUN, BY_STEPS, "epochs=100"),
     "fine-tuned": (BEGUN, SLOWER, *LEARNING, "epochs=2", FLIP),
     "head first, then by stage": (BEGUN, *BY_STAGE, *LEARNING),

@@ -82,7 +82,7 @@ def study_classifier() -> ConfigDict:
     config.model.stem = "same"  # or stride: the first convolution halves the image
     config.model.decoder = ()  # widths make the network a joint one; see loss.reconstruction
     config.model.hidden = ()  # widths of fully connected layers before the last
-    config.model.pooling = "flatten"  # or mean: over the code's places
+    config.model.pooling = "flatten"  # or mean, rms: over the code's places
     config.model.head_dropout = 0.0
     config.model.head_init = "glorot_uniform"  # or zeros: of the last layer
     config.model.update(study_style())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vocjax.models import draw
-from vocjax.models.classifier import Head
+from vocjax.models.classifier import Head, pooled
 
 
 @pytest.mark.parametrize("last_init", ["zeros", "glorot_uniform"])
@@ -38,3 +38,16 @@ def test_layers_before_the_last_are_drawn_all_the_same():
     params = draw.variables(head, jax.random.key(0), jnp.ones((1, 2, 2, 5)))["params"]
     assert not params["Dense_1"]["kernel"].any()
     assert params["Dense_0"]["kernel"].all()
+
+
+def test_codes_are_pooled_over_places():
+    """The root of the mean of squares has a slope where a feature is 0 everywhere, too."""
+    code = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    code[0, :, :, 0] = 0
+    np.testing.assert_array_equal(pooled(code, "flatten"), code.reshape(2, -1))
+    np.testing.assert_allclose(pooled(code, "mean"), code.mean(axis=(1, 2)), rtol=1e-5, atol=1e-6)
+    root = np.sqrt((code.astype(np.float64) ** 2).mean(axis=(1, 2)))
+    np.testing.assert_allclose(pooled(code, "rms"), root, rtol=1e-5, atol=2e-6)
+    slope = jax.grad(lambda x: pooled(x, "rms").sum())(jnp.asarray(code))
+    assert np.isfinite(slope).all()
+    assert np.all(slope[0, :, :, 0] == 0)

@@ -50,7 +50,7 @@ def test_a_code_in_the_batch_stands_in_for_the_encoder(applied, name):
     assert np.abs(outputs["logits"] - outputs["logits"][::-1]).min() > 1e-5
 
 
-@pytest.mark.parametrize("pooling", ["flatten", "mean"])
+@pytest.mark.parametrize("pooling", ["flatten", "mean", "rms"])
 def test_evidence_of_one_layer_sums_to_the_likeliest_logit(applied, pooling):
     _, variables, _, outputs = applied(**{"model.pooling": pooling})
     dense = variables["params"]["head"]["Dense_0"]

@@ -13,18 +13,24 @@ from vocjax.models.encoders import encoder_and_decoder, make_encoder
 from vocjax.models.fields import check_poolable
 from vocjax.models.layers import ACTIVATIONS, INITIALIZERS, style_of
 
-POOLINGS = ("flatten", "mean")
+POOLINGS = ("flatten", "mean", "rms")
 LOGISTIC = "logistic"  # a `head_init`: the last layer is fitted before training
 HEAD_FIELDS = ("hidden", "pooling", "head_dropout", "head_init")  # of a config's `model`
 
 
 def pooled(code: jax.Array, pooling: str) -> jax.Array:
-    """Codes [batch, height, width, features] to [batch, numbers] float32: flat, or their mean.
+    """Codes [batch, height, width, features] to [batch, numbers] float32: flat, or pooled.
 
-    "mean" is over places (Lin et al. 2014, "Network in network").
+    "mean" is over places (Lin et al. 2014, "Network in network"), "rms" the root of the mean of
+    squares: between mean and maximum, for objects that fill a part of the image (Radenovic et al.
+    2018, "Fine-tuning CNN image retrieval with no human annotation", of exponent 2).
     """
     x = code.astype(jnp.float32)
-    return x.mean(axis=(1, 2)) if pooling == "mean" else x.reshape(x.shape[0], -1)
+    if pooling == "mean":
+        return x.mean(axis=(1, 2))
+    if pooling == "rms":  # of a feature that is 0 everywhere the root has no slope
+        return jnp.sqrt((x**2).mean(axis=(1, 2)) + 1e-12)
+    return x.reshape(x.shape[0], -1)
 
 
 class Head(nn.Module):
