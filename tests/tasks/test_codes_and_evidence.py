@@ -65,7 +65,10 @@ def test_evidence_of_one_layer_sums_to_the_likeliest_logit(applied, pooling):
     )
     kernel = np.asarray(dense["kernel"])
     weights = kernel.reshape(4, 4, 4, 2) if pooling == "flatten" else kernel / 16
-    terms = (outputs["code"][..., None] * weights).sum(axis=3)
+    code = np.asarray(outputs["code"])
+    if pooling == "rms":
+        code = code**2 / np.sqrt((code**2).mean(axis=(1, 2), keepdims=True) + 1e-12)
+    terms = (code[..., None] * weights).sum(axis=3)
     places = [terms[i, ..., k] for i, k in enumerate(likeliest)]
     np.testing.assert_allclose(outputs["evidence"], places, rtol=1e-4, atol=1e-6)
 
