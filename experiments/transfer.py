@@ -33,6 +33,7 @@ BY_STAGE = (
 )
 METHODS = {
     "frozen": (BEGUN,),
+    "frozen, root mean square": (BEGUN, "model.pooling=rms"),
     "frozen, by gradient steps": (BEGUN, BY_STEPS, "epochs=100"),
     "fine-tuned": (BEGUN, SLOWER, *LEARNING, "epochs=2", FLIP),
     "head first, then by stage": (BEGUN, *BY_STAGE, *LEARNING),
@@ -40,12 +41,9 @@ METHODS = {
 FEW_IMAGES = {"fine-tuned": ("epochs=3",)}  # of dogs and aeroplanes
 # With a backbone that learns, 224 pixels take hours.
 SMALL = ("data.size=160", "evaluate_every_epochs=4")
+STILL = "optimizer.phases=((0, (('encoder/.*', 0.0), ('.*', 1.0))),)"
 OF_PIXELS = {
-    "frozen": (
-        "optimizer.phases=((0, (('encoder/.*', 0.0), ('.*', 1.0))),)",
-        "epochs=12",
-        "evaluate_every_epochs=4",
-    ),
+    "frozen": (STILL, "epochs=12", "evaluate_every_epochs=4"),
     "fine-tuned": (SLOWER, "epochs=5", *SMALL),
     "decoder first, then all": (
         "optimizer.phases=((0, (('encoder/.*', 0.0), ('.*', 1.0))), "
@@ -54,6 +52,24 @@ OF_PIXELS = {
         *SMALL,
     ),
 }
+# A small decoder on the map of stride 16, which is computed once: nothing is augmented.
+CACHED = (
+    BEGUN,
+    STILL,
+    "data.size=320",
+    "model.backbone.output_stride=16",
+    "model.features=128",
+    "model.rates=()",
+    "model.kernel_init=he_normal",
+    "model.dropout=0.3",
+    "loss.classes=present",
+    "loss.name=cross_entropy + soft_dice",
+    "optimizer.learning_rate=0.002",
+    "optimizer.warmup_steps=25",
+    "optimizer.clip_norm=1.0",
+    "optimizer.average_decay=0.99",
+    "epochs=10",
+)
 
 
 def plan(options: argparse.Namespace) -> list[Experiment]:
@@ -96,6 +112,19 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
                 *changes,
             )
             for method, changes in OF_PIXELS.items()
+        ),
+        *(
+            _experiment(
+                f"{question}, cached MobileNetV2",
+                "deeplab_pretrained",
+                *photographs,
+                *CACHED,
+                f"model.target={target}",
+            )
+            for question, target in (
+                ("21 classes of pixels", "softmax"),
+                ("Foreground", "foreground"),
+            )
         ),
     ]
 

@@ -84,7 +84,7 @@ def study_classifier() -> ConfigDict:
     config.model.stem = "same"  # or stride: the first convolution halves the image
     config.model.decoder = ()  # widths make the network a joint one; see loss.reconstruction
     config.model.hidden = ()  # widths of fully connected layers before the last
-    config.model.pooling = "flatten"  # or over the code's places: mean, polarity
+    config.model.pooling = "flatten"  # or over the code's places: mean, rms, polarity
     config.model.head_dropout = 0.0
     config.model.head_init = "glorot_uniform"  # or zeros: of the last layer
     config.model.update(study_style())

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from experiments.tables.kept import markdown, number
+from experiments.tables.kept import known, markdown
 from vocjax.runs.reader import Run
 
 
@@ -17,6 +17,7 @@ def transfer_table(runs: list[Run], scratch: list[Run]) -> str:
         "elementwise_accuracy": "accuracy",
         "log_loss": "log-loss",
         "map_11_points": "mean AP",
+        "map_of_common_classes": "of common classes",
         "ece": "ECE",
     }
     rows = [[*header, *metrics.values()]]
@@ -31,7 +32,7 @@ def transfer_table(runs: list[Run], scratch: list[Run]) -> str:
                 f"{images['train']} / {images['val']}",
                 str(run.config["epochs"]),
                 f"{results['seconds']:.0f}",
-                *(number(results["val"][metric], 3) for metric in metrics),
+                *(known(results["val"], metric) for metric in metrics),
             ]
         )
     return markdown(rows)

@@ -46,3 +46,16 @@ def test_polarity_pools_the_two_signs_of_a_map_by_themselves():
     assert both.shape == (3, 10) and (both >= 0).all()
     np.testing.assert_allclose(both[:, :5] - both[:, 5:], pooled(code, "mean"), atol=1e-6)
     np.testing.assert_allclose(both[:, :5] + both[:, 5:], np.abs(code).mean(axis=(1, 2)), rtol=1e-6)
+
+
+def test_codes_are_pooled_over_places():
+    """The root of the mean of squares has a slope where a feature is 0 everywhere, too."""
+    code = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    code[0, :, :, 0] = 0
+    np.testing.assert_array_equal(pooled(code, "flatten"), code.reshape(2, -1))
+    np.testing.assert_allclose(pooled(code, "mean"), code.mean(axis=(1, 2)), rtol=1e-5, atol=1e-6)
+    root = np.sqrt((code.astype(np.float64) ** 2).mean(axis=(1, 2)))
+    np.testing.assert_allclose(pooled(code, "rms"), root, rtol=1e-5, atol=2e-6)
+    slope = jax.grad(lambda x: pooled(x, "rms").sum())(jnp.asarray(code))
+    assert np.isfinite(slope).all()
+    assert np.all(slope[0, :, :, 0] == 0)

@@ -27,9 +27,10 @@ def test_parameters_over_the_studys_encoder(norm, per_feature):
     assert sum(x.size for x in jax.tree.leaves(params["encoder"])) == 399_088
 
 
-def test_the_branches_are_what_the_paper_says():
-    """By XLA's dilated convolutions, whatever the rate, and NumPy."""
-    decoder, x = AtrousPyramid(OUTPUTS, FEATURES, RATES, Style("elu")), draw(3, *MAP, 3)
+@pytest.mark.parametrize("rates", [RATES, ()])
+def test_the_branches_are_what_the_paper_says(rates):
+    """By XLA's dilated convolutions, whatever the rate, and NumPy; there may be none of them."""
+    decoder, x = AtrousPyramid(OUTPUTS, FEATURES, rates, Style("elu")), draw(3, *MAP, 3)
     variables = draw_variables(decoder, {2: x})
 
     @jax.jit
@@ -42,7 +43,7 @@ def test_the_branches_are_what_the_paper_says():
             return xla_conv(x, conv["kernel"], ((rate, rate), (rate, rate)), rate) + conv["bias"]
 
         mean = dense(x.mean(axis=(1, 2), keepdims=True), "image")
-        branches = [dense(x, "point"), *(atrous(i, rate) for i, rate in enumerate(RATES))]
+        branches = [dense(x, "point"), *(atrous(i, rate) for i, rate in enumerate(rates))]
         branches.append(jnp.broadcast_to(mean, branches[0].shape))
         joined = jax.nn.elu(jnp.concatenate(branches, axis=-1))
         expected = dense(jax.nn.elu(dense(joined, "projection")), "score")

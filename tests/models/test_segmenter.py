@@ -62,7 +62,7 @@ class Stages(nn.Module):
     channels = {"a": 3, "b": 1, "c": 4, "d": 5}  # noqa: RUF012
     centred = True
 
-    def stages(self, images, *, train=False, valid=None):
+    def stages(self, images, known=None, *, train=False, valid=None):
         return {
             name: draw(len(images), *(-(-n // self.strides[name]) for n in images.shape[1:3]), c)
             for name, c in self.channels.items()

@@ -123,8 +123,7 @@ def test_unpooling_puts_values_where_the_skips_maxima_are():
 @pytest.mark.parametrize(
     ("strides", "widths", "message"),
     [
-        ([1, 2, 4], (4,), r"has 1 widths, \(4,\); .* strides \(1, 2, 4\) takes 2"),
-        ([1, 2], (4, 3, 2), r"has 3 widths, \(4, 3, 2\); .* strides \(1, 2\) takes 1"),
+        ([1, 2], (4, 3, 2), r"has 3 widths, \(4, 3, 2\); .* strides \(1, 2\) takes at most 1"),
         ([1, 4], (4,), r"strides are \(1, 4\); U-Net doubles .* FCN or DeepLab"),
     ],
 )

@@ -37,8 +37,10 @@ def applied(tiny_config):
 
 @pytest.mark.parametrize("name", [STUDY, JOINT])
 def test_a_code_in_the_batch_stands_in_for_the_encoder(applied, name):
-    task, _variables, _batch, outputs = applied(name)
-    assert task.features == ("encoder", "code")
+    task, variables, batch, outputs = applied(name)
+    code = task.features.of(frozenset({"encoder"}))(variables, batch)
+    np.testing.assert_allclose(code, outputs["code"], rtol=1e-5, atol=1e-6)
+    assert task.features.of(frozenset({"encoder/ConvBlock_0"})) is None
     flipped = outputs["code"][::-1]
     known = applied(name, code=flipped)[-1]
     np.testing.assert_array_equal(known["code"], flipped)
@@ -48,7 +50,7 @@ def test_a_code_in_the_batch_stands_in_for_the_encoder(applied, name):
     assert np.abs(outputs["logits"] - outputs["logits"][::-1]).min() > 1e-5
 
 
-@pytest.mark.parametrize("pooling", ["flatten", "mean"])
+@pytest.mark.parametrize("pooling", ["flatten", "mean", "rms"])
 def test_evidence_of_one_layer_sums_to_the_likeliest_logit(applied, pooling):
     _, variables, _, outputs = applied(**{"model.pooling": pooling})
     dense = variables["params"]["head"]["Dense_0"]
@@ -63,7 +65,10 @@ def test_evidence_of_one_layer_sums_to_the_likeliest_logit(applied, pooling):
     )
     kernel = np.asarray(dense["kernel"])
     weights = kernel.reshape(4, 4, 4, 2) if pooling == "flatten" else kernel / 16
-    terms = (outputs["code"][..., None] * weights).sum(axis=3)
+    code = np.asarray(outputs["code"])
+    if pooling == "rms":
+        code = code**2 / np.sqrt((code**2).mean(axis=(1, 2), keepdims=True) + 1e-12)
+    terms = (code[..., None] * weights).sum(axis=3)
     places = [terms[i, ..., k] for i, k in enumerate(likeliest)]
     np.testing.assert_allclose(outputs["evidence"], places, rtol=1e-4, atol=1e-6)
 

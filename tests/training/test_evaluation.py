@@ -1,4 +1,4 @@
-"""The one evaluation pass: metrics, kept arrays, frozen features and baselines of a split."""
+"""The one evaluation pass: metrics, kept arrays and baselines of a split."""
 
 import json
 import shutil
@@ -9,18 +9,15 @@ import numpy as np
 import pytest
 
 from vocjax import losses
-from vocjax.data.pipeline import plan
 from vocjax.mesh import make_mesh
 from vocjax.runs import writer
 from vocjax.runs.reader import BASELINES, BEFORE
 from vocjax.tasks import make_task
-from vocjax.tasks.task import FrozenFeatures
-from vocjax.training import evaluation
-from vocjax.training.evaluation import SHOWN, evaluate_split, whole_batches, with_features
+from vocjax.training.evaluation import SHOWN, evaluate_split, whole_batches
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import train_and_evaluate
 from vocjax.training.records import Records
-from vocjax.training.step import as_float, variables_of
+from vocjax.training.step import variables_of
 
 BATCH_SIZE = 4
 
@@ -66,52 +63,6 @@ def test_without_artifacts_only_metrics_come_back(untrained):
     found = evaluate_split(start.evaluator, start.train, variables_of(start.state))
     assert (found.kept, found.shown) == ({}, {})
     assert found.metrics == measured(start).metrics
-
-
-# Frozen features ---------------------------------------------------------------------------------
-
-
-def padded_plan(order, batch_size, mesh, *, first=0):
-    """As on several devices: each batch has two rows more, which are no examples."""
-    for rows, valid in plan(order, batch_size, mesh, first=first):
-        yield np.append(rows, np.int32([0, 0])), np.append(valid, np.float32([0, 0]))
-
-
-def moments(variables, batch):
-    """Of an image and of a variable, [batch, 2]: an image can be known by them."""
-    image = as_float(batch)["image"]
-    return {
-        "code": variables["scale"]
-        * jax.numpy.stack([image.mean((1, 2, 3)), image.std((1, 2, 3))], 1)
-    }
-
-
-@pytest.mark.parametrize("storage", ["device", "stream"])
-@pytest.mark.parametrize("planned", [plan, padded_plan])
-def test_batches_hold_the_features_of_their_own_images(
-    storage, planned, tiny_config, begun, monkeypatch
-):
-    monkeypatch.setattr(evaluation, "plan", planned)
-    start, calls = begun(tiny_config("linear_autoencoder", **{"data.storage": storage})), []
-    train, mesh, scale = start.train, make_mesh(), {"scale": jax.numpy.float32(3)}
-    evaluator = start.evaluator._replace(
-        task=start.task._replace(features=FrozenFeatures("encoder", "code")),
-        outputs=lambda variables, batch: calls.append(0) or moments(variables, batch),
-        batch_size=BATCH_SIZE,
-    )
-    known = with_features(evaluator, train, scale)
-    assert (known.ids == train.ids).all()
-    order = np.random.default_rng(0).permutation(len(train.ids))  # 10 of them
-    batches = list(known.batches(planned(order, BATCH_SIZE, mesh)))
-    plain = list(train.batches(planned(order, BATCH_SIZE, mesh)))
-    assert len(batches) == len(plain) == len(calls) == 3  # computed once
-    for batch, own in zip(batches, plain, strict=True):
-        assert batch.keys() == own.keys() | {"code"}
-        for name in own:
-            np.testing.assert_array_equal(batch[name], own[name])
-        np.testing.assert_allclose(batch["code"], moments(scale, own)["code"], rtol=1e-5)
-    assert len({tuple(code) for batch in batches for code in np.asarray(batch["code"])}) == 10
-    assert with_features(start.evaluator, train, scale) is train  # its task has none
 
 
 # Baselines ---------------------------------------------------------------------------------------

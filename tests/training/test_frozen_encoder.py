@@ -45,30 +45,50 @@ def test_a_frozen_encoder_has_no_optimizer_state(frozen_run, saved_state):
     assert {saved[path].shape for path in held} <= head | {()}
 
 
-@pytest.mark.parametrize("augmented", [False, True])
-def test_codes_are_computed_once_and_the_log_counts_what_is_frozen(
-    restless_config, augmented, capsys, tmp_path
-):
-    """For each split before training, and to train on, unless the images change."""
-    runs = []
+def counted(config):
+    """Return a config's task and the list of its encoder's runs: for features, or in `train`."""
+    task, runs = make_task(config)._replace(baselines={}), []
 
     def apply(variables, batch, train, key):
         if "code" not in batch:
             jax.debug.callback(lambda: runs.append(train))
         return task.apply(variables, batch, train, key)
 
+    def of(frozen):
+        def compute(variables, batch):
+            jax.debug.callback(lambda: runs.append("features"))
+            return task.features.of(frozen)(variables, batch)
+
+        return compute if task.features.of(frozen) else None
+
+    return task._replace(apply=apply, features=task.features._replace(of=of)), runs
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_codes_are_computed_once_and_the_log_counts_what_is_frozen(
+    restless_config, augmented, capsys, tmp_path
+):
+    """For each split before training, and to train on, unless the images change."""
     flip = {"data.augment.flip": augmented}
     config = restless_config("classifier_frozen", epochs=1, **flip)
-    task = make_task(config)._replace(baselines={})
-    train_and_evaluate(config, tmp_path, task._replace(apply=apply))
+    task, runs = counted(config)
+    train_and_evaluate(config, tmp_path, task)
     jax.effects_barrier()
-    # The 2 batches of train and the one of val: before training, to train on, and at the end.
-    expected = {True: 2, False: 3 + 1 + 3} if augmented else {False: 3 + 3 + 3}
+    # The 2 batches of train and the one of val: before training, and to train and measure on.
+    expected = {"features": 3, True: 2, False: 1 + 3} if augmented else {"features": 3 + 3}
     assert collections.Counter(runs) == expected
     encoder = 3 * 3 * (3 + 4) * 4 + 2 * 4 + 2 * 2 * 4  # kernels, biases, batch norm
     head = 8 * 8 * 4 * 2 + 2
     said = f"epochs 1 to 1: {head} parameters learn, {encoder} are frozen"
     assert said in capsys.readouterr().err
+
+
+def test_a_probe_without_steps_sees_each_image_once(tiny_config, tmp_path):
+    config = tiny_config("classifier_pretrained", **{"model.head_init": "logistic"})
+    task, runs = counted(config)
+    train_and_evaluate(config, tmp_path, task)
+    jax.effects_barrier()
+    assert collections.Counter(runs) == {"features": 2 + 1}
 
 
 def flops(begun_run, **known):

@@ -175,6 +175,14 @@ def classification_metrics(
     }
 
 
+def average_precisions(
+    probability: np.ndarray, target: np.ndarray, weight: np.ndarray, rule: Rule
+) -> np.ndarray:
+    """Return the average precision of each class [K], NaN for one without a positive."""
+    columns = zip(*(a.T for a in _elements(probability, target, weight)), strict=True)
+    return np.array([average_precision(p[c], t[c], rule) for p, t, c in columns])
+
+
 def paired_bootstrap(
     a: np.ndarray,
     b: np.ndarray,

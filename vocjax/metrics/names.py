@@ -20,6 +20,7 @@ METRIC_NAMES = {
     "roc_auc": ("ROC AUC", "↑", ".3f"),
     "map_11_points": ("mean AP, 11 points", "↑", ".3f"),
     "map_every_point": ("mean AP, every point", "↑", ".3f"),
+    "map_of_common_classes": ("mean AP, 11 points, of classes of 10 images in train", "↑", ".3f"),
     "ece": ("ECE", "↓", ".3f"),
     "soft_dice_per_image": ("soft Dice per image", "↑", ".3f"),
     "soft_iou_per_image": ("soft IoU per image", "↑", ".3f"),
@@ -49,6 +50,7 @@ REASONS = {
         "no image has a label that counts",
     ),
     **dict.fromkeys(("f1", "map_11_points", "map_every_point"), "no image shows a class"),
+    "map_of_common_classes": "the split shows no class of which train has ten images",
     **dict.fromkeys(
         ("balanced_accuracy", "roc_auc"), "no class has images that show it and images that do not"
     ),

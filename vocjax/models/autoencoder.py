@@ -10,7 +10,15 @@ from flax import linen as nn
 from vocjax.errors import UserError
 from vocjax.models.backbones.encoder import BackboneEncoder
 from vocjax.models.layers import INITIALIZERS, ConvBlock, Style, resizing_conv
-from vocjax.models.ops import Conv, max_pool, max_positions, max_unpool, to_patches, to_pixels
+from vocjax.models.ops import (
+    Conv,
+    Known,
+    max_pool,
+    max_positions,
+    max_unpool,
+    to_patches,
+    to_pixels,
+)
 
 STEMS = {"same": 1, "stride": 2, "patch": 4}  # pixels from one value of the first stage to the next
 Switches = tuple[jax.Array, ...]  # of each pooling, the first one first; empty without unpooling
@@ -43,6 +51,11 @@ class Encoder(nn.Module):
         return {f"stage{i + 1}": int(min(first * 2**i, most)) for i in range(len(self.filters))}
 
     @property
+    def modules(self) -> dict[str, str]:
+        """The path of each stage's parameters."""
+        return {name: f"ConvBlock_{i}" for i, name in enumerate(self.strides)}
+
+    @property
     def centred(self) -> bool:
         """Whether a map of an odd size is centred on the image: only strides do this."""
         return self.style.downsample == "stride"
@@ -57,13 +70,19 @@ class Encoder(nn.Module):
         return self.with_switches(images, train=train, valid=valid)[0]
 
     def stages(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+        self,
+        images: jax.Array,
+        known: Known = None,
+        *,
+        train: bool = False,
+        valid: jax.Array | None = None,
     ) -> dict[str, jax.Array]:
         """Return the map of stage1, stage2, ... before it is halved; the last one gives the code.
 
-        They are [batch, height / stride, width / stride, features].
+        They are [batch, height / stride, width / stride, features]. A stage whose map is `known`
+        does not run.
         """
-        maps, _, _ = self._run(images, train, valid, coded=False)
+        maps, _, _ = self._run(images, train, valid, coded=False, known=known)
         return dict(zip(self.strides, maps, strict=True))
 
     def with_switches(
@@ -79,7 +98,12 @@ class Encoder(nn.Module):
 
     @nn.compact
     def _run(
-        self, images: jax.Array, train: bool, valid: jax.Array | None, coded: bool
+        self,
+        images: jax.Array,
+        train: bool,
+        valid: jax.Array | None,
+        coded: bool,
+        known: Known = None,
     ) -> tuple[list[jax.Array], jax.Array, Switches]:
         style, x, sampling = self.style, images, self.stem
         if sampling == "patch":
@@ -102,7 +126,8 @@ class Encoder(nn.Module):
                 if style.upsample == "unpool":
                     switches.append(max_positions(x))
                 x = max_pool(x, padding="VALID")
-            x = ConvBlock(features, sampling, style, dilation)(x, train=train, valid=valid)
+            block, name = ConvBlock(features, sampling, style, dilation), f"stage{index + 1}"
+            x = known[name] if known and name in known else block(x, train=train, valid=valid)
             maps.append(x)
         if coded and self.code:
             init = INITIALIZERS[style.kernel_init]

@@ -13,21 +13,26 @@ from vocjax.models.encoders import encoder_and_decoder, make_encoder
 from vocjax.models.fields import check_poolable
 from vocjax.models.layers import ACTIVATIONS, INITIALIZERS, style_of
 
-POOLINGS = ("flatten", "mean", "polarity")
+POOLINGS = ("flatten", "mean", "rms", "polarity")
 LOGISTIC = "logistic"  # a `head_init`: the last layer is fitted before training
 HEAD_FIELDS = ("hidden", "pooling", "head_dropout", "head_init")  # of a config's `model`
 
 
 def pooled(code: jax.Array, pooling: str) -> jax.Array:
-    """Codes [batch, height, width, features] to [batch, numbers] float32: flat, or a mean.
+    """Codes [batch, height, width, features] to [batch, numbers] float32: flat, or pooled.
 
-    "mean" is over places (Lin et al. 2014, "Network in network"), "polarity" that of the positive
-    and of the negative parts, twice as many numbers, for maps that no activation has rectified
-    (Coates & Ng 2011, "The importance of encoding versus training with sparse coding").
+    Over places: "mean" (Lin et al. 2014, "Network in network"); "rms", the root of the mean of
+    squares, between mean and maximum, for objects that fill a part of the image (Radenovic et al.
+    2018, "Fine-tuning CNN image retrieval with no human annotation", of exponent 2); "polarity",
+    the mean of the positive and of the negative parts, twice as many numbers, for maps that no
+    activation has rectified (Coates & Ng 2011, "The importance of encoding versus training with
+    sparse coding").
     """
     x = code.astype(jnp.float32)
     if pooling == "flatten":
         return x.reshape(x.shape[0], -1)
+    if pooling == "rms":  # of a feature that is 0 everywhere the root has no slope
+        return jnp.sqrt((x**2).mean(axis=(1, 2)) + 1e-12)
     if pooling == "polarity":
         x = jnp.concatenate([nn.relu(x), nn.relu(-x)], axis=-1)
     return x.mean(axis=(1, 2))

@@ -20,13 +20,17 @@ class AtrousPyramid(nn.Module):
     The branches are a 1x1 convolution, a 3x3 one for each of `rates`, and the image's mean with a
     1x1 convolution, each followed by activation and norm. A further 1x1 convolution joins them;
     dropout follows. The paper has `rates` 6, 12 and 18 over an output stride of 16, and twice those
-    over 8.
+    over 8. Without `rates` a place sees only itself and the image's mean.
     """
 
     outputs: int
     features: int = 256
     rates: Sequence[int] = (6, 12, 18)
     style: Style = Style()
+
+    def reads(self, strides: Sequence[int]) -> Sequence[int]:
+        """Return the deepest stride."""
+        return strides[:1]
 
     @nn.compact
     def __call__(
@@ -71,5 +75,5 @@ def network(config: ConfigDict, outputs: int) -> Segmenter:
     """Return the DeepLab v3 of a config."""
     encoder, style = interpolating_encoder(config)
     (features,) = check_widths("model.features", (config.model.features,))
-    rates = check_widths("model.rates", config.model.rates)
+    rates = config.model.rates and check_widths("model.rates", config.model.rates)
     return Segmenter(encoder, AtrousPyramid(outputs, features, rates, style))

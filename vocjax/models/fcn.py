@@ -1,5 +1,7 @@
 """FCN: class scores of several depths, enlarged and summed."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -26,6 +28,10 @@ class FCNDecoder(nn.Module):
     skips: int = 2
     centred: bool = True
     style: Style = Style()
+
+    def reads(self, strides: Sequence[int]) -> Sequence[int]:
+        """Return the deepest stride and those of the skips."""
+        return strides[: 1 + self.skips]
 
     @nn.compact
     def __call__(

@@ -8,7 +8,7 @@ The values are XLA's, in less time on the CPU. Milliseconds of processor time on
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jax.typing import DTypeLike
 # Between these XLA:CPU's weight gradient is the faster one, by up to three times at 32 -> 32.
 THIN, WIDE = 4, 256 * 128  # channels or features; channels times features
 
+Known = Mapping[str, jax.Array] | None  # maps of an encoder's stages that are there already
 Pads = tuple[tuple[int, int], tuple[int, int]]  # zeros before and after, by axis
 Padding = int | str | Pads  # an integer: zeros on every side; or "SAME", "VALID" or "CEIL"
 SAME: Pads = ((1, 1), (1, 1))  # of a 3x3 kernel

@@ -3,6 +3,8 @@
 The other networks are a `Segmenter` each, with a decoder of their own: `unet`, `fcn`, `deeplab`.
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import Protocol
 
 import jax
@@ -16,7 +18,7 @@ from vocjax.models.backbones.encoder import BackboneEncoder
 from vocjax.models.encoders import make_encoder
 from vocjax.models.fields import check_poolable
 from vocjax.models.layers import Style, style_of
-from vocjax.models.ops import bilinear_upsample
+from vocjax.models.ops import Known, bilinear_upsample
 
 
 class Mirror(nn.Module):
@@ -50,41 +52,94 @@ class StagedEncoder(Protocol):
         """Pixels of the image from one value of a stage's map to the next; they never decrease."""
 
     @property
+    def modules(self) -> dict[str, str]:
+        """The path of each stage's parameters, seen from the encoder."""
+
+    @property
     def centred(self) -> bool:
         """Whether a map of an odd size is centred on the image; if not, both begin together."""
 
     def stages(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+        self,
+        images: jax.Array,
+        known: Known = None,
+        *,
+        train: bool = False,
+        valid: jax.Array | None = None,
     ) -> dict[str, jax.Array]:
-        """Images [batch, height, width, channels] to maps [batch, h, w, features]."""
+        """Images [batch, height, width, channels] to maps [batch, h, w, features].
+
+        A stage whose map is `known` does not run.
+        """
+
+
+class MapDecoder(Protocol):
+    """A decoder of maps, a Linen module, for `Segmenter`."""
+
+    def reads(self, strides: Sequence[int]) -> Sequence[int]:
+        """Return those of an encoder's strides, deep to shallow, whose maps it reads."""
+
+    def __call__(
+        self, maps: dict[int, jax.Array], *, train: bool = False, valid: jax.Array | None = None
+    ) -> tuple[int, jax.Array]:
+        """{stride: map [batch, h, w, features]}, shallow to deep, to (stride, scores).
+
+        The scores [batch, h, w, outputs] float32 have one of the strides.
+        """
 
 
 class Segmenter(nn.Module):
     """A decoder of maps over any encoder; their parameters are under `encoder` and `decoder`.
 
-    The decoder is called with {stride: map [batch, h, w, features]}, shallow to deep, the deepest
-    map of each stride, and with `train` and `valid`. It returns (stride, scores [batch, h, w,
-    outputs] float32), which are enlarged to the images' size by linear interpolation.
+    The decoder gets the deepest map of each stride. Its scores are enlarged to the images' size by
+    linear interpolation.
     """
 
     encoder: StagedEncoder
-    decoder: nn.Module
+    decoder: MapDecoder
 
     def __call__(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+        self,
+        images: jax.Array,
+        known: Known = None,
+        *,
+        train: bool = False,
+        valid: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Return (logits [batch, height, width, outputs] float32, code [batch, h, w, features]).
 
         Images are [batch, height, width, channels] of any size from the deepest stride on;
-        `UserError` for a smaller one. `valid` [batch] is 0 for padded examples.
+        `UserError` for a smaller one. `valid` [batch] is 0 for padded examples. A stage of the
+        encoder whose map is `known` does not run, and none that only leads to it.
         """
         height, width = images.shape[1:3]
         check_size(self.encoder, height, width)
-        maps = self.encoder.stages(images, train=train, valid=valid)
+        maps = self.encoder.stages(images, known, train=train, valid=valid)
         by_stride = {stride: maps[name] for name, stride in self.encoder.strides.items()}
         stride, scores = self.decoder(by_stride, train=train, valid=valid)
         logits = enlarged(scores, stride, height, width, centred=self.encoder.centred)
         return logits, by_stride[max(by_stride)]
+
+    def maps(self, images: jax.Array, names: Sequence[str]) -> dict[str, jax.Array]:
+        """Return the maps of some stages of the encoder in evaluation mode, to be `known` later."""
+        maps = self.encoder.stages(images)
+        return {name: maps[name] for name in names}
+
+    def settled(self, frozen: frozenset[str]) -> tuple[str, ...]:
+        """Return the stages whose maps are all that is read of the encoder's frozen beginning.
+
+        `frozen` are the paths of modules whose parameters stand still, as "encoder/backbone/conv1".
+        The stages are the last one before anything learns, and before it the deepest one of each
+        stride that the decoder reads.
+        """
+        strides, modules = self.encoder.strides, self.encoder.modules
+        if "encoder" not in frozen:
+            still = itertools.takewhile(lambda s: f"encoder/{modules[s]}" in frozen, strides)
+            strides = {name: strides[name] for name in still}
+        deepest = {stride: name for name, stride in strides.items()}
+        read = self.decoder.reads(sorted(set(self.encoder.strides.values()), reverse=True))
+        last = list(strides)[-1:]
+        return tuple(name for s, name in deepest.items() if s in read or name in last)
 
 
 def interpolating_encoder(config: ConfigDict) -> tuple[StagedEncoder, Style]:

@@ -19,30 +19,34 @@ from vocjax.models.segmenter import Segmenter, resized
 class UNetDecoder(nn.Module):
     """The decoder of U-Net (Ronneberger et al. 2015), with `same` padding.
 
-    A `SkipBlock` for each of `widths`, deep to shallow, one for each stride but the deepest; then
-    the scores.
+    A `SkipBlock` for each of `widths`, deep to shallow, then the scores. With a width for each
+    stride but the deepest they have the shallowest one, with fewer widths a deeper one.
     """
 
     outputs: int
     widths: Sequence[int]
     style: Style = Style()
 
+    def reads(self, strides: Sequence[int]) -> Sequence[int]:
+        """Return the deepest stride and one for each width."""
+        return strides[: 1 + len(self.widths)]
+
     @nn.compact
     def __call__(
         self, maps: dict[int, jax.Array], *, train: bool = False, valid: jax.Array | None = None
     ) -> tuple[int, jax.Array]:
-        """Take {stride: map}, each stride twice the one before; return the shallowest's scores.
+        """Take {stride: map}, each stride twice the one before; return the last one's scores.
 
         They are (stride, [batch, height / stride, width / stride, outputs] float32).
         """
         style = self.style
-        deepest, *shallower = sorted(maps, reverse=True)
-        x = maps[deepest]
+        stride, *shallower = self.reads(sorted(maps, reverse=True))
+        x = maps[stride]
         for features, stride in zip(self.widths, shallower, strict=True):
             x = SkipBlock(features, style)(x, maps[stride], train=train, valid=valid)
         init = INITIALIZERS[style.kernel_init]
         score = nn.Dense(self.outputs, kernel_init=init, dtype=style.dtype, name="score")
-        return min(maps), score(x).astype(jnp.float32)
+        return stride, score(x).astype(jnp.float32)
 
 
 class SkipBlock(nn.Module):
@@ -89,14 +93,14 @@ def network(config: ConfigDict, outputs: int) -> Segmenter:
 
 
 def check_doubling(strides: Sequence[int], widths: Sequence[int]) -> None:
-    """Raise `UserError` unless `strides` double, and there is a width for each but the deepest."""
+    """Raise `UserError` unless `strides` double, and each width has one, but the deepest."""
     if any(deep != 2 * shallow for shallow, deep in itertools.pairwise(strides)):
         raise UserError(
             f"the encoder's strides are {tuple(strides)}; U-Net doubles from one to the next: "
             "use an encoder that only halves, or the decoder of FCN or DeepLab."
         )
-    if len(widths) != len(strides) - 1:
+    if len(widths) >= len(strides):
         raise UserError(
             f"model.decoder has {len(widths)} widths, {tuple(widths)}; an encoder of strides "
-            f"{tuple(strides)} takes {len(strides) - 1}, deep to shallow."
+            f"{tuple(strides)} takes at most {len(strides) - 1}, deep to shallow."
         )

@@ -1,7 +1,7 @@
 """Task 2: which of the chosen classes an image shows, by softmax or one sigmoid a class."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,13 +19,13 @@ from vocjax.errors import UserError, check_range
 from vocjax.latent import embeddings
 from vocjax.losses.weights import softmax_columns
 from vocjax.metrics import streaming
-from vocjax.metrics.classification import classification_metrics
+from vocjax.metrics.classification import average_precisions, classification_metrics
 from vocjax.models import build, logistic
 from vocjax.models.classifier import LOGISTIC, pooled
 from vocjax.tasks import classification_baselines, task
 
+COMMON = 10  # images in train
 Labels = TypeVar("Labels", jax.Array, np.ndarray)
-FEATURES = task.FrozenFeatures("encoder", "code")
 
 
 def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
@@ -99,9 +99,9 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
         loss=loss,
         measure=partial(measure, exclusive, codes),
         summary=partial(summary, exclusive),
-        finish=finish,
+        finish=partial(finish, chosen(config.data)),
         baselines=classification_baselines.baselines(targets, exclusive, codes, joint=joint),
-        features=FEATURES,
+        features=task.FrozenFeatures("code", partial(features_of, model)),
     )
 
 
@@ -146,14 +146,42 @@ def summary(
     return means | (classification_metrics(**rows, exclusive=exclusive) if rows else {})
 
 
-def finish(trained: task.Trained) -> task.Final:
-    """Embed the codes in the plane, those before training and those after it."""
+def finish(names: Sequence[str], trained: task.Trained) -> task.Final:
+    """Return each class's average precision, and the mean over those that are common in train.
+
+    The codes are embedded in the plane, too, those before training and those after it.
+    """
+    final = by_class(names, trained.kept("train"), trained.kept(trained.split), trained.split)
     if not trained.artifacts or not trained.before:
-        return task.Final()
+        return final
     after = {split: trained.kept(split)["code"] for split in ("train", "val")}
     before = {split: trained.before[f"{split}/code"] for split in after}
     earlier = {f"before/{k}": v for k, v in embeddings(before, trained.key).items()}
-    return task.Final(arrays=embeddings(after, trained.key) | earlier)
+    return final._replace(arrays=embeddings(after, trained.key) | earlier)
+
+
+def by_class(
+    names: Sequence[str],
+    train: Mapping[str, np.ndarray],
+    measured: Mapping[str, np.ndarray],
+    split: str,
+) -> task.Final:
+    """Return each class's average precision in a split and its images in train.
+
+    `train` and `measured` are what the task keeps of every example of train and of the split. The
+    mean over the classes with at least `COMMON` images in train joins the metrics of the split: of
+    rarer classes hardly anything can be learnt.
+    """
+    images = (train["target"] * train["weight"]).sum(axis=0).astype(int)
+    rows = [measured[name] for name in ("probability", "target", "weight")]
+    precision = average_precisions(*rows, "11 points")
+    common = precision[(images >= COMMON) & ~np.isnan(precision)]
+    mean = float(common.mean()) if common.size else math.nan
+    found = {
+        name: {"images": int(n), "average_precision": None if np.isnan(ap) else float(ap)}
+        for name, n, ap in zip(names, images, precision, strict=True)
+    }
+    return task.Final({"by_class": found}, {split: {"map_of_common_classes": mean}})
 
 
 def check_loss(config: ConfigDict) -> None:
@@ -208,6 +236,17 @@ def apply(
     if not train:
         outputs["evidence"] = evidence(model, variables, code)
     return outputs, updates.get("batch_stats", variables["batch_stats"])
+
+
+def features_of(
+    model: nn.Module, frozen: frozenset[str]
+) -> Callable[[task.Variables, task.Batch], jax.Array] | None:
+    """Return what computes the code [batch, h, w, features], None if the encoder learns."""
+    if task.ENCODER not in frozen:
+        return None
+    return lambda variables, batch: apply(model, variables, batch, False, jax.random.key(0))[0][
+        "code"
+    ]
 
 
 def evidence(model: nn.Module, variables: task.Variables, code: jax.Array) -> jax.Array:

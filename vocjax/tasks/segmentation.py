@@ -1,6 +1,6 @@
 """Task 3: the class of each pixel, or whether a pixel belongs to any class."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from vocjax.data.classes import classes_of
 from vocjax.errors import UserError
 from vocjax.metrics import confusion, streaming
 from vocjax.models import build
+from vocjax.models.segmenter import Segmenter
 from vocjax.tasks import segmentation_baselines, task
 from vocjax.tasks.pixel_classes import (
     FOREGROUND,
@@ -59,22 +60,39 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
         summary=summary,
         finish=partial(finish, classes),
         baselines=segmentation_baselines.baselines(classes),
+        features=task.FrozenFeatures("maps", partial(features_of, model), before=False)
+        if isinstance(model, Segmenter)
+        else None,
     )
 
 
 def apply(
     model: nn.Module, variables: task.Variables, batch: task.Batch, train: bool, key: jax.Array
 ) -> tuple[task.Outputs, Any]:
-    """Return the logits of a batch's pixels, the code, and the batch statistics after it."""
+    """Return the logits of a batch's pixels, the code, and the batch statistics after it.
+
+    `maps` in the batch are known to the encoder.
+    """
     (logits, code), updates = model.apply(
         variables,
         batch["image"],
+        *([batch["maps"]] if "maps" in batch else []),
         train=train,
         valid=batch["valid"],
         rngs={"dropout": key},
         mutable=["batch_stats"] if train else [],
     )
     return {"logits": logits, "code": code}, updates.get("batch_stats", variables["batch_stats"])
+
+
+def features_of(
+    model: Segmenter, frozen: frozenset[str]
+) -> Callable[[task.Variables, task.Batch], Any] | None:
+    """Return what computes the maps that stand still, by stage; None if all stages learn."""
+    stages = model.settled(frozen)
+    if not stages:
+        return None
+    return lambda variables, batch: model.apply(variables, batch["image"], stages, method="maps")
 
 
 def targets_of(classes: PixelClasses, batch: task.Batch) -> task.Targets:

@@ -21,6 +21,7 @@ Outputs = dict[str, jax.Array]  # of a model or a baseline, by name
 Targets = dict[str, jax.Array]  # what loss and metrics compare outputs with; `weight` [batch]
 
 THUMBNAIL = 40  # pixels
+ENCODER = "encoder"  # the path of a network's encoder among its modules
 
 
 class Measures(NamedTuple):
@@ -51,10 +52,16 @@ class Baseline(NamedTuple):
 
 
 class FrozenFeatures(NamedTuple):
-    """An output that `apply` reads from the batch, if it is there, where `module` is frozen."""
+    """What the frozen part of a network computes; `apply` reads it from a batch that holds `name`.
 
-    module: str
+    `of(frozen)` gets the paths of the modules that are frozen, and returns what computes a pytree
+    of arrays [batch, ...] from variables and a batch, or None where there is nothing to save.
+    `before`: baselines and the final evaluation need them, too, of the network before training.
+    """
+
     name: str
+    of: Callable[[frozenset[str]], Callable[[Variables, Batch], Any] | None]
+    before: bool = True
 
 
 # The outputs of an image as NumPy arrays, and the example: `image` uint8 as in a batch, `mask` at
@@ -108,7 +115,7 @@ class Task(NamedTuple):
     - `inspect(variables, fitted) -> {name: scalar}`: what the parameters show in comparison with
       the fitted baselines, logged every epoch; None for nothing;
     - `baselines`: simple predictors by name, the most trivial one first;
-    - `features`: the output that a frozen module needs to compute only once.
+    - `features`: what a frozen part of the network needs to compute only once.
     """
 
     init: Callable[[jax.Array], Variables]

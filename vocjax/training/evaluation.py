@@ -1,7 +1,6 @@
 """The one evaluation pass over a split: of a model or of a baseline, in an epoch or at the end."""
 
 import functools
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -12,8 +11,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from vocjax.data.pipeline import Examples, plan
-from vocjax.errors import UserError
-from vocjax.mesh import replicated, split_by_example
+from vocjax.mesh import replicated
 from vocjax.metrics import streaming
 from vocjax.tasks.task import Batch, Measures, Original, Outputs, Task, Variables
 from vocjax.training.step import as_float, mean_loss, zeros_like
@@ -161,40 +159,6 @@ def evaluate_baselines(
             for split, examples in splits.items()
         }
     return results
-
-
-def with_features(evaluator: Evaluator, examples: Examples, variables: Variables) -> Examples:
-    """Return examples whose batches hold the task's frozen features, if any, computed once.
-
-    Raises `UserError` where they are not finite.
-    """
-    if evaluator.task.features is None:
-        return examples
-    name, mesh = evaluator.task.features.name, evaluator.mesh
-    planned = list(plan(np.arange(len(examples.ids)), evaluator.batch_size, mesh))
-    parts = [evaluator.outputs(variables, batch)[name] for batch in examples.batches(iter(planned))]
-    # Where there are several devices every batch can be padded, and not only the last.
-    held = np.flatnonzero(np.concatenate([valid for _, valid in planned]))
-    features = jnp.concatenate(parts)[held]
-    bad = ~np.asarray(jnp.isfinite(features).all(axis=tuple(range(1, features.ndim))))
-    if bad.any():
-        raise UserError(
-            f"the {name} is not finite for {bad.sum()} of {bad.size} images, "
-            f"{examples.ids[bad.argmax()]} is the first: what the encoder begins from overflows on "
-            "them. Give init_from other weights, or import these with the --mean, --std, --scale "
-            "and --channels that they were trained with."
-        )
-
-    @jax.jit(out_shardings=split_by_example(mesh))
-    def take(features: jax.Array, rows: np.ndarray) -> jax.Array:
-        return features[rows]
-
-    def batches(planned: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
-        ours, theirs = itertools.tee(planned)
-        for (rows, _), batch in zip(ours, examples.batches(theirs), strict=True):
-            yield batch | {name: take(features, rows)}
-
-    return examples._replace(batches=batches)
 
 
 def whole_batches(examples: Examples, batch_size: int, mesh: Mesh) -> Iterator[Batch]:

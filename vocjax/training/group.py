@@ -48,12 +48,14 @@ class Group(NamedTuple):
 
     `requested(step)` is the signal that asks for a stop. `ended` has, by the number of a run, its
     last state or the error that ended it: what is computed for this run from then on is ignored.
+    `splits` has what a run is measured on at its end, with the features that are still its own.
     """
 
     members: tuple[Member, ...]
     evaluator: Evaluator  # of all runs in one program
     requested: Callable[[int], int | None]
     ended: dict[int, TrainState | UserError]
+    splits: dict[int, dict[str, Examples]]
 
     @property
     def setup(self) -> Setup:

@@ -151,11 +151,14 @@ def _run(
         ended = train_members(members, states)
         best = [member.checkpoints.best for member in members]
     outcomes: list[Outcome] = []
-    for member, end, checkpoint, seconds in zip(members, ended, best, fit_seconds, strict=True):
+    for member, (end, splits), checkpoint, seconds in zip(
+        members, ended, best, fit_seconds, strict=True
+    ):
         if isinstance(end, UserError):
             outcomes.append(end)
             continue
-        results = evaluate_at_the_end(member.setup, end, checkpoint, seconds)
+        setup = member.setup._replace(data=member.setup.data._replace(splits=splits))
+        results = evaluate_at_the_end(setup, end, checkpoint, seconds)
         if len(members) > 1:  # which had the seconds together
             results["runs_at_once"] = len(members)
         writer.write_json(member.setup.workdir / "results.json", results)

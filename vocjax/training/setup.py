@@ -22,15 +22,15 @@ from vocjax.pretrained.resolve import located, origin_facts, origin_of
 from vocjax.runs import places, writer
 from vocjax.runs.checkpoints import Checkpoints, abstract, has_checkpoint
 from vocjax.runs.reader import read_config
-from vocjax.tasks.task import Variables
+from vocjax.tasks.task import ENCODER, Variables
 from vocjax.training.evaluation import (
     Evaluator,
     evaluate_baselines,
     fit_baselines,
     place,
     whole_batches,
-    with_features,
 )
+from vocjax.training.features import Compute, with_features
 from vocjax.training.phases import count, phase_of_step
 from vocjax.training.step import INIT, TrainState, draw_key, initial_state
 from vocjax.training.validate import Valid
@@ -71,8 +71,8 @@ def batches_of(data: Dataset, config: ConfigDict) -> int:
 def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
     """Make the run directory, and measure the baselines once.
 
-    Return the setup with what the baselines have learnt, and the state of a run that begins, None
-    for one that is continued.
+    Return the setup with what the baselines have learnt, and with the features of a run that has no
+    steps; and the state of a run that begins, None for one that is continued.
     """
     config, workdir, valid, data, _, evaluator, _ = setup
     # Before anything is written: what a run begins with may turn out not to exist.
@@ -80,15 +80,18 @@ def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
     measures = not writer.has_baselines(workdir)
     if begins or measures or valid.task.inspect:
         variables = initial_variables(setup)
-        splits = {s: with_features(evaluator, x, variables) for s, x in splits.items()}
+        if compute := _features_before(setup):
+            splits = {s: with_features(evaluator, x, variables, compute) for s, x in splits.items()}
         setup = setup._replace(fitted=fit_baselines(evaluator, splits["train"]))
     fit: dict[str, Any] = {}
     if begins:
         variables, fit = fitted(setup, variables, splits["train"])
         _check_finite("parameters", variables)
         if not setup.steps:  # no step will look at its loss
-            _, batch = next(evaluator.batches(data.splits["val"]))
+            _, batch = next(evaluator.batches(splits["val"]))
             _check_finite("outputs on val", evaluator.outputs(variables, batch))
+            # A fit without steps leaves the encoder as it is, and its features.
+            setup = setup._replace(data=data._replace(splits=splits))
         make = jax.jit(partial(_first_state, setup, 0), out_shardings=replicated(setup.mesh))
         state = jax.block_until_ready(make(variables))
     # The first host writes only after the others have looked at what was there.
@@ -104,9 +107,15 @@ def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
     writer.begin(workdir, config, facts)
     if measures:
         features = valid.task.features
-        before = {} if features is None else _flat(evaluator, splits, features.name)
+        before = _flat(evaluator, splits, features.name) if features and features.before else {}
         writer.write_baselines(workdir, evaluate_baselines(evaluator, splits, setup.fitted), before)
     return setup, state
+
+
+def _features_before(setup: Setup) -> Compute | None:
+    """Return what computes the features that baselines and a fit of the model need."""
+    features = setup.valid.task.features
+    return features.of(frozenset({ENCODER})) if features and features.before else None
 
 
 def _flat(evaluator: Evaluator, splits: dict[str, Examples], name: str) -> dict[str, np.ndarray]:

@@ -11,7 +11,8 @@ from vocjax.errors import UserError
 from vocjax.mesh import replicated
 from vocjax.tasks.task import Variables
 from vocjax.training.epoch import train_epoch
-from vocjax.training.evaluation import evaluate_split, summarise, with_features
+from vocjax.training.evaluation import evaluate_split, summarise
+from vocjax.training.features import frozen_alike, phase_splits
 from vocjax.training.final import scalars
 from vocjax.training.group import (
     Group,
@@ -29,21 +30,25 @@ from vocjax.training.step import TrainState, as_float, augments, variables_of
 from vocjax.training.stopping import why_stop
 
 
-def train_members(members: list[Member], states: list[TrainState]) -> list[TrainState | UserError]:
+def train_members(
+    members: list[Member], states: list[TrainState]
+) -> list[tuple[TrainState | UserError, dict[str, Examples]]]:
     """Train runs to their ends: in one program those that are at the same step.
 
-    A kill, an early stop or an error can have left some of them behind.
+    A kill, an early stop or an error can have left some of them behind. Return the end of each, and
+    the splits to measure it on.
     """
-    ends: dict[int, TrainState | UserError] = {}
+    ends: dict[int, tuple[TrainState | UserError, dict[str, Examples]]] = {}
     with stop_requests() as requested:
         steps = [step_of(state) for state in states]
         for step in sorted(set(steps)):
             numbers = [i for i, at in enumerate(steps) if at == step]
             evaluator = group_evaluator(members[0].setup.evaluator, len(numbers))
-            group = Group(tuple(members[i] for i in numbers), evaluator, requested, {})
+            group = Group(tuple(members[i] for i in numbers), evaluator, requested, {}, {})
             state = _train(group, group.join([states[i] for i in numbers]))
             for i, number in enumerate(numbers):
-                ends[number] = group.ended.get(i) or group.part(state, i)
+                end = group.ended.get(i) or group.part(state, i)
+                ends[number] = end, group.splits.get(i, members[number].setup.data.splits)
     return [ends[i] for i in range(len(members))]
 
 
@@ -78,18 +83,19 @@ def _end_early(group: Group, state: TrainState) -> None:
             group.ended[number] = group.part(state, number)
 
 
-def _splits(setup: Setup, state: TrainState, phase: Phase) -> dict[str, Examples]:
-    """Return the splits, with frozen features where nothing in a phase changes them."""
-    features, splits = setup.valid.task.features, setup.data.splits
-    frozen = features and features.module in frozen_modules(phase, state.params)
-    if not frozen or augments(setup.config):
-        return splits
-    # Training continues from the parameters; what is measured is their average.
-    variables = {
-        "train": {"params": state.params, "batch_stats": state.batch_stats},
-        "val": variables_of(state),
-    }
-    return {s: with_features(setup.evaluator, splits[s], of) for s, of in variables.items()}
+def _splits(group: Group, state: TrainState, phase: Phase) -> list[dict[str, Examples]]:
+    """Return the splits of each run, with features where nothing in a phase changes them."""
+    found = []
+    group.splits.clear()  # the features of another phase are let go
+    for i, member in enumerate(group.members):
+        own, splits = group.part(state, i), member.setup.data.splits
+        kept = splits
+        if not augments(member.setup.config):
+            kept = phase_splits(member.setup.evaluator, splits, own, phase, member.records.say)
+        alike = frozen_alike(own, phase)
+        group.splits[i] = kept if alike else kept | {"train": splits["train"]}
+        found.append(kept)
+    return found
 
 
 def _train_phase(group: Group, state: TrainState, number: int) -> TrainState:
@@ -97,7 +103,7 @@ def _train_phase(group: Group, state: TrainState, number: int) -> TrainState:
     setup, step, config = group.setup, step_of(state), group.setup.config
     phase = setup.valid.phases[number]
     train_step, precise = make_group_step(group, phase, number), _precise_norms(group, state, phase)
-    splits = [_splits(setup, group.part(state, i), phase) for i in range(len(group.members))]
+    splits = _splits(group, state, phase)
     train, val = ([of[split] for of in splits] for split in ("train", "val"))
     inspect = jax.jit(setup.valid.task.inspect) if setup.valid.task.inspect else None
     begun, first = time.monotonic(), step

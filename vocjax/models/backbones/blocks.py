@@ -11,7 +11,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from vocjax.errors import UserError, check_choice
-from vocjax.models.ops import KERNEL_INIT, Conv, Padding, Pads, pads, sides, xla_conv
+from vocjax.models.ops import KERNEL_INIT, Conv, Known, Padding, Pads, pads, sides, xla_conv
 
 
 class Norm(NamedTuple):
@@ -131,19 +131,28 @@ class Backbone(nn.Module):
 
     @nn.compact
     def stages(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+        self,
+        images: jax.Array,
+        known: Known = None,
+        *,
+        train: bool = False,
+        valid: jax.Array | None = None,
     ) -> dict[str, jax.Array]:
         """Images [batch, height, width, channels], pre-processed, to every stage's map.
 
         They are shallow to deep, [batch, height / stride, width / stride, channels], rounded as in
         the reference network. (`jax.jit` sorts a dict's keys; `strides` keeps the order.) `valid`
-        [batch] is 0 for padded examples, which the batch statistics of `train` leave out.
+        [batch] is 0 for padded examples, which the batch statistics of `train` leave out. A stage
+        whose map is `known` does not run.
 
         Raises `UserError` at trace time for images so small that a stage has no value.
         """
         x, maps = images, {}
         for name, sampling in self.sampling.items():
-            x = maps[name] = self.stage(name, sampling)(x, train=train, valid=valid)
+            if known and name in known:
+                x = maps[name] = known[name]
+            else:
+                x = maps[name] = self.stage(name, sampling)(x, train=train, valid=valid)
             if 0 in x.shape[1:3]:
                 height, width = images.shape[1:3]
                 raise UserError(

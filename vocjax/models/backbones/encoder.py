@@ -5,6 +5,7 @@ from flax import linen as nn
 
 from vocjax.models.backbones.blocks import Backbone
 from vocjax.models.backbones.preprocessing import IDENTITY, Preprocessing, apply
+from vocjax.models.ops import Known
 
 
 class BackboneEncoder(nn.Module):
@@ -23,15 +24,26 @@ class BackboneEncoder(nn.Module):
         return self.backbone.strides
 
     @property
+    def modules(self) -> dict[str, str]:
+        """The path of each stage's parameters."""
+        return {name: f"backbone/{name}" for name in self.strides}
+
+    @property
     def centred(self) -> bool:
         """Whether maps lie over the middle of the image, as in `Backbone.centred`."""
         return self.backbone.centred
 
     def stages(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+        self,
+        images: jax.Array,
+        known: Known = None,
+        *,
+        train: bool = False,
+        valid: jax.Array | None = None,
     ) -> dict[str, jax.Array]:
-        """Images [batch, height, width, 3] in [0, 1] to every stage's map, shallow to deep."""
-        return self.backbone.stages(apply(self.preprocessing, images), train=train, valid=valid)
+        """Images [batch, height, width, 3] in [0, 1] to every stage's map, as `Backbone.stages`."""
+        images = apply(self.preprocessing, images)
+        return self.backbone.stages(images, known, train=train, valid=valid)
 
     def __call__(
         self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None

@@ -13,7 +13,7 @@ from vocjax.models.backbones.blocks import KERAS_NORM, Backbone, Conv, Norm, Pad
 from vocjax.models.backbones.heads import MeanHead, Network
 from vocjax.models.backbones.keys import KERAS, TORCH, KeyMap, Source
 from vocjax.models.backbones.preprocessing import SYMMETRIC
-from vocjax.models.ops import max_pool
+from vocjax.models.ops import Known, max_pool
 
 
 class Variant(NamedTuple):
@@ -195,7 +195,12 @@ class InceptionV3(Backbone):
         return {name: (2 if name in strided else 1, width) for name, width in features.items()}
 
     def stages(
-        self, images: jax.Array, *, train: bool = False, valid: jax.Array | None = None
+        self,
+        images: jax.Array,
+        known: Known = None,
+        *,
+        train: bool = False,
+        valid: jax.Array | None = None,
     ) -> dict[str, jax.Array]:
         """As in `Backbone`; raises `UserError` for images that leave nothing in the last maps."""
         if self.padding == "valid" and self.stem == "imagenet" and min(images.shape[1:3]) < 75:
@@ -203,7 +208,7 @@ class InceptionV3(Backbone):
                 f"Inception v3 has images of {images.shape[1]}x{images.shape[2]} pixels and needs "
                 'at least 75x75: use larger images, or set padding to "same" or stem to "small".'
             )
-        return super().stages(images, train=train, valid=valid)
+        return super().stages(images, known, train=train, valid=valid)
 
     def stage(self, name: str, sampling: Sampling) -> Callable[..., jax.Array]:
         """Make a stage."""
