@@ -57,7 +57,7 @@ def step_seconds(configs: list[ConfigDict]) -> float:
         for of in configs
     ]
     members = tuple(Member(setup, None, None) for setup in setups)  # type: ignore[arg-type]
-    group = Group(members, evaluator, lambda step: None, {})
+    group = Group(members, evaluator, lambda step: None, {}, {})
     states = []
     for setup in setups:
         variables = initial_variables(setup)
