@@ -64,7 +64,7 @@ def test_it_runs_from_top_to_bottom_in_ten_minutes_of_cpu(tmp_path):
     """In a Jupyter kernel: its running event loop is what a plain `exec` would not have."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     place = {"metadata": {"path": str(tmp_path)}}
-    client = NotebookClient(NOTEBOOK.copy(), timeout=600, kernel_name="python3", resources=place)
+    client = NotebookClient(NOTEBOOK.copy(), timeout=900, kernel_name="python3", resources=place)
     # The tests' own flags make programs fast to compile and slow to run; here the runs are longer.
     ran = client.execute(env={k: value for k, value in os.environ.items() if k != "XLA_FLAGS"})
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
