@@ -20,6 +20,7 @@ import jaxlib
 import numpy as np
 import optax
 import pytest
+from browser import find_browser, open_browser
 from filelock import FileLock
 from ml_collections import ConfigDict
 
@@ -68,6 +69,16 @@ def shrunk_fields(model: ConfigDict) -> dict[str, Any]:
 
 
 SHRUNK_BACKBONE = {"name": "squeezenet", "stem": "small", "last": "fire4"}  # of strides 1 and 2
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A headless Chromium; the test is skipped where there is none."""
+    path = find_browser()
+    if path is None:
+        pytest.skip("no browser: install chromium (or google-chrome) and have it on the PATH")
+    with open_browser(path, tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from browser import find_browser, open_browser
 from client import answering
 from PIL import Image
 from small_space import DIRECTIONS, SIZE, smooth_images
@@ -13,15 +12,6 @@ FIRST, SECOND = (f"#first .slider:nth-child({n}) input" for n in (1, 2))
 ARRIVED = "!drawing && point !== undefined && document.querySelector('#time').textContent !== ''"
 COMPLAINTS = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
 SAID = "document.querySelector('#errors').textContent"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    path = find_browser()
-    if path is None:
-        pytest.skip("no browser: install chromium (or google-chrome) and have it on the PATH")
-    with open_browser(path, tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -121,9 +121,8 @@ class Page(HTMLParser):
         return [value for t, n, value in self.attributes if (t, n) == (tag, name)]
 
     def row(self, start):
-        """The cells of the row whose first cell starts with a text."""
-        (found,) = (row for row in self.rows if row[0].startswith(start))
-        return found
+        """The cells of the first row whose first cell starts with a text."""
+        return next(row for row in self.rows if row[0].startswith(start))
 
     def below(self, row):
         return self.rows[self.rows.index(row) + 1]
@@ -137,8 +136,8 @@ def count_images(run):
 def report(*directories, draw=count_images, without_pictures=()):
     """The page of run directories, drawn by one function whatever their task is."""
     output = directories[0].parent / "report.html"
-    sections = {task: of._replace(figures=draw) for task, of in page.SECTIONS.items()}
+    chapters = [c._replace(figures=draw, lead=lambda _: {}) for c in page.CHAPTERS]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "SECTIONS", sections)
+        patch.setattr(page, "CHAPTERS", chapters)
         page.write_report(directories, output, without_pictures=without_pictures)
     return Page(output.read_text(encoding="utf-8"))

@@ -15,8 +15,7 @@ from PIL import Image
 
 from vocjax.errors import UserError
 from vocjax.reporting.hover import Scatter
-from vocjax.reporting.page import SECTIONS, write_report
-from vocjax.runs.reader import TASKS
+from vocjax.reporting.page import write_report
 
 
 def one_point(text):
@@ -25,17 +24,16 @@ def one_point(text):
     return Scatter(views, np.array([0]), [text], np.array([True]), thumbnail, np.array([text]))
 
 
-class TestSections:
-    def test_the_tasks_come_in_the_studys_order_and_those_without_a_run_are_left_out(
-        self, tmp_path
-    ):
-        assert tuple(SECTIONS) == TASKS
+class TestChapters:
+    def test_the_steps_come_in_order_and_those_without_a_run_are_left_out(self, tmp_path):
         runs = [write_run(tmp_path / t, t) for t in ("segmentation", "reconstruction")]
+        runs.append(write_run(tmp_path / "linear", config={"model": {"name": "pca"}}))
         page = report(*runs)
-        assert page.values("section", "id") == ["reconstruction", "segmentation", "made"]
+        ids = ["outcome", "linear-code", "convolutional-code", "segmenter", "made"]
+        assert page.values("section", "id") == ids
         places = {f"#{value}" for _, name, value in page.attributes if name == "id"}
         assert set(page.values("a", "href")) <= places  # every link leads somewhere
-        assert "2 runs" in page.text and "unfinished" not in page.text
+        assert "3 runs" in page.text and "unfinished" not in page.text
 
     @pytest.mark.parametrize(
         ("name", "partial", "other"),
@@ -133,7 +131,7 @@ class TestProvenance:
             'optimizer.name = "rmsprop"',
         ):
             assert fact in page.text
-        assert page.values("a", "href").count("#run-1") == 1
+        assert page.values("a", "href").count("#run-1") == 2  # from both tables
         assert "run-1" in page.values("article", "id")
 
     def test_what_is_not_known_is_a_dash(self, tmp_path):

@@ -12,6 +12,7 @@ from vocjax.reporting import curves, differences
 from vocjax.reporting import figures as draw
 from vocjax.reporting.curves import Curve
 from vocjax.reporting.hover import Drawn, scatter
+from vocjax.reporting.shown import MOST, by_shown, labelled, short
 from vocjax.reporting.study import repeated
 from vocjax.runs.reader import Run, lookup
 
@@ -53,6 +54,27 @@ def figures(run: Run) -> Drawn:
     if "reconstruction" in samples:  # a joint network has a decoder, too
         rows = {"validation image": samples["image"], "reconstruction": samples["reconstruction"]}
         drawn["Reconstructions"] = draw.image_rows(rows)
+    return drawn
+
+
+def side_by_side(runs: Sequence[Run]) -> Drawn:
+    """Draw the same validation images with the class that each run finds likeliest."""
+    drawn: Drawn = {}
+    for group in by_shown(runs, "image", *(f"val/{name}" for name in Elements._fields)):
+        classes = group[0].config["data"]["classes"]
+        group = [run for run in group if run.config["data"]["classes"] == classes][-MOST:]
+        rows: dict[str, list[tuple[str, bool]]] = {}
+        for name, run in zip(labelled(group), group, strict=True):
+            samples = run.samples
+            found, truth = (samples[f"val/{k}"][samples["shown"]] for k in Elements._fields[:2])
+            best = found.argmax(axis=1)
+            right = np.take_along_axis(truth, best[:, None], axis=1)[:, 0] > 0
+            texts = [f"{classes[k]}\n{short(row[k])}" for k, row in zip(best, found, strict=True)]
+            rows[name] = list(zip(texts, right.tolist(), strict=True))
+        title = "The same validation images, and the class that each run finds likeliest, with its "
+        title += "probability; a cross marks the wrong ones"
+        title += f" ({group[0].data})" if title in drawn else ""
+        drawn[title] = curves.verdicts(group[0].samples["image"], rows)
     return drawn
 
 
@@ -133,7 +155,7 @@ def _mistakes(samples: Samples, elements: Elements, classes: Sequence[str], choi
     for image, column in zip(images, errors[images].argmax(axis=1), strict=True):
         present = [name for name, there in zip(classes, target[image], strict=True) if there]
         truth = "there" if target[image, column] else (present or ["none of them"])[0]
-        texts.append(f"{classes[column]} {_short(probability[image, column])},\nis {truth}")
+        texts.append(f"{classes[column]} {short(probability[image, column])},\nis {truth}")
     thumbnails = samples["val/thumbnail"][images]
     return {"The most confident mistakes, validation": _in_rows(thumbnails, texts)}
 
@@ -156,7 +178,7 @@ def _evidence(samples: Samples, classes: Sequence[str]) -> Drawn:
         return {}
     image, evidence = samples["image"], samples["evidence"]
     shown = samples["val/probability"][samples["shown"]]
-    captions = [f"{classes[row.argmax()]}\n{_short(row.max())}" for row in shown]
+    captions = [f"{classes[row.argmax()]}\n{short(row.max())}" for row in shown]
     title = (
         "What each place adds to the logit of the likeliest class, red, or takes from it, blue; "
         f"at most {np.abs(evidence).max():.2g}"
@@ -164,10 +186,6 @@ def _evidence(samples: Samples, classes: Sequence[str]) -> Drawn:
     heat = painting.heat_map(painting.grey(image), evidence)
     rows = {"validation image": image, "evidence": heat}
     return {title: draw.image_rows(rows, {"evidence": captions})}
-
-
-def _short(probability: float) -> str:
-    return f"{probability:.2f}".removeprefix("0")
 
 
 def comparison(runs: Sequence[Run]) -> dict[str, Figure]:

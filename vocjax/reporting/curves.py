@@ -8,11 +8,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from vocjax import painting
 from vocjax.metrics.classification import reliability
 from vocjax.reporting import figures as draw
 
 NAMED = 6  # for more classes there is no room, and there are no colours
 PALE = "#b9c4cc"
+WRONG = "#b34700"  # of a text: darker than in `figures.COLOURS`
 
 
 class Curve(NamedTuple):
@@ -122,4 +124,33 @@ def reliability_diagram(confidence: np.ndarray, right: np.ndarray) -> Figure:
     below.set_xlim(0.48 if confidence.min() >= 0.5 else 0, 1.01)
     below.set(xlabel="confidence", ylabel="decisions")
     below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+    return figure
+
+
+@draw.styled
+def verdicts(images: np.ndarray, rows: Mapping[str, Sequence[tuple[str, bool]]]) -> Figure:
+    """Images, and below them what each of several runs says of them: a text, and if it is right.
+
+    Shapes: `images` [n, height, width, 1 or 3]; a row has n texts of two lines.
+    """
+    n, (height, width) = len(images), images.shape[1:3]
+    cell = draw.WIDTH / n
+    heights = (cell * height / width, *[0.6] * len(rows))
+    figure = Figure(figsize=(draw.WIDTH, sum(heights)))
+    above, *below = figure.subplots(1 + len(rows), 1, height_ratios=heights)
+    gap = max(1, width // 16)
+    pictures = painting.grid(painting.as_bytes(images)[None], gap)
+    above.imshow(pictures, interpolation="antialiased", aspect="auto")
+    for axis in (above, *below):
+        axis.set(xticks=[], yticks=[], xlim=(-0.5, pictures.shape[1] - 0.5))
+        axis.spines[:].set_visible(False)
+    centres = np.arange(n) * (width + gap) + (width - 1) / 2
+    longest = max(len(line) for row in rows.values() for text, _ in row for line in text.split())
+    size = min(9, 72 * cell / (0.62 * (longest + 1)))
+    for axis, (name, texts) in zip(below, rows.items(), strict=True):
+        axis.set_title(name, fontsize=10, pad=2)
+        for x, (text, right) in zip(centres, texts, strict=True):
+            mark, colour = ("", draw.INK) if right else (" \N{MULTIPLICATION SIGN}", WRONG)
+            style: Any = {"ha": "center", "va": "center", "fontsize": size, "color": colour}
+            axis.text(x, 0.5, text + mark, **style)
     return figure

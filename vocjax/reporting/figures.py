@@ -83,7 +83,7 @@ def image_rows(
     cell = min(1.1, WIDTH / n)
     lines = {label: texts[0].count("\n") + 1 for label, texts in captions.items()}
     heights = [cell * images.shape[1] / images.shape[2] for images in rows.values()]
-    written = sum((0.25 if label.strip() else 0.07) + 0.15 * lines.get(label, 0) for label in rows)
+    written = sum((0.25 if label.strip() else 0.07) + 0.17 * lines.get(label, 0) for label in rows)
     # Labels need room where there are few images.
     width = max(n * cell, WIDTH / 2)
     figure = Figure(figsize=(width, sum(heights) + written))
@@ -98,7 +98,9 @@ def image_rows(
         axis.set(xticks=[], yticks=[], anchor="W")
         if label in captions:
             centres = np.arange(n) * (size + gap) + (size - 1) / 2
-            axis.set_xticks(centres, captions[label], fontsize=min(7.5, 10 * cell))
+            longest = max(len(line) for text in captions[label] for line in text.split("\n"))
+            size = min(9, 72 * cell / (0.62 * longest))
+            axis.set_xticks(centres, captions[label], fontsize=size)
             axis.tick_params(length=0, pad=2)
     return figure
 

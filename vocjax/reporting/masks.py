@@ -14,6 +14,7 @@ from vocjax.data.classes import VOID
 from vocjax.reporting import figures as draw
 
 CELL = 1.15  # inches of an image: five of them are as wide as a figure
+STRIP = 0.32  # inches below an image, for two lines
 LINE = 0.19  # inches of a legend's line
 PALE = "#c9d0d5"
 # What can be wrong with a pixel, in the order of `errors`.
@@ -38,31 +39,71 @@ def errors(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     return np.where(truth == VOID, VOID, np.where(truth == prediction, 0, wrong)).astype(np.uint8)
 
 
+def dice(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Return the Dice of each image's objects, float [n], NaN where there is none in either.
+
+    A pixel is in both if it has the same class there. Shapes: class indices [n, height, width], 0
+    the background; void pixels of the truth, 255, are left out.
+    """
+    known, pixels = truth != VOID, (1, 2)
+    both = (known & (truth > 0) & (truth == prediction)).sum(axis=pixels)
+    total = (known & (truth > 0)).sum(axis=pixels) + (known & (prediction > 0)).sum(axis=pixels)
+    return np.where(total, 2 * both / np.maximum(total, 1), np.nan)
+
+
+def channel(mask: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the mask of one class of each image: 1 there, 0 elsewhere, void stays.
+
+    Shapes: `mask` uint8 [n, height, width], `classes` int [n]; the result is like `mask`.
+    """
+    own = mask == classes[:, None, None]
+    return np.where(mask == VOID, VOID, own).astype(np.uint8)
+
+
+def at_size(images: np.ndarray, side: int) -> np.ndarray:
+    """Return images or masks [n, height, width, ...] at side x side, each the nearest pixel."""
+    rows, columns = ((np.arange(side) + 0.5) * n // side for n in images.shape[1:3])
+    return images[:, rows.astype(int)][:, :, columns.astype(int)]
+
+
 @draw.styled
-def sheet(columns: Mapping[str, np.ndarray], keys: Sequence[Key], rows: Sequence[str]) -> Figure:
+def sheet(
+    columns: Mapping[str, np.ndarray],
+    keys: Sequence[Key],
+    rows: Sequence[str],
+    under: Mapping[str, Sequence[str]] | None = None,
+) -> Figure:
     """Images in columns, one row for each example, with the legends `keys` below.
 
     `columns` maps headings to images uint8 [n, side, side, 3], of the same examples; `rows` are the
-    labels of the examples, or none.
+    labels of the examples, or none; `under` maps headings to two short lines below each image.
     """
     images = np.stack(list(columns.values()), axis=1)
     n, across, side = images.shape[:3]
     gap = max(1, side // 16)
-    pitch = side + gap
+    strip = round(side * STRIP / CELL) if under else 0
+    images = np.pad(images, [(0, 0)] * 2 + [(0, strip)] + [(0, 0)] * 2, constant_values=255)
+    pitch, down = side + gap, side + strip + gap
     width = CELL * across
     in_a_line = int(width / 1.4)
     patches = _in_lines(keys, in_a_line)
-    height = CELL * n + 0.55 + LINE * (len(patches) // in_a_line)
-    figure, axis = draw.one_plot(width + (0.35 if rows else 0), height)
+    beside = 0.2 + 0.1 * max(map(len, rows), default=0) if rows else 0
+    lines = max(heading.count("\n") for heading in columns)
+    height = CELL * n * down / pitch + 0.55 + 0.17 * lines + LINE * (len(patches) // in_a_line)
+    figure, axis = draw.one_plot(width + beside, height)
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.04)
     # Images with more pixels than the page has dots are smoothed; small ones keep their pixels.
     fine = side > CELL * draw.DPI
     axis.imshow(painting.grid(images, gap), interpolation="antialiased" if fine else "nearest")
     axis.spines[:].set_visible(False)
-    axis.set_anchor("N")
+    axis.set_anchor("NE" if rows else "N")  # away from the labels at the left
     axis.set_xticks(pitch * np.arange(across) + side / 2, list(columns))
-    axis.set_yticks(pitch * np.arange(n) + side / 2 if rows else [], rows)
+    axis.set_yticks(down * np.arange(n) + side / 2 if rows else [], rows)
     axis.tick_params(length=0, labeltop=True, labelbottom=False)
+    style: Any = {"ha": "center", "va": "center", "fontsize": 8.5}
+    for i, heading in enumerate(columns):
+        for row, text in enumerate((under or {}).get(heading, ())):
+            axis.text(pitch * i + side / 2, down * row + side + strip / 2, text, **style)
     if patches:
         figure.legend(handles=patches, ncols=in_a_line, **draw.BELOW)
     return figure

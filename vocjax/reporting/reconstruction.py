@@ -9,6 +9,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from vocjax.reporting import figures as draw
 from vocjax.reporting.hover import Drawn, scatter
+from vocjax.reporting.shown import MOST, by_shown, labelled
 from vocjax.reporting.study import STUDY
 from vocjax.runs.reader import SPLITS, Run, lookup, replicates, without
 
@@ -42,6 +43,24 @@ def figures(run: Run) -> Drawn:
         **_of_components(samples),
         **_of_latent_space(samples, run.field("data.classes") or ()),
     }
+
+
+def side_by_side(runs: Sequence[Run]) -> Drawn:
+    """Draw the same validation images as each run gives them back, with the error of each."""
+    drawn: Drawn = {}
+    for group in by_shown(runs, "image", "reconstruction"):
+        shape = group[0].samples["image"].shape
+        group = [run for run in group if run.samples["image"].shape == shape][-MOST:]
+        rows, errors = {"validation image": group[0].samples["image"]}, {}
+        for name, run in zip(labelled(group), group, strict=True):
+            image, found = (run.samples[key] for key in ("image", "reconstruction"))
+            error = np.square(found.astype(np.float32) - image).mean(axis=(1, 2, 3))
+            rows[name] = found
+            errors[name] = [f"{value:.3f}".removeprefix("0") for value in error]
+        title = "The same validation images through each code; below each its mean squared error"
+        title += f" ({group[0].dataset})" if title in drawn else ""
+        drawn[title] = draw.image_rows(rows, errors)
+    return drawn
 
 
 def _of_components(samples: Samples) -> Drawn:

@@ -1,5 +1,6 @@
 """What the report shows of task 3: masks and their errors, classes, thresholds, runs together."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from vocjax.metrics import confusion
 from vocjax.reporting import figures as draw
 from vocjax.reporting import masks
 from vocjax.reporting.hover import Drawn
+from vocjax.reporting.shown import by_shown, labelled, short
 from vocjax.reporting.study import STUDY, repeated
 from vocjax.runs.reader import Run, lookup, replicates
 
@@ -26,6 +28,8 @@ PROTOCOLS = {
 }
 ALL_FOREGROUND = "all foreground"  # the name of that baseline
 SOFT = "soft_dice_per_image"
+CLASSES_SHOWN, IMAGES_OF_A_CLASS = 3, 2  # as single masks
+STEPS, GAINS = 4, 4  # runs side by side, and images that got better
 HARD = ("hard_dice_per_image_at_threshold", "hard_dice_per_image")  # a softmax has the last alone
 
 
@@ -53,6 +57,7 @@ def figures(run: Run) -> Drawn:
     samples, target = run.samples, target_of(run)
     return (
         _kept(samples, target)
+        | _channels(samples, target)
         | _extremes(samples, target)
         | _of_classes(samples, target)
         | _by_threshold(samples, target)
@@ -66,8 +71,46 @@ def _kept(samples: Samples, target: Target) -> Drawn:
     columns, keys = _painted(image, samples["mask"], samples["prediction"], target)
     columns["probability"] = painting.grey(samples["probability"][..., None])
     how = "the likeliest class" if target.softmax else "what has more than .5"
-    title = f"Validation images: {how} is predicted; white is the probability of any foreground"
-    return {title: masks.sheet(columns, keys, [])}
+    title = f"Validation images: {how} is predicted; white is the probability of any foreground. "
+    title += "Below each overlay Dice and IoU of its image, at the size of the network"
+    under = _overlaps(samples["mask"], samples["prediction"])
+    return {title: masks.sheet(columns, keys, [], {"prediction": under})}
+
+
+def _overlaps(truth: np.ndarray, prediction: np.ndarray) -> list[str]:
+    """Dice and IoU of each image's objects, as text; masks are [n, height, width]."""
+    return [
+        f"Dice {short(dice)}\nIoU {short(dice / (2 - dice))}"
+        for dice in masks.dice(truth, prediction).tolist()
+    ]
+
+
+def _channels(samples: Samples, target: Target) -> Drawn:
+    """The masks of single classes, those with the most pixels in the images that are kept."""
+    if len(target.names) <= 2 or not samples.keys() >= {"image", "mask", "prediction"}:
+        return {}
+    truth, prediction = samples["mask"], samples["prediction"]
+    image = painting.as_bytes(samples["image"].astype(np.float32))
+    pixels = np.stack([(truth == k).sum(axis=(1, 2)) for k in range(1, len(target.names))])
+    places = [
+        (k + 1, i)
+        for k in np.argsort(-pixels.sum(axis=1), kind="stable")[:CLASSES_SHOWN].tolist()
+        for i in np.argsort(-pixels[k], kind="stable")[:IMAGES_OF_A_CLASS].tolist()
+        if pixels[k, i]
+    ]
+    if not places:
+        return {}
+    classes, shown = np.array(places).T
+    pairs = [(masks.channel(m[shown], classes)) for m in (truth, prediction)]
+    columns = {"image": np.broadcast_to(image[shown], (*image[shown].shape[:-1], 3))}
+    columns |= {
+        name: painting.grey(255 * (m == 1)[..., None].astype(np.uint8))
+        for name, m in zip(("truth", "prediction"), pairs, strict=True)
+    }
+    rows = [target.names[k] for k in classes]
+    title = "Masks of single classes: white is the class, black is all else. Below each prediction "
+    title += "Dice and IoU of the class in its image"
+    return {title: masks.sheet(columns, [], rows, {"prediction": _overlaps(*pairs)})}
 
 
 def _extremes(samples: Samples, target: Target) -> Drawn:
@@ -77,10 +120,15 @@ def _extremes(samples: Samples, target: Target) -> Drawn:
         if samples.keys() >= set(names):
             image, truth, prediction, values = (samples[name] for name in names)
             columns, keys = _painted(image, truth, prediction, target)
-            rows = [f"{value:.2f}".removeprefix("0") for value in values]
+            rows = [short(value) for value in values]
             title = f"The {which} validation images, by the mean IoU of each at its own size"
             title += "" if target.softmax else "; decided at the threshold chosen on train"
-            drawn[title] = masks.sheet(columns, keys, rows)
+            title += (
+                ", which stands at the left. Below each overlay Dice and IoU of its objects, at "
+            )
+            title += "the size of the network"
+            under = {"prediction": _overlaps(truth, prediction)}
+            drawn[title] = masks.sheet(columns, keys, rows, under)
     return drawn
 
 
@@ -106,6 +154,55 @@ def _painted(
     void = {"void": to_hex((np.array(painting.OUTLINE) / 255).tolist())} if VOID in shown else {}
     found = dict(enumerate(masks.WRONG.items(), start=1))
     return columns, [classes, dict(found[k] for k in np.unique(wrong) if 0 < k < VOID) | void]
+
+
+def side_by_side(runs: Sequence[Run]) -> Drawn:
+    """Draw the images that got better from one run to the next, those that gained most."""
+    drawn: Drawn = {}
+    for group in by_shown(runs, "image", "mask", "prediction"):
+        for members in _by_target(group):
+            drawn |= _gains(members)
+    return drawn
+
+
+def _by_target(runs: Sequence[Run]) -> list[list[Run]]:
+    """Group runs by what they distinguish; groups of one are left out."""
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(target_of(run).names), []).append(run)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _gains(runs: Sequence[Run]) -> Drawn:
+    """Draw the best of the study's runs, and then the best others, the worst of them first."""
+    target = target_of(runs[0])
+    side = max(run.samples["mask"].shape[1] for run in runs)
+    honest = [run for run in runs if (run.field("data.masks") or "nearest") == "nearest"]
+    truth = masks.at_size((honest or runs)[-1].samples["mask"], side)
+    predictions = [masks.at_size(run.samples["prediction"], side) for run in runs]
+    scores = np.nan_to_num(np.stack([masks.dice(truth, found) for found in predictions]))
+    ranked = np.argsort(scores.mean(axis=1), kind="stable")
+    studys = [i for i in ranked if repeated(runs[i])][-1:]
+    steps = studys + [i for i in ranked if i not in studys][len(studys) - STEPS :]
+    runs, found = [runs[i] for i in steps], [predictions[i] for i in steps]
+    gain = np.diff(scores[steps], axis=0).max(axis=0)
+    best = np.argsort(-gain, kind="stable")[:GAINS]
+    best = best[gain[best] > 0] if gain.max() > 0 else best
+    pictures = [painting.as_bytes(run.samples["image"].astype(np.float32)) for run in runs]
+    pictures = [masks.at_size(np.broadcast_to(p, (*p.shape[:-1], 3)), side) for p in pictures]
+    coloured = next((i for i, r in enumerate(runs) if r.samples["image"].shape[-1] == 3), 0)
+    columns, keys = _painted(pictures[coloured][best], truth[best], found[0][best], target)
+    columns = {name: columns[name] for name in ("image", "truth")}
+    under = {}
+    for name, picture, prediction in zip(labelled(runs), pictures, found, strict=True):
+        heading = textwrap.fill(name, 17)
+        columns[heading] = painting.overlay(picture[best], prediction[best], target.palette, ALPHA)
+        under[heading] = _overlaps(truth[best], prediction[best])
+    kind = "foreground" if len(target.names) == 2 else f"{len(target.names)} classes"
+    better = "The images that got better" if gain.max() > 0 else "No image got better"
+    title = f"{better} from one run to the next, of the {len(truth)} that each keeps ({kind}). "
+    title += "Below each overlay Dice and IoU of its image"
+    return {title: masks.sheet(columns, keys[:1], [], under)}
 
 
 def _of_classes(samples: Samples, target: Target) -> Drawn:

@@ -10,43 +10,67 @@ from vocjax.reporting.study import STUDY
 from vocjax.runs import reader
 from vocjax.runs.reader import SPLITS, Run, counted, joined, lookup
 
+LINEAR = ("pca", "linear_autoencoder")  # models of the story's first step
 MISSING = "\N{EN DASH}"
 
 
 def results_table(
-    runs: Sequence[Run], with_baselines: Sequence[Run], anchors: Mapping[Path, str]
+    runs: Sequence[Run],
+    with_baselines: Sequence[Run],
+    anchors: Mapping[Path, str],
+    chosen: Sequence[str] = (),
 ) -> str:
-    """Return the table of a task's runs as HTML: by data runs and baselines, then the study's rows.
+    """Return the table of runs of a task as HTML: by data runs and baselines, then the study's.
 
     Runs that differ in their seed alone share a row: mean and standard deviation. The baselines of
     `with_baselines`, which are some of the runs, have rows, too. `anchors` maps directories to the
-    id of the run's provenance on the page.
+    id of the run's provenance on the page. The columns are the metrics in `chosen` that are known,
+    or all; with all of them each row is a card on every screen. The study's rows are there if they
+    have one of the columns, and a run has another model than a linear code.
     """
-    study = STUDY[runs[0].task]["rows"]
-    metrics = in_order(
+    study = [] if all(is_linear(run) for run in runs) else STUDY[runs[0].task]["rows"]
+    known = in_order(
         name
         for splits in [*(run.results or {} for run in runs), *study]
         for split in SPLITS
         for name in (splits.get(split) or {}) | (lookup(splits, "absent", split) or {})
     )
+    metrics = [name for name in known if name in chosen] if chosen else known
     bodies = []
     for data, members in reader.by_data(runs).items():
         rows = [_run_row(seeds, metrics, anchors) for seeds in reader.replicates(members)]
         rows += _baseline_rows([run for run in members if run in with_baselines], metrics)
-        bodies.append(f"<tbody>{_group(escape(data), metrics)}{''.join(rows)}</tbody>")
+        bodies.append(_body(_group(escape(data), metrics), rows))
     rows = [_row(escape(r["name"]), escape(r["setting"]), _cells(r, metrics)) for r in study]
-    title = "The study's own figures <b class='tag'>study, slides</b>"
-    bodies.append(f'<tbody class="study">{_group(title, metrics)}{"".join(rows)}</tbody>')
-    labels = ["&nbsp;".join(METRIC_NAMES.get(name, (escape(name),))[:2]) for name in metrics]
-    head = "".join(f'<th scope="col">{label}</th>' for label in labels)
+    if rows:
+        title = "The study's own figures <b class='tag'>study, slides</b>"
+        bodies.append(_body(_group(title, metrics), rows, ' class="study"'))
+    labels = ["&nbsp;".join(_label(name)) for name in metrics]
+    head = "".join(f'<th scope="col" role="columnheader">{label}</th>' for label in labels)
+    columns = "".join(f'<th scope="col" role="columnheader">{n}</th>' for n in ("Run", "Split"))
+    kind, name = ("results", "Results") if chosen else ("results all", "All metrics")
+    # A table that is folded into cards keeps its roles only where they are written down.
     return (
-        '<div class="scroll" role="region" tabindex="0" aria-label="Results"><table>'
-        f'<thead><tr><th scope="col">Run</th><th scope="col">Split</th>{head}</tr></thead>'
-        f"{''.join(bodies)}</table></div>"
-        '<p class="note">↓ less is better, ↑ more is better, '
+        f'<table class="{kind}" role="table" aria-label="{name}">'
+        f'<thead role="rowgroup"><tr role="row">{columns}{head}</tr></thead>{"".join(bodies)}'
+        '</table><p class="note">↓ less is better, ↑ more is better, '
         f"{MISSING} not known or not defined. Runs have the values after their last epoch. A loss "
         f"compares only with losses of its own kind.{_reasons(runs)}</p>"
     )
+
+
+def is_linear(run: Run) -> bool:
+    """Whether a run is of a linear code, which the study has no figure of."""
+    return run.field("model.name") in LINEAR
+
+
+def _label(metric: str) -> tuple[str, ...]:
+    """A metric's label and the direction of better values, as HTML."""
+    return METRIC_NAMES.get(metric, (escape(metric),))[:2]
+
+
+def _body(group: str, rows: Sequence[str], attributes: str = "") -> str:
+    return f'<tbody role="rowgroup"{attributes}>{group}{"".join(rows)}</tbody>'
 
 
 def _reasons(runs: Sequence[Run]) -> str:
@@ -73,7 +97,8 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 def _group(title: str, metrics: Sequence[str]) -> str:
     width = len(metrics) + 2
-    return f'<tr><th scope="rowgroup" colspan="{width}"><span>{title}</span></th></tr>'
+    cell = f'<th scope="rowgroup" role="rowheader" colspan="{width}">{title}</th>'
+    return f'<tr role="row">{cell}</tr>'
 
 
 def _run_row(seeds: Sequence[Run], metrics: Sequence[str], anchors: Mapping[Path, str]) -> str:
@@ -81,7 +106,8 @@ def _run_row(seeds: Sequence[Run], metrics: Sequence[str], anchors: Mapping[Path
     if finished:
         lines = _cells(reader.over_seeds(finished), metrics)
     else:
-        lines = [f'<td class="split" colspan="{len(metrics) + 1}">{escape(run.outcome)}</td>']
+        span = len(metrics) + 1
+        lines = [f'<td role="cell" class="split" colspan="{span}">{escape(run.outcome)}</td>']
     setting = _setting(run)
     setting += f" and {len(seeds) - 1} more" if len(seeds) > 1 else ""
     setting += ", mean ± standard deviation" if len(finished) > 1 else ""
@@ -125,18 +151,27 @@ def _baseline_rows(runs: Sequence[Run], metrics: Sequence[str]) -> list[str]:
 def _row(name: str, setting: str, lines: Sequence[str]) -> str:
     """Table rows that share one label, from HTML."""
     label = f'{name}<span class="setting">{setting}</span>'
-    label = f'<th scope="row" rowspan="{len(lines)}">{label}</th>'
-    return f'<tr class="first">{label}' + "</tr><tr>".join(lines) + "</tr>"
+    label = f'<th scope="row" role="rowheader" rowspan="{len(lines)}">{label}</th>'
+    return f'<tr role="row" class="first">{label}' + '</tr><tr role="row">'.join(lines) + "</tr>"
 
 
 def _cells(splits: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
     """A line of cells for each split that has values, or one line without any."""
     known = {split: splits[split] for split in SPLITS if splits.get(split)} or {MISSING: {}}
     return [
-        f'<td class="split">{split}</td>'
-        + "".join(f"<td>{_value(values.get(name), name)}</td>" for name in metrics)
+        f'<td role="cell" class="split">{split}</td>'
+        + "".join(
+            f'<td role="cell"{_unknown(values.get(name))} data-label="{" ".join(_label(name))}">'
+            f"{_value(values.get(name), name)}</td>"
+            for name in metrics
+        )
         for split, values in known.items()
     ]
+
+
+def _unknown(value: Any) -> str:
+    """The class of a cell without a value, which a card leaves out."""
+    return ' class="unknown"' if value is None else ""
 
 
 def _value(value: Any, metric: str) -> str:
