@@ -23,7 +23,7 @@ FLAGS += " --remote-debugging-pipe"
 # Gives the two ends the numbers that the browser expects, and becomes the browser.
 LAUNCHER = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); "
 LAUNCHER += "os.execv(sys.argv[3], sys.argv[3:])"
-PATIENCE = 20  # seconds
+PATIENCE = 60  # seconds: the machine can be busy, and axe looks at every element
 
 
 def find_browser():

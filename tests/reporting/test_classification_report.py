@@ -213,6 +213,22 @@ def test_images_have_their_evidence_class_and_probability_and_a_decoders_images(
     assert titles(figures["Reconstructions"]) == ["validation image", "reconstruction"]
 
 
+def test_runs_say_what_each_image_shows_and_mark_what_is_wrong():
+    shown = {"image": np.zeros((2, 8, 8, 3), np.float16), "shown": np.array([0, 2])}
+    shown |= {"val/ids": np.array(list("abcd"))}
+    other = samples_of(np.full((4, 2), [0.9, 0.1]), [[-1, 1], [1, -1], [-1, 1], [0, -1]])
+    runs = [
+        run_of("classification", name, samples=shown | samples, **{"data.classes": list(PAIR)})
+        for name, samples in (("first", FOUR), ("second", other))
+    ]
+    (figure,) = classification.side_by_side(runs).values()
+    assert titles(figure) == ["", "first", "second"]
+    texts = [[text.get_text() for text in axis.texts] for axis in figure.axes[1:]]
+    cross = " \N{MULTIPLICATION SIGN}"
+    assert texts == [["dog\n.70", f"aeroplane\n.60{cross}"], [f"aeroplane\n.90{cross}"] * 2]
+    assert_readable(figure, "side by side")
+
+
 def test_codes_before_and_after_training_and_those_of_a_frozen_encoder_once():
     title = "Codes {} training; the pointer shows the image of a point"
     before, after = codes_of("before/", shift=1), codes_of()

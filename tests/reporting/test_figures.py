@@ -151,7 +151,6 @@ class TestEncoding:
         code = (
             "import numpy as np, sys; from vocjax.reporting import page, figures as f;"
             "f.encode_webp(f.image_rows({'': np.zeros((1, 2, 2, 3))}));"
-            "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules;"
-            "assert 'flax' not in sys.modules and 'vocjax.tasks' not in sys.modules"
+            "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
         )
         subprocess.run([sys.executable, "-c", code], check=True)

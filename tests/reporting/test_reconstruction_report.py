@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from example_runs import codes_of, run_of
-from figure_texts import legend, named, titles
+from figure_texts import legend, named, ticks, titles
 
 from vocjax.reporting import figures as draw
 from vocjax.reporting import reconstruction
@@ -40,6 +40,23 @@ KEPT = kept_samples()
 @pytest.fixture(scope="module")
 def drawn():
     return figures_of(KEPT)
+
+
+def test_runs_of_the_same_images_are_side_by_side_with_the_error_of_each_image():
+    image = pictures(3)
+    shown = {"image": image, "shown": np.arange(3), "val/ids": np.array(["a", "b", "c"])}
+    runs = [
+        run_of("reconstruction", name, samples=shown | {"reconstruction": image + shift})
+        for name, shift in (("PCA", 0.5), ("AE", 0.0))
+    ]
+    other = shown | {"reconstruction": image, "shown": np.array([2, 1, 0])}
+    drawn = reconstruction.side_by_side([*runs, run_of("reconstruction", "far", samples=other)])
+    figure = next(iter(drawn.values()))
+    assert titles(figure) == ["validation image", "PCA", "AE"]
+    assert len(drawn) == 2  # the last one shows other images
+    assert [ticks(axis, "x") for axis in figure.axes[1:]] == [[".250"] * 3, [".000"] * 3]
+    without = run_of("reconstruction", "bare", samples={"image": image})
+    assert reconstruction.side_by_side([without]) == {}
 
 
 class TestFigures:

@@ -76,9 +76,10 @@ def cells(figure, side):
     (axis,) = figure.axes
     paper = np.asarray(axis.get_images()[0].get_array())
     headings = [text for text in ticks(axis, "x") if text]
-    pitch = side + max(1, side // 16)
-    paper = np.pad(paper, ((0, pitch - side), (0, pitch - side), (0, 0)), constant_values=255)
-    split = paper.reshape(len(paper) // pitch, pitch, -1, pitch, 3)[:, :side, :, :side]
+    gap = max(1, side // 16)
+    pitch, down = side + gap, side + round(side * masks.STRIP / masks.CELL) + gap
+    paper = np.pad(paper, ((0, gap), (0, gap), (0, 0)), constant_values=255)
+    split = paper.reshape(len(paper) // down, down, -1, pitch, 3)[:, :side, :, :side]
     return dict(zip(dict.fromkeys(headings), split.transpose(2, 0, 1, 3, 4), strict=True))
 
 
@@ -169,6 +170,81 @@ def test_best_and_worst_are_in_the_order_kept_with_their_values():
     np.testing.assert_array_equal(worst["prediction"], worst["image"])
 
 
+def test_dice_counts_pixels_of_the_right_class_and_void_nowhere():
+    truth = np.array([[[1, 2], [0, VOID]], [[0, 0], [0, 0]], [[1, 1], [0, 0]]], np.uint8)
+    prediction = np.array([[[1, 1], [0, 2]], [[0, 0], [0, 0]], [[0, 0], [1, 1]]], np.uint8)
+    np.testing.assert_allclose(masks.dice(truth, prediction), [0.5, np.nan, 0])
+    kept = sheet(shown_of(truth, prediction))
+    assert [t.get_text() for t in kept.axes[0].texts] == [
+        "Dice .50\nIoU .33",
+        "Dice \N{EN DASH}\nIoU \N{EN DASH}",
+        "Dice .00\nIoU .00",
+    ]
+
+
+def test_single_masks_are_of_the_classes_with_the_most_pixels_white_on_black():
+    truth = np.zeros((3, 4, 4), np.uint8)
+    truth[0, :2], truth[1, 0], truth[2, 0, 0] = 2, 2, 1
+    prediction = np.where(truth == 2, 2, 0)
+    prediction[1] = 0
+    figure = named(drawn(shown_of(truth, prediction), PAIR), "Masks of single classes")
+    columns = cells(figure, 4)
+    assert ticks(figure.axes[0])[:3] == ["dog", "dog", "cat"]
+    np.testing.assert_array_equal(columns["truth"][..., 0], 255 * (truth == [[[2]], [[2]], [[1]]]))
+    np.testing.assert_array_equal(columns["prediction"][0, ..., 0], 255 * (truth[0] == 2))
+    assert not columns["prediction"][1:].any()
+    merged = shown_of(truth > 0, truth > 0)
+    assert not any("single" in title for title in drawn(merged, FOREGROUND))
+
+
+class TestSideBySide:
+    truth = np.zeros((3, 4, 4), np.uint8)
+    truth[:, :2] = 1
+    nothing, half = np.zeros_like(truth), truth.copy()
+    half[:, 0] = 0
+
+    def run(self, name, prediction, **fields):
+        samples = shown_of(self.truth, prediction)
+        samples |= {"shown": np.arange(3), "val/ids": np.array(["a", "b", "c"])}
+        return run_of("segmentation", name, samples=samples, **FOREGROUND | fields)
+
+    def columns(self, *runs):
+        ((title, figure),) = segmentation.side_by_side(runs).items()
+        return title, [text for text in ticks(figure.axes[0], "x") if text], figure
+
+    def test_the_studys_run_is_first_and_each_is_better_than_the_last(self):
+        fields = {"model.name": "mirror", "model.norm": "none", "loss.name": "soft_dice"}
+        one = self.half.copy()
+        one[0] = self.truth[0]
+        recipe = self.run("Recipe", self.half, **fields, **{"optimizer.name": "adam"})
+        title, names, figure = self.columns(
+            self.run("Best", one), recipe, self.run("Bad", self.nothing)
+        )
+        assert names == ["image", "truth", "Recipe", "Bad", "Best"]
+        assert title.startswith("The images that got better from one run to the next, of the 3")
+        texts = [text.get_text().split("\n")[0] for text in figure.axes[0].texts]
+        assert texts == ["Dice .67"] * 3 + ["Dice .00"] * 3 + ["Dice 1.00", "Dice .67", "Dice .67"]
+
+    def test_it_says_that_none_got_better(self):
+        title, names, _ = self.columns(self.run("a", self.half), self.run("b", self.half))
+        assert title.startswith("No image got better")
+        assert names == ["image", "truth", "a", "b"]
+
+    def test_runs_of_other_images_or_other_classes_are_apart(self):
+        other = self.run("b", self.half)
+        other.samples["shown"] = np.array([0, 2, 1])
+        classes = self.run("c", self.half, **PAIR)
+        assert segmentation.side_by_side([self.run("a", self.half), other, classes]) == {}
+
+    def test_masks_of_another_size_are_compared_at_the_larger_one(self):
+        small = self.run("small", self.half)
+        for name in ("image", "mask", "prediction"):
+            small.samples[name] = small.samples[name][:, ::2, ::2]
+        _, names, figure = self.columns(small, self.run("large", self.truth))
+        assert names[2:] == ["small", "large"]
+        assert figure.axes[0].texts[0].get_text() == "Dice .00\nIoU .00"
+
+
 class TestClasses:
     counts = np.zeros((21, 21), np.int64)
     counts[0, [0, 3, 8, 15]] = 80, 5, 4, 16  # background; 3 is bird, 8 cat, 12 dog, 15 person
@@ -255,7 +331,7 @@ def test_what_a_run_lacks_is_left_out():
     assert drawn({}, SOFTMAX) == {}
 
 
-@pytest.mark.parametrize(("fields", "classes", "figures"), [(SOFTMAX, 21, 5), (FOREGROUND, 2, 4)])
+@pytest.mark.parametrize(("fields", "classes", "figures"), [(SOFTMAX, 21, 6), (FOREGROUND, 2, 4)])
 def test_no_text_is_cut_and_none_overlaps_another(fields, classes, figures):
     found = drawn(everything(classes), fields)
     assert len(found) == figures

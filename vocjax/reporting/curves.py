@@ -1,7 +1,6 @@
 """Plots of task 2: arrays in, a matplotlib `Figure` out."""
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from vocjax.reporting import figures as draw
 
 NAMED = 6  # for more classes there is no room, and there are no colours
 PALE = "#b9c4cc"
+WRONG = "#b34700"  # of a text: darker than in `figures.COLOURS`
 
 
 class Curve(NamedTuple):
@@ -134,10 +134,9 @@ def verdicts(images: np.ndarray, rows: Mapping[str, Sequence[tuple[str, bool]]])
     Shapes: `images` [n, height, width, 1 or 3]; a row has n texts of two lines.
     """
     n, (height, width) = len(images), images.shape[1:3]
-    beside = 1.5  # inches of the names
-    cell = (draw.WIDTH - beside) / n
-    figure = Figure(figsize=(draw.WIDTH, cell * height / width + 0.42 * len(rows) + 0.1))
-    heights = (cell * height / width, *[0.42] * len(rows))
+    cell = draw.WIDTH / n
+    heights = (cell * height / width, *[0.6] * len(rows))
+    figure = Figure(figsize=(draw.WIDTH, sum(heights)))
     above, *below = figure.subplots(1 + len(rows), 1, height_ratios=heights)
     gap = max(1, width // 16)
     pictures = painting.grid(painting.as_bytes(images)[None], gap)
@@ -146,14 +145,12 @@ def verdicts(images: np.ndarray, rows: Mapping[str, Sequence[tuple[str, bool]]])
         axis.set(xticks=[], yticks=[], xlim=(-0.5, pictures.shape[1] - 0.5))
         axis.spines[:].set_visible(False)
     centres = np.arange(n) * (width + gap) + (width - 1) / 2
-    size = min(8, 60 * cell / 6)
+    longest = max(len(line) for row in rows.values() for text, _ in row for line in text.split())
+    size = min(9, 72 * cell / (0.62 * (longest + 1)))
     for axis, (name, texts) in zip(below, rows.items(), strict=True):
-        axis.set_yticks([0], [textwrap.fill(name, 22)], fontsize=8)
-        axis.set_ylim(-1, 1)
-        axis.tick_params(length=0)
+        axis.set_title(name, fontsize=10, pad=2)
         for x, (text, right) in zip(centres, texts, strict=True):
-            mark, colour = (
-                ("", draw.INK) if right else (" \N{MULTIPLICATION SIGN}", draw.COLOURS[1])
-            )
-            axis.text(x, 0, text + mark, ha="center", va="center", fontsize=size, color=colour)
+            mark, colour = ("", draw.INK) if right else (" \N{MULTIPLICATION SIGN}", WRONG)
+            style: Any = {"ha": "center", "va": "center", "fontsize": size, "color": colour}
+            axis.text(x, 0.5, text + mark, **style)
     return figure

@@ -87,7 +87,7 @@ def sheet(
     width = CELL * across
     in_a_line = int(width / 1.4)
     patches = _in_lines(keys, in_a_line)
-    beside = 0.15 + 0.09 * max(map(len, rows), default=0) if rows else 0
+    beside = 0.2 + 0.1 * max(map(len, rows), default=0) if rows else 0
     lines = max(heading.count("\n") for heading in columns)
     height = CELL * n * down / pitch + 0.55 + 0.17 * lines + LINE * (len(patches) // in_a_line)
     figure, axis = draw.one_plot(width + beside, height)
@@ -96,7 +96,7 @@ def sheet(
     fine = side > CELL * draw.DPI
     axis.imshow(painting.grid(images, gap), interpolation="antialiased" if fine else "nearest")
     axis.spines[:].set_visible(False)
-    axis.set_anchor("N")
+    axis.set_anchor("NE" if rows else "N")  # away from the labels at the left
     axis.set_xticks(pitch * np.arange(across) + side / 2, list(columns))
     axis.set_yticks(down * np.arange(n) + side / 2 if rows else [], rows)
     axis.tick_params(length=0, labeltop=True, labelbottom=False)

@@ -10,6 +10,7 @@ from vocjax.errors import UserError
 from vocjax.files import write_text
 from vocjax.reporting import pictures, story
 from vocjax.reporting.chapters import CHAPTERS, Chapter
+from vocjax.reporting.contests import contests, described
 from vocjax.reporting.provenance import made
 from vocjax.reporting.study import STUDY
 from vocjax.reporting.table import is_linear, results_table
@@ -83,14 +84,14 @@ def _summary(runs: Sequence[Run]) -> str:
 
 def _outcome(chapters: dict[Chapter, list[Run]]) -> str:
     """The sentences at the top: one for each step, and what they come to."""
-    found = {c: contests[0] for c, runs in chapters.items() if (contests := story.contests(runs))}
+    found = {c: of[0] for c, runs in chapters.items() if (of := contests(runs))}
     items = [
         f'<li><a href="#{chapter.id}">{chapter.title}</a>: {escape(story.outcome(contest))}</li>'
         for chapter, contest in found.items()
     ]
     if last := story.conclusion({chapter.title: contest for chapter, contest in found.items()}):
         items.append(f"<li>{escape(last)}</li>")
-    return f'<ol class="outcome">{"".join(items)}</ol>' if items else ""
+    return f'<ol class="sentences">{"".join(items)}</ol>' if items else ""
 
 
 def _chapter(
@@ -123,10 +124,10 @@ def _chapter(
 
 def _shows(runs: Sequence[Run]) -> str:
     """A paragraph for each group of runs that compare, with its data where there are several."""
-    found = story.contests(runs)
+    found = contests(runs)
     paragraphs = []
     for contest in found:
-        target = story.described(contest.best.run) if len(found) > 1 else ""
+        target = described(contest.best.run) if len(found) > 1 else ""
         before = f"<b>{escape(target)}.</b> " if target else ""
         paragraphs.append(f"<p>{before}{escape(story.shows(contest))}</p>")
     return "".join(paragraphs)
