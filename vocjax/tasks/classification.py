@@ -173,8 +173,8 @@ def by_class(
     rarer classes hardly anything can be learnt.
     """
     images = (train["target"] * train["weight"]).sum(axis=0).astype(int)
-    rows = [measured[name] for name in ("probability", "target", "weight")]
-    precision = average_precisions(*rows, "11 points")
+    probability, target, weight = (measured[name] for name in ("probability", "target", "weight"))
+    precision = average_precisions(probability, target, weight, "11 points")
     common = precision[(images >= COMMON) & ~np.isnan(precision)]
     mean = float(common.mean()) if common.size else math.nan
     found = {
