@@ -25,8 +25,8 @@ def train_together(
 
     Each run has its own order of images, keys, log, checkpoints and early stop. `at_once` trains up
     to `AT_ONCE` of them in one program. By default that is done on accelerators, and on CPU they
-    train one after the other, which is faster there (experiments/README.md). Both give the same
-    within rounding, and a run that was begun in one way can be continued in the other.
+    train one after the other (measured in experiments/README.md). Both give the same within
+    rounding, and a run that was begun in one way can be continued in the other.
 
     Return the results of each, or the error that ended it. Raises `UserError` where the configs are
     of several kinds, `Interrupted` as `train_and_evaluate` does.
