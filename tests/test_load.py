@@ -20,6 +20,7 @@ import vocjax
 from vocjax import cli
 from vocjax.errors import UserError
 from vocjax.runs.reader import read_config
+from vocjax.runs.restore import latent_space_of
 from vocjax.training.loop import train_and_evaluate
 
 WITH_PICTURES = ["autoencoder_256", "segmentation_dice"]
@@ -184,3 +185,15 @@ def test_a_config_that_is_damaged_is_named(text, tmp_path):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(UserError, match=r"config.json is damaged: .*Restore it, or train again"):
         read_config(tmp_path)
+
+
+def test_codes_of_a_run_decode_to_the_images_that_it_outputs(finished_run):
+    run = finished_run("autoencoder_convolutional")
+    images = np.random.default_rng(0).random((3, 16, 16, 3), np.float32)
+    _, space = latent_space_of(run)
+    codes = space.encode(jnp.asarray(images))
+    assert codes.shape == (3, 2 * 2 * 2)
+    outputs = vocjax.load(run).outputs(images)
+    np.testing.assert_allclose(outputs["code"].reshape(3, -1), codes, rtol=1e-4, atol=1e-5)
+    decoded = space.decode(codes).clip(0, 1)
+    np.testing.assert_allclose(outputs["image"], decoded, rtol=1e-4, atol=1e-5)

@@ -83,10 +83,10 @@ def test_features_beyond_the_patches_numbers_and_residual_blocks_keep_their_draw
 )
 def test_a_network_that_cannot_begin_so_is_refused(fields, message):
     with pytest.raises(UserError, match=message):
-        stacked_pca.check_start(config_of(**fields))
+        stacked_pca.begins_with_pca(config_of(**fields))
 
 
 def test_a_drawn_start_needs_nothing():
-    assert stacked_pca.check_start(config_of())
-    assert not stacked_pca.check_start(config_of(start="drawn", upsample="nearest"))
-    assert not stacked_pca.check_start(load_config(CONFIGS / "autoencoder_256.py"))
+    assert stacked_pca.begins_with_pca(config_of())
+    assert not stacked_pca.begins_with_pca(config_of(start="drawn", upsample="nearest"))
+    assert not stacked_pca.begins_with_pca(load_config(CONFIGS / "autoencoder_256.py"))

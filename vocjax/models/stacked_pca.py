@@ -42,7 +42,7 @@ class Stages(NamedTuple):
     stages: tuple[Stage, ...]
 
 
-def check_start(config: ConfigDict) -> bool:
+def begins_with_pca(config: ConfigDict) -> bool:
     """Return whether a config's network begins with PCA; `UserError` for one that can't."""
     model = config.model
     start = model.get("start", "drawn")
@@ -55,10 +55,10 @@ def check_start(config: ConfigDict) -> bool:
                 f"model.start is 'pca' and model.{field} {model.get(field)!r}; a start with PCA "
                 f"needs {value!r}. Set it, or model.start to 'drawn'."
             )
-    mirror = tuple(reversed(model.encoder))
-    if model.decoder != mirror or not 0 < model.code <= mirror[0]:
+    mirror, code = tuple(reversed(model.encoder)), model.get("code", 0)
+    if model.decoder != mirror or not 0 < code <= mirror[0]:
         raise UserError(
-            f"model.start is 'pca', model.decoder {model.decoder!r} and model.code {model.code!r}; "
+            f"model.start is 'pca', model.decoder {model.decoder!r} and model.code {code!r}; "
             f"a start with PCA needs {mirror!r}, the encoder's widths, and a code of 1 to "
             f"{mirror[0]} features."
         )

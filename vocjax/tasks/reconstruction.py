@@ -74,7 +74,7 @@ def closed_form(
         return lambda variables, batches: transform.with_code(
             variables, linear_codes.fit_dct(numbers, batches)
         )
-    if model.name == "autoencoder" and stacked_pca.check_start(config):
+    if model.name == "autoencoder" and stacked_pca.begins_with_pca(config):
 
         def start(variables: task.Variables, batches: Iterator[task.Batch]) -> task.Variables:
             images = linear_codes.first_images(batches, stacked_pca.IMAGES)
