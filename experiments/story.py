@@ -24,7 +24,12 @@ FROZEN = (
     "optimizer.warmup_steps=0",
     "optimizer.phases=((0, (('encoder/.*', 0.0), ('head/.*', 1.0))),)",
 )
-TOY = {"autoencoder": (), "classifier": (), "segmentation": ()}
+# The toy set has a third of the images: smaller batches, and more epochs, give as many steps.
+TOY = {
+    "autoencoder": ("epochs=60",),
+    "classifier": ("batch_size=16", "epochs=24", "evaluate_every_epochs=24"),
+    "segmentation": ("epochs=24", "evaluate_every_epochs=24"),
+}
 
 
 def plan(options: argparse.Namespace) -> list[Experiment]:

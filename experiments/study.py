@@ -39,6 +39,9 @@ TOY = {
     "autoencoder_256": ("batch_size=8", "epochs=9", "evaluate_every_epochs=3"),
     "classifier_256": ("batch_size=8", "epochs=8", "evaluate_every_epochs=4"),
     "segmentation_dice": ("batch_size=8", "epochs=6", "evaluate_every_epochs=3"),
+    "autoencoder_convolutional": ("epochs=10", "evaluate_every_epochs=5"),
+    "classifier_convolutional": ("batch_size=16", "epochs=24", "evaluate_every_epochs=24"),
+    "segmentation_convolutional": ("epochs=16", "evaluate_every_epochs=16"),
 }
 
 

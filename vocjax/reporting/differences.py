@@ -30,24 +30,23 @@ class Difference(NamedTuple):
 def differences(runs: Sequence[Run]) -> dict[Pair, Difference]:
     """Return how much the first of each pair of names is better than the second; of one task.
 
-    The pairs: names whose configs differ in the encoder alone, or in where it begins, the deeper
-    one first, as its code is smaller; and every name with the first one. The value is that of
-    `value_of_each`, of the same images under the same seeds; its 95 % interval is a bootstrap over
-    photographs (crops of one are drawn together), which holds for these seeds. Masks of another
-    kind are other images, whose names are told apart. Runs without values are left out.
+    The pairs: names whose configs differ in the encoder alone, the deeper one first, as its code is
+    smaller, or in where it begins alone, from scratch last; and every name with the first one. The
+    value is that of `value_of_each`, of the same images under the same seeds; its 95 % interval is
+    a bootstrap over photographs (crops of one are drawn together), which holds for these seeds.
+    Masks of another kind are other images, whose names are told apart. Runs without values are left
+    out.
     """
     by_name: dict[str, list[Run]] = {}
     for run in runs:
         if run.results is not None and value_of_each(run) is not None:
             by_name.setdefault(_label(run), []).append(run)
-    kinds = {name: _but_for_encoder(members[0]) for name, members in by_name.items()}
-    depths = {name: len(run[0].field("model.encoder") or ()) for name, run in by_name.items()}
     firsts: dict[str, str] = {}  # of each kind of masks
-    pairs = [
-        (a, b) if depths[a] > depths[b] else (b, a)
-        for a, b in combinations(by_name, 2)
-        if kinds[a] == kinds[b]
-    ]
+    pairs: list[Pair] = []
+    for a, b in combinations(by_name, 2):
+        if _are_alike(by_name[a][0], by_name[b][0]):
+            first, second = sorted((b, a), key=lambda name: _rank(by_name[name][0]))
+            pairs.append((first, second))
     compared = {frozenset(pair) for pair in pairs}
     for name, members in by_name.items():
         first = firsts.setdefault(_masks(members[0]), name)
@@ -66,10 +65,18 @@ def _label(run: Run) -> str:
     return joined(run.name, _masks(run))
 
 
-def _but_for_encoder(run: Run) -> tuple[str, bool]:
-    """A run's config without its encoder and seeds, and whether it begins from another run."""
-    shared = without(run.config, "name", "seed", "data.split_seed", "init_from", "model.encoder")
-    return shared, bool(run.config.get("init_from"))
+def _are_alike(a: Run, b: Run) -> bool:
+    """Whether configs differ in the encoder alone, or in whether it begins from scratch alone."""
+    own = ("name", "seed", "data.split_seed", "init_from", "model.encoder")
+    begins = [bool(run.config.get("init_from")) for run in (a, b)]
+    encoders = [run.field("model.encoder") for run in (a, b)]
+    same = begins[0] == begins[1] or encoders[0] == encoders[1]
+    return same and without(a.config, *own) == without(b.config, *own)
+
+
+def _rank(run: Run) -> tuple[bool, int]:
+    """Order a pair: what begins from another run before what does not, the deeper encoder first."""
+    return not run.config.get("init_from"), -len(run.field("model.encoder") or ())
 
 
 def difference(first: Sequence[Run], second: Sequence[Run]) -> Difference | None:
