@@ -44,7 +44,7 @@ def tables() -> dict[str, str]:
         found[f"foreground, {data}"] = segmentation_table(runs)
         if any(target_of(run) == "softmax" for run in runs):
             found[f"classes of pixels, {data}"] = class_table(runs)
-    for task in ("reconstruction", "classification", "segmentation"):
+    for task in ("reconstruction", "autoencoder", "classification", "segmentation"):
         for data, runs in read_kept(f"ladder_{task}").items():
             found[f"ladder of {task}, {data}"] = representation.ladder_table(runs)
     for data, runs in read_kept("ladder_photographs").items():
