@@ -61,7 +61,7 @@ def tables() -> dict[str, str]:
             found[f"classes of pixels, {data}"] = class_table(runs)
     if decoders := read_kept("decoders"):
         found["decoders"] = decoders_table(decoders)
-    for task in ("reconstruction", "classification", "segmentation", "unet"):
+    for task in ("reconstruction", "autoencoder", "classification", "segmentation", "unet"):
         for data, runs in read_kept(f"ladder_{task}").items():
             found[f"ladder of {task}, {data}"] = representation.ladder_table(runs)
     for data, runs in read_kept("ladder_photographs").items():

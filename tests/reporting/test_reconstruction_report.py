@@ -160,8 +160,8 @@ class TestComparison:
         variant = finished(64, 0.9, 0.9, **strided)
         assert self.curves(*SIZES, variant, variant) == self.curves(*SIZES)
         found = self.curves(*SIZES, variant, finished(16, 0.8, 0.8, name="Strided", **strided))
-        assert found.keys() == {"AE", "Run 64"}
-        assert found["Run 64"] == {64: (0.9, 0.9), 16: (0.8, 0.8)}
+        assert found.keys() == {"AE", "Run"}  # the name of the first, "Run 64", without its size
+        assert found["Run"] == {64: (0.9, 0.9), 16: (0.8, 0.8)}
 
     def test_unfinished_runs_and_fewer_than_three_sizes_are_no_curve(self):
         begun = run_of("reconstruction", **{"model.name": "autoencoder"})

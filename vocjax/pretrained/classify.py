@@ -11,7 +11,7 @@ from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.preprocessing import apply
 from vocjax.models.backbones.size import shapes
 from vocjax.pretrained.matching import fill
-from vocjax.pretrained.store import IMAGE, read_imported
+from vocjax.pretrained.store import IMAGE, read_fitting
 
 
 def classifier_of(directory: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -21,7 +21,7 @@ def classifier_of(directory: Path) -> Callable[[np.ndarray], np.ndarray]:
     classes] float32, in the order of the file's head. Raises `UserError` if the directory has no
     imported weights, or if a part was skipped.
     """
-    imported = read_imported(directory)
+    imported = read_fitting(directory)
     if imported.classes is None or imported.skipped:
         left = ", ".join(imported.skipped[:3]) + (", ..." if len(imported.skipped) > 3 else "")
         raise UserError(

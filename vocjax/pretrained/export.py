@@ -14,7 +14,7 @@ from vocjax.models.backbones.preprocessing import Preprocessing
 from vocjax.pretrained.formats import write
 from vocjax.pretrained.matching import Arrays, flatten, restore_names
 from vocjax.pretrained.resolve import check_origin
-from vocjax.pretrained.store import is_imported, read_imported, sources_of
+from vocjax.pretrained.store import is_imported, read_fitting, sources_of
 from vocjax.runs.reader import read_config
 from vocjax.runs.restore import load_run
 
@@ -43,7 +43,7 @@ def export_weights(directory: Path, output: Path, source: str = "") -> Weights:
     written.
     """
     if is_imported(directory):
-        imported = read_imported(directory)
+        imported = read_fitting(directory)
         weights = Weights(*(getattr(imported, field) for field in Weights._fields))
     else:
         weights = _of_run(directory)

@@ -134,7 +134,11 @@ def read_imported(directory: Path) -> Imported:
         order, white, mean, scale = (facts["preprocessing"][f] for f in Preprocessing._fields)
         facts["preprocessing"] = Preprocessing(order, white, tuple(mean), tuple(scale))
         imported = Imported(**facts, arrays=npz.read(directory / ARRAYS))
-        _check_facts(imported)
+        if imported.source not in SOURCES[imported.backbone]:
+            raise ValueError(f"{imported.backbone} has no source {imported.source!r}")
+        numbers = [white, *mean, *scale]
+        if order not in ORDERS or len(numbers) != 7 or not all(map(math.isfinite, numbers)):
+            raise ValueError(f"its preprocessing is {facts['preprocessing']}")
         taken = sum(array.size for array in imported.arrays.values() if array.dtype == np.float32)
         if taken != imported.parameters:
             raise ValueError(f"{imported.parameters} numbers were imported, and {taken} are there")
@@ -147,15 +151,24 @@ def read_imported(directory: Path) -> Imported:
     return imported
 
 
-def _check_facts(imported: Imported) -> None:
-    """Raise `ValueError` unless the arrays are those of the network that the facts describe."""
-    source = SOURCES[imported.backbone].get(imported.source)
-    if source is None or dict(imported.fields) != dict(source.fields):
-        raise ValueError(f"{imported.backbone} has no such source: {imported.source!r}")
-    order, white, mean, scale = imported.preprocessing
-    numbers = [white, *mean, *scale]
-    if order not in ORDERS or len(numbers) != 7 or not all(map(math.isfinite, numbers)):
-        raise ValueError(f"its preprocessing is {imported.preprocessing}")
+def read_fitting(directory: Path) -> Imported:
+    """Read imported weights as `read_imported`; `UserError` also where they fit no network."""
+    imported = read_imported(directory)
+    try:
+        _check_fits(imported)
+    except (ValueError, TypeError, LookupError) as error:
+        raise UserError(
+            f"the imported weights in {directory} are not those of the network that their {FACTS} "
+            f"describes ({error}). Import them again with `vocjax weights import`."
+        ) from error
+    return imported
+
+
+def _check_fits(imported: Imported) -> None:
+    """Raise unless the arrays are those of the network that the facts describe."""
+    source = SOURCES[imported.backbone][imported.source]
+    if dict(imported.fields) != dict(source.fields):
+        raise ValueError(f"fields of {imported.source!r} are not {imported.fields}")
     classes = 1000 if imported.classes is None else imported.classes
     network = BACKBONES[imported.backbone](classes, **imported.fields)
     expected = {path: leaf.shape for path, leaf in flatten(shapes(network, IMAGE)).items()}

@@ -19,7 +19,7 @@ Curves = dict[str, dict[int, tuple[float, float]]]  # label -> code size -> MSE 
 DEVIATIONS = "-3, -2, -1, 0, 1, 2 and 3 standard deviations"
 ORDINALS = ("nearest", "second", "third", "fourth", "fifth")
 # Fields of a config that decide how many numbers a code has.
-SIZE = ("model.components", "model.encoder", "model.decoder")
+SIZE = ("model.components", "model.code", "model.encoder", "model.decoder")
 LABELS = {
     "autoencoder": "AE",
     "linear_autoencoder": "Linear autoencoder",
@@ -188,9 +188,10 @@ def _kinds(runs: Sequence[Run]) -> dict[str, dict[int, list[Run]]]:
     for model, kinds in by_model.items():
         found = [kind for kind in kinds.values() if len(kind) > 1] or [*kinds.values()][:1]
         for i, kind in enumerate(found):
-            # Further curves of a model are labelled by the name of their first run.
-            first = next(iter(kind.values()))[0]
-            labelled[first.name if i else LABELS.get(model, model)] = kind
+            # Further curves of a model have the name of their first run, without its size.
+            size, (first, *_) = next(iter(kind.items()))
+            further = first.name.removesuffix(f" {size}")
+            labelled[further if i else LABELS.get(model, model)] = kind
     return labelled
 
 
