@@ -69,7 +69,6 @@ def test_batches_hold_the_features_of_their_own_images(
     [
         ("segmentation_deeplab", {}, {"stage3"}),
         ("segmentation_fcn", {"model.skips": 1}, {"stage2", "stage3"}),
-        ("segmentation_unet", {"model.decoder": (4, 4)}, {"stage1", "stage2", "stage3"}),
         ("segmentation_unet", {"model.decoder": (4,)}, {"stage2", "stage3"}),
         ("segmentation_pretrained", {"optimizer.phases": PARTLY}, {"fire3"}),
     ],
