@@ -44,7 +44,12 @@ def collect(directory: Path, others: Sequence[str] = ()) -> str:
                 found.setdefault(data, []).extend(pairs)
     # In the place of the line that it replaces, and else after them; the differences come last.
     lines = {json.loads(line).get("directory", ""): line for line in others}
-    last = to_json({"paired": found}) if found else lines.pop("", None)
+    earlier = json.loads(lines.pop("", "{}")).get("paired", {})
+    for data, pairs in earlier.items():  # those of runs that are not in the folder stay
+        ours = {tuple(pair["names"]) for pair in found.get(data, ())}
+        left = [pair for pair in pairs if tuple(pair["names"]) not in ours]
+        found[data] = [*left, *found.get(data, ())]
+    last = to_json({"paired": found}) if found else None
     lines |= {record["directory"]: to_json(record) for record in records}
     lines = {name: line for name, line in lines.items() if name} | ({"": last} if last else {})
     return "[\n" + ",\n".join(lines.values()) + "\n]\n"

@@ -19,7 +19,10 @@ import sys
 from vocjax.runner import Experiment, main
 
 CLASSIFIERS, SEGMENTERS = range(5), range(3)  # seeds; all begin from one autoencoder
+# The first stage says most of the image: by cross-validation on train, log-loss .435 with it alone
+# and .469 with all three.
 FROZEN = (
+    "model.encoder=(64,)",
     "epochs=0",  # the fit is the whole run
     "optimizer.warmup_steps=0",
     "optimizer.phases=((0, (('encoder/.*', 0.0), ('head/.*', 1.0))),)",

@@ -111,7 +111,11 @@ def run(campaign: Campaign) -> Outcome:
     pictured = [campaign.workdir / e.directory for e in experiments if e.pictured]
     others = [campaign.workdir / e.directory for e in experiments if not e.pictured]
     if experiments:
-        write_report(pictured, campaign.workdir / "report.html", without_pictures=others)
+        try:
+            write_report(pictured, campaign.workdir / "report.html", without_pictures=others)
+        except Exception as error:  # the figures of hours are worth more than their pictures
+            traceback.print_exc()
+            done.failed["report.html"] = f"{type(error).__name__}: {error}"
     return done
 
 

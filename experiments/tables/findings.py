@@ -13,7 +13,6 @@ from vocjax.runs.reader import Run
 DATA = ("toy", "voc2009 subset")
 KEPT = ("representation", "classification", "segmentation", "story")
 SOFT, HARD = "soft_dice_per_image", "hard_dice_per_image_at_threshold"
-FULL_SIZE = "hard_dice_per_image_full_size"
 ACCURACY = "elementwise_accuracy"
 STUDYS_VAL = 139  # images of the legacy split
 

@@ -1,7 +1,10 @@
 """Tables of the documents, of small records: what they say where something is missing."""
 
+import json
+
 from reporting.example_runs import run_of
 
+from experiments import collect
 from experiments.tables.backbones import backbones_table
 from experiments.tables.segmentation import segmentation_table
 
@@ -52,3 +55,10 @@ def test_a_variant_of_a_studys_run_has_a_row_of_its_own():
     assert "0.64, 0.49 |  |" in rows[0]  # the study's figures, and no run by its protocol
     assert "0.750" in rows[1] and "0.500" in rows[1]
     assert "0.375" in rows[2]
+
+
+def test_what_is_added_to_a_kept_file_keeps_the_differences_of_other_runs(tmp_path, monkeypatch):
+    pairs = {"toy": [{"names": ["a", "b"], "low": 0}, {"names": ["c", "d"], "low": 0}]}
+    others = [json.dumps({"directory": "a"}), json.dumps({"paired": pairs})]
+    monkeypatch.setattr(collect, "read_runs", lambda _: [])
+    assert json.loads(collect.collect(tmp_path, others)) == [{"directory": "a"}, {"paired": pairs}]

@@ -237,6 +237,13 @@ class TestClassificationMetrics:
             "balanced_accuracy", "f1", "roc_auc", "map_11_points", "map_every_point", "ece"
         }  # fmt: skip
 
+    @EXCLUSIVE
+    def test_scores_that_are_not_finite_give_no_value(self, exclusive):
+        probability, target, weight = draw()
+        probability[weight > 0] = np.nan
+        found = classification.classification_metrics(probability, target, weight, exclusive)
+        assert found.keys() == set(classification.RANKED) and np.isnan([*found.values()]).all()
+
     def test_columns_without_positives_or_negatives_are_left_out_where_undefined(self):
         probability = np.array([[0.9, 0.9, 0.2], [0.8, 0.2, 0.3], [0.7, 0.6, 0.1]])
         target = np.array([[1, 1, 0], [1, 0, 0], [1, 0, 0]])

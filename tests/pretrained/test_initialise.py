@@ -67,7 +67,6 @@ def test_a_grey_encoder_begins_with_the_sum_over_the_colours(autoencoder):
     ("overrides", "words"),
     [
         ({"model.encoder": (4, 6)}, r"ConvBlock_1/Conv_0/kernel: \(3, 3, 4, 4\) there, \(3, 3, 4"),
-        ({"model.encoder": (4,)}, r"ConvBlock_1/Conv_0/bias: \(4,\) there, absent here"),
         ({"model.encoder": (4, 4, 4)}, r"ConvBlock_2/Conv_0/bias: absent there, \(4,\) here"),
         ({"data.channels": 4}, r"kernel: \(3, 3, 3, 4\) there, \(3, 3, 4, 4\) here"),
         ({"model.activation": "tanh"}, r"activation is 'tanh', and the encoder of .*with 'relu'"),
@@ -78,6 +77,15 @@ def test_an_encoder_that_differs_is_refused(overrides, words, autoencoder):
     config = config_of("classifier_256", autoencoder[0], **(CLASSIFIER | overrides))
     with pytest.raises(UserError, match=words):
         begun(config)
+
+
+def test_an_encoder_can_be_cut_off_after_a_stage(autoencoder):
+    whole = config_of("classifier_256", autoencoder[0], **CLASSIFIER)
+    cut = config_of("classifier_256", autoencoder[0], **(CLASSIFIER | {"model.encoder": (4,)}))
+    first, every = begun(cut), begun(whole)
+    assert first.keys() == {path for path in every if "/ConvBlock_0/" in path} != every.keys()
+    for path, array in first.items():
+        np.testing.assert_array_equal(array, every[path])
 
 
 def test_a_run_without_encoder_or_of_grey_images_or_none_is_refused(tmp_path):

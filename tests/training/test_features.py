@@ -110,7 +110,7 @@ def test_maps_are_computed_once_if_they_are_not_too_large(
 
     task = task._replace(features=plain._replace(of=of))
     known = train_and_evaluate(config, tmp_path / "known", task)
-    assert "the maps of what is frozen: 0 MiB, are computed once" in capsys.readouterr().err
+    assert "the maps of what is frozen: 0 MiB, were computed once" in capsys.readouterr().err
     jax.effects_barrier()
     assert len(runs) == 2 + 1  # the batches of train, and that of val
     monkeypatch.setattr(features, "MOST_BYTES", 1000)

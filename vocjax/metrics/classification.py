@@ -140,6 +140,10 @@ def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: 
     return float(count @ np.abs(mean_confidence - share_right) / count.sum())
 
 
+# What `classification_metrics` returns.
+RANKED = ("balanced_accuracy", "f1", "roc_auc", "map_11_points", "map_every_point", "ece")
+
+
 def classification_metrics(
     probability: np.ndarray, target: np.ndarray, weight: np.ndarray, exclusive: bool
 ) -> dict[str, float]:
@@ -149,12 +153,14 @@ def classification_metrics(
     and the mean F1 over those that occur or are predicted, where the likeliest class is predicted.
     For sigmoids, the mean over columns with positives and negatives, and over those with positives.
     `roc_auc`, `map_11_points` and `map_every_point`: the mean over columns where they are defined.
-    `ece`: of all decisions. NaN where nothing is defined.
+    `ece`: of all decisions. NaN where nothing is defined, as for probabilities that are not finite.
     """
     from sklearn import metrics
 
     elements = _elements(probability, target, weight)
     columns = [(p[c], t[c]) for p, t, c in zip(*(a.T for a in elements), strict=True)]
+    if not all(np.isfinite(score).all() for score, _ in columns):
+        return dict.fromkeys(RANKED, float("nan"))
     positive = [(score, truth) for score, truth in columns if truth.any()]
     both = [(score, truth) for score, truth in positive if not truth.all()]
     if exclusive:

@@ -1,5 +1,6 @@
 """Transfer: an encoder that begins with the parameters of another run or of imported weights."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def with_encoder_of(variables: Variables, config: ConfigDict, mesh: Mesh) -> Var
     or imported weights without their head and without the stages after `model.backbone.last`; what
     the import skipped stays as `variables` have it. Where our images are grey and theirs have
     colours, kernels are summed over red, green and blue: the features are those of a grey image in
-    three equal channels. An encoder without a projection to a code takes another's without it.
+    three equal channels. An encoder without a projection to a code takes another's without it, and
+    one with fewer stages takes the first of another's.
 
     Everything else has to be equal: `UserError` lists every array whose name or shape differs, and
     fields of the config that are not those of the weights.
@@ -48,6 +50,7 @@ def with_encoder_of(variables: Variables, config: ConfigDict, mesh: Mesh) -> Var
         theirs = _encoder(load_run(origin, mesh).variables)
     if not any(path[1] == CODE for path in ours):
         theirs = {path: x for path, x in theirs.items() if path[1] != CODE}
+    theirs = {path: x for path, x in theirs.items() if not _is_beyond(path[1], config)}
     theirs = {path: _for_grey(ours.get(path), x) for path, x in theirs.items()}
     if problems := _mismatches(ours, theirs):
         raise UserError(
@@ -61,6 +64,14 @@ def with_encoder_of(variables: Variables, config: ConfigDict, mesh: Mesh) -> Var
         name: tree | ({"encoder": encoders[name]} if name in encoders else {})
         for name, tree in variables.items()
     }
+
+
+def _is_beyond(module: str, config: ConfigDict) -> bool:
+    """Return whether a module is a stage of an encoder after the config's last one."""
+    stage = re.fullmatch(r"ConvBlock_(\d+)", module)
+    if stage is None or "encoder" not in config.model:
+        return False
+    return int(stage[1]) >= len(config.model.encoder)
 
 
 def _check_fields(config: ConfigDict, origin: Path) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -55,20 +56,25 @@ def _of_network(maps: Sequence[Map], runs: Sequence[Run], names: str) -> str:
     code = next(found for found in maps if found.part == "code").numbers
     parameters = runs[0].provenance.get("parameters")
     starts = dict.fromkeys(Path(start).name for run in runs if (start := run.field("init_from")))
-    frozen = any(_is_frozen(run) for run in runs)
+    frozen = {run.name: None for run in runs if _is_frozen(run)}
+    stays = "" if len(frozen) == len({run.name for run in runs}) else f" in {joined(*frozen)}"
     return joined(
         f"{names}: {counted(parameters, 'parameter')}" if parameters else names,
         f"a code of {code:,} numbers for the {maps[0].numbers:,} of an image",
         f"the encoder begins as that of {joined(*starts)}" if starts else "",
-        "and stays as it is" if frozen else "",
+        f"and stays as it is{stays}" if frozen else "",
     )
 
 
 def _is_frozen(run: Run) -> bool:
-    """Whether no phase of a run trains the encoder: its code alone is used."""
-    phases = run.field("optimizer.phases") or ()
-    factors = [factor for _, rules in phases for regex, factor in rules if "encoder" in regex]
-    return (bool(factors) and not any(factors)) or run.field("model.head_init") == "logistic"
+    """Whether no phase of a run that begins from another trains the encoder."""
+    phases = run.field("optimizer.phases") or ((0, ((".*", 1.0),)),)
+    path = "encoder/stage/kernel"  # stands for all: rules that tell stages apart train some of them
+    factors = [
+        next((factor for regex, factor in rules if re.fullmatch(regex, path)), 1.0)
+        for _, rules in phases
+    ]
+    return bool(run.field("init_from")) and (not run.field("epochs") or not any(factors))
 
 
 def run_by_run(runs: Sequence[Run], draw: Callable[[Run], Drawn]) -> str:

@@ -160,14 +160,13 @@ def comparison(runs: Sequence[Run]) -> dict[str, Figure]:
             run = seeds[0]
             most = (lookup(run.provenance, "images", "train") or 0) - 1
             found = {"DCT": run.baseline("DCT"), "PCA": run.baseline("PCA") if size <= most else {}}
-            found[label] = {
-                split: {"mse": float(np.mean([lookup(s.results, split, "mse") for s in seeds]))}
-                for split in SPLITS
-            }
+            errors = {split: [lookup(s.results, split, "mse") for s in seeds] for split in SPLITS}
+            if all(None not in values for values in errors.values()):  # of a run that diverged
+                found[label] = {s: {"mse": float(np.mean(values))} for s, values in errors.items()}
             for name, splits in found.items():
                 if splits:
-                    errors = splits["train"]["mse"], splits["val"]["mse"]
-                    curves.setdefault(name, {})[size] = errors
+                    pair = splits["train"]["mse"], splits["val"]["mse"]
+                    curves.setdefault(name, {})[size] = pair
     if len({size for sizes in curves.values() for size in sizes}) < 3:
         return {}
     title = (

@@ -21,7 +21,7 @@ def outcome(contest: Contest) -> str:
     """Return the sentence of a step at the top of the page."""
     measure, best = contest.measure, contest.best
     text = f"{best.run.name}{_code(best.run)} has {measure.label} of {_value(contest, best)} on "
-    text += f"validation images, {_verdict(contest, trivial_only=True)}"
+    text += f"validation images, {_verdict(contest)}"
     study = _studys_best(contest)
     return text + (f"; the study's slides report {study}." if study else ".")
 
@@ -79,12 +79,10 @@ def _range(contest: Contest, values: Sequence[float]) -> str:
     return f"{contest.measure.shown(min(values))} to {contest.measure.shown(max(values))}"
 
 
-def _verdict(contest: Contest, trivial_only: bool = False) -> str:
+def _verdict(contest: Contest) -> str:
     """Say which baselines the best run is better than, and which are better."""
     measure = contest.measure
     references = contest.references
-    if trivial_only:
-        references = dict([contest.trivial] if contest.trivial else [])
     ours = float(measure.shown(contest.best.value))
     sides: dict[str, list[str]] = {"better than": [], "the same as": [], "worse than": []}
     for name, value in references.items():

@@ -63,10 +63,11 @@ def train_epoch(
 def _not_finite(what: str, ids: np.ndarray, member: Member) -> UserError:
     last = member.checkpoints.last_step
     saved = "nothing was saved before"
+    more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
     if last is not None:
         saved = f"the last good checkpoint is step {last}"
     return UserError(
-        f"{what}; {saved}. The batch held {', '.join(ids)}. "
+        f"{what}; {saved}. The batch held {', '.join(ids[:5])}{more}. "
         "Look at these images, lower optimizer.learning_rate or set optimizer.clip_norm, and "
         "begin in another --workdir."
     )

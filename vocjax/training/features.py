@@ -26,28 +26,27 @@ def phase_splits(
     splits: dict[str, Examples],
     state: TrainState,
     phase: Phase,
-    note: Callable[[str], None],
-) -> dict[str, Examples]:
+    most: int = MOST_BYTES,
+) -> tuple[dict[str, Examples], str]:
     """Return splits whose batches hold what a phase leaves as it is, if that can be kept.
 
-    `note` gets a sentence about it. The parameters compute the features of train, since training
+    Return also a sentence about it. The parameters compute the features of train, since training
     continues from them, and their average, which is measured, those of val.
     """
     features = evaluator.task.features
     compute = features and features.of(frozen_modules(phase, state.params))
     if not features or not compute:
-        return splits
+        return splits, ""
     variables = {
         "train": {"params": state.params, "batch_stats": state.batch_stats},
         "val": variables_of(state),
     }
     size = bytes_of(evaluator, splits, variables["val"], compute)
     what = f"the {features.name} of what is frozen: {size / 2**20:,.0f} MiB"
-    if size > MOST_BYTES:
-        note(f"{what}, more than {MOST_BYTES / 2**20:,.0f}, are computed in each step")
-        return splits
-    note(f"{what}, are computed once")
-    return {s: with_features(evaluator, splits[s], of, compute) for s, of in variables.items()}
+    if size > most:
+        return splits, f"{what}, more than {most / 2**20:,.0f}, are computed in each step"
+    held = {s: with_features(evaluator, splits[s], of, compute) for s, of in variables.items()}
+    return held, f"{what}, were computed once"
 
 
 def frozen_alike(state: TrainState, phase: Phase) -> bool:

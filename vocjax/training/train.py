@@ -10,6 +10,7 @@ from vocjax.data.pipeline import Examples
 from vocjax.errors import UserError
 from vocjax.mesh import replicated
 from vocjax.tasks.task import Variables
+from vocjax.training import features
 from vocjax.training.epoch import train_epoch
 from vocjax.training.evaluation import evaluate_split, summarise
 from vocjax.training.features import frozen_alike, phase_splits
@@ -85,17 +86,21 @@ def _end_early(group: Group, state: TrainState) -> None:
 
 def _splits(group: Group, state: TrainState, phase: Phase) -> list[dict[str, Examples]]:
     """Return the splits of each run, with features where nothing in a phase changes them."""
-    found = []
-    group.splits.clear()  # the features of another phase are let go
-    for i, member in enumerate(group.members):
+    found: dict[int, dict[str, Examples]] = {}
+    for i, member in group.left:
         own, splits = group.part(state, i), member.setup.data.splits
-        kept = splits
+        group.splits.pop(i, None)  # the features of another phase are let go
+        kept, said, most = splits, "", features.MOST_BYTES // len(group.left)
         if not augments(member.setup.config):
-            kept = phase_splits(member.setup.evaluator, splits, own, phase, member.records.say)
+            kept, said = phase_splits(member.setup.evaluator, splits, own, phase, most)
+        if said:
+            member.records.say(said)
         alike = frozen_alike(own, phase)
         group.splits[i] = kept if alike else kept | {"train": splits["train"]}
-        found.append(kept)
-    return found
+        found[i] = kept
+    # A run that has ended takes part in the program, and what is computed for it is ignored.
+    some = next(iter(found.values()))
+    return [found.get(i, some) for i in range(len(group.members))]
 
 
 def _train_phase(group: Group, state: TrainState, number: int) -> TrainState:
