@@ -9,8 +9,7 @@ writes each into the document that has a place for it, two lines `<!-- table: NA
 
 And the picture of task 3's decoders, from the folders of their runs:
 
-    python -m experiments.tables --decoders experiments/results/decoders.webp \
-        --runs runs/voc2009_decoders runs/decoders
+    python -m experiments.tables --decoders experiments/results/decoders.webp runs/decoders
 """
 
 import argparse
