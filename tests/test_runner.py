@@ -179,7 +179,8 @@ def test_plans_can_be_run(name, dataset, traced_once, monkeypatch):
         encoders[experiment.directory] = config.model.get("encoder")
         origin = Path(config.init_from)
         if origin.parent == homes["workdir"]:  # planned before, and its encoder fits
-            assert encoders[origin.name] == config.model.encoder
+            cut = slice(len(config.model.encoder))  # it can end before the other's last stage
+            assert encoders[origin.name][cut] == config.model.encoder
         if experiment.beside:
             assert experiment.beside in encoders
 

@@ -153,8 +153,8 @@ def test_statistics_come_with_the_encoder(random_config, uninterrupted):
         (
             "classifier_256",
             "autoencoder_256",
-            {"model.encoder": (4, 4)},
-            "ConvBlock_2/Conv_0/bias: (4,) there, absent here",
+            {"model.encoder": (4, 4, 4, 4)},
+            "ConvBlock_3/Conv_0/bias: absent there, (4,) here",
         ),
         (
             "autoencoder_256",
