@@ -1,8 +1,10 @@
 """A fingerprint tells what makes a run another, and nothing else."""
 
 import json
+import linecache
 import shutil
 import sys
+import types
 
 import house
 import pytest
@@ -87,3 +89,16 @@ def test_the_source_of_a_room_that_counts_changes_the_version(tmp_path, monkeypa
     assert version(cli="b") == first
     assert version(losses="b") != first
     assert pytest.approx(len(first)) == 32
+
+
+def test_a_function_of_a_notebook_counts_by_its_own_source(monkeypatch):
+    notebook = types.ModuleType("notebook")  # has no file
+    monkeypatch.setitem(sys.modules, "notebook", notebook)
+    versions = []
+    for number in (1, 2, 2):
+        lines = [f"def model(config, outputs): return {number}\n"]
+        file = f"<cell {number}>"
+        linecache.cache[file] = (len(lines[0]), None, lines, file)
+        exec(compile(lines[0], file, "exec"), notebook.__dict__)
+        versions.append(code_version(config("model.name=notebook:model")))
+    assert versions[0] != versions[1] == versions[2]

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import inspect
 import json
 import re
 import sys
@@ -28,9 +29,21 @@ def code_version(config: ConfigDict) -> str:
     there when the process first asked, since that is what runs.
     """
     names = f"{config.loss.get('name', '')} {config.model.get('name', '')}"
-    modules = (sys.modules.get(name) for name in re.findall(r"([\w.]+):\w", names))
-    files = sorted({str(module.__file__) for module in modules if module})
-    return _hash(_package(), *(Path(file).read_bytes() for file in files))
+    sources = {_source(*found) for found in re.findall(r"([\w.]+):(\w+)", names)}
+    return _hash(_package(), *sorted(sources))
+
+
+def _source(module: str, function: str) -> bytes:
+    """Return the source of a module; of a notebook, which has no file, that of the function."""
+    found = sys.modules.get(module)
+    if found is None:
+        return b""
+    if file := getattr(found, "__file__", None):
+        return Path(file).read_bytes()
+    try:
+        return inspect.getsource(getattr(found, function)).encode()
+    except (OSError, TypeError, AttributeError):  # typed in, and not kept
+        return b""
 
 
 @functools.cache
