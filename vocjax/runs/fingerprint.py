@@ -30,7 +30,7 @@ def code_version(config: ConfigDict) -> str:
     """
     names = f"{config.loss.get('name', '')} {config.model.get('name', '')}"
     sources = {_source(*found) for found in re.findall(r"([\w.]+):(\w+)", names)}
-    return _hash(_package(), *sorted(sources))
+    return _hash(_package(), *sorted(filter(None, sources)))
 
 
 def _source(module: str, function: str) -> bytes:
