@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from vocjax.config import load_config
 from vocjax.errors import UserError, did_you_mean, naming
 from vocjax.metrics.names import METRIC_NAMES
+from vocjax.plans.printed import columns
 from vocjax.runs import writer
 from vocjax.runs.reader import is_run
 from vocjax.training.loop import Outcome, completed
@@ -243,9 +244,7 @@ def table(result: Mapping[str, Any]) -> str:
         row = [str(rank) if setting["whole"] else "\N{EN DASH}"]
         row += [*(_text(setting["fields"][field]) for field in names), mean, span, counted]
         rows.append(row)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    return "\n".join([f"ranked on {result['measured_on']}, after the last epoch", *lines])
+    return f"ranked on {result['measured_on']}, after the last epoch\n{columns(rows).rstrip()}"
 
 
 def carry_out(
