@@ -10,21 +10,18 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from vocjax.config import call_in_file, load_config
-from vocjax.data import voc
-from vocjax.data.classes import with_classes
-from vocjax.errors import UserError, local_path, naming
+from vocjax.errors import UserError, naming
 from vocjax.plans.experiment import Experiment, chosen, parse_seeds, repeated
 from vocjax.plans.printed import differing, plan_table, print_results
 from vocjax.plans.progress import Progress
 from vocjax.plans.seconds import expected_seconds, kept_runs, timed_runs
 from vocjax.plans.states import DONE, REUSE, State, copy_run, find_states, remove_run
-from vocjax.pretrained.resolve import complete
 from vocjax.reporting.page import write_report
 from vocjax.reporting.side_by_side import side_by_side
 from vocjax.runs.reader import Run, read_results, read_run, series
 from vocjax.shipped import add_flags
 from vocjax.training.interrupts import Interrupted
-from vocjax.training.loop import train_group
+from vocjax.training.loop import completed, train_group
 from vocjax.training.validate import validate
 
 Plan = Callable[[argparse.Namespace], Sequence[Experiment]]
@@ -145,9 +142,7 @@ def checked(
     changes = [f"--config.{change}" for change in experiment.overrides]
     with naming(experiment.directory):
         config = load_config(experiment.config, [*changes, *overrides])
-        data_dir = local_path(config.data.data_dir)
-        config = with_classes(config, voc.known_classes(config.data.dataset, data_dir))
-        config = complete(config, workdir and workdir / experiment.directory)
+        config = completed(config, (workdir or Path()) / experiment.directory)
         validate(config)
     return config
 
