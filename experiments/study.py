@@ -27,8 +27,8 @@ STUDY = {
 }
 OURS = {
     "autoencoder_convolutional": "",
-    "classifier_convolutional": "autoencoder_convolutional",
-    "segmentation_convolutional": "classifier_convolutional",
+    "classifier_residual": "",
+    "segmentation_residual": "classifier_residual",
 }
 BESIDE = dict(zip(OURS, ("autoencoder_256", "classifier_256", "segmentation_dice"), strict=True))
 # The study's code has 256 numbers; the toy set is too small for as many components.
@@ -40,8 +40,8 @@ TOY = {
     "classifier_256": ("batch_size=8", "epochs=8", "evaluate_every_epochs=4"),
     "segmentation_dice": ("batch_size=8", "epochs=6", "evaluate_every_epochs=3"),
     "autoencoder_convolutional": ("epochs=10", "evaluate_every_epochs=5"),
-    "classifier_convolutional": ("batch_size=16", "epochs=24", "evaluate_every_epochs=24"),
-    "segmentation_convolutional": ("epochs=16", "evaluate_every_epochs=16"),
+    "classifier_residual": ("batch_size=16", "epochs=60", "evaluate_every_epochs=60"),
+    "segmentation_residual": ("epochs=24", "evaluate_every_epochs=24"),
 }
 
 
