@@ -4,6 +4,7 @@
 # make format: format the code and apply the fixes of the linter.
 # make lint: check format, lint and types. make test: that, and the tests.
 # make test-slow: the tests that take longer.
+# make chaos: kill a small training again and again; it must end like one left alone.
 # make test-peers: parity with PyTorch's packages, gigabytes, in a virtual environment of its own.
 # make test-newest: the tests that a newer Python, with its newer JAX, can break:
 #   make test-newest PYTHON=python3.12 VENV=.venv312
@@ -12,9 +13,11 @@
 PYTHON ?= python3
 CONSTRAINTS ?= --constraint constraints.txt
 VENV ?= .venv
+KILLS ?= 20
+SEED ?= 0
 BIN := $(VENV)/bin
 
-.PHONY: install study reproduce format lint test test-slow test-newest test-peers clean
+.PHONY: install study reproduce format lint test test-slow test-newest test-peers chaos clean
 
 install: $(VENV)/.installed
 
@@ -48,6 +51,9 @@ NEWEST := tests/test_cli.py tests/test_load.py tests/test_predict.py tests/train
 
 test-newest: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(NEWEST)
+
+chaos: $(VENV)/.installed-test
+	$(BIN)/python tests/chaos.py --kills $(KILLS) --seed $(SEED)
 
 test-peers:
 	$(MAKE) .venv-peers/.installed-test VENV=.venv-peers

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
+from outcome import saved_state
 
 import vocjax
 from vocjax.config import to_json
@@ -64,7 +65,7 @@ def test_without_a_decay_nothing_is_kept(fast_config, begun):
     assert variables_of(start.state)["params"] is start.state.params
 
 
-def test_the_average_is_saved_measured_and_loaded(fast_config, saved_state, tmp_path):
+def test_the_average_is_saved_measured_and_loaded(fast_config, tmp_path):
     run, raw = tmp_path / "run", tmp_path / "raw"
     results = train_and_evaluate(fast_config(0.9), run)
     saved = saved_state(run)

@@ -8,6 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from outcome import assert_same_outcome, saved_state
 
 from vocjax.config import to_json
 from vocjax.errors import UserError
@@ -128,7 +129,7 @@ def assert_close_records(run, other):
             assert record[split] == pytest.approx(expected[split], rel=1e-4)
 
 
-def test_eight_devices_equal_one(on_one_device, on_eight_devices, saved_state):
+def test_eight_devices_equal_one(on_one_device, on_eight_devices):
     one, eight = on_one_device / "padded", on_eight_devices / "whole"
     assert json.loads((eight / "run.json").read_text())["device"]["count"] == 8
     assert_close(saved_state(eight, 20), saved_state(one, 20))
@@ -136,7 +137,7 @@ def test_eight_devices_equal_one(on_one_device, on_eight_devices, saved_state):
 
 
 def test_state_saved_on_eight_is_restored_on_one(
-    on_one_device, on_eight_devices, padded_config, bare, saved_state
+    on_one_device, on_eight_devices, padded_config, bare
 ):
     run = on_eight_devices / "interrupted"
     with np.load(on_eight_devices / "held.npz") as held:
@@ -235,14 +236,14 @@ def two_processes(shared_config, tiny_config, write_config, child_environment, t
     return folder, said
 
 
-def test_two_processes_equal_one(two_processes, on_one_device, saved_state):
+def test_two_processes_equal_one(two_processes, on_one_device):
     folder, _ = two_processes
     assert json.loads((folder / "device" / "run.json").read_text())["device"]["count"] == 2
     assert_close(saved_state(folder / "device", 20), saved_state(on_one_device / "shared", 20))
     assert_close_records(folder / "device", on_one_device / "shared")
 
 
-def test_two_processes_stream_what_they_would_keep(two_processes, assert_same_outcome):
+def test_two_processes_stream_what_they_would_keep(two_processes):
     folder, _ = two_processes
     assert_same_outcome(folder / "stream", folder / "device")
 
@@ -264,7 +265,7 @@ def test_only_the_first_process_speaks(two_processes):
 
 
 def test_ctrl_c_of_one_process_stops_both_at_the_same_step(
-    two_processes, on_one_device, shared_config, bare, saved_state
+    two_processes, on_one_device, shared_config, bare
 ):
     folder, ((first, _), (second, _)) = two_processes
     run = folder / "interrupted"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from encoder_arrays import assert_equal, encoder_of
 from flax.traverse_util import flatten_dict
+from outcome import saved_state
 
 from vocjax.tasks import make_task
 from vocjax.training.loop import train_and_evaluate
@@ -26,7 +27,7 @@ def frozen_run(restless_config, tmp_path_factory):
     return workdir
 
 
-def test_a_frozen_encoder_stays_bit_for_bit(frozen_run, pretrained, saved_state):
+def test_a_frozen_encoder_stays_bit_for_bit(frozen_run, pretrained):
     ours, theirs = saved_state(frozen_run), saved_state(pretrained)
     assert int(ours["step"]) == 4
     for collection, arrays in (("params", 8), ("batch_stats", 4)):
@@ -36,7 +37,7 @@ def test_a_frozen_encoder_stays_bit_for_bit(frozen_run, pretrained, saved_state)
     assert all(np.any(x != 0) for x in encoder_of(theirs, "batch_stats").values())
 
 
-def test_a_frozen_encoder_has_no_optimizer_state(frozen_run, saved_state):
+def test_a_frozen_encoder_has_no_optimizer_state(frozen_run):
     saved = saved_state(frozen_run)
     held = [path for path in saved if path.startswith("opt_state")]
     assert not [path for path in held if "encoder" in path]
@@ -111,7 +112,7 @@ def test_a_frozen_encoder_is_less_work(restless_config, begun):
         assert ("stablehlo.convolution" in text) == convolves
 
 
-def test_known_codes_train_the_same_head(frozen_run, restless_config, begun, saved_state, tmp_path):
+def test_known_codes_train_the_same_head(frozen_run, restless_config, begun, tmp_path):
     config = restless_config("classifier_frozen")
     task = make_task(config)._replace(features=None, baselines={})
     results = train_and_evaluate(config, tmp_path, task)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from outcome import assert_same_outcome, saved_state
 
 from vocjax import cli
 from vocjax.training.interrupts import Interrupted, stop_requests
@@ -20,7 +21,7 @@ from vocjax.training.loop import train_and_evaluate
     ],
 )
 def test_resumed_run_equals_the_uninterrupted_one(
-    storage, stops, random_config, bare, uninterrupted, signal_at, assert_same_outcome, tmp_path
+    storage, stops, random_config, bare, uninterrupted, signal_at, tmp_path
 ):
     config = random_config(**{"data.storage": storage})
     signal_at(dict.fromkeys(stops, (signal.SIGTERM,)))
@@ -41,7 +42,7 @@ def test_stop_in_the_last_step_lets_the_run_finish(quick_run, signal_at, tmp_pat
 
 
 def test_a_run_that_was_killed_in_its_first_save_equals_one_that_was_not(
-    quick_run, signal_at, assert_same_outcome, tmp_path
+    quick_run, signal_at, tmp_path
 ):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     signal_at({2: (signal.SIGTERM,)})
@@ -55,7 +56,7 @@ def test_a_run_that_was_killed_in_its_first_save_equals_one_that_was_not(
     assert [path.name for path in saved.parent.iterdir()] == ["4"]
 
 
-def test_second_ctrl_c_stops_at_once(quick_run, signal_at, assert_same_outcome, tmp_path):
+def test_second_ctrl_c_stops_at_once(quick_run, signal_at, tmp_path):
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     signal_at({3: (signal.SIGINT, signal.SIGINT)})
     with pytest.raises(KeyboardInterrupt):
@@ -111,9 +112,7 @@ cli.main(sys.argv[3:])
 """
 
 
-def test_a_kill_and_a_signal_of_a_process(
-    tiny_config, write_config, child_environment, assert_same_outcome, saved_state, tmp_path
-):
+def test_a_kill_and_a_signal_of_a_process(tiny_config, write_config, child_environment, tmp_path):
     fields = {"epochs": 100, "evaluate_every_epochs": 5, "data.size": 4}
     config = tiny_config("linear_autoencoder", **fields)
     run, reference = tmp_path / "run", tmp_path / "reference"

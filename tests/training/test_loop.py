@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from outcome import assert_same_outcome, saved_state
 
 from vocjax.config import to_json
 from vocjax.data import voc
@@ -103,9 +104,7 @@ def test_training_values_are_those_of_their_own_epoch(quick_run, tmp_path):
     assert second["train"] == pytest.approx(after_one["train"], rel=1e-5)
 
 
-def test_an_epoch_that_is_not_evaluated_changes_nothing_but_the_records(
-    quick_run, saved_state, tmp_path
-):
+def test_an_epoch_that_is_not_evaluated_changes_nothing_but_the_records(quick_run, tmp_path):
     def run(every):
         workdir = tmp_path / str(every)
         results = quick_run(workdir, epochs=5, evaluate_every_epochs=every)
@@ -135,9 +134,7 @@ def test_finished_run_is_left_alone(finished_run, tmp_path):
     assert snapshot(run) == before
 
 
-def test_same_seed_gives_the_same_run_and_another_one_another(
-    quick_run, assert_same_outcome, tmp_path
-):
+def test_same_seed_gives_the_same_run_and_another_one_another(quick_run, tmp_path):
     first, same, other = (tmp_path / name for name in ("first", "same", "other"))
     for run, seed in ((first, 0), (same, 0), (other, 1)):
         quick_run(run, seed=seed)
@@ -170,9 +167,7 @@ def test_provenance(finished_run, tiny_config, toy_dir):
 # One's own task, data and optimizer --------------------------------------------------------------
 
 
-def test_own_task_data_and_optimizer_train_and_resume_bit_for_bit(
-    quick_run, signal_at, assert_same_outcome, tmp_path
-):
+def test_own_task_data_and_optimizer_train_and_resume_bit_for_bit(quick_run, signal_at, tmp_path):
     def halved(task):
         return task._replace(loss=lambda outputs, targets: task.loss(outputs, targets) / 2)
 

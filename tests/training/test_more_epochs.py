@@ -6,6 +6,7 @@ import signal
 
 import optax
 import pytest
+from outcome import assert_same_outcome
 
 from vocjax.errors import UserError
 from vocjax.training.interrupts import Interrupted
@@ -13,7 +14,7 @@ from vocjax.training.loop import train_and_evaluate
 
 
 def test_more_epochs_equal_those_from_the_beginning(
-    random_config, bare, uninterrupted, signal_at, assert_same_outcome, tmp_path
+    random_config, bare, uninterrupted, signal_at, tmp_path
 ):
     def train(epochs):
         config = random_config(epochs=epochs)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from outcome import saved_state
 
 from vocjax.data.pipeline import shuffled
 from vocjax.errors import UserError
@@ -63,7 +64,7 @@ def test_loss_that_is_not_finite_names_step_and_images(quick_run, poisoned, tmp_
 
 
 def test_loss_that_is_not_finite_later_names_the_last_good_checkpoint(
-    quick_run, poisoned, signal_at, saved_state, tmp_path
+    quick_run, poisoned, signal_at, tmp_path
 ):
     signal_at({STEPS: (signal.SIGTERM,)})
     with pytest.raises(Interrupted):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from encoder_arrays import assert_equal, encoder_of
 from flax.traverse_util import flatten_dict
+from outcome import assert_same_outcome, saved_state
 
 from vocjax.errors import UserError
 from vocjax.tasks import make_task
@@ -215,7 +216,7 @@ def whole_run(two_phases, bare, tmp_path_factory):
     return workdir
 
 
-def test_the_encoder_stands_still_and_then_learns(whole_run, pretrained, saved_state):
+def test_the_encoder_stands_still_and_then_learns(whole_run, pretrained):
     border, end = saved_state(whole_run, 2), saved_state(whole_run)
     assert (int(border["step"]), int(end["step"])) == (2, 4)
     for collection in ("params", "batch_stats"):
@@ -228,7 +229,7 @@ def test_the_encoder_stands_still_and_then_learns(whole_run, pretrained, saved_s
         assert not any(np.array_equal(moved[path], x) for path, x in stood.items())
 
 
-def test_each_phase_begins_with_a_fresh_optimizer(whole_run, saved_state):
+def test_each_phase_begins_with_a_fresh_optimizer(whole_run):
     border, end = saved_state(whole_run, 2), saved_state(whole_run)
     for saved in (border, end):
         counts = [x for path, x in saved.items() if path.startswith("opt_state") and not x.shape]
@@ -239,7 +240,7 @@ def test_each_phase_begins_with_a_fresh_optimizer(whole_run, saved_state):
 
 
 def test_a_run_stopped_in_any_phase_and_at_the_border_resumes_bit_for_bit(
-    two_phases, whole_run, bare, signal_at, assert_same_outcome, tmp_path
+    two_phases, whole_run, bare, signal_at, tmp_path
 ):
     signal_at(dict.fromkeys((1, 2, 3), (signal.SIGTERM,)))
     for stop in (1, 2, 3):

@@ -5,6 +5,7 @@ import shutil
 import signal
 
 import pytest
+from outcome import assert_same_outcome
 
 from vocjax.data import voc
 from vocjax.data.dataset import open_dataset
@@ -56,9 +57,7 @@ STOPS_AT_3 = {
 }
 
 
-def test_a_stopped_run_is_finished_however_it_came_there(
-    quick_run, signal_at, assert_same_outcome, tmp_path, capsys
-):
+def test_a_stopped_run_is_finished_however_it_came_there(quick_run, signal_at, tmp_path, capsys):
     whole, resumed, killed = (tmp_path / name for name in ("whole", "resumed", "killed"))
     results = quick_run(whole, **STOPS_AT_3)
     why = "loss on val has become no better in 2 evaluations, since epoch 1"

@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from outcome import saved_state
 
 from vocjax.errors import UserError
 from vocjax.runs.reader import read_epochs
@@ -37,7 +38,7 @@ def alike(random_config):
     return load
 
 
-def test_a_run_alone_equals_the_run_among_others(alike, bare, saved_state, signal_at, tmp_path):
+def test_a_run_alone_equals_the_run_among_others(alike, bare, signal_at, tmp_path):
     configs = [alike(0, 0.1), alike(1, 0.05), alike(2, 0.02)]
     runs, alone, own = [tmp_path / f"{i}" for i in range(3)], tmp_path / "alone", bare(configs[0])
     signal_at({12: (signal.SIGTERM,)})  # every run counts a step: in step 4 of 6
