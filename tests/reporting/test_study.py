@@ -4,7 +4,7 @@ import pytest
 from example_runs import run_of
 
 from vocjax.metrics.names import METRIC_NAMES
-from vocjax.reporting.study import STUDY, repeated
+from vocjax.reporting.study import STUDY, recipe, repeated
 from vocjax.runs.reader import TASKS
 
 
@@ -23,6 +23,15 @@ def test_every_row_is_repeated_by_a_run_of_its_fields(task):
         for field in row["fields"]:
             other = run_of(task, **row["fields"] | {field: "another"}, epochs=row["epochs"])
             assert repeated(other) != row
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_recipe_may_have_other_data(task):
+    for row in STUDY[task]["rows"]:
+        fields = {name: value for name, value in row["fields"].items() if name[:5] != "data."}
+        assert recipe(run_of(task, **fields, epochs=row["epochs"])) == row
+        other = run_of(task, **fields | {"optimizer.name": "another"}, epochs=row["epochs"])
+        assert recipe(other) != row
 
 
 @pytest.mark.parametrize(("epochs", "name"), [(5, 2), (10, 2), (15, 3), (30, 3), (60, 3)])

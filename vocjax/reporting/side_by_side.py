@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vocjax.metrics.names import METRIC_NAMES
-from vocjax.reporting.study import repeated
+from vocjax.reporting.study import recipe
 from vocjax.reporting.table import MISSING
 from vocjax.runs.reader import Run, Spread, over_seeds
 
@@ -31,7 +31,7 @@ def side_by_side(pairs: Sequence[tuple[Sequence[Run], Sequence[Run]]]) -> str:
     for theirs, ours in pairs:
         task = ours[0].task
         metrics, trivial = SHOWN[task]
-        own = (repeated(theirs[0]) or {}).get("val", {})
+        own = (recipe(theirs[0]) or {}).get("val", {})
         found = [over_seeds(runs)["val"] for runs in (theirs, ours)]
         simple = ours[0].baseline(trivial).get("val", {})
         for metric in metrics:
@@ -50,7 +50,10 @@ def side_by_side(pairs: Sequence[tuple[Sequence[Run], Sequence[Run]]]) -> str:
         ).rstrip()
         for row in rows
     ]
-    where = "The study's figures are those of its slides, from other images of the same classes."
+    where = (
+        "The study's figures are those of its slides, from other images of the same classes, for "
+        "classification in another split."
+    )
     return "\n".join([*lines, "", *notes, where])
 
 
