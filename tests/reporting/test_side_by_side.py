@@ -35,7 +35,10 @@ def classifier(name, accuracy, **fields):
 
 def test_each_metric_has_the_study_what_is_trivial_its_recipe_and_ours():
     pairs = [
-        ([classifier("Theirs", 0.7, **STUDY_256)], [classifier("Ours", 0.8), classifier("Ours", 1.0)]),
+        (
+            [classifier("Theirs", 0.7, **STUDY_256)],
+            [classifier("Ours", 0.8), classifier("Ours", 1.0)],
+        ),
         ([segmenter("Run 4", 0.57, 0.6, **STUDY_4)], [segmenter("U-Net", 0.7114, 0.7594)]),
     ]
     lines = side_by_side(pairs).splitlines()
