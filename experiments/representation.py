@@ -35,7 +35,9 @@ FAMILY = {
     "transposed": ("model.upsample=transposed",),
     "unpooling with switches": ("model.upsample=unpool",),
     "residual": ("model.residual=1",),
-    "batch norm": ("model.norm=batch",),
+    "batch norm": ("model.norm=batch",),  # with Keras's statistics
+    "batch norm, debiased": ("model.norm=batch", "model.norm_statistics=debiased"),
+    "batch norm, precise": ("model.norm=batch", "model.norm_statistics=precise"),
     "group norm": ("model.norm=group",),
     "gelu": ("model.activation=gelu",),
     "MAE": ("loss.name=mae",),
