@@ -1,25 +1,4 @@
-"""Optimizers by name: ours with the update rules of Keras 2, and every one of optax.
-
-The study ran under Keras 2, whose rules differ from optax's defaults in the place of the small
-constant epsilon. With g the gradient, lr the learning rate and t = 1, 2, ... the step:
-
-    sgd      p -= lr * g;  with momentum  v = momentum v + g,  p -= lr * v,
-             with nesterov  p -= lr * (g + momentum v)
-    rmsprop  v = .9 v + .1 g^2
-             p -= lr * g / (sqrt(v) + 1e-7)
-    adam     m = .9 m + .1 g,  v = .999 v + .001 g^2
-             p -= lr * sqrt(1 - .999^t) / (1 - .9^t) * m / (sqrt(v) + 1e-7)
-
-`muon` is younger. It moves every direction of a matrix at the same speed, however small its
-gradient is, which a linear autoencoder needs to find its last components.
-
-The slides of the study print epsilon inside the root, and `eps_in_sqrt` selects that form:
-
-    rmsprop  p -= lr * g / sqrt(v + 1e-7)                                       (also Keras 3)
-    adam     p -= lr * m / (1 - .9^t) / sqrt(v / (1 - .999^t) + 1e-7)
-
-Their formula of Adam has wrong signs besides, which climb the hill or give NaN: here they are right.
-"""
+"""Optimizers by name: our rules (`training/rules.py`), and every optimizer of optax."""
 
 import functools
 import inspect
@@ -36,10 +15,8 @@ from ml_collections import ConfigDict
 
 from vocjax.errors import UserError, check_choice, check_range, did_you_mean
 from vocjax.training import arguments
+from vocjax.training.rules import FIELD, RULES
 from vocjax.training.schedules import make_schedule
-
-FIELD = "optimizer.arguments"
-EPS = 1e-7
 
 NUMBERS = ("learning_rate", "weight_decay", "clip_norm")  # fields that may differ in one program
 DECAYED = ("kernels", "all")
@@ -118,9 +95,7 @@ def _of_optax(
     function = optax_optimizer(config.name)
     arguments.check(FIELD, config.name, function, given, FIELDS)
     taken = arguments.parameters(function)
-    # Some of them take a number as their rate, and no function.
-    fixed = config.schedule == "constant" and not config.warmup_steps
-    rate = numbers["learning_rate"] if fixed else schedule
+    rate = numbers["learning_rate"] if _is_fixed(config) else schedule
     filled: dict[str, Any] = {name: rate for name in RATES if name in taken}
     decay, masks = numbers["weight_decay"], [name for name in MASKS if name in taken]
     decays = "weight_decay" in taken and bool(masks)  # in its own way, and only what it is told
@@ -140,7 +115,7 @@ def optax_optimizers() -> dict[str, Callable[..., optax.GradientTransformation]]
 
     It has a learning rate, and works on no other optimizer.
     """
-    found = {}
+    found: dict[str, Callable[..., optax.GradientTransformation]] = {}
     for module in (optax.contrib, optax):
         for name, function in vars(module).items():
             if inspect.isfunction(function) and not name.startswith(("_", "scale_by_")):
@@ -181,14 +156,18 @@ def _names(name: str) -> str:
 def check_updates(
     config: ConfigDict, optimizer: optax.GradientTransformation, params: optax.Params
 ) -> None:
-    """Raise `UserError` unless an optimizer can update parameters of these shapes.
+    """Raise `UserError` unless an optimizer of optax, or arguments, can update these parameters.
 
     What optax refuses, or needs besides the gradients and the loss (`value`), shows only here.
+    `params` are arrays or their shapes.
     """
+    if config.name in RULES and not config.arguments:
+        return
 
     def step(params: optax.Params) -> optax.Updates:
         update = optax.with_extra_args_support(optimizer).update
-        return update(params, optimizer.init(params), params, value=jnp.zeros(()))[0]
+        one = jnp.ones(())
+        return update(params, optimizer.init(params), params, value=one, weight=one)[0]
 
     updates = arguments.call(_what(config), jax.eval_shape, step, params)
     if jax.tree.map(jnp.shape, updates) != jax.tree.map(jnp.shape, params):
@@ -207,90 +186,14 @@ def decayed(config: ConfigDict, params: optax.Params) -> int:
     return sum(jax.tree.leaves(sizes))
 
 
-def rmsprop(
-    *, decay: float = 0.9, momentum: float = 0.0, eps: float = EPS, eps_in_sqrt: bool = False
-) -> optax.GradientTransformation:
-    """RMSprop's direction, epsilon outside the root (Keras 2) or inside it (Keras 3)."""
-    _check_shares(decay=decay, momentum=momentum)
-    direction = optax.scale_by_rms(decay, eps, eps_in_sqrt=eps_in_sqrt)
-    return optax.chain(direction, optax.trace(momentum)) if momentum else direction
-
-
-def adam(
-    *, b1: float = 0.9, b2: float = 0.999, eps: float = EPS, eps_in_sqrt: bool = False
-) -> optax.GradientTransformation:
-    """Adam's direction in the "epsilon hat" form (Kingma and Ba 2015, end of section 2).
-
-    Epsilon is added to the root of the uncorrected second moment. `optax.scale_by_adam` adds it
-    to the corrected one, which is another rule for gradients below about 1e-4. With `eps_in_sqrt`
-    it is added to the corrected moment itself.
-    """
-    _check_shares(b1=b1, b2=b2)
-    if eps_in_sqrt:
-        return optax.scale_by_adam(b1, b2, eps=0.0, eps_root=eps)
-
-    def init(params: optax.Params) -> optax.ScaleByAdamState:
-        # Two trees of zeros and not one twice: a buffer can be donated only once.
-        mu, nu = optax.tree.zeros_like(params), optax.tree.zeros_like(params)
-        return optax.ScaleByAdamState(count=jnp.zeros([], jnp.int32), mu=mu, nu=nu)
-
-    def update(
-        grads: optax.Updates, state: optax.ScaleByAdamState, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, optax.ScaleByAdamState]:
-        del params
-        count = optax.safe_increment(state.count)
-        mu = optax.tree.update_moment(grads, state.mu, b1, 1)
-        nu = optax.tree.update_moment_per_elem_norm(grads, state.nu, b2, 2)
-        correction = jnp.sqrt(1 - b2**count) / (1 - b1**count)
-        direction = jax.tree.map(lambda m, v: correction * m / (jnp.sqrt(v) + eps), mu, nu)
-        return direction, optax.ScaleByAdamState(count=count, mu=mu, nu=nu)
-
-    return optax.GradientTransformation(init, update)
-
-
-def sgd(*, momentum: float = 0.0, nesterov: bool = False) -> optax.GradientTransformation:
-    """Gradient descent's direction, plain or with a velocity (Sutskever et al. 2013).
-
-    The rate multiplies the velocity, as in PyTorch and optax; at a constant rate that is Keras's.
-    """
-    _check_shares(momentum=momentum)
-    if nesterov and not momentum:
-        raise UserError(f"{FIELD} has nesterov, which needs a momentum: (('momentum', 0.9), ...).")
-    return optax.trace(momentum, nesterov) if momentum else optax.identity()
-
-
-def muon(
-    *, beta: float = 0.95, nesterov: bool = True, ns_steps: int = 5
-) -> optax.GradientTransformation:
-    """Muon's direction (Jordan et al. 2024): momentum with all of its singular values made 1.
-
-    For matrices and, as matrices [height * width * channels, features], convolution kernels; other
-    arrays take Adam's direction.
-    """
-    _check_shares(beta=beta)
-
-    def dimensions(params: optax.Params) -> optax.Params:
-        return jax.tree.map(
-            lambda p: optax.contrib.MuonDimensionNumbers(tuple(range(p.ndim - 1)), (p.ndim - 1,)),
-            params,
-        )
-
-    def label(params: optax.Params) -> optax.Params:
-        return jax.tree.map(lambda p: "other" if p.ndim < 2 else "kernel", params)
-
-    kernels = optax.contrib.scale_by_muon(
-        beta=beta, nesterov=nesterov, ns_steps=ns_steps, weight_dimension_numbers=dimensions
-    )
-    return optax.partition({"kernel": kernels, "other": adam()}, label)
-
-
-def _check_shares(**shares: float) -> None:
-    for name, share in shares.items():
-        check_range(f"{FIELD}: {name}", share, 0, 1)
-
-
 def _what(config: ConfigDict) -> str:
-    return f"optimizer.name {config.name!r}"
+    changing = "" if _is_fixed(config) else " with a learning rate that changes"
+    return f"optimizer.name {config.name!r}{changing}"
+
+
+def _is_fixed(config: ConfigDict) -> bool:
+    """Return whether the learning rate is one number, which some optimizers of optax need."""
+    return config.schedule == "constant" and not config.warmup_steps
 
 
 def _mask(config: ConfigDict) -> Callable[[optax.Params], optax.Params] | None:
@@ -300,12 +203,3 @@ def _mask(config: ConfigDict) -> Callable[[optax.Params], optax.Params] | None:
 
 def _is_kernel(params: optax.Params) -> optax.Params:
     return jax.tree.map(lambda p: p.ndim > 1, params)
-
-
-# Directions of keyword arguments, by the optimizer's name.
-RULES: Mapping[str, Callable[..., optax.GradientTransformation]] = {
-    "rmsprop": rmsprop,
-    "adam": adam,
-    "sgd": sgd,
-    "muon": muon,
-}

@@ -7,8 +7,8 @@ Ours, with `peak` the rate after the warm-up, s the updates since then and S tho
     linear         from peak to end * peak at S
     cosine         end * peak + (1 - end) * peak * (1 + cos(pi s / S)) / 2
     poly           end * peak + (1 - end) * peak * (1 - s / S)^power  (DeepLab: power .9)
-    warm_restarts  cosine again and again: in cycles of `first`, first * growth, first * growth^2, ...
-                   updates (Loshchilov and Hutter 2017)
+    warm_restarts  cosine again and again, in cycles of `first`, first * growth,
+                   first * growth^2, ... updates (Loshchilov and Hutter 2017)
 
 Any other name is a schedule of optax. `optimizer.schedule_unit` says whether the lengths among the
 arguments count updates ("steps") or epochs.
@@ -104,7 +104,9 @@ def _length(name: str, value: Any, unit: int) -> Any:
         return round(value * unit)
 
     if name == "boundaries_and_scales":
-        pairs = isinstance(value, tuple) and all(isinstance(v, tuple) and len(v) == 2 for v in value)
+        pairs = isinstance(value, tuple) and all(
+            isinstance(v, tuple) and len(v) == 2 for v in value
+        )
         if not pairs:
             raise UserError(f"{FIELD} has {name}={value!r}; it is a tuple of (step, factor).")
         return {steps(at): factor for at, factor in value}
