@@ -119,7 +119,7 @@ def test_a_schedule_of_optax_has_the_rate_and_the_steps_of_the_run():
     np.testing.assert_allclose(rates(config, 10)[2:], [theirs(s) for s in range(9)], rtol=1e-6)
     powers = (("power", 2.0), ("end_value", 0.0), ("transition_steps", 4))
     config = make_config("polynomial_schedule", schedule_arguments=powers)
-    np.testing.assert_allclose(rates(config, 8)[[0, 2, 4, 8]], [0.4, 0.1, 0, 0], atol=1e-7)
+    np.testing.assert_allclose(rates(config, 8)[::2], [0.4, 0.1, 0, 0, 0], atol=1e-7)
 
 
 @pytest.mark.parametrize(

@@ -142,14 +142,14 @@ def optax_optimizer(name: str) -> Callable[..., optax.GradientTransformation]:
             f"optimizer.name is {name!r}, which is no optimizer of optax but a part, or a wrapper, "
             f"of one: it has no learning rate, or works on another optimizer.{_names(short)}"
         )
-    raise UserError(f"optimizer.name is {name!r}, which nothing is called.{_names(short)}")
+    raise UserError(f"optimizer.name is {name!r}.{_names(short)}")
 
 
 def _names(name: str) -> str:
     known = optax_optimizers()
     return (
         f" It is one of {', '.join(RULES)}, or one of optax: {', '.join(sorted(known))}."
-        f"{did_you_mean(name, (*RULES, *known))}"
+        f"{did_you_mean(name, RULES) or did_you_mean(name, known)}"
     )
 
 
