@@ -29,7 +29,7 @@ def test_determinism_joins_the_flags_of_xla_once():
 def test_determinism_comes_too_late_for_gpus_that_compute(monkeypatch):
     jax.devices()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    with pytest.raises(UserError, match="JAX has begun with its GPUs already. .*XLA_FLAGS="):
+    with pytest.raises(UserError, match=r"JAX has begun with its GPUs already\. .*XLA_FLAGS="):
         mesh.ask_for_determinism()
     assert not mesh.is_deterministic()
 
@@ -52,11 +52,13 @@ def test_a_run_computes_as_its_config_says_and_records_it(quick_run, tmp_path, c
     made = json.loads((tmp_path / "run.json").read_text())
     device = made["starts"][0]["device"]
     assert (device["deterministic"], device["matmul_precision"]) == (True, "highest")
-    kernels = 4 * 4 * 3 * 16 * 2
+    kernels = 2 * (4 * 4 * 3) * 3
     assert made["decayed_parameters"] == kernels
     said = capsys.readouterr().err
     assert f"weight decay 0.1 touches {kernels:,} of {made['parameters']:,} parameters" in said
-    assert "gradients of 2 batches, or of those that an epoch has left: 2 updates in its 4" in said
+    assert (
+        "gradients of 2 batches, or of those that an epoch has left: 2 updates in 4 steps" in said
+    )
     with pytest.raises(UserError, match="matmul_precision is 'exact'; it is one of default, high"):
         quick_run(tmp_path / "other", matmul_precision="exact")
     assert not (tmp_path / "other").exists()

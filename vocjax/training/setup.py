@@ -22,7 +22,7 @@ from vocjax.pretrained.initialise import with_encoder_of
 from vocjax.pretrained.resolve import located, origin_facts, origin_of
 from vocjax.runs import places, writer
 from vocjax.runs.checkpoints import Checkpoints, abstract, has_checkpoint
-from vocjax.runs.reader import read_config
+from vocjax.runs.reader import counted, read_config
 from vocjax.tasks.task import ENCODER, Variables
 from vocjax.training.accumulation import updates_in
 from vocjax.training.evaluation import (
@@ -215,7 +215,7 @@ def of_updates(setup: Setup, custom: list[str]) -> list[str]:
         updates = updates_in(setup.batches, fields.accumulate)
         lines.append(
             f"an update has the gradients of {fields.accumulate} batches, or of those that an "
-            f"epoch has left: {updates} updates in its {setup.batches} steps"
+            f"epoch has left: {counted(updates, 'update')} in {counted(setup.batches, 'step')}"
         )
     return lines
 
