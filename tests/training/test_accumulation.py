@@ -61,6 +61,18 @@ def test_resumes_between_the_batches_of_an_update_and_within_a_cycle(
     assert_same_outcome(tmp_path, small)
 
 
+def test_an_optimizer_gets_the_loss(quick_run, tmp_path):
+    """Polyak's rate is the loss over the gradient's squared norm; `update` fails without it."""
+    rate = {"optimizer.learning_rate": 1.0, "optimizer.schedule": "constant"}
+    assert quick_run(tmp_path, **rate, **{"optimizer.name": "polyak_sgd"})["step"] == 4
+    params, grads = {"a": jnp.zeros(2)}, {"a": jnp.array([3.0, 4.0])}
+    optimizer = accumulated(optax.polyak_sgd(), every=2, batches=2, first_epoch=0)
+    state = optimizer.init(params)
+    for value, weight in ((2.0, 1.0), (6.0, 3.0)):  # the mean over the examples is 5
+        updates, state = optimizer.update(grads, state, params, value=value, weight=weight)
+    np.testing.assert_allclose(updates["a"], [-5 / 25 * 3, -5 / 25 * 4], rtol=1e-6)
+
+
 def test_between_updates_the_parameters_stand_still():
     optimizer = accumulated(optax.adam(0.1), every=2, batches=3, first_epoch=4)
     params = {"a": jnp.ones(3)}
