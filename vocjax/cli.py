@@ -192,13 +192,15 @@ def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     import jax
 
     from vocjax.config import load_config
-    from vocjax.mesh import join_hosts
+    from vocjax.mesh import ask_for_determinism, join_hosts
     from vocjax.metrics.names import by_reason
     from vocjax.training.interrupts import Interrupted
     from vocjax.training.loop import train_and_evaluate
 
     path = say_which("configs", options.config)
     config = load_config(path, overrides)
+    if config.deterministic:
+        ask_for_determinism()
     if options.distributed:
         join_hosts()
     try:

@@ -28,6 +28,8 @@ def base_config() -> ConfigDict:
             "epochs": 10,
             "batch_size": 32,
             "precision": "float32",  # of the computation: float32 or bfloat16
+            "matmul_precision": "default",  # of products of float32: default, high or highest
+            "deterministic": False,  # ask XLA for operations that give the same on a GPU each time
             "init_from": "",  # a run, or imported weights, whose encoder the run begins with
             "evaluate_every_epochs": 1,  # and save
             "best": {"metric": "loss", "mode": "min"},  # on validation; mode is min or max
@@ -54,13 +56,21 @@ def base_config() -> ConfigDict:
             "model": {"name": ""},
             "loss": {"name": ""},
             "optimizer": {
-                "name": "rmsprop",  # rmsprop, adam, sgd as Keras 2 had them, or muon
+                "name": "rmsprop",  # rmsprop, adam, sgd as Keras 2 had them, muon, or optax's
+                "arguments": (),  # of the optimizer: (("momentum", 0.9), ("nesterov", True))
                 "learning_rate": 1e-3,  # Keras 2's for rmsprop and adam; its sgd has 1e-2
-                "eps_in_sqrt": False,  # rmsprop as the slides print it, and as Keras 3 has it
-                "schedule": "constant",  # constant, cosine or linear, after the warm-up
+                "eps_in_sqrt": False,  # rmsprop and adam with epsilon where the slides print it
+                # After the warm-up: constant, step, linear, cosine, poly, warm_restarts, or optax's
+                "schedule": "constant",
+                "schedule_arguments": (),  # (("power", 0.9),) for instance
+                "schedule_unit": "steps",  # or epochs: of the lengths among these arguments
                 "warmup_steps": 0,
                 "weight_decay": 0.0,
+                "weight_decay_on": "kernels",  # or all: biases and norms, too
                 "clip_norm": 0.0,
+                "accumulate": 1,  # batches whose gradients make one update
+                # (regex, factor): each layer learns slower than the next one. See phases.py.
+                "layer_decay": (),
                 # (first epoch, ((regex over parameter paths, factor of the rate), ...)), ...; a
                 # factor of 0 freezes. Empty: everything learns, always. See training/phases.py.
                 "phases": (),

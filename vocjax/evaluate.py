@@ -11,7 +11,7 @@ from vocjax.data.dataset import Dataset, facts_of, open_dataset
 from vocjax.data.splits import SPLITS
 from vocjax.errors import check_choice
 from vocjax.files import finite
-from vocjax.mesh import make_mesh
+from vocjax.mesh import make_mesh, matmul_precision
 from vocjax.metrics.names import absent
 from vocjax.runs import places, writer
 from vocjax.runs.restore import load_run
@@ -45,20 +45,23 @@ def evaluate(workdir: Path, split: str = "val", checkpoint: str = "last") -> dic
     def measured(split: str) -> Evaluation:
         return evaluate_split(evaluator, data(split).splits[split], variables, artifacts=True)
 
-    final = task.finish(
-        Trained(
-            variables,
-            fitted={},
-            kept=lambda split: measured(split).kept,
-            shown={},
-            before={},
-            originals=lambda split: originals_of(evaluator, data(split).splits[split], variables),
-            split=split,
-            key=jax.random.key(config.seed),
-            artifacts=False,
+    with matmul_precision(config.matmul_precision):
+        final = task.finish(
+            Trained(
+                variables,
+                fitted={},
+                kept=lambda split: measured(split).kept,
+                shown={},
+                before={},
+                originals=lambda split: originals_of(
+                    evaluator, data(split).splits[split], variables
+                ),
+                split=split,
+                key=jax.random.key(config.seed),
+                artifacts=False,
+            )
         )
-    )
-    metrics = measured(split).metrics | final.splits.get(split, {})
+        metrics = measured(split).metrics | final.splits.get(split, {})
     undefined = absent(metrics)
     result = {
         "split": split,

@@ -1,12 +1,20 @@
-"""One mesh over all devices; the batch is split over it, everything else is replicated."""
+"""The devices: one mesh over all, how exactly they compute, and what is where.
+
+A batch is split over the mesh, everything else is replicated.
+"""
 
 import os
+from contextlib import AbstractContextManager
 
 import jax
 import numpy as np
+from jax._src.xla_bridge import backends_are_initialized
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from vocjax.errors import UserError
+
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # the same sums in the same order, each time
+MATMUL_PRECISIONS = ("default", "high", "highest")  # of jax.lax.Precision
 
 
 def join_hosts() -> None:
@@ -27,6 +35,37 @@ def join_hosts() -> None:
             "Kubernetes, or set JAX_COORDINATOR_ADDRESS (host:port of the first process), "
             "JAX_NUM_PROCESSES and JAX_PROCESS_ID (0, 1, ...)."
         ) from error
+
+
+def ask_for_determinism() -> None:
+    """Have XLA choose deterministic operations on GPUs; call it before any other use of JAX.
+
+    It joins the environment's XLA_FLAGS, which XLA reads once, when JAX looks for its devices.
+    `UserError` where that was before, and there are GPUs. CPUs and TPUs need nothing.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if is_deterministic():
+        return
+    if backends_are_initialized() and jax.default_backend() == "gpu":
+        raise UserError(
+            "deterministic is True, and JAX has begun with its GPUs already. Set the environment "
+            f"variable XLA_FLAGS={DETERMINISTIC!r} before Python starts, or train in a new process."
+        )
+    os.environ["XLA_FLAGS"] = f"{flags} {DETERMINISTIC}".strip()
+
+
+def is_deterministic() -> bool:
+    """Return whether the environment's XLA_FLAGS ask for deterministic operations."""
+    return DETERMINISTIC in os.environ.get("XLA_FLAGS", "").split()
+
+
+def matmul_precision(name: str) -> AbstractContextManager[None]:
+    """Have products and convolutions of float32 computed at a precision of `MATMUL_PRECISIONS`.
+
+    "default" is the device's: on a GPU float32 with the digits of TensorFloat-32, on a TPU of
+    bfloat16; "highest" is float32 in full. On CPUs all are the same.
+    """
+    return jax.default_matmul_precision(None if name == "default" else name)
 
 
 def make_mesh() -> Mesh:

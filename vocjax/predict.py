@@ -22,7 +22,7 @@ from vocjax.data.pipeline import resize_image
 from vocjax.data.splits import SPLITS
 from vocjax.errors import UserError
 from vocjax.files import printable, to_json, write_text
-from vocjax.mesh import make_mesh
+from vocjax.mesh import make_mesh, matmul_precision
 from vocjax.models.fields import image_shape
 from vocjax.runs.reader import read_json, read_results
 from vocjax.runs.restore import load_run
@@ -92,7 +92,8 @@ def load_model(workdir: Path, checkpoint: str = "last") -> Model:
     @jax.jit
     def apply(variables: Variables, images: jax.Array) -> Outputs:
         batch = {"image": images, "valid": jnp.ones(images.shape[0])}
-        return task.apply(variables, batch, False, jax.random.key(0))[0]
+        with matmul_precision(config.matmul_precision):
+            return task.apply(variables, batch, False, jax.random.key(0))[0]
 
     return Model(config, task, variables, step, _results(workdir, checkpoint, step), apply)
 

@@ -68,12 +68,13 @@ except Interrupted as stop:
 
 @pytest.fixture(scope="module")
 def padded_config(random_config):
-    """20 steps of 9 and 3 images; eight devices pad them to 16."""
+    """20 steps of 9 and 3 images, which make one update; eight devices pad them to 16."""
     return random_config(
         epochs=10,
         batch_size=9,
         evaluate_every_epochs=5,
         **{
+            "optimizer.accumulate": 2,
             # Adam and rmsprop divide by the gradient's size, and with it rounding grows.
             "optimizer.name": "sgd",
             "optimizer.learning_rate": 0.1,

@@ -1,4 +1,4 @@
-"""Update rules against Keras 3 and Keras 2's formulas; Muon, schedules, decay, clipping."""
+"""Update rules against Keras 3 and Keras 2's formulas; optax, Muon, decay, clipping."""
 
 import os
 
@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 import optax
+import optax.contrib
 import pytest
-from ml_collections import ConfigDict
 
+from vocjax.config import base_config
 from vocjax.errors import UserError
-from vocjax.training.optimizers import make_optimizer, make_schedule
+from vocjax.training.optimizers import check_updates, decayed, make_optimizer
 
 STEPS = 20
 LEARNING_RATES = {"rmsprop": 1e-3, "adam": 1e-3, "sgd": 1e-2}
@@ -26,17 +27,8 @@ KERAS = {
 
 
 def make_config(name="sgd", **overrides):
-    config = ConfigDict(
-        {
-            "name": name,
-            "learning_rate": LEARNING_RATES.get(name, 1e-3),
-            "eps_in_sqrt": False,
-            "schedule": "constant",
-            "warmup_steps": 0,
-            "weight_decay": 0.0,
-            "clip_norm": 0.0,
-        }
-    )
+    config = base_config().optimizer
+    config.name, config.learning_rate = name, LEARNING_RATES.get(name, 1e-3)
     config.update(overrides)
     return config
 
@@ -59,8 +51,8 @@ def run(config, gradients):
     return np.asarray(params)
 
 
-def run_keras(name, gradients):
-    optimizer = KERAS[name](LEARNING_RATES[name])
+def run_keras(name, gradients, **arguments):
+    optimizer = KERAS[name](LEARNING_RATES[name], **arguments)
     variable = keras.Variable(np.zeros(gradients.shape[1:], np.float32))
     optimizer.build([variable])
     for gradient in gradients:
@@ -80,6 +72,104 @@ def test_equals_keras_3(name, eps_in_sqrt, scale):
     gradients = make_gradients(scale)
     ours = run(make_config(name, eps_in_sqrt=eps_in_sqrt), gradients)
     np.testing.assert_allclose(ours, run_keras(name, gradients), rtol=2e-5, atol=1e-8 * scale)
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "theirs"),
+    [
+        ("sgd", {"momentum": 0.8}, {"momentum": 0.8}),
+        ("sgd", {"momentum": 0.8, "nesterov": True}, {"momentum": 0.8, "nesterov": True}),
+        ("rmsprop", {"decay": 0.7, "momentum": 0.5}, {"rho": 0.7, "momentum": 0.5}),
+        (
+            "adam",
+            {"b1": 0.8, "b2": 0.95, "eps": 1e-3},
+            {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3},
+        ),
+    ],
+)
+def test_arguments_are_those_of_keras_3(name, ours, theirs):
+    gradients = make_gradients(1e-2)
+    config = make_config(name, arguments=tuple(ours.items()), eps_in_sqrt=name == "rmsprop")
+    mine = run(config, gradients)
+    np.testing.assert_allclose(mine, run_keras(name, gradients, **theirs), rtol=2e-5, atol=1e-8)
+    assert relative_difference(mine, run(make_config(name), gradients)) > 0.05
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-5])
+def test_adam_as_the_slides_print_it(scale):
+    gradients = make_gradients(scale)
+    position, first, second = (np.zeros(gradients.shape[1:]) for _ in range(3))
+    for t, gradient in enumerate(gradients.astype(np.float64), start=1):
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        root = np.sqrt(second / (1 - 0.999**t) + 1e-7)
+        position -= 1e-3 * first / (1 - 0.9**t) / root
+    printed = run(make_config("adam", eps_in_sqrt=True), gradients)
+    np.testing.assert_allclose(printed, position, rtol=2e-5, atol=1e-9)
+    if scale < 1:
+        assert relative_difference(printed, run(make_config("adam"), gradients)) > 0.5
+
+
+PARAMS = {"kernel": jnp.full((3, 2), 2.0), "bias": jnp.full((2,), 2.0)}
+
+
+def steps_of(optimizer, params=PARAMS):
+    """Where parameters stand after three steps whose gradients depend on them."""
+    state, update = optimizer.init(params), jax.jit(optimizer.update)
+    for step in range(3):
+        grads = jax.tree.map(lambda p, step=step: jnp.sin(p + step), params)
+        updates, state = update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+KERNELS = {"kernel": True, "bias": False}
+COSINE = optax.cosine_decay_schedule(0.1, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "theirs"),
+    [
+        ("lion", {"arguments": (("b1", 0.8),)}, optax.lion(COSINE, b1=0.8, weight_decay=0.0)),
+        ("adamw", {}, optax.adam(COSINE)),  # its own default of the decay is not 0
+        ("adamw", {"weight_decay": 0.3}, optax.adamw(COSINE, weight_decay=0.3, mask=KERNELS)),
+        (
+            "lamb",
+            {"weight_decay": 0.3, "weight_decay_on": "all"},
+            optax.lamb(COSINE, weight_decay=0.3),
+        ),
+        ("optax.adam", {}, optax.adam(COSINE)),  # not ours
+        ("ademamix", {}, optax.contrib.ademamix(COSINE)),
+        ("rprop", {"schedule": "constant"}, optax.rprop(0.1)),  # which takes a number
+    ],
+)
+def test_optimizers_of_optax(name, fields, theirs):
+    config = make_config(name, learning_rate=0.1, **({"schedule": "cosine"} | fields))
+    ours, expected = steps_of(make_optimizer(config, 10)), steps_of(theirs)
+    jax.tree.map(np.testing.assert_array_equal, ours, expected)
+
+
+def test_an_optimizer_of_optax_without_a_decay_gets_ours():
+    fields = {"learning_rate": 0.1, "schedule": "cosine", "weight_decay": 0.3}
+    ours = steps_of(make_optimizer(make_config("adabelief", **fields), 10))
+    plain = optax.adabelief(COSINE)
+    params, state = PARAMS, plain.init(PARAMS)
+    for step in range(3):
+        grads = jax.tree.map(lambda p, step=step: jnp.sin(p + step), params)
+        updates, state = plain.update(grads, state, params)
+        decay = {"kernel": COSINE(step) * 0.3 * params["kernel"], "bias": 0.0}
+        params = jax.tree.map(lambda p, u, d: p + u - d, params, updates, decay)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), ours, params)
+
+
+def test_what_the_weight_decay_touches():
+    fields = {"weight_decay": 0.1}
+    assert decayed(make_config(), PARAMS) == 0
+    assert decayed(make_config(**fields), PARAMS) == 6
+    assert decayed(make_config(**fields, weight_decay_on="all"), PARAMS) == 8
+    moved = steps_of(make_optimizer(make_config(**fields, weight_decay_on="all"), 10))
+    theirs = steps_of(optax.chain(optax.add_decayed_weights(0.1), optax.sgd(1e-2)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), moved, theirs)
 
 
 def keras_2_rmsprop(gradients):
@@ -173,32 +263,6 @@ def test_muon_leaves_what_is_no_kernel_to_adam():
     assert relative_difference(muon["kernel"], adam["kernel"]) > 0.1
 
 
-def rates(config, total_steps):
-    schedule = make_schedule(config, total_steps)
-    return jax.jit(jax.vmap(schedule))(jnp.arange(total_steps + 1))
-
-
-def test_constant_schedule_after_a_warmup():
-    config = make_config(learning_rate=0.4, warmup_steps=3)
-    np.testing.assert_allclose(rates(config, 6), [0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4], rtol=1e-6)
-
-
-def test_linear_schedule():
-    expected = [0.4, 0.3, 0.2, 0.1, 0.0]
-    config = make_config(learning_rate=0.4, schedule="linear")
-    np.testing.assert_allclose(rates(config, 4), expected, rtol=1e-6)
-    config.warmup_steps = 1
-    np.testing.assert_allclose(rates(config, 5), [0.2, *expected], rtol=1e-6)
-
-
-def test_cosine_schedule():
-    expected = [0.2 * (1 + np.cos(np.pi * step / 10)) for step in range(11)]
-    config = make_config(learning_rate=0.4, schedule="cosine")
-    np.testing.assert_allclose(rates(config, 10), expected, atol=1e-7)
-    after_warmup = rates(make_config(learning_rate=0.4, schedule="cosine", warmup_steps=2), 12)
-    np.testing.assert_allclose(after_warmup[2:], expected, atol=1e-7)
-
-
 def test_the_schedule_moves_the_optimizer():
     config = make_config(learning_rate=1.0, schedule="linear", warmup_steps=1)
     position = run(config, np.ones((5, 2), np.float32))
@@ -237,17 +301,31 @@ def test_clipping_bounds_the_norm_of_all_gradients_together():
     ("overrides", "message"),
     [
         ({"name": "adma"}, "'adma'.*rmsprop, adam, sgd, muon.*Did you mean 'adam'"),
-        ({"name": "lion"}, "'lion'.*rmsprop, adam, sgd"),
-        ({"schedule": "cosin"}, "'cosin'.*constant, cosine, linear.*Did you mean 'cosine'"),
+        ({"name": "lookahead"}, "'lookahead'.* no optimizer of optax but a part, or a wrapper"),
+        ({"name": "scale_by_adam"}, "'scale_by_adam'.* no optimizer of optax"),
+        ({"name": "schedule_free_sgd"}, "'schedule_free_sgd'.* not those to evaluate"),
+        ({"name": "dpsgd"}, "lacks 'l2_norm_clip', 'noise_multiplier', 'seed'; dpsgd takes"),
+        ({"name": "lbfgs"}, "'lbfgs' can't be used like this: TypeError: .*value_fn"),
+        ({"name": "rprop", "warmup_steps": 1}, "'rprop' with a learning rate that changes can't"),
+        ({"arguments": ("momentum", 0.9)}, "arguments is .*it is a tuple of pairs"),
+        ({"arguments": (("momentum", 0.9),) * 2}, "arguments is .*each name once"),
+        ({"arguments": (("momentun", 0.9),)}, "'momentun'; sgd takes momentum=0.0, nesterov=False"),
+        ({"arguments": (("momentum", 1.0),)}, "arguments: momentum is 1.0; .*less than 1"),
+        ({"arguments": (("momentum", "a"),)}, "'sgd' can't be used like this: TypeError"),
+        ({"arguments": (("nesterov", True),)}, "nesterov, which needs a momentum"),
+        ({"name": "lion", "arguments": (("b3", 0.9),)}, "'b3'; lion takes b1=0.9, b2=0.99, mu_dt"),
+        ({"name": "lion", "arguments": (("mask", 1),)}, "a field: set optimizer.weight_decay_on"),
+        ({"name": "adam", "arguments": (("eps_in_sqrt", 1),)}, "set optimizer.eps_in_sqrt"),
+        ({"weight_decay_on": "norms"}, "weight_decay_on is 'norms'; it is one of kernels, all"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0; .*above 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"warmup_steps": -1}, "warmup_steps is -1"),
         ({"warmup_steps": 10}, "warmup_steps is 10 in a run, or a phase of it, of 10 steps"),
         ({"weight_decay": -0.1}, "weight_decay is -0.1"),
         ({"clip_norm": -1.0}, "clip_norm is -1.0"),
-        ({"name": "adam", "eps_in_sqrt": True}, "eps_in_sqrt is True.*'adam'; only rmsprop"),
+        ({"eps_in_sqrt": True}, "eps_in_sqrt is True.*'sgd'; only rmsprop and adam"),
     ],
 )
 def test_a_mistake_in_the_config_is_told(overrides, message):
     with pytest.raises(UserError, match=message):
-        make_optimizer(make_config(**overrides), 10)
+        check_updates(config := make_config(**overrides), make_optimizer(config, 10), PARAMS)

@@ -131,6 +131,32 @@ def test_mistakes_are_named(phases_of, phases, message):
         phases_of(phases)
 
 
+def test_each_layer_learns_slower_than_the_next_one(tiny_config, shapes):
+    def factors(layer_decay, phases=()):
+        fields = {"optimizer.layer_decay": layer_decay, "optimizer.phases": phases}
+        phase, *_ = make_phases(tiny_config("classifier_256", epochs=4, **fields), shapes)
+        return {path: factor for path, factor in phase.factors.items() if "bias" in path}
+
+    decay = (r"encoder/ConvBlock_(\d+)/.*", 0.5)
+    blocks = [f"encoder/ConvBlock_{i}/Conv_0/bias" for i in range(3)]
+    expected = dict(zip(blocks, (0.125, 0.25, 0.5), strict=True)) | {"head/Dense_0/bias": 1.0}
+    assert factors(decay) == expected
+    halves = ((0, ((".*_0/bias", 0.5), (".*", 1.0))),)
+    assert factors(decay, halves) == {path: factor / 2 for path, factor in expected.items()}
+    assert set(factors(decay, ((0, FROZEN),))) == {"head/Dense_0/bias"}
+    for wrong, message in (
+        ((0.5,), "layer_decay is .*it is .regex, factor."),
+        (("(encoder)/.*", 0.5), "layer_decay is .*numbers of layers"),
+        (("encoder/(", 0.5), "layer_decay is .*it is"),
+        (("encoder/.*", 0.5), r"'encoder/\.\*' finds 1 layers"),
+        ((r"block(\d+)/.*", 0.5), "finds 0 layers, .*; the parameters are encoder/ConvBlock_0"),
+        ((decay[0], 0.0), "has the factor 0.0; it must be above 0"),
+        ((decay[0], "half"), "layer_decay is .*it is .regex, factor."),
+    ):
+        with pytest.raises(UserError, match=message):
+            factors(wrong)
+
+
 def test_modules_in_which_everything_is_frozen(phases_of, shapes):
     def frozen(*groups):
         (phase,) = phases_of(((0, groups),))

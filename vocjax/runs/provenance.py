@@ -11,6 +11,9 @@ from typing import Any
 
 import jax
 
+from vocjax.mesh import is_deterministic
+
+PRECISION = "jax_default_matmul_precision"
 PACKAGES = (
     "jax",
     "jaxlib",
@@ -44,6 +47,8 @@ def environment() -> dict[str, Any]:
             "kind": device.device_kind,
             "count": jax.device_count(),
             "cores": cores,
+            "deterministic": is_deterministic(),
+            "matmul_precision": getattr(jax.config, PRECISION) or "default",
         },
     }
 

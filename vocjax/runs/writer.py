@@ -16,6 +16,8 @@ from vocjax.runs import lock, places, reader
 from vocjax.runs.fingerprint import code_version
 from vocjax.runs.provenance import environment
 
+ENDLESS = ("constant", "step", "warm_restarts")  # schedules that know no number of epochs
+
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole or not at all; only the first host writes."""
@@ -77,7 +79,7 @@ def _check_epochs(workdir: Path, begun: ConfigDict, epochs: int, custom: Sequenc
         reason = "a run can get more epochs, not fewer"
     elif not begun.epochs:
         reason = "it has no training that could be continued"
-    elif schedule != "constant":
+    elif schedule not in ENDLESS:
         reason = (
             f"with its optimizer.schedule {schedule!r} the learning rate of every step depends on "
             "the number of epochs"

@@ -14,7 +14,7 @@ from vocjax.data import voc
 from vocjax.data.classes import with_classes
 from vocjax.data.dataset import Dataset, facts_of, open_dataset
 from vocjax.errors import UserError, local_path
-from vocjax.mesh import make_mesh
+from vocjax.mesh import ask_for_determinism, make_mesh, matmul_precision
 from vocjax.pretrained.resolve import complete
 from vocjax.runs import lock, places, writer
 from vocjax.runs.checkpoints import Checkpoints, check_room
@@ -25,7 +25,7 @@ from vocjax.training.final import evaluate_at_the_end
 from vocjax.training.group import Member
 from vocjax.training.phases import count, phase_optimizer
 from vocjax.training.records import Records
-from vocjax.training.setup import Setup, batches_of, begin, notes, restore
+from vocjax.training.setup import Setup, batches_of, begin, notes, of_updates, restore
 from vocjax.training.train import train_members
 from vocjax.training.validate import check_examples, validate
 
@@ -81,6 +81,8 @@ def train_group(
     `train_and_evaluate`. A run whose loss is not finite ends alone. `make_bar` makes the progress
     display, as `Records` says.
     """
+    if configs[0].deterministic:
+        ask_for_determinism()
     mesh, custom = make_mesh(), [name for name, given in own._asdict().items() if given is not None]
     configs = [
         completed(config, workdir, own.data)
@@ -101,9 +103,10 @@ def train_group(
                 outcomes[i] = results
         return [i for i in range(len(configs)) if i not in outcomes]
 
-    with contextlib.ExitStack() as locks:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(matmul_precision(configs[0].matmul_precision))
         for i in unfinished():
-            locks.enter_context(lock.alone(workdirs[i]))
+            stack.enter_context(lock.alone(workdirs[i]))
         if left := unfinished():  # by no process that had the directory until now
             data = source if isinstance(source, Dataset) else open_dataset(configs[0], source, mesh)
             evaluator = make_evaluator(valid.task, valid.sums, configs[0].batch_size, mesh)
@@ -116,6 +119,7 @@ def train_group(
                 setup = Setup(configs[i], workdirs[i], valid, data, optimizers, evaluator, {})
                 setups.append(setup)
             said = [[*data.notes, *notes(s.config, s.workdir, source, data)] for s in setups]
+            said = [[*lines, *of_updates(s, custom)] for s, lines in zip(setups, said, strict=True)]
             outcomes |= zip(left, _run(setups, custom, said, make_bar), strict=True)
     return [outcomes[i] for i in range(len(configs))]
 

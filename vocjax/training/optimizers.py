@@ -1,23 +1,11 @@
-"""Optimizers and learning-rate schedules by name, with the update rules of Keras 2.
+"""Optimizers by name: our rules (`training/rules.py`), and every optimizer of optax."""
 
-The study ran under Keras 2, whose rules differ from optax's defaults in the place of the small
-constant epsilon. With g the gradient, lr the learning rate and t = 1, 2, ... the step:
-
-    sgd      p -= lr * g
-    rmsprop  v = .9 v + .1 g^2
-             p -= lr * g / (sqrt(v) + 1e-7)
-    adam     m = .9 m + .1 g,  v = .999 v + .001 g^2
-             p -= lr * sqrt(1 - .999^t) / (1 - .9^t) * m / (sqrt(v) + 1e-7)
-
-`muon` is younger. It moves every direction of a matrix at the same speed, however small its
-gradient is, which a linear autoencoder needs to find its last components.
-
-Keras 3 (and the formula printed on the study's slides) has rmsprop divide by sqrt(v + 1e-7);
-`eps_in_sqrt` selects that form.
-"""
-
+import functools
+import inspect
 import math
+import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,149 +13,193 @@ import optax
 import optax.contrib
 from ml_collections import ConfigDict
 
-from vocjax.errors import UserError, check_choice, check_range
-
-EPS = 1e-7
-RMSPROP_DECAY = 0.9
-ADAM_B1 = 0.9
-ADAM_B2 = 0.999
+from vocjax.errors import UserError, check_choice, check_range, did_you_mean
+from vocjax.training import arguments
+from vocjax.training.rules import FIELD, RULES
+from vocjax.training.schedules import make_schedule
 
 NUMBERS = ("learning_rate", "weight_decay", "clip_norm")  # fields that may differ in one program
+DECAYED = ("kernels", "all")
+FREE = "schedule_free"
+
+# Parameters of optax's optimizers that are fields of the config.
+RATES = ("learning_rate", "max_learning_rate")
+MASKS = ("mask", "weight_decay_mask")
+FIELDS = {
+    **dict.fromkeys(RATES, "optimizer.learning_rate"),
+    **dict.fromkeys(("weight_decay", "weight_decay_rate"), "optimizer.weight_decay"),
+    **dict.fromkeys(MASKS, "optimizer.weight_decay_on"),
+}
 
 
 def make_optimizer(
-    config: ConfigDict, total_steps: int, numbers: Mapping[str, jax.Array] | None = None
+    config: ConfigDict,
+    total_steps: int,
+    numbers: Mapping[str, jax.Array] | None = None,
+    epoch_steps: int = 1,
 ) -> optax.GradientTransformation:
-    """Build the gradient transformation that a config describes.
+    """Build the gradient transformation that a config describes, for `total_steps` updates.
 
     `numbers` are values of `NUMBERS`, [] float32 and perhaps traced, in place of the config's; the
-    config still says which parts there are.
+    config still says which parts there are. An epoch has `epoch_steps` updates.
 
-    The order is: clip by global norm, the update rule, decoupled weight decay, learning rate.
+    The order is: clip by global norm, the update rule, weight decay, learning rate. An optimizer
+    of optax is one whole, and gets the learning rate as its argument.
 
-    `weight_decay` adds `learning_rate * weight_decay * p` to the step of every kernel (array of
-    rank > 1: Loshchilov and Hutter 2019, as PyTorch and optax scale it); `clip_norm` is the largest
-    global L2 norm of the gradients, 0 for no clipping. `UserError` for an unknown name, or a value
-    outside its range.
+    `weight_decay` adds `learning_rate * weight_decay * p` to the step (Loshchilov and Hutter 2019,
+    as PyTorch and optax scale it), of every kernel (array of rank > 1) or of all parameters, as
+    `weight_decay_on` says; an optimizer of optax that has a weight decay with a mask applies it
+    in its own way. `clip_norm` is the largest global L2 norm of the gradients, 0 for no clipping.
+    `UserError` for an unknown name or argument, or a value outside its range.
     """
-    check_choice("optimizer.name", config.name, RULES)
     check_range("optimizer.weight_decay", config.weight_decay, 0)
     check_range("optimizer.clip_norm", config.clip_norm, 0)
-    if config.eps_in_sqrt and config.name != "rmsprop":
+    check_choice("optimizer.weight_decay_on", config.weight_decay_on, DECAYED)
+    if config.eps_in_sqrt and config.name not in ("rmsprop", "adam"):
         raise UserError(
             f"optimizer.eps_in_sqrt is True, and optimizer.name is {config.name!r}; only rmsprop "
-            "has that form. Set eps_in_sqrt to False or the name to 'rmsprop'."
+            "and adam have that form. Set eps_in_sqrt to False, or the name to one of them."
         )
     numbers = numbers or {name: config[name] for name in NUMBERS}
-    rule = RULES[config.name](config)
-    schedule = make_schedule(config, total_steps, numbers["learning_rate"])
-    steps = [rule, optax.scale_by_learning_rate(schedule)]
-    if config.weight_decay:
-        steps.insert(1, optax.add_decayed_weights(numbers["weight_decay"], mask=_is_kernel))
+    given = arguments.keywords(FIELD, config.arguments)
+    schedule = make_schedule(config, total_steps, numbers["learning_rate"], epoch_steps)
+    steps = (_ours if config.name in RULES else _of_optax)(config, given, schedule, numbers)
     if config.clip_norm:
         steps.insert(0, optax.clip_by_global_norm(numbers["clip_norm"]))
     return optax.chain(*steps)
 
 
-def make_schedule(
-    config: ConfigDict, total_steps: int, peak: float | jax.Array | None = None
-) -> optax.Schedule:
-    """Build the learning rate as a function of the step, counted from 0.
+def _ours(
+    config: ConfigDict,
+    given: Mapping[str, Any],
+    schedule: optax.Schedule,
+    numbers: Mapping[str, Any],
+) -> list[optax.GradientTransformation]:
+    rule = RULES[config.name]
+    field = {"eps_in_sqrt": "optimizer.eps_in_sqrt"}
+    arguments.check(FIELD, config.name, rule, given, field)
+    form = {"eps_in_sqrt": True} if config.eps_in_sqrt else {}
+    direction = arguments.call(_what(config), rule, **given, **form)
+    steps = [direction, optax.scale_by_learning_rate(schedule)]
+    if config.weight_decay:
+        steps.insert(1, optax.add_decayed_weights(numbers["weight_decay"], mask=_mask(config)))
+    return steps
 
-    The first `warmup_steps` steps rise linearly, `learning_rate * (step + 1) / (warmup_steps + 1)`,
-    so that no step has a rate of 0. Then "constant" keeps `learning_rate`; "linear" and "cosine"
-    (Loshchilov and Hutter 2017, without restarts) fall from it to 0 at `total_steps`, one step
-    after the last. `peak` is a rate, perhaps traced, in place of the config's. `UserError` for a
-    rate that isn't positive, or a warm-up as long as the run.
+
+def _of_optax(
+    config: ConfigDict,
+    given: Mapping[str, Any],
+    schedule: optax.Schedule,
+    numbers: Mapping[str, Any],
+) -> list[optax.GradientTransformation]:
+    function = optax_optimizer(config.name)
+    arguments.check(FIELD, config.name, function, given, FIELDS)
+    taken = arguments.parameters(function)
+    rate = numbers["learning_rate"] if _is_fixed(config) else schedule
+    filled: dict[str, Any] = {name: rate for name in RATES if name in taken}
+    decay, masks = numbers["weight_decay"], [name for name in MASKS if name in taken]
+    decays = "weight_decay" in taken and bool(masks)  # in its own way, and only what it is told
+    if "weight_decay" in taken:  # whose default may be another one than 0
+        filled["weight_decay"] = decay if decays and config.weight_decay else 0.0
+    if decays and config.weight_decay:
+        filled[masks[0]] = _mask(config)
+    steps = [arguments.call(_what(config), function, **filled, **given)]
+    if config.weight_decay and not decays:
+        steps.append(optax.add_decayed_weights(lambda n: -decay * schedule(n), mask=_mask(config)))
+    return steps
+
+
+@functools.cache
+def optax_optimizers() -> dict[str, Callable[..., optax.GradientTransformation]]:
+    """Return what can be an optimizer of optax and optax.contrib, by name.
+
+    It has a learning rate, and works on no other optimizer.
     """
-    check_choice("optimizer.schedule", config.schedule, SCHEDULES)
-    if not 0 < config.learning_rate < math.inf:
+    found: dict[str, Callable[..., optax.GradientTransformation]] = {}
+    for module in (optax.contrib, optax):
+        for name, function in vars(module).items():
+            if inspect.isfunction(function) and not name.startswith(("_", "scale_by_")):
+                taken = arguments.parameters(function)
+                wraps = taken.get("base_optimizer") is arguments.REQUIRED
+                if set(RATES) & taken.keys() and not wraps and not name.startswith(FREE):
+                    found[name] = function
+    return found
+
+
+def optax_optimizer(name: str) -> Callable[..., optax.GradientTransformation]:
+    """Return an optimizer of optax, "lion" or "optax.adam"; `UserError` for what is none."""
+    known, short = optax_optimizers(), re.sub(r"^optax\.(contrib\.)?", "", name)
+    if short in known:
+        return known[short]
+    if short.startswith(FREE):
         raise UserError(
-            f"optimizer.learning_rate is {config.learning_rate}; it must be a number above 0. "
-            "Keras's defaults are 0.001 for rmsprop and adam and 0.01 for sgd."
+            f"optimizer.name is {name!r}, whose parameters in training are not those to evaluate; "
+            "vocjax can't tell them apart. Take another optimizer, with optimizer.average_decay "
+            "for instance."
         )
-    if not 0 <= config.warmup_steps < total_steps:
+    if callable(getattr(optax, short, None) or getattr(optax.contrib, short, None)):
         raise UserError(
-            f"optimizer.warmup_steps is {config.warmup_steps} in a run, or a phase of it, of "
-            f"{total_steps} steps; it must be at least 0 and less than these. Shorten the warm-up "
-            "or train for longer."
+            f"optimizer.name is {name!r}, which is no optimizer of optax but a part, or a wrapper, "
+            f"of one: it has no learning rate, or works on another optimizer.{_names(short)}"
         )
-    peak = config.learning_rate if peak is None else peak
-    warmup = config.warmup_steps
-    after_warmup = SCHEDULES[config.schedule](peak, total_steps - warmup)
-    if warmup == 0:
-        return after_warmup
-    rise = optax.linear_schedule(peak / (warmup + 1), peak, warmup)
-    return optax.join_schedules([rise, after_warmup], [warmup])
+    raise UserError(f"optimizer.name is {name!r}.{_names(short)}")
 
 
-def rmsprop(config: ConfigDict) -> optax.GradientTransformation:
-    """RMSprop's direction, epsilon outside the root (Keras 2) or inside it (Keras 3)."""
-    return optax.scale_by_rms(RMSPROP_DECAY, EPS, eps_in_sqrt=config.eps_in_sqrt)
+def _names(name: str) -> str:
+    known = optax_optimizers()
+    return (
+        f" It is one of {', '.join(RULES)}, or one of optax: {', '.join(sorted(known))}."
+        f"{did_you_mean(name, RULES) or did_you_mean(name, known)}"
+    )
 
 
-def adam(_: ConfigDict) -> optax.GradientTransformation:
-    """Adam's direction in the "epsilon hat" form (Kingma and Ba 2015, end of section 2).
+def check_updates(
+    config: ConfigDict, optimizer: optax.GradientTransformation, params: optax.Params
+) -> None:
+    """Raise `UserError` unless an optimizer of optax, or arguments, can update these parameters.
 
-    Epsilon is added to the root of the uncorrected second moment. `optax.scale_by_adam` adds it
-    to the corrected one, which is another rule for gradients below about 1e-4.
+    What optax refuses, or needs besides the gradients and the loss (`value`), shows only here.
+    `params` are arrays or their shapes.
     """
+    if config.name in RULES and not config.arguments:
+        return
 
-    def init(params: optax.Params) -> optax.ScaleByAdamState:
-        # Two trees of zeros and not one twice: a buffer can be donated only once.
-        mu, nu = optax.tree.zeros_like(params), optax.tree.zeros_like(params)
-        return optax.ScaleByAdamState(count=jnp.zeros([], jnp.int32), mu=mu, nu=nu)
+    def step(params: optax.Params) -> optax.Updates:
+        update = optax.with_extra_args_support(optimizer).update
+        one = jnp.ones(())
+        return update(params, optimizer.init(params), params, value=one, weight=one)[0]
 
-    def update(
-        grads: optax.Updates, state: optax.ScaleByAdamState, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, optax.ScaleByAdamState]:
-        del params
-        count = optax.safe_increment(state.count)
-        mu = optax.tree.update_moment(grads, state.mu, ADAM_B1, 1)
-        nu = optax.tree.update_moment_per_elem_norm(grads, state.nu, ADAM_B2, 2)
-        correction = jnp.sqrt(1 - ADAM_B2**count) / (1 - ADAM_B1**count)
-        direction = jax.tree.map(lambda m, v: correction * m / (jnp.sqrt(v) + EPS), mu, nu)
-        return direction, optax.ScaleByAdamState(count=count, mu=mu, nu=nu)
-
-    return optax.GradientTransformation(init, update)
-
-
-def muon(config: ConfigDict) -> optax.GradientTransformation:
-    """Muon's direction (Jordan et al. 2024): momentum with all of its singular values made 1.
-
-    For matrices and, as matrices [height * width * channels, features], convolution kernels; other
-    arrays take Adam's direction.
-    """
-
-    def dimensions(params: optax.Params) -> optax.Params:
-        return jax.tree.map(
-            lambda p: optax.contrib.MuonDimensionNumbers(tuple(range(p.ndim - 1)), (p.ndim - 1,)),
-            params,
+    updates = arguments.call(_what(config), jax.eval_shape, step, params)
+    if jax.tree.map(jnp.shape, updates) != jax.tree.map(jnp.shape, params):
+        raise UserError(
+            f"{_what(config)} gives no update for each parameter: it needs more than the gradient "
+            "of a batch. Choose another one."
         )
 
-    def label(params: optax.Params) -> optax.Params:
-        return jax.tree.map(lambda p: "other" if p.ndim < 2 else "kernel", params)
 
-    directions = {
-        "kernel": optax.contrib.scale_by_muon(weight_dimension_numbers=dimensions),
-        "other": adam(config),
-    }
-    return optax.partition(directions, label)
+def decayed(config: ConfigDict, params: optax.Params) -> int:
+    """Return how many numbers of `params`, arrays or shapes, the weight decay touches."""
+    if not config.weight_decay:
+        return 0
+    mask = (_mask(config) or (lambda p: jax.tree.map(lambda _: True, p)))(params)
+    sizes = jax.tree.map(lambda p, touched: math.prod(p.shape) if touched else 0, params, mask)
+    return sum(jax.tree.leaves(sizes))
+
+
+def _what(config: ConfigDict) -> str:
+    changing = "" if _is_fixed(config) else " with a learning rate that changes"
+    return f"optimizer.name {config.name!r}{changing}"
+
+
+def _is_fixed(config: ConfigDict) -> bool:
+    """Return whether the learning rate is one number, which some optimizers of optax need."""
+    return config.schedule == "constant" and not config.warmup_steps
+
+
+def _mask(config: ConfigDict) -> Callable[[optax.Params], optax.Params] | None:
+    """Return what says which parameters decay, None for all."""
+    return None if config.weight_decay_on == "all" else _is_kernel
 
 
 def _is_kernel(params: optax.Params) -> optax.Params:
     return jax.tree.map(lambda p: p.ndim > 1, params)
-
-
-# A direction by the optimizer's name, and a rate of (peak, steps) by the schedule's.
-RULES: dict[str, Callable[[ConfigDict], optax.GradientTransformation]] = {
-    "rmsprop": rmsprop,
-    "adam": adam,
-    "sgd": lambda _: optax.identity(),  # plain gradient descent, without momentum
-    "muon": muon,
-}
-SCHEDULES: dict[str, Callable[[float | jax.Array, int], optax.Schedule]] = {
-    "constant": lambda peak, _: optax.constant_schedule(peak),
-    "cosine": optax.cosine_decay_schedule,
-    "linear": lambda peak, steps: optax.linear_schedule(peak, 0.0, steps),
-}

@@ -7,12 +7,18 @@ matches it whole; its learning rate is the factor times the run's, and factor 0 
     (0, (("head/.*", 1.0), (".*", 0.0))),      # the head first,
     (10, (("head/.*", 0.1), (".*", 0.02))),    # then everything, more slowly
 
+`config.optimizer.layer_decay` is `(regex, factor)`, and multiplies the factors of all phases. The
+groups of the regex are the numbers of a layer, "encoder/ConvBlock_(\\d+)/.*": of n layers that it
+finds, the last one learns at `factor` times the rate, the one before it at factor^2, and the first
+at factor^n (as in BEiT and timm); a parameter that it does not match whole keeps its rate.
+
 Every phase begins with a fresh optimizer, and has warm-up and schedule for itself. What is frozen
 has no gradient and no optimizer state, and a module of which everything is frozen runs in
 evaluation mode: its statistics stand still, and it drops nothing.
 """
 
 import itertools
+import math
 import operator
 import re
 from collections.abc import Iterable, Mapping
@@ -26,6 +32,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError, check_range
+from vocjax.training.accumulation import accumulated, updates_in
 from vocjax.training.optimizers import make_optimizer
 
 Params = dict[str, Any]
@@ -57,7 +64,8 @@ def make_phases(config: ConfigDict, params: Params) -> tuple[Phase, ...]:
     """Return a config's phases for parameters, or their shapes.
 
     `UserError` where the phases don't follow each other from epoch 0, a regex is none or matches
-    nothing, a factor is negative, or a parameter is covered by no regex.
+    nothing, a factor is negative, a parameter is covered by no regex, or `layer_decay` names no
+    numbers of layers.
     """
     paths = list(flatten_dict(params, sep="/"))
     phases = config.optimizer.phases or ((0, ((".*", 1.0),)),)
@@ -75,8 +83,9 @@ def make_phases(config: ConfigDict, params: Params) -> tuple[Phase, ...]:
             f"at 0, each later than the one before it, and all before epochs={config.epochs}."
         )
     ends = [*firsts[1:], config.epochs]
+    layers = _layer_factors(config.optimizer.layer_decay, paths)
     return tuple(
-        Phase(first, end, _factors(groups, paths))
+        Phase(first, end, {p: f * layers.get(p, 1.0) for p, f in _factors(groups, paths).items()})
         for first, end, groups in zip(firsts, ends, factors, strict=True)
     )
 
@@ -111,6 +120,34 @@ def _factors(groups: list[tuple[str, float]], paths: list[str]) -> dict[str, flo
     return {path: factor for path, factor in chosen.items() if factor}
 
 
+def _layer_factors(layer_decay: tuple[Any, ...], paths: list[str]) -> dict[str, float]:
+    if not layer_decay:
+        return {}
+    try:
+        (regex, factor), layers = layer_decay, {}
+        for path in paths:
+            if found := re.fullmatch(str(regex), path):
+                layers[path] = tuple(-1 if n is None else int(n) for n in found.groups())
+        factor = float(factor)
+    except (TypeError, ValueError, re.error) as error:
+        raise UserError(
+            f"optimizer.layer_decay is {layer_decay!r}; it is (regex, factor), and the groups of "
+            r"the regex are numbers of layers: ('encoder/ConvBlock_(\d+)/.*', 0.75)."
+        ) from error
+    if not 0 < factor < math.inf:
+        raise UserError(
+            f"optimizer.layer_decay has the factor {factor}; it must be above 0. Phases freeze."
+        )
+    order = sorted(set(layers.values()))
+    if len(order) < 2:
+        raise UserError(
+            f"optimizer.layer_decay: {regex!r} finds {len(order)} layers, and at least two differ "
+            f"in their rates; the parameters are {', '.join(paths[:20])}"
+            f"{', ...' if len(paths) > 20 else ''}."
+        )
+    return {path: factor ** (len(order) - order.index(layer)) for path, layer in layers.items()}
+
+
 def phase_of_step(phases: tuple[Phase, ...], step: int, batches: int) -> int:
     """Return the number of the phase that made step `step`, of `batches` an epoch; 0 for step 0."""
     epoch = max(step - 1, 0) // max(batches, 1)
@@ -126,10 +163,20 @@ def phase_optimizer(
 ) -> optax.GradientTransformation:
     """Return the optimizer, or your own with scaled updates, for what a phase trains.
 
-    `numbers` are those of `make_optimizer`.
+    `numbers` are those of `make_optimizer`. Its schedule counts updates: fewer than `batches` in an
+    epoch where gradients are accumulated.
     """
-    steps = max((phase.end - phase.first) * batches, 1)
-    optimizer = optimizer or make_optimizer(config.optimizer, steps, numbers)
+    every = config.optimizer.accumulate
+    check_range("optimizer.accumulate", every, 1)
+    updates = updates_in(batches, every)
+    steps = max((phase.end - phase.first) * updates, 1)
+    optimizer = optimizer or make_optimizer(config.optimizer, steps, numbers, updates)
+    optimizer = _scaled(optimizer, phase)
+    return accumulated(optimizer, every, batches, phase.first) if every > 1 else optimizer
+
+
+def _scaled(optimizer: optax.GradientTransformation, phase: Phase) -> optax.GradientTransformation:
+    """Return an optimizer whose updates are multiplied by the factors of a phase."""
     if set(phase.factors.values()) == {1.0}:
         return optimizer
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
+from flax.traverse_util import flatten_dict
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -21,8 +22,9 @@ from vocjax.pretrained.initialise import with_encoder_of
 from vocjax.pretrained.resolve import located, origin_facts, origin_of
 from vocjax.runs import places, writer
 from vocjax.runs.checkpoints import Checkpoints, abstract, has_checkpoint
-from vocjax.runs.reader import read_config
+from vocjax.runs.reader import counted, read_config
 from vocjax.tasks.task import ENCODER, Variables
+from vocjax.training.accumulation import updates_in
 from vocjax.training.evaluation import (
     Evaluator,
     evaluate_baselines,
@@ -31,6 +33,7 @@ from vocjax.training.evaluation import (
     whole_batches,
 )
 from vocjax.training.features import Compute, with_features
+from vocjax.training.optimizers import decayed
 from vocjax.training.phases import count, phase_of_step
 from vocjax.training.step import INIT, TrainState, draw_key, initial_state
 from vocjax.training.validate import Valid
@@ -101,6 +104,7 @@ def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
         "parameters": count(valid.shapes["params"]),
         "images": data.counts,
         "custom": custom,
+        **({} if "optimizer" in custom else {"decayed_parameters": decayed_in(setup)}),
         "fit": fit,
         "init_from": config.init_from and origin_facts(origin_of(config, workdir)),
     }
@@ -198,6 +202,29 @@ def notes(
             "look at photographs of train"
         )
     return lines
+
+
+def of_updates(setup: Setup, custom: list[str]) -> list[str]:
+    """Return what a reader of the log should know about the updates, in sentences."""
+    fields, lines = setup.config.optimizer, []
+    if fields.weight_decay and "optimizer" not in custom:
+        every = count(setup.valid.shapes["params"])
+        touched = f"{decayed_in(setup):,} of {every:,} parameters"
+        lines.append(f"weight decay {fields.weight_decay:g} touches {touched}")
+    if fields.accumulate > 1:
+        updates = updates_in(setup.batches, fields.accumulate)
+        lines.append(
+            f"an update has the gradients of {fields.accumulate} batches, or of those that an "
+            f"epoch has left: {counted(updates, 'update')} in {counted(setup.batches, 'step')}"
+        )
+    return lines
+
+
+def decayed_in(setup: Setup) -> int:
+    """Return how many parameters the config's weight decay touches, in any phase."""
+    trained = {path for phase in setup.valid.phases for path in phase.factors}
+    shapes = flatten_dict(setup.valid.shapes["params"], sep="/")
+    return decayed(setup.config.optimizer, {path: shapes[path] for path in trained})
 
 
 def _seen_before(config: ConfigDict, source: Prepared | Dataset, ids: np.ndarray) -> int:

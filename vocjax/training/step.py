@@ -1,6 +1,7 @@
 """The train state and the jitted, donated train step, built from a task's pure functions."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from vocjax.mesh import replicated
 from vocjax.metrics import streaming
 from vocjax.tasks.task import Batch, Targets, Task, Variables
 from vocjax.training import norms
+from vocjax.training.accumulation import progress
 from vocjax.training.phases import Phase, frozen_modules, in_evaluation_mode, join
 
 INIT, ORDER, AUGMENT, DROPOUT = range(4)  # what a run's one key is used for
@@ -130,6 +132,7 @@ def train_step(
     Every draw folds the step into the state's key, so a step depends on nothing but its arguments.
     """
     decay, momenta = config.optimizer.average_decay, norms.Momenta()
+    update = optax.with_extra_args_support(optimizer).update
     debiases = norms.statistics_of(config) == norms.DEBIASED
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
@@ -151,7 +154,8 @@ def train_step(
 
         gradient = jax.value_and_grad(objective, has_aux=True)
         (loss, (outputs, batch_stats, sums)), gradients = gradient(trained)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, trained)
+        more = {"value": loss, "weight": jnp.asarray(sums.count, jnp.float32)}
+        updates, opt_state = update(gradients, state.opt_state, trained, **more)
         params = join(optax.apply_updates(trained, updates), frozen)
         weights = state.norm_weights
         if debiases:
@@ -159,7 +163,10 @@ def train_step(
         average = {}
         if decay:
             moving, still = phase.split(state.average)
-            average = join(moved_average(moving, phase.split(params)[0], decay, state.step), still)
+            done, moves = progress(state.opt_state, opt_state, state.step)
+            moved = moved_average(moving, phase.split(params)[0], decay, done)
+            moved = jax.tree.map(partial(jnp.where, moves), moved, moving)
+            average = join(moved, still)
         measured = {"loss": sums, "task": task.measure(outputs, targets).sums}
         sums = streaming.add(state.sums, measured)
         step = state.step + 1

@@ -10,11 +10,13 @@ from ml_collections import ConfigDict
 from vocjax.data.classes import classes_of
 from vocjax.data.pipeline import Examples, check_data, plan
 from vocjax.errors import UserError, check_choice, check_range, local_path
+from vocjax.mesh import MATMUL_PRECISIONS
 from vocjax.metrics.names import METRIC_NAMES
 from vocjax.tasks import make_task
 from vocjax.tasks.task import Measures, Task, Variables
 from vocjax.training.evaluation import measured_shapes, summarise
 from vocjax.training.norms import statistics_of
+from vocjax.training.optimizers import check_updates
 from vocjax.training.phases import Phase, make_phases, phase_optimizer
 from vocjax.training.step import zeros_like
 
@@ -47,7 +49,8 @@ def validate(config: ConfigDict, task: Task | None = None) -> Valid:
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     phases = make_phases(config, shapes["params"])
     for phase in phases:
-        phase_optimizer(config, phase, batches=MANY)
+        optimizer = phase_optimizer(config, phase, batches=MANY)
+        check_updates(config.optimizer, optimizer, phase.split(shapes["params"])[0])
     measures = measured_shapes(task, shapes, batch_shapes(config))
     _check_measured(config, task, measures)
     return Valid(task, shapes, measures, phases)
@@ -60,6 +63,7 @@ def _check_fields(config: ConfigDict) -> None:
     check_range("epochs", config.epochs, 0)
     check_range("evaluate_every_epochs", config.evaluate_every_epochs, 1)
     check_range("seed", config.seed, 0, 2**32)
+    check_choice("matmul_precision", config.matmul_precision, MATMUL_PRECISIONS)
     statistics_of(config)
     for field in MEASURED:
         check_choice(f"{field}.mode", config[field].mode, ("min", "max"))
