@@ -22,6 +22,12 @@ from vocjax.pretrained.cli import add_verbs as add_weights_verbs
 from vocjax.shipped import add_verbs as add_shipped_verbs
 from vocjax.shipped import say_which
 
+CLASSES_IN = {
+    "common": "classes in common",
+    "only_run": "classes of the run that the data lack",
+    "only_data": "classes of the data that the run lacks",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return its exit code.
@@ -118,6 +124,14 @@ def _parser() -> argparse.ArgumentParser:
         "vocjax evaluate --workdir runs/ae --split val",
     )
     evaluate.add_argument("--split", default="val", help="train or val (default: val)")
+    what = "other data, whose classes are matched by name; nothing is written into the run then"
+    evaluate.add_argument("--dataset", default="", metavar="NAME", help=what)
+    what = "the folder of the data, where it is another than the run's"
+    evaluate.add_argument("--data_dir", type=local_path, metavar="DIR", help=what)
+    what = "Main or Segmentation, where it is another than the run's"
+    evaluate.add_argument("--image_set", default="", metavar="NAME", help=what)
+    what = "also write the table as JSON, with how it was made"
+    evaluate.add_argument("--output", type=local_path, metavar="FILE", help=what)
 
     predict = _verb(
         verbs,
@@ -229,10 +243,18 @@ def _run_experiments(options: argparse.Namespace, overrides: Sequence[str]) -> i
 
 
 def _evaluate(options: argparse.Namespace, _: Sequence[str]) -> int:
-    from vocjax.evaluate import evaluate
+    from vocjax.evaluate import Other, check_output, evaluate, write
 
-    result = evaluate(options.workdir, options.split, options.checkpoint)
-    print(f"{result['images']} {options.split} images, step {result['step']}")
+    if options.output:  # before the work is done
+        check_output(options.workdir, options.output)
+    other = Other(options.dataset, options.data_dir, options.image_set)
+    result = evaluate(options.workdir, options.split, options.checkpoint, other)
+    on = f" of {result['dataset']['name']}" if any(other) else ""
+    print(f"{result['images']} {options.split} images{on}, step {result['step']}")
+    for kind, names in result.get("classes", {}).items():
+        print(f"{CLASSES_IN[kind]}: {', '.join(names) or 'none'}")
+    for note in result.get("notes", []):
+        print(f"note: {note}")
     metrics, absent = result["metrics"], result.get("absent", {})
     width = max(map(len, (*metrics, *absent)))
     for name, value in metrics.items():
@@ -242,6 +264,9 @@ def _evaluate(options: argparse.Namespace, _: Sequence[str]) -> int:
     known = [iou is not None for iou in result.get("iou_by_class", {}).values()]
     if "mean_iou_full_size" in metrics:
         print(f"the mean IoU at full size is that of {sum(known)} of {len(known)} classes")
+    if options.output:
+        write(options.output, options.workdir, result)
+        print(f"table: {options.output}")
     return 0
 
 
