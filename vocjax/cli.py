@@ -113,6 +113,13 @@ def _parser() -> argparse.ArgumentParser:
         "each in a directory of its own, and rank them on held-out photographs of train"
     )
     train.add_argument("--sweep", action="append", metavar="config.FIELD=VALUE,VALUE", help=what)
+    what = (
+        "trace steps 11 to 20 of the run into DIR/profile, for TensorBoard and Perfetto, and say "
+        "which share of their time is waiting for input"
+    )
+    train.add_argument("--profile", metavar="10:20", help=what)
+    what = "send the values to a project of Weights & Biases, too (needs `pip install wandb`)"
+    train.add_argument("--wandb", default="", metavar="PROJECT", help=what)
     several = "one of several hosts: join the others first"
     train.add_argument("--distributed", action="store_true", help=several)
 
@@ -208,22 +215,32 @@ def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from vocjax.config import load_config
     from vocjax.mesh import join_hosts
     from vocjax.metrics.names import by_reason
+    from vocjax.training import profile
     from vocjax.training.interrupts import Interrupted
-    from vocjax.training.loop import train_and_evaluate
+    from vocjax.training.loop import Watch, train_group
+    from vocjax.training.writers import import_wandb
 
     path = say_which("configs", options.config)
     config = load_config(path, overrides)
+    steps = profile.parse(options.profile) if options.profile is not None else None
+    if steps and options.sweep:
+        raise UserError("--profile looks at one run, and --sweep trains several; give one of them.")
+    if options.wandb:  # before anything is done
+        import_wandb()
+    watch = Watch(profile=steps, wandb=options.wandb)
     if options.distributed:
         join_hosts()
     try:
         if options.sweep:
             from vocjax.sweep import carry_out
 
-            return carry_out(path, options.workdir, options.sweep, overrides)
-        results = train_and_evaluate(config, options.workdir)
+            return carry_out(path, options.workdir, options.sweep, overrides, watch)
+        (results,) = train_group([config], [options.workdir], watch=watch)
     except Interrupted as stop:
         print(f"vocjax: {stop}", file=sys.stderr)
         return 128 + stop.signal_number
+    if isinstance(results, UserError):
+        raise results
     if jax.process_index():  # the first host speaks for all
         return 0
     for split in ("train", "val"):
