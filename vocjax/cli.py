@@ -22,6 +22,12 @@ from vocjax.pretrained.cli import add_verbs as add_weights_verbs
 from vocjax.shipped import add_verbs as add_shipped_verbs
 from vocjax.shipped import say_which
 
+CLASSES_IN = {
+    "common": "classes in common",
+    "only_run": "classes of the run that the data lack",
+    "only_data": "classes of the data that the run lacks",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return its exit code.
@@ -107,6 +113,13 @@ def _parser() -> argparse.ArgumentParser:
         "each in a directory of its own, and rank them on held-out photographs of train"
     )
     train.add_argument("--sweep", action="append", metavar="config.FIELD=VALUE,VALUE", help=what)
+    what = (
+        "trace steps 11 to 20 of the run into DIR/profile, for TensorBoard and Perfetto, and say "
+        "which share of their time is waiting for input"
+    )
+    train.add_argument("--profile", metavar="10:20", help=what)
+    what = "send the values to a project of Weights & Biases, too (needs `pip install wandb`)"
+    train.add_argument("--wandb", default="", metavar="PROJECT", help=what)
     several = "one of several hosts: join the others first"
     train.add_argument("--distributed", action="store_true", help=several)
 
@@ -118,6 +131,14 @@ def _parser() -> argparse.ArgumentParser:
         "vocjax evaluate --workdir runs/ae --split val",
     )
     evaluate.add_argument("--split", default="val", help="train or val (default: val)")
+    what = "other data, whose classes are matched by name; nothing is written into the run then"
+    evaluate.add_argument("--dataset", default="", metavar="NAME", help=what)
+    what = "the folder of the data, where it is another than the run's"
+    evaluate.add_argument("--data_dir", type=local_path, metavar="DIR", help=what)
+    what = "Main or Segmentation, where it is another than the run's"
+    evaluate.add_argument("--image_set", default="", metavar="NAME", help=what)
+    what = "also write the table as JSON, with how it was made"
+    evaluate.add_argument("--output", type=local_path, metavar="FILE", help=what)
 
     predict = _verb(
         verbs,
@@ -194,24 +215,34 @@ def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from vocjax.config import load_config
     from vocjax.mesh import ask_for_determinism, join_hosts
     from vocjax.metrics.names import by_reason
+    from vocjax.training import profile
     from vocjax.training.interrupts import Interrupted
-    from vocjax.training.loop import train_and_evaluate
+    from vocjax.training.loop import Watch, train_group
+    from vocjax.training.writers import import_wandb
 
     path = say_which("configs", options.config)
     config = load_config(path, overrides)
     if config.deterministic:
         ask_for_determinism()
+    steps = profile.parse(options.profile) if options.profile is not None else None
+    if steps and options.sweep:
+        raise UserError("--profile looks at one run, and --sweep trains several; give one of them.")
+    if options.wandb:  # before anything is done
+        import_wandb()
+    watch = Watch(profile=steps, wandb=options.wandb)
     if options.distributed:
         join_hosts()
     try:
         if options.sweep:
             from vocjax.sweep import carry_out
 
-            return carry_out(path, options.workdir, options.sweep, overrides)
-        results = train_and_evaluate(config, options.workdir)
+            return carry_out(path, options.workdir, options.sweep, overrides, watch)
+        (results,) = train_group([config], [options.workdir], watch=watch)
     except Interrupted as stop:
         print(f"vocjax: {stop}", file=sys.stderr)
         return 128 + stop.signal_number
+    if isinstance(results, UserError):
+        raise results
     if jax.process_index():  # the first host speaks for all
         return 0
     for split in ("train", "val"):
@@ -231,10 +262,18 @@ def _run_experiments(options: argparse.Namespace, overrides: Sequence[str]) -> i
 
 
 def _evaluate(options: argparse.Namespace, _: Sequence[str]) -> int:
-    from vocjax.evaluate import evaluate
+    from vocjax.evaluate import Other, check_output, evaluate, write
 
-    result = evaluate(options.workdir, options.split, options.checkpoint)
-    print(f"{result['images']} {options.split} images, step {result['step']}")
+    if options.output:  # before the work is done
+        check_output(options.workdir, options.output)
+    other = Other(options.dataset, options.data_dir, options.image_set)
+    result = evaluate(options.workdir, options.split, options.checkpoint, other)
+    on = f" of {result['dataset']['name']}" if any(other) else ""
+    print(f"{result['images']} {options.split} images{on}, step {result['step']}")
+    for kind, names in result.get("classes", {}).items():
+        print(f"{CLASSES_IN[kind]}: {', '.join(names) or 'none'}")
+    for note in result.get("notes", []):
+        print(f"note: {note}")
     metrics, absent = result["metrics"], result.get("absent", {})
     width = max(map(len, (*metrics, *absent)))
     for name, value in metrics.items():
@@ -244,6 +283,9 @@ def _evaluate(options: argparse.Namespace, _: Sequence[str]) -> int:
     known = [iou is not None for iou in result.get("iou_by_class", {}).values()]
     if "mean_iou_full_size" in metrics:
         print(f"the mean IoU at full size is that of {sum(known)} of {len(known)} classes")
+    if options.output:
+        write(options.output, options.workdir, result)
+        print(f"table: {options.output}")
     return 0
 
 

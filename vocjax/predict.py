@@ -19,12 +19,11 @@ from vocjax.data.folder import find_images
 from vocjax.data.photo import read_photo
 from vocjax.data.pictures import key, picture_names, save
 from vocjax.data.pipeline import resize_image
-from vocjax.data.splits import SPLITS
 from vocjax.errors import UserError
 from vocjax.files import printable, to_json, write_text
 from vocjax.mesh import make_mesh, matmul_precision
 from vocjax.models.fields import image_shape
-from vocjax.runs.reader import read_json, read_results
+from vocjax.runs.reader import read_results, results_of
 from vocjax.runs.restore import load_run
 from vocjax.tasks import TASKS
 from vocjax.tasks.task import Description, Outputs, Task, Variables
@@ -95,15 +94,7 @@ def load_model(workdir: Path, checkpoint: str = "last") -> Model:
         with matmul_precision(config.matmul_precision):
             return task.apply(variables, batch, False, jax.random.key(0))[0]
 
-    return Model(config, task, variables, step, _results(workdir, checkpoint, step), apply)
-
-
-def _results(workdir: Path, checkpoint: str, step: int) -> dict[str, Any]:
-    """Return what is known of a checkpoint: results.json, or what `vocjax evaluate` wrote of it."""
-    if checkpoint == "last":
-        return read_results(workdir) or {}
-    known = (read_json(workdir / f"evaluation_{split}_{checkpoint}.json") for split in SPLITS)
-    return next((found for found in known if found and found.get("step") == step), {})
+    return Model(config, task, variables, step, results_of(workdir, checkpoint, step), apply)
 
 
 class Predicted(NamedTuple):

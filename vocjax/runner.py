@@ -21,7 +21,7 @@ from vocjax.reporting.side_by_side import side_by_side
 from vocjax.runs.reader import Run, read_results, read_run, series
 from vocjax.shipped import add_flags
 from vocjax.training.interrupts import Interrupted
-from vocjax.training.loop import completed, train_group
+from vocjax.training.loop import Watch, completed, train_group
 from vocjax.training.validate import validate
 
 Plan = Callable[[argparse.Namespace], Sequence[Experiment]]
@@ -128,7 +128,7 @@ def _run_one(campaign: Campaign, name: str, progress: Progress) -> dict[str, Any
     if state.replaces:
         remove_run(directory)
     progress.begin(name)
-    (outcome,) = train_group([config], [directory], make_bar=progress.bar)
+    (outcome,) = train_group([config], [directory], watch=Watch(progress.bar))
     if isinstance(outcome, UserError):
         raise outcome
     progress.end("done")

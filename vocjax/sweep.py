@@ -18,7 +18,7 @@ from vocjax.metrics.names import METRIC_NAMES
 from vocjax.plans.printed import columns
 from vocjax.runs import writer
 from vocjax.runs.reader import is_run
-from vocjax.training.loop import Outcome, completed
+from vocjax.training.loop import Outcome, Watch, completed
 from vocjax.training.together import kind, train_together
 from vocjax.training.validate import validate
 
@@ -170,7 +170,7 @@ def _text(value: Any) -> str:
     return f"{text[: LONGEST - 9]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
-def run(points: Sequence[Point], workdir: Path) -> dict[str, Outcome]:
+def run(points: Sequence[Point], workdir: Path, watch: Watch) -> dict[str, Outcome]:
     """Train the points, each in its directory of `workdir`; return the outcome of each.
 
     Those that differ in the seed and in numbers of the optimizer alone go into one program on
@@ -183,7 +183,8 @@ def run(points: Sequence[Point], workdir: Path) -> dict[str, Outcome]:
         kinds.setdefault(kind(point.config), []).append(point)
     outcomes: dict[str, Outcome] = {}
     for some in kinds.values():
-        found = train_together([p.config for p in some], [workdir / p.directory for p in some])
+        configs, workdirs = [p.config for p in some], [workdir / p.directory for p in some]
+        found = train_together(configs, workdirs, watch=watch)
         outcomes |= zip([p.directory for p in some], found, strict=True)
     return outcomes
 
@@ -248,7 +249,11 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def carry_out(
-    config: str | Path, workdir: Path, sweeps: Sequence[str], overrides: Sequence[str]
+    config: str | Path,
+    workdir: Path,
+    sweeps: Sequence[str],
+    overrides: Sequence[str],
+    watch: Watch = Watch(),  # noqa: B008
 ) -> int:
     """Run a sweep, write sweep.json, print the table and return the exit code, 1 if a run failed.
 
@@ -257,7 +262,7 @@ def carry_out(
     """
     points = grid(config, parse(sweeps), overrides, workdir)
     print(f"{len(points)} runs in {workdir}", file=sys.stderr)
-    outcomes = run(points, workdir)
+    outcomes = run(points, workdir, watch)
     result = ranked(points, outcomes)
     writer.write_json(workdir / FILE, result)
     failed = {name: found for name, found in outcomes.items() if isinstance(found, UserError)}

@@ -12,7 +12,7 @@ from vocjax.data.classes import VOC
 from vocjax.errors import UserError
 from vocjax.losses.table import CLASS_LOSSES
 from vocjax.tasks import make_task
-from vocjax.tasks.classification import by_class, describe
+from vocjax.tasks.classification import by_class, counted, describe
 
 STUDY, NAMES = "classifier_256", ("aeroplane", "dog")
 COLUMNS = [VOC.names.index(name) for name in NAMES]
@@ -304,12 +304,12 @@ def test_classes_that_are_common_in_train_have_a_mean_of_their_own():
     truth = np.array([[1, 0, 0, 1], [0, 1, 0, 0], [1, 0, 0, 0]])
     score = np.array([[0.9, 0.1, 0.5, 0.2], [0.8, 0.9, 0.5, 0.9], [0.7, 0.2, 0.5, 0.1]])
     measured = {"probability": score, "target": truth, "weight": np.ones((3, 4))}
-    final = by_class(("a", "b", "c", "d"), train, measured, "val")
+    final = by_class(("a", "b", "c", "d"), counted(train), measured, "val")
     images = {name: of["images"] for name, of in final.values["by_class"].items()}
     assert images == {"a": 12, "b": 9, "c": 12, "d": 10}
     precision = [of["average_precision"] for of in final.values["by_class"].values()]
     first = (6 * 1 + 5 * 2 / 3) / 11  # recall to .5 at precision 1, all of it at 2 / 3
     assert precision == [pytest.approx(first), 1.0, None, 0.5]
     assert final.splits["val"]["map_of_common_classes"] == pytest.approx((first + 0.5) / 2)
-    rare = by_class("abcd", {name: x[:5] for name, x in train.items()}, measured, "val")
+    rare = by_class("abcd", counted({name: x[:5] for name, x in train.items()}), measured, "val")
     assert np.isnan(rare.splits["val"]["map_of_common_classes"])

@@ -225,6 +225,14 @@ def read_results(directory: Path) -> dict[str, Any] | None:
     return read_json(directory / "results.json")
 
 
+def results_of(directory: Path, checkpoint: str, step: int) -> dict[str, Any]:
+    """Return what is known of a checkpoint: results.json, or what `vocjax evaluate` wrote of it."""
+    if checkpoint == "last":
+        return read_results(directory) or {}
+    known = (read_json(directory / f"evaluation_{split}_{checkpoint}.json") for split in SPLITS)
+    return next((found for found in known if found and found.get("step") == step), {})
+
+
 def read_epochs(directory: Path) -> list[dict[str, Any]]:
     """Read the metrics.jsonl of a run; half a last line, which a killed run leaves, is ignored."""
     path = directory / "metrics.jsonl"

@@ -151,7 +151,8 @@ def finish(names: Sequence[str], trained: task.Trained) -> task.Final:
 
     The codes are embedded in the plane, too, those before training and those after it.
     """
-    final = by_class(names, trained.kept("train"), trained.kept(trained.split), trained.split)
+    measured = trained.kept(trained.split)
+    final = by_class(names, _images_in_train(names, trained), measured, trained.split)
     if not trained.artifacts or not trained.before:
         return final
     after = {split: trained.kept(split)["code"] for split in ("train", "val")}
@@ -160,19 +161,28 @@ def finish(names: Sequence[str], trained: task.Trained) -> task.Final:
     return final._replace(arrays=embeddings(after, trained.key) | earlier)
 
 
-def by_class(
-    names: Sequence[str],
-    train: Mapping[str, np.ndarray],
-    measured: Mapping[str, np.ndarray],
-    split: str,
-) -> task.Final:
-    """Return each class's average precision in a split and its images in train.
+def _images_in_train(names: Sequence[str], trained: task.Trained) -> np.ndarray:
+    """Return the images of each class [classes] with which the run was trained; 0 if unknown."""
+    if trained.results is not None:
+        known = trained.results.get("by_class", {})
+        return np.array([known.get(name, {}).get("images", 0) for name in names])
+    return counted(trained.kept("train"))
 
-    `train` and `measured` are what the task keeps of every example of train and of the split. The
-    mean over the classes with at least `COMMON` images in train joins the metrics of the split: of
-    rarer classes hardly anything can be learnt.
+
+def counted(kept: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return how many of the examples that the task keeps show each class, [classes]."""
+    return (kept["target"] * kept["weight"]).sum(axis=0).astype(int)
+
+
+def by_class(
+    names: Sequence[str], images: np.ndarray, measured: Mapping[str, np.ndarray], split: str
+) -> task.Final:
+    """Return each class's average precision in a split, and its `images` [classes] in train.
+
+    `measured` is what the task keeps of every example of the split. The mean over the classes with
+    at least `COMMON` images in train joins the metrics of the split: of rarer classes hardly
+    anything can be learnt.
     """
-    images = (train["target"] * train["weight"]).sum(axis=0).astype(int)
     probability, target, weight = (measured[name] for name in ("probability", "target", "weight"))
     precision = average_precisions(probability, target, weight, "11 points")
     common = precision[(images >= COMMON) & ~np.isnan(precision)]

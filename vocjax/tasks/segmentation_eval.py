@@ -100,11 +100,18 @@ def finish(classes: PixelClasses, trained: Trained) -> Final:
 def _at_threshold(
     classes: PixelClasses, trained: Trained
 ) -> tuple[float | None, dict[str, dict[str, float]]]:
-    """Choose the threshold on train, None for a softmax; return it and both splits' Dice there."""
+    """Choose the threshold on train, None for a softmax; return it and both splits' Dice there.
+
+    On other data the run's own threshold stays, .5 where it has not chosen one yet.
+    """
     if classes.kind == "softmax":
         return None, {"train": {}, "val": {}}
-    kept = {split: trained.kept(split) for split in ("train", "val")}
-    chosen = int(np.argmax(kept["train"]["hard_dice_by_threshold"].mean(axis=0)))
+    if trained.results is None:
+        kept = {split: trained.kept(split) for split in ("train", "val")}
+        chosen = int(np.argmax(kept["train"]["hard_dice_by_threshold"].mean(axis=0)))
+    else:
+        kept = {trained.split: trained.kept(trained.split)}
+        chosen = int(np.argmin(np.abs(THRESHOLDS - trained.results.get("threshold", 0.5))))
     dice = {
         split: of["hard_dice_by_threshold"][:, chosen].mean() if of["object"].any() else np.nan
         for split, of in kept.items()

@@ -81,6 +81,9 @@ class Trained(NamedTuple):
     split: str  # to evaluate
     key: jax.Array  # for what is drawn
     artifacts: bool  # whether arrays for pictures are wanted, or only values
+    # Where other data than the run's are measured: what its results.json holds. Nothing is chosen
+    # or counted on train then, and `kept` knows `split` alone.
+    results: Mapping[str, Any] | None = None
 
 
 class Final(NamedTuple):

@@ -11,19 +11,21 @@ from vocjax.runs import writer
 from vocjax.runs.reader import read_epochs
 from vocjax.tasks.task import Trained
 from vocjax.training.evaluation import evaluate_split, originals_of
-from vocjax.training.setup import Setup
+from vocjax.training.group import Member
 from vocjax.training.step import TrainState, variables_of
 from vocjax.training.stopping import why_stop
+from vocjax.training.writers import pictures_of
 
 
 def evaluate_at_the_end(
-    setup: Setup, state: TrainState, best: tuple[int, float] | None, fit_seconds: float
+    member: Member, state: TrainState, best: tuple[int, float] | None, fit_seconds: float
 ) -> dict[str, Any]:
     """Measure both splits, do the task's final evaluation, and keep the arrays for figures.
 
     `best` is the (step, value) of the best checkpoint, `fit_seconds` what a closed form has taken.
     Return what results.json holds.
     """
+    setup = member.setup
     config, task, evaluator, data = setup.config, setup.valid.task, setup.evaluator, setup.data
     variables, epochs = variables_of(state), read_epochs(setup.workdir)
     columns = list(class_columns(config.data))
@@ -58,6 +60,7 @@ def evaluate_at_the_end(
     measured = {s: of.metrics | final.splits.get(s, {}) for s, of in found.items()}
     undefined = {s: why for s, metrics in measured.items() if (why := absent(metrics))}
     step = int(state.step)
+    member.records.pictures(step, pictures_of(found["val"].shown, config))
     stopped = step < setup.steps and why_stop(config, epochs)
     results = {
         "epoch": step // setup.batches,

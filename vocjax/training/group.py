@@ -27,6 +27,7 @@ from vocjax.training.evaluation import (
 )
 from vocjax.training.optimizers import NUMBERS
 from vocjax.training.phases import Phase, phase_optimizer
+from vocjax.training.profile import Profile
 from vocjax.training.records import Records
 from vocjax.training.setup import Setup
 from vocjax.training.step import TrainState, make_train_step, train_step
@@ -49,6 +50,7 @@ class Group(NamedTuple):
     `requested(step)` is the signal that asks for a stop. `ended` has, by the number of a run, its
     last state or the error that ended it: what is computed for this run from then on is ignored.
     `splits` has what a run is measured on at its end, with the features that are still its own.
+    `profile` looks at some of the steps.
     """
 
     members: tuple[Member, ...]
@@ -56,6 +58,7 @@ class Group(NamedTuple):
     requested: Callable[[int], int | None]
     ended: dict[int, TrainState | UserError]
     splits: dict[int, dict[str, Examples]]
+    profile: Profile | None = None
 
     @property
     def setup(self) -> Setup:

@@ -1,8 +1,9 @@
 """One loop for every task: `train_and_evaluate(config, workdir)`."""
 
 import contextlib
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,10 +25,12 @@ from vocjax.training.evaluation import make_evaluator
 from vocjax.training.final import evaluate_at_the_end
 from vocjax.training.group import Member
 from vocjax.training.phases import count, phase_optimizer
+from vocjax.training.profile import Profile, Steps
 from vocjax.training.records import Records
 from vocjax.training.setup import Setup, batches_of, begin, notes, of_updates, restore
 from vocjax.training.train import train_members
 from vocjax.training.validate import check_examples, validate
+from vocjax.training.writers import open_writers
 
 Outcome = dict[str, Any] | UserError  # of a run: its results, or what ended it
 
@@ -38,6 +41,18 @@ class Own(NamedTuple):
     task: Task | None = None
     data: Dataset | None = None
     optimizer: optax.GradientTransformation | None = None
+
+
+class Watch(NamedTuple):
+    """What looks on while runs train, and changes nothing in them.
+
+    `make_bar` makes the progress display, as `Records` says; `profile` are steps to trace and to
+    time, of one run alone; `wandb` is the project of Weights & Biases that gets the values.
+    """
+
+    make_bar: Callable[..., Any] = tqdm
+    profile: Steps | None = None
+    wandb: str = ""
 
 
 def train_and_evaluate(
@@ -73,13 +88,12 @@ def train_group(
     configs: Sequence[ConfigDict],
     workdirs: Sequence[Path],
     own: Own = Own(),  # noqa: B008  # it is immutable
-    make_bar: Callable[..., Any] = tqdm,
+    watch: Watch = Watch(),  # noqa: B008
 ) -> list[Outcome]:
     """Train configs of one `together.kind` in one program, each in its own run directory.
 
     Return the outcome of each; the arguments, and what is raised, are those of
-    `train_and_evaluate`. A run whose loss is not finite ends alone. `make_bar` makes the progress
-    display, as `Records` says.
+    `train_and_evaluate`. A run whose loss is not finite ends alone.
     """
     if configs[0].deterministic:
         ask_for_determinism()
@@ -120,7 +134,10 @@ def train_group(
                 setups.append(setup)
             said = [[*data.notes, *notes(s.config, s.workdir, source, data)] for s in setups]
             said = [[*lines, *of_updates(s, custom)] for s, lines in zip(setups, said, strict=True)]
-            outcomes |= zip(left, _run(setups, custom, said, make_bar), strict=True)
+            outcomes |= zip(left, _run(setups, custom, said, watch), strict=True)
+        elif watch.profile:
+            line = f"{workdirs[0]} holds a finished run: no step is left to profile"
+            tqdm.write(line, file=sys.stderr)
     return [outcomes[i] for i in range(len(configs))]
 
 
@@ -135,36 +152,52 @@ def completed(config: ConfigDict, workdir: Path, data: Dataset | None = None) ->
 
 
 def _run(
-    setups: list[Setup], custom: list[str], said: list[list[str]], make_bar: Callable[..., Any]
+    setups: list[Setup], custom: list[str], said: list[list[str]], watch: Watch
 ) -> list[Outcome]:
     """Train and evaluate in directories that no other process uses."""
-    fit_seconds, members, states = [], [], []
-    with contextlib.ExitStack() as stack:
-        for setup, lines in zip(setups, said, strict=True):
-            begun = time.monotonic()
-            setup, state = begin(setup, custom)
-            fit_seconds.append(time.monotonic() - begun)
-            checkpoints = stack.enter_context(Checkpoints(setup.workdir, setup.config))
-            state = restore(setup, checkpoints) if state is None else state
-            name = setup.config.name if len(setups) == 1 else setup.workdir.name
-            records = Records(setup.workdir, name, int(state.step), setup.steps, make_bar)
-            members.append(Member(setup, checkpoints, stack.enter_context(records)))
-            states.append(state)
-            room = [check_room(setup.workdir, state)] if setup.steps else []
-            records.begin(setup.data, count(setup.valid.shapes["params"]), [*lines, *room])
-        ended = train_members(members, states)
-        best = [member.checkpoints.best for member in members]
-    outcomes: list[Outcome] = []
-    for member, (end, splits), checkpoint, seconds in zip(
-        members, ended, best, fit_seconds, strict=True
-    ):
-        if isinstance(end, UserError):
-            outcomes.append(end)
-            continue
-        setup = member.setup._replace(data=member.setup.data._replace(splits=splits))
-        results = evaluate_at_the_end(setup, end, checkpoint, seconds)
-        if len(members) > 1:  # which had the seconds together
-            results["runs_at_once"] = len(members)
-        writer.write_json(member.setup.workdir / "results.json", results)
-        outcomes.append(results)
-    return outcomes
+    with contextlib.ExitStack() as shown:  # also while the end is evaluated
+        members, states, fit_seconds, profile = [], [], [], None
+        with contextlib.ExitStack() as stack:
+            for setup, lines in zip(setups, said, strict=True):
+                begun = time.monotonic()
+                setup, state = begin(setup, custom)
+                fit_seconds.append(time.monotonic() - begun)
+                checkpoints = stack.enter_context(Checkpoints(setup.workdir, setup.config))
+                state = restore(setup, checkpoints) if state is None else state
+                records = shown.enter_context(_records(setup, int(state.step), watch, len(setups)))
+                members.append(Member(setup, checkpoints, records))
+                states.append(state)
+                room = [check_room(setup.workdir, state)] if setup.steps else []
+                records.begin(setup.data, count(setup.valid.shapes["params"]), [*lines, *room])
+            if watch.profile:
+                first, say = int(states[0].step), members[0].records.say
+                profile = Profile(watch.profile, setups[0].workdir, (first, setups[0].steps), say)
+                stack.enter_context(profile)
+            ended = train_members(members, states, profile)
+            best = [member.checkpoints.best for member in members]
+        outcomes: list[Outcome] = []
+        for member, (end, splits), checkpoint, seconds in zip(
+            members, ended, best, fit_seconds, strict=True
+        ):
+            if isinstance(end, UserError):
+                outcomes.append(end)
+                continue
+            setup = member.setup._replace(data=member.setup.data._replace(splits=splits))
+            member = member._replace(setup=setup)
+            results = evaluate_at_the_end(member, end, checkpoint, seconds)
+            if len(members) > 1:  # which had the seconds together
+                results["runs_at_once"] = len(members)
+            writer.write_json(setup.workdir / "results.json", results)
+            outcomes.append(results)
+        return outcomes
+
+
+@contextlib.contextmanager
+def _records(setup: Setup, first_step: int, watch: Watch, runs: int) -> Iterator[Records]:
+    """Open the records of a run, one of `runs`, that begins after a step; with other writers."""
+    name = setup.config.name if runs == 1 else setup.workdir.name
+    with Records(setup.workdir, name, first_step, setup.steps, watch.make_bar) as records:
+        if setup.steps:
+            for other in open_writers(setup.workdir, setup.config, first_step, watch.wandb):
+                records.add(other)
+        yield records

@@ -1,23 +1,20 @@
-"""What a run says while it trains: metrics.jsonl always, TensorBoard where installed, progress."""
+"""What a run says while it trains: metrics.jsonl, the same by other writers, and progress."""
 
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import jax
+import numpy as np
 from tqdm import tqdm
 
 from vocjax.data.dataset import Dataset
 from vocjax.files import append_text, finite, to_json, write_text
 from vocjax.runs.reader import read_epochs
-
-try:
-    from tensorboardX import SummaryWriter
-except ImportError:  # the extra `tensorboard` is not installed
-    SummaryWriter = None
+from vocjax.training.writers import Writer
 
 
 class Records:
@@ -40,7 +37,7 @@ class Records:
         self._name, self._first_step, self._steps = name, first_step, steps
         self._begun = time.monotonic()
         self._writes = jax.process_index() == 0
-        self._tensorboard = None
+        self._writers: list[Writer] = []
         shown = {"total": steps, "initial": first_step, "desc": name, "unit": "step"}
         shows = self._writes and sys.stderr.isatty()
         self._bar = make_bar(**shown, leave=False, disable=not shows)
@@ -48,17 +45,18 @@ class Records:
         if not self._writes:
             return
         write_text(self._path, "".join(to_json(record) + "\n" for record in self.epochs))
-        if SummaryWriter is not None and steps:
-            folder = str(workdir / "tensorboard")
-            self._tensorboard = SummaryWriter(folder, purge_step=first_step + 1)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
-        if self._tensorboard is not None:
-            self._tensorboard.close()
+        for writer in self._writers:
+            writer.close()
+
+    def add(self, writer: Writer) -> None:
+        """Write the values from now on also by a writer, which is closed with the records."""
+        self._writers.append(writer)
 
     def step(self) -> None:
         """Move the bar by one step."""
@@ -88,10 +86,13 @@ class Records:
         if not self._writes:
             return
         append_text(self._path, to_json(record) + "\n")
-        if self._tensorboard is not None:
-            for split in ("train", "val"):
-                for metric, value in finite(record[split]).items():
-                    self._tensorboard.add_scalar(f"{split}/{metric}", value, record["step"])
+        scalars = {
+            f"{split}/{metric}": value
+            for split in ("train", "val")
+            for metric, value in finite(record[split]).items()
+        }
+        for writer in self._writers:
+            writer.scalars(record["step"], scalars)
         values = ", ".join(
             f"{metric} {_shown(record['train'][metric])} / {_shown(record['val'][metric])}"
             for metric in list(record["val"])[:2]
@@ -102,6 +103,11 @@ class Records:
             f"epoch {record['epoch']}/{epochs}, train / val {values}, "
             f"{record['images_per_second']:.0f} images/s, {left:.0f} s left"
         )
+
+    def pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+        """Show pictures of examples of val, uint8 [n, height, width, 3] by name."""
+        for writer in self._writers:
+            writer.images(step, {f"val/{name}": images for name, images in pictures.items()})
 
 
 def _shown(value: float) -> str:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from vocjax.config import differences, to_json
 from vocjax.errors import UserError, local_path
-from vocjax.training.loop import Outcome, Own, train_group
+from vocjax.training.loop import Outcome, Watch, train_group
 from vocjax.training.optimizers import NUMBERS
 
 AT_ONCE = 8  # runs in one program at most: each needs the memory of a run
@@ -19,7 +19,10 @@ FAILURES = (UserError, OSError, jax.errors.JaxRuntimeError)
 
 
 def train_together(
-    configs: Sequence[ConfigDict], workdirs: Sequence[Path | str], at_once: bool | None = None
+    configs: Sequence[ConfigDict],
+    workdirs: Sequence[Path | str],
+    at_once: bool | None = None,
+    watch: Watch = Watch(),  # noqa: B008
 ) -> list[Outcome]:
     """Train and evaluate runs of one `kind`, each in its own directory and as if it were alone.
 
@@ -46,7 +49,7 @@ def train_together(
     for first in range(0, len(configs), size):
         some = slice(first, first + size)
         try:
-            outcomes += train_group(configs[some], directories[some], Own())
+            outcomes += train_group(configs[some], directories[some], watch=watch)
         except FAILURES as error:
             told = error if isinstance(error, UserError) else UserError(f"it failed: {error}")
             outcomes += [told] * len(configs[some])

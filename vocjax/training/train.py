@@ -26,18 +26,19 @@ from vocjax.training.group import (
 from vocjax.training.interrupts import Interrupted, stop_requests
 from vocjax.training.norms import PRECISE, make_precise, statistics_of
 from vocjax.training.phases import Phase, count, frozen_modules
+from vocjax.training.profile import Profile
 from vocjax.training.setup import Setup
 from vocjax.training.step import TrainState, as_float, augments, variables_of
 from vocjax.training.stopping import why_stop
 
 
 def train_members(
-    members: list[Member], states: list[TrainState]
+    members: list[Member], states: list[TrainState], profile: Profile | None = None
 ) -> list[tuple[TrainState | UserError, dict[str, Examples]]]:
     """Train runs to their ends: in one program those that are at the same step.
 
-    A kill, an early stop or an error can have left some of them behind. Return the end of each, and
-    the splits to measure it on.
+    A kill, an early stop or an error can have left some of them behind. A `profile` looks at steps
+    of a single run. Return the end of each, and the splits to measure it on.
     """
     ends: dict[int, tuple[TrainState | UserError, dict[str, Examples]]] = {}
     with stop_requests() as requested:
@@ -45,7 +46,7 @@ def train_members(
         for step in sorted(set(steps)):
             numbers = [i for i, at in enumerate(steps) if at == step]
             evaluator = group_evaluator(members[0].setup.evaluator, len(numbers))
-            group = Group(tuple(members[i] for i in numbers), evaluator, requested, {}, {})
+            group = Group(tuple(members[i] for i in numbers), evaluator, requested, {}, {}, profile)
             state = _train(group, group.join([states[i] for i in numbers]))
             for i, number in enumerate(numbers):
                 end = group.ended.get(i) or group.part(state, i)
@@ -110,6 +111,8 @@ def _train_phase(group: Group, state: TrainState, number: int) -> TrainState:
     train_step, precise = make_group_step(group, phase, number), _precise_norms(group, state, phase)
     splits = _splits(group, state, phase)
     train, val = ([of[split] for of in splits] for split in ("train", "val"))
+    if group.profile:
+        train, train_step = group.profile.around(train, train_step)
     inspect = jax.jit(setup.valid.task.inspect) if setup.valid.task.inspect else None
     begun, first = time.monotonic(), step
     for epoch in range(max(step // setup.batches, phase.first), phase.end):
