@@ -19,13 +19,13 @@ from vocjax.data.folder import find_images
 from vocjax.data.photo import read_photo
 from vocjax.data.pictures import key, picture_names, save
 from vocjax.data.pipeline import resize_image
-from vocjax.data.splits import SPLITS
 from vocjax.errors import UserError
+from vocjax.exported.load import load_exported
 from vocjax.files import printable, to_json, write_text
 from vocjax.mesh import make_mesh
 from vocjax.models.fields import image_shape
-from vocjax.runs.reader import read_json, read_results
-from vocjax.runs.restore import load_run
+from vocjax.runs.reader import is_exported, read_results
+from vocjax.runs.restore import load_run, results_of
 from vocjax.tasks import TASKS
 from vocjax.tasks.task import Description, Outputs, Task, Variables
 
@@ -35,7 +35,7 @@ NUMBERS_AT_ONCE = 10**8  # of photos in memory together, three a pixel
 
 
 class Model(NamedTuple):
-    """A trained run, ready to be applied; `vocjax.load(workdir)` makes one.
+    """A trained run or an exported model, ready to be applied; `vocjax.load(workdir)` makes one.
 
     `apply(variables, images [batch_size, height, width, channels]) -> outputs` is jitted. `results`
     holds results.json for the last checkpoint, and what `vocjax evaluate` wrote for the best.
@@ -86,23 +86,26 @@ class Model(NamedTuple):
 
 
 def load_model(workdir: Path, checkpoint: str = "last") -> Model:
-    """Load the "last" or "best" checkpoint of a run directory; `UserError` where it can't be."""
-    config, task, variables, step = load_run(workdir, make_mesh(), checkpoint)
+    """Load the "last" or "best" checkpoint of a run directory, or an exported model.
+
+    `UserError` where it can't be.
+    """
+    if is_exported(workdir):
+        config, task, variables, step, results, function = load_exported(workdir, checkpoint)
+        if function is not None:
+            return Model(
+                config, task, variables, step, results, lambda variables, images: function(images)
+            )
+    else:
+        config, task, variables, step = load_run(workdir, make_mesh(), checkpoint)
+        results = results_of(workdir, checkpoint, step)
 
     @jax.jit
     def apply(variables: Variables, images: jax.Array) -> Outputs:
         batch = {"image": images, "valid": jnp.ones(images.shape[0])}
         return task.apply(variables, batch, False, jax.random.key(0))[0]
 
-    return Model(config, task, variables, step, _results(workdir, checkpoint, step), apply)
-
-
-def _results(workdir: Path, checkpoint: str, step: int) -> dict[str, Any]:
-    """Return what is known of a checkpoint: results.json, or what `vocjax evaluate` wrote of it."""
-    if checkpoint == "last":
-        return read_results(workdir) or {}
-    known = (read_json(workdir / f"evaluation_{split}_{checkpoint}.json") for split in SPLITS)
-    return next((found for found in known if found and found.get("step") == step), {})
+    return Model(config, task, variables, step, results, apply)
 
 
 class Predicted(NamedTuple):

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from jax import export
 from jax.extend import core
+from jax.interpreters.partial_eval import dce_jaxpr
 from onnx import TensorProto, helper, numpy_helper
 
 from vocjax.errors import UserError
@@ -132,14 +133,16 @@ class _Graph:
 
     def run(self, traced: Any, inputs: Sequence[Value]) -> list[Value]:
         """Add what a closed jaxpr computes of `inputs`; return its outputs."""
-        jaxpr, values = traced.jaxpr, dict[Any, Value]()
+        # Without what the outputs do not depend on: random keys, say, are drawn for nothing.
+        jaxpr, _ = dce_jaxpr(traced.jaxpr, [True] * len(traced.jaxpr.outvars), instantiate=True)
+        values = dict[Any, Value]()
         values.update(zip(jaxpr.constvars, map(np.asarray, traced.consts), strict=True))
         values.update(zip(jaxpr.invars, inputs, strict=True))
 
         def value(of: Any) -> Value:
             return np.asarray(of.val) if isinstance(of, core.Literal) else values[of]
 
-        for equation in _needed(jaxpr):
+        for equation in jaxpr.eqns:
             found = self.equation(equation, [value(of) for of in equation.invars])
             values.update(zip(equation.outvars, found, strict=True))
         return [value(of) for of in jaxpr.outvars]
@@ -169,16 +172,6 @@ class _Graph:
             raise _unknown(f"the operation {name!r}")
         result = FORMS[name](self, equation, *inputs)
         return result if isinstance(result, list) else [result]
-
-
-def _needed(jaxpr: Any) -> list[Any]:
-    """Return the equations that the outputs depend on: random keys, say, are drawn for nothing."""
-    wanted, kept = {id(of) for of in jaxpr.outvars}, []
-    for equation in reversed(jaxpr.eqns):
-        if any(id(of) in wanted for of in equation.outvars):
-            kept.append(equation)
-            wanted |= {id(of) for of in equation.invars}
-    return kept[::-1]
 
 
 def _unknown(what: str) -> UserError:
@@ -262,9 +255,7 @@ def _reduce(operator: str) -> Callable[..., Value]:
 
 def _argmax(graph: _Graph, equation: Any, x: Value) -> Value:
     (axis,) = equation.params["axes"]
-    return graph.cast(
-        graph.add("ArgMax", x, axis=axis, keepdims=0), equation.params["index_dtype"]
-    )
+    return graph.cast(graph.add("ArgMax", x, axis=axis, keepdims=0), equation.params["index_dtype"])
 
 
 def _gather(graph: _Graph, equation: Any, x: Value, places: Value) -> Value:
@@ -278,8 +269,10 @@ def _gather(graph: _Graph, equation: Any, x: Value, places: Value) -> Value:
     beside = [axis for axis in range(len(shape)) if axis not in axes]
     fits = how.collapsed_slice_dims == axes and all(sizes[i] == shape[i] for i in beside)
     rank = len(equation.invars[1].aval.shape) - 1
-    if fits and len(axes) == 1 and how.offset_dims == tuple(
-        i + (i > axes[0]) * (rank - 1) for i in beside
+    if (
+        fits
+        and len(axes) == 1
+        and how.offset_dims == tuple(i + (i > axes[0]) * (rank - 1) for i in beside)
     ):
         if isinstance(places, np.ndarray):
             return graph.add("Gather", x, places[..., 0], axis=axes[0])
@@ -299,15 +292,16 @@ def _scatter(graph: _Graph, equation: Any, x: Value, places: Value, updates: Val
     how, shape = equation.params["dimension_numbers"], equation.invars[0].aval.shape
     last, count = len(shape) - 1, equation.invars[2].aval.shape[-1]
     plain = how.scatter_dims_to_operand_dims == (last,) == how.inserted_window_dims
-    known = isinstance(places, np.ndarray) and places.ndim == 2
-    if not plain or not known or len(np.unique(places)) < len(places):
+    if not isinstance(places, np.ndarray) or places.ndim != 2 or not plain:
+        raise _unknown("a scatter over several axes")
+    if len(np.unique(places)) < len(places):
         raise _unknown("a scatter over several axes")
     order = np.arange(shape[last])
     order[places[:, 0]] = shape[last] + np.arange(count)
     if equation.primitive.name == "scatter":
         return graph.add("Gather", graph.add("Concat", x, updates, axis=last), order, axis=last)
     none = np.zeros((), equation.invars[2].aval.dtype)
-    padded = graph.add("Pad", updates, np.int64([*[0] * last, 1, *[0] * (last + 1)]), none)
+    padded = graph.add("Pad", updates, graph.integers([*[0] * last, 1, *[0] * (last + 1)]), none)
     order = np.maximum(order - shape[last] + 1, 0)
     return graph.add("Add", x, graph.add("Gather", padded, order, axis=last))
 

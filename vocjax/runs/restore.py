@@ -1,7 +1,7 @@
 """Trained runs, restored to be applied."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
@@ -12,7 +12,7 @@ from vocjax.latent import LatentSpace, latent_space
 from vocjax.mesh import make_mesh
 from vocjax.models import build
 from vocjax.runs.checkpoints import restore_variables
-from vocjax.runs.reader import read_config, read_run
+from vocjax.runs.reader import SPLITS, read_config, read_json, read_results, read_run
 from vocjax.tasks import make_task
 from vocjax.tasks.reconstruction import codec_of
 from vocjax.tasks.task import Task, Variables
@@ -34,6 +34,14 @@ def load_run(workdir: Path, mesh: Mesh, checkpoint: str = "last") -> Restored:
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     step, variables = restore_variables(workdir, config, shapes, mesh, checkpoint)
     return Restored(config, task, variables, step)
+
+
+def results_of(workdir: Path, checkpoint: str, step: int) -> dict[str, Any]:
+    """Return what is known of a checkpoint: results.json, or what `vocjax evaluate` wrote of it."""
+    if checkpoint == "last":
+        return read_results(workdir) or {}
+    known = (read_json(workdir / f"evaluation_{split}_{checkpoint}.json") for split in SPLITS)
+    return next((found for found in known if found and found.get("step") == step), {})
 
 
 def latent_space_of(workdir: Path | str) -> tuple[ConfigDict, LatentSpace]:
