@@ -2,10 +2,11 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vocjax.metrics.names import METRIC_NAMES
+from vocjax.models.backbones.preprocessing import IDENTITY
 
 PIPELINES = {
     "reconstruction": "image-feature-extraction",
@@ -133,13 +134,18 @@ def _images(facts: Mapping[str, Any]) -> str:
     low, high = entry["range"]
     sentence = (
         f"`images` are {entry['dtype']} [batch, height, width, channels] = "
-        f"{entry['shape']} from {low} to {high}, {before['channels']}, of any batch size. A photo "
-        f"is resized to {before['height']} x {before['width']} before, by Pillow's Lanczos filter "
-        "and without keeping its aspect. All else is in the model: values from 0 to 255 become "
-        f"those from 0 to 1, then (x * {inside['white']:g} - mean) * scale with mean "
-        f"{_numbers(inside['mean'])} and scale {_numbers(inside['scale'])}, in the order "
-        f"{inside['order']}."
+        f"{_shape(entry['shape'])} from {low} to {high}, {before['channels']}, of any batch size. "
+        f"A photo is resized to {before['height']} x {before['width']} before, by Pillow's "
+        "Lanczos filter and without keeping its aspect. All else is in the model"
     )
+    if inside == IDENTITY._asdict():
+        sentence += f": values become those from {low} to 1." if high > 1 else "."
+    else:
+        sentence += (
+            f": of x in [0, 1], with the channels in the order {inside['order']}, (x * "
+            f"{inside['white']:g} - mean) * scale, mean {_numbers(inside['mean'])} and scale "
+            f"{_numbers(inside['scale'])}."
+        )
     if facts["format"] == "safetensors":
         sentence += " vocjax does all of it."
     else:
@@ -152,6 +158,10 @@ def _images(facts: Mapping[str, Any]) -> str:
     return f"## Images\n\n{sentence}\n"
 
 
+def _shape(sides: Sequence[Any]) -> str:
+    return f"[{', '.join(map(str, sides))}]"
+
+
 def _numbers(values: Any) -> str:
     return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"
 
@@ -159,7 +169,7 @@ def _numbers(values: Any) -> str:
 def _outputs(facts: Mapping[str, Any]) -> str:
     lines = ["## Outputs", "", "| name | type | shape | what |", "|---|---|---|---|"]
     lines += [
-        f"| `{name}` | {of['dtype']} | {of['shape']} | {of['meaning']} |"
+        f"| `{name}` | {of['dtype']} | {_shape(of['shape'])} | {of['meaning']} |"
         for name, of in facts["outputs"].items()
     ]
     if "classes" in facts:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from vocjax.config import base_config, to_json
 from vocjax.errors import UserError, check_choice
 from vocjax.exported.card import card
-from vocjax.exported.formats import FORMATS, Content, check_installed
+from vocjax.exported.formats import FORMATS, Content, Format, check_installed
 from vocjax.exported.function import INPUTS, facts_of, function_of
 from vocjax.exported.load import FACTS, read
 from vocjax.files import write_json, write_text
@@ -135,7 +135,7 @@ def _write(output: Path, name: str, content: Content, function_of_variables: Any
         with tempfile.TemporaryDirectory(".part", f"{place.name}.", place.parent) as folder:
             new = Path(folder) / "new"
             new.mkdir()
-            kind.write(new / kind.file, content)
+            _write_file(new / kind.file, kind, content)
             found = read(new / kind.file, kind)
             check_equal(found if callable(found) else function_of_variables(found), content, name)
             write_json(new / FACTS, content.facts)
@@ -144,6 +144,21 @@ def _write(output: Path, name: str, content: Content, function_of_variables: Any
     except OSError as error:
         raise UserError(
             f"{output} can't be written ({error.strerror or error}); give another --output folder."
+        ) from error
+
+
+def _write_file(path: Path, kind: Format, content: Content) -> None:
+    try:
+        kind.write(path, content)
+    except UserError:
+        raise
+    except Exception as error:  # what a network of the user's can raise while it is traced
+        if ":" not in content.facts["architecture"]:
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{content.facts['architecture']} can't be traced for batches of any size: {reason}. "
+            "Write images.shape[0] for len(images), and let no shape depend on its value."
         ) from error
 
 

@@ -49,20 +49,21 @@ def check_installed(name: str) -> None:
         )
 
 
+def _texts(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return facts as a file's metadata, which are texts: JSON for all but texts."""
+    return {key: of if isinstance(of, str) else json.dumps(of) for key, of in facts.items()}
+
+
 def _write_safetensors(path: Path, content: Content) -> None:
     arrays = {
         name: np.asarray(leaf) for name, leaf in flatten_dict(content.variables, sep="/").items()
     }
-    texts = {
-        key: value if isinstance(value, str) else json.dumps(value)
-        for key, value in content.facts.items()
-    }
     with path.open("wb") as file:
-        safetensors.write(file, arrays, {"format": "flax", **texts})
+        safetensors.write(file, arrays, _texts(content.facts) | {"format": "flax"})
 
 
 def _read_safetensors(path: Path) -> Variables:
-    return unflatten_dict(formats.read(path), sep="/")
+    return {"params": {}, "batch_stats": {}} | unflatten_dict(formats.read(path), sep="/")
 
 
 def _write_stablehlo(path: Path, content: Content) -> None:
@@ -81,24 +82,14 @@ def _write_onnx(path: Path, content: Content) -> None:
     from vocjax.exported.onnx_graph import to_onnx
 
     _, *image = content.facts["input"]["shape"]
-    dtype, texts = content.facts["input"]["dtype"], {}
-    for key, value in content.facts.items():
-        texts[key] = value if isinstance(value, str) else json.dumps(value)
-    model = to_onnx(content.function, tuple(image), dtype, texts)
-    if (size := model.ByteSize()) >= 2**31:
-        raise UserError(
-            f"the network takes {size} bytes, and one ONNX file has room for {2**31}. Export it "
-            "with --format stablehlo or safetensors."
-        )
-    path.write_bytes(model.SerializeToString())
+    dtype, texts = content.facts["input"]["dtype"], _texts(content.facts)
+    path.write_bytes(to_onnx(content.function, tuple(image), dtype, texts).SerializeToString())
 
 
 def _read_onnx(path: Path) -> Callable[[np.ndarray], Outputs]:
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, onnxruntime.get_available_providers())
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda images: dict(
         zip(names, session.run(names, {"images": np.asarray(images)}), strict=True)

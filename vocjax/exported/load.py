@@ -63,7 +63,6 @@ def load_exported(folder: Path, checkpoint: str = "last") -> Exported:
             config, task, {}, step, results, lambda images: function(as_input(images, dtype))
         )
     _check_fits(folder / kind.file, content, jax.eval_shape(task.init, jax.random.key(0)))
-    content.setdefault("batch_stats", {})
     return Exported(config, task, content, step, results, None)
 
 

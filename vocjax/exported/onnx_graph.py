@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vocjax.errors import UserError
 
+MOST = 2**31  # bytes of a file, which is a message of Protobuf
 OPSET, IR = 18, 10  # read by onnxruntime from 1.18 on
 LAST = np.array([-1], np.int64)
 Value = np.ndarray | str  # known, or the name of what a node gives
@@ -64,6 +65,8 @@ def to_onnx(
     opset = helper.make_opsetid("", OPSET)
     model = helper.make_model(made, opset_imports=[opset], ir_version=IR, producer_name="vocjax")
     helper.set_model_props(model, dict(facts))
+    if (size := model.ByteSize()) >= MOST:
+        raise _unknown(f"{size} bytes, and one file has room for {MOST}")
     onnx.checker.check_model(model)
     return model
 
@@ -176,7 +179,7 @@ class _Graph:
 
 def _unknown(what: str) -> UserError:
     return UserError(
-        f"this network needs {what}, which has no form in ONNX here. Export it with --format "
+        f"this network can't become an ONNX graph here: it needs {what}. Export it with --format "
         "stablehlo or safetensors."
     )
 
@@ -248,7 +251,8 @@ def _pad(graph: _Graph, equation: Any, x: Value, fill: Value) -> Value:
 
 def _reduce(operator: str) -> Callable[..., Value]:
     def form(graph: _Graph, equation: Any, x: Value) -> Value:
-        return graph.add(operator, x, graph.integers(equation.params["axes"]), keepdims=0)
+        axes = equation.params["axes"]  # without axes, ONNX would reduce them all
+        return graph.add(operator, x, graph.integers(axes), keepdims=0) if axes else x
 
     return form
 
@@ -265,7 +269,8 @@ def _gather(graph: _Graph, equation: Any, x: Value, places: Value) -> Value:
     if isinstance(places, np.ndarray) and places.ndim == 1:
         ends = places + [sizes[axis] for axis in axes]
         x = graph.add("Slice", x, *map(graph.integers, (places, ends, axes)))
-        return graph.add("Squeeze", x, graph.integers(how.collapsed_slice_dims))
+        gone = how.collapsed_slice_dims  # without axes, ONNX would drop every side of 1
+        return graph.add("Squeeze", x, graph.integers(gone)) if gone else x
     beside = [axis for axis in range(len(shape)) if axis not in axes]
     fits = how.collapsed_slice_dims == axes and all(sizes[i] == shape[i] for i in beside)
     rank = len(equation.invars[1].aval.shape) - 1
