@@ -66,7 +66,10 @@ def annotations() -> Kind:
 
     inner = "<annotation><filename>a.jpg</filename><object><name>{}</name><difficult>0</difficult>"
     inner += "<bndbox><xmin>1</xmin></bndbox></object></annotation>"
-    contents = [inner.format("dog").encode(), (b"\xff\xfe" + inner.format("dog").encode("utf-16le"))]
+    contents = [
+        inner.format("dog").encode(),
+        (b"\xff\xfe" + inner.format("dog").encode("utf-16le")),
+    ]
     for encoding, name in (("gb2312", "狗"), ("shift_jis", "犬"), ("latin-1", "chien")):
         head = f'<?xml version="1.0" encoding="{encoding}"?>'
         contents.append((head + inner.format(name)).encode(encoding))

@@ -12,7 +12,9 @@ ROOMS = (
     {"latent"},
     {"tasks"},
     {"runs"},
-    {"pretrained", "reporting", "predict", "explorer"},
+    {"pretrained", "reporting", "explorer"},
+    {"exported"},
+    {"predict"},
     {"training"},
     {"evaluate", "shipped", "plans", "runner", "sweep", "cli"},
 )

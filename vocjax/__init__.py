@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 def load(workdir: str | Path, checkpoint: str = "last") -> "Model":
     """Return a trained run, ready to be applied: `vocjax.load("runs/ae").predict(["dog.jpg"])`.
 
-    The run directory is all it takes, on any devices, wherever it was trained.
+    The run directory is all it takes, on any devices, wherever it was trained; so is a folder
+    that `vocjax export` wrote.
 
     Args:
-      workdir: the run directory.
+      workdir: the run directory, or the folder of an exported run.
       checkpoint: "last" or "best" (by the run's `best.metric` on validation).
 
     Raises:

@@ -150,7 +150,23 @@ def _parser() -> argparse.ArgumentParser:
     what = "a file, or a folder of images"
     predict.add_argument("images", type=local_path, nargs="+", metavar="IMAGE", help=what)
     predict.add_argument("--output", type=local_path, required=True, metavar="DIR")
-    for verb in (evaluate, predict):
+
+    export = _verb(
+        verbs,
+        "export",
+        _export,
+        "write a finished run for other programs, with a model card",
+        "vocjax export runs/ae --format onnx --output ae_onnx",
+    )
+    export.add_argument("run", type=local_path, nargs="?", metavar="RUN", help="a run directory")
+    export.add_argument("--workdir", type=local_path, metavar="DIR", help="the same as RUN")
+    what = "safetensors, stablehlo (for JAX alone) or onnx"
+    export.add_argument("--format", required=True, metavar="NAME", help=what)
+    what = "a new folder (default: RUN_NAME, beside the run)"
+    export.add_argument("--output", type=local_path, metavar="DIR", help=what)
+    what = "of the images that a function takes: uint8, or float32 in [0, 1] (default: uint8)"
+    export.add_argument("--input", default="uint8", metavar="TYPE", help=what)
+    for verb in (evaluate, predict, export):
         verb.add_argument("--checkpoint", default="last", help="last or best (default: last)")
 
     report = _verb(
@@ -306,6 +322,21 @@ def _predict(options: argparse.Namespace, _: Sequence[str]) -> int:
     if unreadable:
         names = ", ".join(map(printable, done.unreadable))
         raise UserError(f"{unreadable} of {n} images could not be read: {names}.")
+    return 0
+
+
+def _export(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.exported.export import export
+
+    if (options.run is None) == (options.workdir is None):
+        raise UserError(
+            "give one run to export: `vocjax export RUN --format NAME`, or --workdir RUN."
+        )
+    run = options.run or options.workdir
+    output = options.output or run.with_name(f"{run.name}_{options.format}")
+    facts = export(run, output, options.format, options.checkpoint, options.input)
+    print(f"{facts['task']} by {facts['architecture']}, step {facts['step']}, as {options.format}")
+    print(f"the file was read again and gives what the run gives; see {output / 'README.md'}")
     return 0
 
 

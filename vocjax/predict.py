@@ -20,10 +20,11 @@ from vocjax.data.photo import read_photo
 from vocjax.data.pictures import key, picture_names, save
 from vocjax.data.pipeline import resize_image
 from vocjax.errors import UserError
+from vocjax.exported.load import load_exported
 from vocjax.files import printable, to_json, write_text
 from vocjax.mesh import make_mesh, matmul_precision
 from vocjax.models.fields import image_shape
-from vocjax.runs.reader import read_results, results_of
+from vocjax.runs.reader import is_exported, read_results, results_of
 from vocjax.runs.restore import load_run
 from vocjax.tasks import TASKS
 from vocjax.tasks.task import Description, Outputs, Task, Variables
@@ -34,7 +35,7 @@ NUMBERS_AT_ONCE = 10**8  # of photos in memory together, three a pixel
 
 
 class Model(NamedTuple):
-    """A trained run, ready to be applied; `vocjax.load(workdir)` makes one.
+    """A trained run or an exported model, ready to be applied; `vocjax.load(workdir)` makes one.
 
     `apply(variables, images [batch_size, height, width, channels]) -> outputs` is jitted. `results`
     holds results.json for the last checkpoint, and what `vocjax evaluate` wrote for the best.
@@ -85,8 +86,19 @@ class Model(NamedTuple):
 
 
 def load_model(workdir: Path, checkpoint: str = "last") -> Model:
-    """Load the "last" or "best" checkpoint of a run directory; `UserError` where it can't be."""
-    config, task, variables, step = load_run(workdir, make_mesh(), checkpoint)
+    """Load the "last" or "best" checkpoint of a run directory, or an exported model.
+
+    `UserError` where it can't be.
+    """
+    if is_exported(workdir):
+        config, task, variables, step, results, function = load_exported(workdir, checkpoint)
+        if function is not None:
+            return Model(
+                config, task, variables, step, results, lambda variables, images: function(images)
+            )
+    else:
+        config, task, variables, step = load_run(workdir, make_mesh(), checkpoint)
+        results = results_of(workdir, checkpoint, step)
 
     @jax.jit
     def apply(variables: Variables, images: jax.Array) -> Outputs:
@@ -94,7 +106,7 @@ def load_model(workdir: Path, checkpoint: str = "last") -> Model:
         with matmul_precision(config.matmul_precision):
             return task.apply(variables, batch, False, jax.random.key(0))[0]
 
-    return Model(config, task, variables, step, results_of(workdir, checkpoint, step), apply)
+    return Model(config, task, variables, step, results, apply)
 
 
 class Predicted(NamedTuple):

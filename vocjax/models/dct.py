@@ -61,12 +61,12 @@ def from_moments(sums: tuple[jax.Array, jax.Array, jax.Array], components: int) 
 def encode(state: DCTState, images: jax.Array) -> jax.Array:
     """Return the selected coefficients of images [b, h, w, c] minus their means: codes [b, k]."""
     deviations = forward(images) - state.mean
-    return deviations.reshape(len(images), -1)[:, state.selected]
+    return deviations.reshape(images.shape[0], -1)[:, state.selected]
 
 
 def decode(state: DCTState, codes: jax.Array) -> jax.Array:
     """Map codes [b, k] to images [b, h, w, c]; all other coefficients have their training mean."""
-    deviations = jnp.zeros((len(codes), state.mean.size)).at[:, state.selected].set(codes)
+    deviations = jnp.zeros((codes.shape[0], state.mean.size)).at[:, state.selected].set(codes)
     return inverse(deviations.reshape(-1, *state.mean.shape) + state.mean)
 
 

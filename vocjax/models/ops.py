@@ -227,7 +227,7 @@ def bilinear_upsample(x: jax.Array) -> jax.Array:
     UpSampling2D(interpolation="bilinear"): weights 1/4 and 3/4. Differentiable in reverse mode.
     """
     for axis in (1, 2):
-        wider, n = _with_edges(x, axis), x.shape[axis]
+        wider, n = repeat_edges(x, axis), x.shape[axis]
         before, after = (jax.lax.slice_in_dim(wider, i, i + n, axis=axis) for i in (0, 2))
         pairs = jnp.stack([0.25 * before + 0.75 * x, 0.75 * x + 0.25 * after], axis + 1)
         x = pairs.reshape(*x.shape[:axis], 2 * n, *x.shape[axis + 1 :])
@@ -237,7 +237,7 @@ def bilinear_upsample(x: jax.Array) -> jax.Array:
 def _bilinear_backward(_: None, gradient: jax.Array) -> tuple[jax.Array]:
     """Sum the gradients of each pixel's four uses; JAX's own transpose takes five times as long."""
     for axis in (2, 1):
-        wider, n = _with_edges(gradient, axis), gradient.shape[axis]
+        wider, n = repeat_edges(gradient, axis), gradient.shape[axis]
         a, b, c, d = (jax.lax.slice_in_dim(wider, i, i + n - 1, 2, axis) for i in range(4))
         gradient = 0.25 * (a + d) + 0.75 * (b + c)
     return (gradient,)
@@ -246,9 +246,13 @@ def _bilinear_backward(_: None, gradient: jax.Array) -> tuple[jax.Array]:
 bilinear_upsample.defvjp(lambda x: (bilinear_upsample(x), None), _bilinear_backward)
 
 
-def _with_edges(x: jax.Array, axis: int) -> jax.Array:
-    """Repeat the first and the last value of an axis."""
-    return jnp.pad(x, [(1, 1) if i == axis else (0, 0) for i in range(4)], mode="edge")
+def repeat_edges(x: jax.Array, axis: int, before: int = 1, after: int = 1) -> jax.Array:
+    """Repeat the first and the last value of an axis.
+
+    As `jnp.pad` with mode "edge", which also cuts the batch: of an unknown size ONNX can't.
+    """
+    first, last = (jax.lax.slice_in_dim(x, i, i + 1, axis=axis) for i in (0, x.shape[axis] - 1))
+    return jnp.concatenate([*[first] * before, x, *[last] * after], axis)
 
 
 def max_pool(

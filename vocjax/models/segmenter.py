@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
@@ -18,7 +17,7 @@ from vocjax.models.backbones.encoder import BackboneEncoder
 from vocjax.models.encoders import make_encoder
 from vocjax.models.fields import check_poolable
 from vocjax.models.layers import Style, style_of
-from vocjax.models.ops import Known, bilinear_upsample
+from vocjax.models.ops import Known, bilinear_upsample, repeat_edges
 
 
 class Mirror(nn.Module):
@@ -177,8 +176,7 @@ def resized(x: jax.Array, height: int, width: int, *, centred: bool = True) -> j
         missing = size - x.shape[axis]
         before = abs(missing) // 2 if centred else 0
         if missing > 0:
-            around = [(before, missing - before) if i == axis else (0, 0) for i in range(4)]
-            x = jnp.pad(x, around, mode="edge")
+            x = repeat_edges(x, axis, before, missing - before)
         elif missing < 0:
             x = jax.lax.slice_in_dim(x, before, before + size, axis=axis)
     return x

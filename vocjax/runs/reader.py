@@ -36,6 +36,7 @@ from vocjax.errors import UserError, check_choice
 from vocjax.files import finite
 
 BASELINES, BEFORE = "baselines.json", "before.npz"
+EXPORTED = ("model.safetensors", "model.stablehlo", "model.onnx")  # of `vocjax export`
 TASKS = ("reconstruction", "classification", "segmentation")
 SPLITS = ("train", "val")
 
@@ -126,7 +127,7 @@ def read_runs(directories: Sequence[Path]) -> list[Run]:
         )
     runs: dict[Path, Run] = {}
     for directory in directories:
-        inside = [path.parent for path in directory.glob("*/config.json")]
+        inside = [p.parent for p in directory.glob("*/config.json") if is_run(p.parent)]
         paths = [directory] if is_run(directory) else inside
         if not paths:
             found = "is a file" if directory.is_file() else "does not exist"
@@ -196,7 +197,12 @@ def read_provenance(directory: Path) -> dict[str, Any]:
 
 def is_run(directory: Path) -> bool:
     """Return whether a directory holds a run, finished or not."""
-    return (directory / "config.json").is_file()
+    return (directory / "config.json").is_file() and not is_exported(directory)
+
+
+def is_exported(directory: Path) -> bool:
+    """Return whether a directory is what `vocjax export` writes."""
+    return any((directory / name).is_file() for name in EXPORTED)
 
 
 def read_config(workdir: Path) -> ConfigDict:
@@ -206,17 +212,27 @@ def read_config(workdir: Path) -> ConfigDict:
     without one of its fields.
     """
     path = workdir / "config.json"
+    if is_exported(workdir):
+        raise UserError(
+            f"{workdir} is an exported model, which `vocjax predict` and vocjax.load read. For all "
+            "else give the directory of the run that it comes from."
+        )
     if not is_run(workdir):
         raise UserError(
             f"{workdir} holds no run (no config.json); "
             f"`vocjax train --config FILE --workdir {workdir}` makes one."
         )
-    config = base_config().unlock()
     try:
-        config.update(from_json(bounds.read_bytes(path).decode()))
+        return completed(bounds.read_bytes(path).decode())
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is damaged: {reason}. Restore it, or train again.") from error
+
+
+def completed(text: str) -> ConfigDict:
+    """Return the config in a JSON text, with the values of `base_config` for what is not there."""
+    config = base_config().unlock()
+    config.update(from_json(text))
     return config.lock()
 
 

@@ -33,10 +33,16 @@ def read(path: Path) -> dict[str, np.ndarray]:
         return {name: in_float32(file.get_tensor(name)) for name in names}
 
 
-def write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write float32 arrays by name."""
+def write(
+    file: BinaryIO, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write arrays by name, floating-point numbers as float32, and texts about them."""
     # The library writes an array's memory from its first number on, whatever the strides are.
-    file.write(save({name: np.asarray(array, "<f4", order="C") for name, array in arrays.items()}))
+    stored = {
+        name: np.asarray(array, "<f4" if array.dtype.kind == "f" else None, order="C")
+        for name, array in arrays.items()
+    }
+    file.write(save(stored, dict(metadata) if metadata else None))
 
 
 def _check_header(path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Trained runs for other programs: StableHLO, ONNX and safetensors, written and read again."""
