@@ -10,6 +10,7 @@ import optax
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from vocjax.compilation import keep_programs
 from vocjax.data import voc
 from vocjax.data.classes import with_classes
 from vocjax.data.dataset import Dataset, facts_of, open_dataset
@@ -81,6 +82,7 @@ def train_group(
     `train_and_evaluate`. A run whose loss is not finite ends alone. `make_bar` makes the progress
     display, as `Records` says.
     """
+    keep_programs()
     mesh, custom = make_mesh(), [name for name, given in own._asdict().items() if given is not None]
     configs = [
         completed(config, workdir, own.data)
