@@ -7,16 +7,13 @@ os.environ["KERAS_BACKEND"] = "jax"
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import functools
-import hashlib
 import itertools
-import platform
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jaxlib
 import numpy as np
 import optax
 import pytest
@@ -24,6 +21,7 @@ from browser import find_browser, open_browser
 from filelock import FileLock
 from ml_collections import ConfigDict
 
+from vocjax import compilation
 from vocjax.config import load_config
 from vocjax.data import toy, voc
 from vocjax.data.dataset import Dataset, from_arrays, open_dataset
@@ -87,34 +85,15 @@ def interruptible() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def cache_folder() -> Path:
-    """A lasting folder for what XLA compiles: programs of one processor can crash on another."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else [platform.processor()]
-    kinds = sorted({line for line in lines if line.startswith(("model name", "flags"))} or lines)
-    machine = "\n".join((platform.python_version(), jaxlib.__version__, *kinds))
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "vocjax-tests" / hashlib.sha256(machine.encode()).hexdigest()[:12]
-
-
-COMPILED = cache_folder()
+COMPILED = compilation.folder("vocjax-tests")  # lasting, as that of users
 MOST_COMPILED = 2 * 2**30  # bytes
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Drop the programs that were not used for longest where there are too many.
-
-    JAX can bound its cache itself, but then it looks at all entries whenever it writes one.
-    """
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        return
-    COMPILED.mkdir(parents=True, exist_ok=True)
-    found = sorted((path.stat().st_atime, path.stat().st_size, path) for path in COMPILED.iterdir())
-    excess = sum(size for _, size, _ in found) - MOST_COMPILED
-    for _, size, path in found:
-        if excess > 0:
-            path.unlink(missing_ok=True)
-            excess -= size
+    """Bound the folder of compiled programs."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        COMPILED.mkdir(parents=True, exist_ok=True)
+        compilation.tidy(COMPILED, MOST_COMPILED)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,6 +12,11 @@ from typing import Any
 import numpy as np
 
 
+def user_cache() -> Path:
+    """Return the user's folder for what can be made again: $XDG_CACHE_HOME, or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give the path of a file to write, which takes the place of `path` when the block ends.

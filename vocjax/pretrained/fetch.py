@@ -1,6 +1,5 @@
 """Published weights by name: downloaded and imported once, into the user's cache."""
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,14 +8,14 @@ from filelock import FileLock, Timeout
 
 from vocjax.data.download import fetch
 from vocjax.errors import UserError, check_choice
+from vocjax.files import user_cache
 from vocjax.pretrained.published import PUBLISHED, Published
 from vocjax.pretrained.store import import_weights, is_imported
 
 
 def cache() -> Path:
     """Return the folder of published weights: vocjax/weights in $XDG_CACHE_HOME or ~/.cache."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return Path(home or Path.home() / ".cache") / "vocjax/weights"
+    return user_cache() / "vocjax/weights"
 
 
 def place_of(origin: Path) -> Path:

@@ -15,9 +15,9 @@ from vocjax.config import to_json
 from vocjax.runs import reader
 
 PACKAGE = Path(__file__).parents[1]
-# No result depends on them: they start runs, or show what came out.
+# No result depends on them: they start runs, keep programs, or show what came out.
 SHOWING = {"cli", "evaluate", "explorer", "plans", "predict", "reporting", "runner"}
-SHOWING |= {"__main__", "shipped", "sweep"}
+SHOWING |= {"__main__", "compilation", "shipped", "sweep"}
 DIGITS = 16
 
 

@@ -7,6 +7,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from vocjax.compilation import keep_programs
 from vocjax.errors import UserError
 from vocjax.latent import LatentSpace, latent_space
 from vocjax.mesh import make_mesh
@@ -29,6 +30,7 @@ class Restored(NamedTuple):
 
 def load_run(workdir: Path, mesh: Mesh, checkpoint: str = "last") -> Restored:
     """Load a run directory's config, task and variables of its "last" or "best" checkpoint."""
+    keep_programs()
     config = read_config(workdir)
     task = make_task(config)
     shapes = jax.eval_shape(task.init, jax.random.key(0))

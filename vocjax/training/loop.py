@@ -11,6 +11,7 @@ import optax
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from vocjax.compilation import keep_programs
 from vocjax.data import voc
 from vocjax.data.classes import with_classes
 from vocjax.data.dataset import Dataset, facts_of, open_dataset
@@ -95,6 +96,7 @@ def train_group(
     Return the outcome of each; the arguments, and what is raised, are those of
     `train_and_evaluate`. A run whose loss is not finite ends alone.
     """
+    keep_programs()
     if configs[0].deterministic:
         ask_for_determinism()
     mesh, custom = make_mesh(), [name for name, given in own._asdict().items() if given is not None]
