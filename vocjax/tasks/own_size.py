@@ -21,6 +21,7 @@ from vocjax.models.fields import image_shape
 FITTED, WHOLE, WINDOWS = IMAGES = ("fitted", "whole", "windows")
 MOST_PIXELS = 2**20  # that a network gets at once, at the largest scale
 MOST_NUMBERS = 2**26  # logits of a photo, 256 MiB
+STEP = 32  # pixels; a program is compiled for each size of a whole image
 AT_ONCE = 4  # windows in a batch
 
 # Images uint8 [n, height, width, channels] to logits float32 [n, height, width, outputs].
@@ -35,7 +36,7 @@ class View(NamedTuple):
     scales: tuple[float, ...]
     window: tuple[int, int]  # (height, width)
     overlap: float  # of neighbouring windows, a share of their sides
-    stride: int  # of the network's deepest map: what it gets is padded to a multiple
+    stride: int  # of the network's deepest map
     channels: int
     outputs: int
 
@@ -81,7 +82,7 @@ def logits_of(view: View, run: Run, photo: np.ndarray) -> np.ndarray:
 
     (h, w) is the photo's size, or as `longest` and the bounds of memory shrink it. `run` gets
     images of one shape for windows, and as many shapes for whole images as the photos have, rounded
-    up to the stride.
+    up to `step_of` the stride.
     """
     size = bounded(at_most(photo.shape[:2], view.longest), view)
     of_image = of_whole if view.images == WHOLE else of_windows
@@ -107,7 +108,7 @@ def bounded(size: tuple[int, int], view: View) -> tuple[int, int]:
 def of_whole(view: View, run: Run, image: np.ndarray) -> np.ndarray:
     """Return the logits of an image [h, w, channels] that is padded to the stride."""
     height, width = image.shape[:2]
-    frame = (up_to(height, view.stride), up_to(width, view.stride))
+    frame = up_to(height, step_of(view.stride)), up_to(width, step_of(view.stride))
     return run(padded(image, frame, GREY)[None])[0][:height, :width]
 
 
@@ -122,7 +123,7 @@ def of_windows(view: View, run: Run, image: np.ndarray) -> np.ndarray:
     """
     height, width = image.shape[:2]
     frame = max(height, view.window[0]), max(width, view.window[1])
-    frame = up_to(frame[0], view.stride), up_to(frame[1], view.stride)
+    frame = up_to(frame[0], step_of(view.stride)), up_to(frame[1], step_of(view.stride))
     canvas, total = padded(image, frame, GREY), np.zeros((*frame, view.outputs), np.float32)
     rows, columns = (_cuts(n, side, view) for n, side in zip(frame, view.window, strict=True))
     windows = list(itertools.product(rows, columns))
@@ -163,6 +164,11 @@ def weights(starts: list[int], n: int, side: int, overlap: int) -> np.ndarray:
     for start, weight in zip(starts, found, strict=True):
         weight /= total[start : start + side]
     return found.astype(np.float32)
+
+
+def step_of(stride: int) -> int:
+    """Return the least multiple of a stride from `STEP` on, to which sides are padded."""
+    return up_to(STEP, stride)
 
 
 def up_to(number: int, step: int) -> int:

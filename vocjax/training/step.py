@@ -96,14 +96,16 @@ def augments(config: ConfigDict) -> bool:
 def augmented(key: jax.Array, batch: Batch, config: ConfigDict) -> Batch:
     """Augment the images of a batch, float32 in [0, 1], and their masks, if they have them.
 
-    Images that are larger than the config's, with an `extent`, are scaled and cut first.
+    Where the config has a scale, windows of its size are cut from them first. An `extent` says which
+    part of an array is the image.
     """
     fields, images = config.data.augment, batch["image"]
     masks = batch.get("mask", jnp.zeros(images.shape[:3], jnp.uint8))
     if fields.scale:
         cut = partial(scale_and_cut, size=image_shape(config)[:2], scales=fields.scale)
         keys = jax.random.split(jax.random.fold_in(key, SCALE), len(images))
-        images, masks = jax.vmap(cut)(keys, (images, masks, batch["extent"]))
+        whole = jnp.full((len(images), 2), jnp.array(masks.shape[1:]))
+        images, masks = jax.vmap(cut)(keys, (images, masks, batch.get("extent", whole)))
     image, mask = augment(
         key,
         images,

@@ -154,11 +154,6 @@ def _check_measured(config: ConfigDict, task: Task, measures: Measures) -> None:
 
 def check_examples(config: ConfigDict, examples: Examples, mesh: Mesh) -> None:
     """Raise `UserError` unless your own data give the batches that a config describes."""
-    if config.data.augment.scale:
-        raise UserError(
-            f"data.augment.scale is {config.data.augment.scale!r}, which needs images of a "
-            "prepared data set; arrays have one size: set it to ()."
-        )
     (batch,) = examples.batches(plan(np.zeros(1, np.int32), 1, mesh))
     needed = {"classification": ("labels",), "segmentation": ("mask",)}.get(config.task, ())
     for name, expected in batch_shapes(config).items():
