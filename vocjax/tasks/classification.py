@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +24,9 @@ from vocjax.metrics.classification import average_precisions, classification_met
 from vocjax.models import build, logistic
 from vocjax.models.classifier import LOGISTIC, pooled
 from vocjax.tasks import classification_baselines, task
+from vocjax.tasks.image_classes import mixed_targets, present_and_known
 
 COMMON = 10  # images in train
-Labels = TypeVar("Labels", jax.Array, np.ndarray)
 
 
 def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
@@ -107,25 +107,6 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
         baselines=classification_baselines.baselines(targets, exclusive, codes, joint=joint),
         features=task.FrozenFeatures("code", partial(features_of, model)),
     )
-
-
-def mixed_targets(
-    present: jax.Array, other: jax.Array, share: jax.Array, exclusive: bool
-) -> task.Targets:
-    """Return what is `wanted` of an image that has a `share` [n] of its own, the rest another's.
-
-    `present` and `other` [n, classes] are 1 for the classes of the two. Sigmoids are asked for
-    s a + (1 - s) b. A softmax is, too, of shares that add to 1 in each of the two. Metrics compare
-    with the classes of the one that has the larger share, `present`.
-    """
-
-    def shares(of: jax.Array) -> jax.Array:
-        return of / jnp.maximum(of.sum(axis=1, keepdims=True), 1) if exclusive else of
-
-    own = share[:, None]
-    mixed = own * shares(present) + (1 - own) * shares(other)
-    wanted = jnp.where(own == 1, present, mixed)
-    return {"wanted": wanted, "present": jnp.where(own >= 0.5, present, other)}
 
 
 def measure(
@@ -227,17 +208,6 @@ def check_loss(config: ConfigDict) -> None:
             f"{config.model.get('decoder')!r}: a joint network has a weight above 0 and the widths "
             "of a decoder, any other has neither."
         )
-
-
-def present_and_known(states: Labels, exclusive: bool) -> tuple[Labels, Labels]:
-    """Return which classes [n, classes] are present, and which of them count, both bool.
-
-    Difficult ones (state 0) don't; of exclusive classes none does where all but one are difficult.
-    """
-    known = states != 0
-    if exclusive:
-        known = known & (known.sum(axis=1, keepdims=True) > 1)
-    return states == 1, known
 
 
 def apply(

@@ -96,8 +96,8 @@ def augments(config: ConfigDict) -> bool:
 def augmented(key: jax.Array, batch: Batch, config: ConfigDict) -> Batch:
     """Augment the images of a batch, float32 in [0, 1], and their masks, if they have them.
 
-    Where the config has a scale, windows of its size are cut from them first. An `extent` says which
-    part of an array is the image.
+    Where the config has a scale, windows of its size are cut from them first. An `extent` says
+    which part of an array is the image.
     """
     fields, images = config.data.augment, batch["image"]
     masks = batch.get("mask", jnp.zeros(images.shape[:3], jnp.uint8))
