@@ -2,8 +2,9 @@
 
     vocjax experiments run recipe --workdir runs/recipe --dataset voc2009
 
-begins with imported weights in weights/mobilenet_v2, which `vocjax weights import` makes. Every run
-of the ladder adds to the one before. VOC's validation images are not looked at: a quarter of the
+begins with imported weights in weights/mobilenet_v2, which `vocjax weights import` makes. Up to
+balanced classes every run adds to the one before; each of the next three adds to this one alone, and
+the last one of the ladder to the one before it. VOC's validation images are not looked at: a quarter of the
 training photographs stands in. Where the backbone is frozen and nothing is drawn, its maps are
 computed once. The last run, `recipe`, is on all of train and scored on VOC's validation images.
 """
@@ -57,16 +58,20 @@ STEPS = (
     ),
     ("and balanced classes", "segmentation_recipe", (*DRAWN, "evaluation.flip=False")),
     (
-        "and class weights by effective number",
+        "balanced classes, and class weights by effective number",
         "segmentation_recipe",
         (*DRAWN, "evaluation.flip=False", "loss.weighting=effective_number"),
     ),
     (
-        "and the hardest half of the pixels",
+        "balanced classes, and the hardest half of the pixels",
         "segmentation_recipe",
         (*DRAWN, "evaluation.flip=False", "loss.hardest=0.5"),
     ),
-    ("and the deepest stages learn", "segmentation_recipe", (*LEARNING, "evaluation.flip=False")),
+    (
+        "balanced classes, and the deepest stages learn",
+        "segmentation_recipe",
+        (*LEARNING, "evaluation.flip=False"),
+    ),
     (
         "and an auxiliary head, three scales and the mirrored image",
         "segmentation_recipe",
