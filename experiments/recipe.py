@@ -3,10 +3,11 @@
     vocjax experiments run recipe --workdir runs/recipe --dataset voc2009
 
 begins with imported weights in weights/mobilenet_v2, which `vocjax weights import` makes. Up to
-balanced classes every run adds to the one before; each of the next three adds to this one alone, and
-the last one of the ladder to the one before it. VOC's validation images are not looked at: a quarter of the
-training photographs stands in. Where the backbone is frozen and nothing is drawn, its maps are
-computed once. The last run, `recipe`, is on all of train and scored on VOC's validation images.
+balanced classes every run adds to the one before; each of the next three adds to this one alone,
+and the last one of the ladder to the one before it. VOC's validation images are not looked at: a
+quarter of the training photographs stands in. Where the backbone is frozen and nothing is drawn,
+its maps are computed once. The last run, `recipe`, is on all of train and scored on VOC's
+validation images.
 """
 
 import argparse
