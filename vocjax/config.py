@@ -348,6 +348,29 @@ def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
     return [f"{field}: {a!r} -> {b!r}" for field, (a, b) in pairs.items() if a != b]
 
 
+# Fields that the losses and networks of a task got later, at what was done before they came.
+LATE: dict[str, dict[str, Any]] = {
+    "classification": {"loss.weighting": "given"},
+    "segmentation": {
+        "loss.class_weights": (),
+        "loss.weighting": "given",
+        "loss.hardest": 1.0,
+        "loss.auxiliary": 0.4,
+        "model.auxiliary": 0,
+    },
+}
+
+
+def with_late_fields(config: ConfigDict) -> ConfigDict:
+    """Return a config, an older run's perhaps, with the fields of `LATE` that it lacks."""
+    config = config.copy_and_resolve_references().unlock()
+    for path, value in LATE.get(config.get("task", ""), {}).items():
+        part, field = path.split(".")
+        if field not in config[part]:
+            config[part][field] = value
+    return config.lock()
+
+
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
