@@ -12,6 +12,7 @@ from vocjax.models.autoencoder import Encoder
 from vocjax.models.fcn import FCNDecoder
 from vocjax.models.segmenter import Segmenter
 from vocjax.predict import load_model
+from vocjax.reporting.page import write_report
 from vocjax.tasks import make_task
 from vocjax.tasks.own_size import MOST_PIXELS, View, logits_of, weights
 from vocjax.tasks.pixel_classes import PixelClasses, Seen, decide_at
@@ -134,6 +135,9 @@ def test_a_run_is_scored_as_its_config_says_and_predicts_alike(tiny_config, tmp_
     model = load_model(tmp_path / "run")
     (described,) = model.describe([photo])
     assert described.pictures["_mask"].size == (50, 33)
+    if "data.width" in fields:  # the report shows pictures that are no squares
+        write_report([tmp_path / "run"], tmp_path / "report.html")
+        assert "16\N{MULTIPLICATION SIGN}24" in (tmp_path / "report.html").read_text()
     if "evaluation.flip" in fields:  # the mirrored photo has the mirrored mask
         wide = photo_of(20, 32)  # so wide that no padding is beside it
         masks = [m.pictures["_mask"] for m in model.describe([wide, wide[:, ::-1]])]
