@@ -350,9 +350,15 @@ def _report(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 def _explore(options: argparse.Namespace, _: Sequence[str]) -> int:
     from vocjax.explorer.explore import make_server, serve
+    from vocjax.models.fields import image_shape
     from vocjax.runs.restore import latent_space_of
 
     config, space = latent_space_of(options.workdir)
-    image = {"size": config.data.size, "channels": config.data.channels, "title": config.name}
+    image = {
+        "size": image_shape(config)[:2],
+        "channels": config.data.channels,
+        "fit": config.data.fit,
+        "title": config.name,
+    }
     serve(make_server(space, **image, host=options.host, port=options.port))
     return 0

@@ -30,8 +30,8 @@ def keep_programs() -> None:
     `jax_enable_compilation_cache` is False, by `jax.config` or as a variable of the environment. A
     folder that can't be used costs a sentence, and a program in it that can't be read is compiled.
     """
-    chosen = jax.config.jax_compilation_cache_dir
-    if not jax.config.jax_enable_compilation_cache:
+    chosen = jax.config.values["jax_compilation_cache_dir"]
+    if not jax.config.values["jax_enable_compilation_cache"]:
         return
     try:
         place = folder()

@@ -44,14 +44,35 @@ def base_config() -> ConfigDict:
                 "names": (),
                 "palette": (),  # (red, green, blue) of background and of each name
                 "size": 64,
+                "width": 0,  # where images are no squares; size is their height then
+                "fit": "squash",  # or pad: aspect kept, and void around
+                "longest": 0,  # of images that are taken at their own size: a longer side shrinks
                 "masks": "nearest",  # or the study's, void as object: legacy, or legacy_sampled
                 "channels": 3,  # 3 RGB, 1 grey
                 "several": "keep",  # images with several of them: keep, drop, or repeat by class
                 "split": "official",  # or legacy_917_139, the study's: most of val moved to train
                 "split_seed": 0,  # of the legacy split
+                "sampling": "uniform",  # or balanced: each class as often
                 "held_out": 0.0,  # share of train, by image, that replaces val, to tune on
                 "storage": "auto",  # device, stream, or auto: by size
-                "augment": {"flip": False, "crop_padding": 0, "zoom": 0.0, "colour": 0.0},
+                "augment": {
+                    "flip": False,
+                    "crop_padding": 0,
+                    "zoom": 0.0,
+                    "colour": 0.0,
+                    "rand_augment": (),  # (2, 9): operations, and their magnitude of 0 to 30
+                    "erase": 0.0,  # chance of a box of noise
+                    "mixup": 0.0,  # of two images and their labels; the parameter of Beta
+                    "cutmix": 0.0,  # a box of another image, and of its labels
+                    "scale": (),  # (0.5, 2.0): of images at `longest`, of which windows are cut
+                },
+            },
+            # At the end, and by predict; only segmentation takes images at their own size.
+            "evaluation": {
+                "images": "fitted",  # as in training; or at their own size: whole, or in windows
+                "overlap": 0.5,  # of windows, a share of their sides
+                "scales": (1.0,),  # whose logits are averaged
+                "flip": False,  # and those of the mirrored image
             },
             "model": {"name": ""},
             "loss": {"name": ""},
@@ -101,6 +122,7 @@ def study_classifier() -> ConfigDict:
     config.loss.name = "binary_cross_entropy"  # softmax_cross_entropy, or focal
     config.loss.label_smoothing = 0.0
     config.loss.class_weights = ()  # how much a present class counts, a number each
+    config.loss.weighting = "given"  # or from train: inverse_frequency, effective_number
     config.loss.gamma = 2.0  # of the focal loss
     config.loss.reconstruction = 0.0  # weight of the decoder's squared error in a joint network
     return config
@@ -116,6 +138,7 @@ def study_segmenter() -> ConfigDict:
     config.model.target = "foreground"  # or sigmoid, softmax: the classes of data.classes
     config.model.encoder = (256, 128, 64, 32, 16)
     config.model.decoder = (32, 64, 128, 256)
+    config.model.auxiliary = 0  # stride of the map that a further head reads in training; 0: none
     config.model.update(study_style())
     config.loss.name = "soft_dice"  # or a sum of several: see losses/table.py
     config.loss.reduction = "batch"  # or image
@@ -124,6 +147,10 @@ def study_segmenter() -> ConfigDict:
     config.loss.gamma = 2.0  # of the focal loss
     config.loss.alpha = 0.5  # Tversky's weight of false positives
     config.loss.beta = 0.5  # and of false negatives
+    config.loss.class_weights = ()  # of cross-entropy and focal loss: a number for each output
+    config.loss.weighting = "given"  # or from train: inverse_frequency, effective_number
+    config.loss.hardest = 1.0  # share of the pixels that these two losses count
+    config.loss.auxiliary = 0.4  # weight of the loss of the head that model.auxiliary adds
     config.optimizer.name = "adam"
     return config
 
@@ -319,6 +346,29 @@ def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
         for field in sorted(before.keys() | after.keys())
     }
     return [f"{field}: {a!r} -> {b!r}" for field, (a, b) in pairs.items() if a != b]
+
+
+# Fields that the losses and networks of a task got later, at what was done before they came.
+LATE: dict[str, dict[str, Any]] = {
+    "classification": {"loss.weighting": "given"},
+    "segmentation": {
+        "loss.class_weights": (),
+        "loss.weighting": "given",
+        "loss.hardest": 1.0,
+        "loss.auxiliary": 0.4,
+        "model.auxiliary": 0,
+    },
+}
+
+
+def with_late_fields(config: ConfigDict) -> ConfigDict:
+    """Return a config, an older run's perhaps, with the fields of `LATE` that it lacks."""
+    config = config.copy_and_resolve_references().unlock()
+    for path, value in LATE.get(config.get("task", ""), {}).items():
+        part, field = path.split(".")
+        if field not in config[part]:
+            config[part][field] = value
+    return config.lock()
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

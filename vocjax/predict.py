@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,7 +19,7 @@ from vocjax import bounds
 from vocjax.data.folder import find_images
 from vocjax.data.photo import read_photo
 from vocjax.data.pictures import key, picture_names, save
-from vocjax.data.pipeline import resize_image
+from vocjax.data.pipeline import fit_image
 from vocjax.errors import UserError
 from vocjax.exported.load import load_exported
 from vocjax.files import printable, to_json, write_text
@@ -60,13 +61,21 @@ class Model(NamedTuple):
 
     def describe(self, photos: Sequence[np.ndarray]) -> Iterator[Description]:
         """Yield numbers and pictures for photos, uint8 [height, width, 3] each."""
-        size, _, channels = image_shape(self.config)
-        resized = [resize_image(photo, size, channels).astype(np.float32) / 255 for photo in photos]
-        outputs = self.outputs(np.stack(resized))
-        describe, known = TASKS[self.config.task].describe, self.results
+        height, width, channels = image_shape(self.config)
+        fit = partial(fit_image, size=(height, width), channels=channels, fit=self.config.data.fit)
+        resized = [fit(photo).astype(np.float32) / 255 for photo in photos]
+        own_size, describe = self.task.own_size, TASKS[self.config.task].describe
+        outputs = {} if own_size else self.outputs(np.stack(resized))
         for i, photo in enumerate(photos):
             of_photo = {name: output[i] for name, output in outputs.items()}
-            yield describe(of_photo, resized[i], photo, self.config, known)
+            if own_size:
+                of_photo = {"logits": own_size(self._logits, photo)}
+            yield describe(of_photo, resized[i], photo, self.config, self.results)
+
+    def _logits(self, images: np.ndarray) -> np.ndarray:
+        """Return the logits of images uint8 [n, height, width, channels] of any size."""
+        outputs = self.apply(self.variables, images.astype(np.float32) / 255)
+        return np.asarray(outputs["logits"], np.float32)
 
     def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return outputs [n, ...] by name of images [n, height, width, channels], all float32."""

@@ -1,13 +1,14 @@
-"""DeepLab v3: parameters, the branches by XLA's convolutions, rates larger than the map."""
+"""DeepLab v3 and v3+: parameters, the branches by XLA's convolutions, rates larger than the map."""
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
 import pytest
 from random_values import draw, draw_variables
 
 from vocjax.models.autoencoder import Encoder
-from vocjax.models.deeplab import AtrousPyramid
+from vocjax.models.deeplab import AtrousPyramid, SkipPyramid
 from vocjax.models.layers import Style
 from vocjax.models.ops import xla_conv
 from vocjax.models.segmenter import Segmenter
@@ -75,3 +76,39 @@ def test_every_pixel_sees_the_whole_map_by_its_mean():
     assert stride == 4
     assert np.all(after[0] != before[0])
     np.testing.assert_array_equal(after[1], before[1])
+
+
+def test_the_decoder_of_v3_plus_is_that_of_keras_layers():
+    """Separable convolutions, bilinear enlarging and the skip, by Keras, of the same arrays."""
+    style = Style("elu", upsample="bilinear")
+    decoder = SkipPyramid(OUTPUTS, FEATURES, (2, 3), 2, True, style)
+    deep, low = draw(2, 5, 6, 3), draw(2, 20, 24, 3, seed=1)
+    maps = {1: draw(2, 80, 96, 1), 4: low, 16: deep}
+    variables = draw_variables(decoder, maps)
+    params = variables["params"]
+
+    def dense(x, name):
+        return x @ params[name]["kernel"] + params[name]["bias"]
+
+    def separable(x, name, rate=1):
+        point = params[f"{name}_pointwise"]
+        layer = keras.layers.SeparableConv2D(FEATURES, 3, padding="same", dilation_rate=rate)
+        layer.build(x.shape)
+        alone = np.moveaxis(params[f"{name}_depthwise"]["kernel"], 2, 3)
+        layer.set_weights([alone, point["kernel"][None, None], point["bias"]])
+        return layer(x)
+
+    branches = [
+        dense(deep, "point"),
+        *(separable(deep, f"AtrousConv_{i}", r) for i, r in ((0, 2), (1, 3))),
+    ]
+    mean = dense(deep.mean(axis=(1, 2), keepdims=True), "image")
+    branches.append(jnp.broadcast_to(mean, branches[0].shape))
+    x = jax.nn.elu(dense(jax.nn.elu(jnp.concatenate(branches, axis=-1)), "projection"))
+    x = keras.layers.UpSampling2D(4, interpolation="bilinear")(x)
+    x = jnp.concatenate([x, jax.nn.elu(dense(low, "low_level"))], axis=-1)
+    for i in range(2):
+        x = jax.nn.elu(separable(x, f"refine_{i}"))
+    stride, scores = decoder.apply(variables, maps)
+    assert stride == 4 and decoder.reads((16, 8, 4, 2, 1)) == (16, 4)
+    np.testing.assert_allclose(scores, dense(x, "score"), rtol=1e-4, atol=1e-4)

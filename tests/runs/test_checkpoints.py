@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from vocjax.config import LATE
 from vocjax.errors import UserError
 from vocjax.evaluate import evaluate
 from vocjax.mesh import make_mesh
@@ -196,3 +197,23 @@ def test_run_without_checkpoint_says_so(finished_run, tmp_path):
     with pytest.raises(UserError, match="holds no checkpoint yet"):
         evaluate(run)
     assert not (run / "checkpoints").exists()
+
+
+def test_a_run_from_before_a_field_came_is_evaluated_and_left_as_it_is(
+    tiny_config, finished_run, tmp_path
+):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run("segmentation_dice"), run)
+    file = run / "config.json"
+    config = json.loads(file.read_text())
+    for path in LATE["segmentation"]:
+        part, field = path.split(".")
+        del config[part][field]
+    for field in ("width", "fit", "longest", "sampling"):
+        del config["data"][field]
+    del config["evaluation"], config["data"]["augment"]["mixup"]
+    file.write_text(json.dumps(config))
+    results = json.loads((run / "results.json").read_text())
+    assert train_and_evaluate(tiny_config("segmentation_dice"), run) == results
+    measured = evaluate(run)["metrics"]["mean_iou_full_size"]
+    assert measured == pytest.approx(results["val"]["mean_iou_full_size"])

@@ -4,6 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from vocjax.data.classes import VOID
+from vocjax.data.frame import GREY
+from vocjax.data.mix import erase
+from vocjax.data.rand_augment import rand_augment
 
 _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to grey
 
@@ -53,6 +56,37 @@ def zoom(
     return window.clip(0, 1), mask[rows][:, columns]
 
 
+def scale_and_cut(
+    key: jax.Array,
+    uncut: tuple[jax.Array, jax.Array, jax.Array],
+    size: tuple[int, int],
+    scales: tuple[float, float],
+) -> tuple[jax.Array, jax.Array]:
+    """Scale an image by a factor drawn between two, and cut out a window of `size` at random.
+
+    `uncut` are the image [h, w, channels] in [0, 1], its mask [h, w] and its extent [2]: the image
+    itself is the upper left part of the array, of this height and width. Where the window is larger
+    than the scaled image, this lies in it at random, in grey and void. The image is resampled
+    bilinearly, antialiased, the mask by its nearest pixel.
+    """
+    image, mask, extent = uncut
+    scale_key, place_key = jax.random.split(key)
+    scale = jax.random.uniform(scale_key, minval=scales[0], maxval=scales[1])
+    corner = jax.random.uniform(place_key, (2,)) * (scale * extent - jnp.array(size))
+    grey = GREY / 255
+    window = jax.image.scale_and_translate(
+        image - grey, (*size, image.shape[-1]), (0, 1), scale.repeat(2), -corner, method="linear"
+    )
+    rows, columns = (
+        jnp.floor((corner[axis] + jnp.arange(n) + 0.5) / scale).astype(int)
+        for axis, n in enumerate(size)
+    )
+    inside = jnp.outer((rows >= 0) & (rows < extent[0]), (columns >= 0) & (columns < extent[1]))
+    rows, columns = (x.clip(0, n - 1) for x, n in zip((rows, columns), mask.shape, strict=True))
+    window = jnp.where(inside[..., None], window + grey, grey).clip(0, 1)
+    return window, jnp.where(inside, mask[rows][:, columns], VOID)
+
+
 def colour_jitter(key: jax.Array, image: jax.Array, strength: float) -> jax.Array:
     """Scale brightness, contrast and saturation by up to 1 +- `strength` each.
 
@@ -78,6 +112,8 @@ def augment(
     crop_padding: int,
     zoom_share: float,
     colour: float,
+    operations: tuple[int, float] | tuple[()] = (),
+    erasing: float = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
     """Augment a batch, each example with its own random numbers; 0 and False turn a step off.
 
@@ -93,8 +129,12 @@ def augment(
             image, mask = crop(crop_key, image, mask, crop_padding)
         if zoom_share:
             image, mask = zoom(zoom_key, image, mask, zoom_share)
+        if operations:
+            image, mask = rand_augment(jax.random.fold_in(key, 4), image, mask, *operations)
         if colour:
             image = colour_jitter(colour_key, image, colour)
+        if erasing:
+            image, mask = erase(jax.random.fold_in(key, 5), image, mask, erasing)
         return image, mask
 
     return jax.vmap(one)(jax.random.split(key, images.shape[0]), images, masks)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vocjax.data.classes import VOC, Classes
+from vocjax.data.frame import SHRUNK, Size
 from vocjax.data.index import Prepared
 from vocjax.data.pipeline import Examples, open_examples, resident
 from vocjax.data.splits import MULTI_LABEL_RULES, SPLITS, Selection, choose
@@ -20,7 +22,7 @@ class Dataset(NamedTuple):
 
     `splits` are `train` and `val`, `labels` those of each split, [n, classes] int8, for pictures;
     `facts` are for run.json, `classes` are the columns of `labels`, `notes` are sentences for the
-    log.
+    log. `uncut` are the examples of train from which `data.augment.scale` cuts, in their place.
     """
 
     splits: dict[str, Examples]
@@ -28,6 +30,7 @@ class Dataset(NamedTuple):
     facts: dict[str, Any]
     classes: Classes = VOC
     notes: tuple[str, ...] = ()
+    uncut: Examples | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -54,13 +57,14 @@ def open_dataset(
     data = config.data
     chosen = {split: choose(prepared.index, data, split) for split in splits}
 
-    def examples(selection: Selection) -> Examples:
+    def examples(selection: Selection, size: Size, fit: str) -> Examples:
         return open_examples(
             prepared,
             selection.rows,
             mesh,
             labels=selection.labels,
-            size=data.size,
+            size=size,
+            fit=fit,
             channels=data.channels,
             masks=data.masks if data.image_set == "Segmentation" else "",
             storage=data.storage,
@@ -71,12 +75,15 @@ def open_dataset(
         shown = " and ".join(f"{of.several} {split}" for split, of in chosen.items())
         rule = MULTI_LABEL_RULES[data.several]
         notes.append(f"{shown} images show several of the classes: {rule}")
+    size = data.size, data.width or data.size
+    scaled = "train" in chosen and data.augment.scale
     return Dataset(
-        {split: examples(selection) for split, selection in chosen.items()},
+        {split: examples(selection, size, data.fit) for split, selection in chosen.items()},
         {split: selection.labels for split, selection in chosen.items()},
         facts_of(prepared),
         prepared.classes,
         tuple(notes),
+        examples(chosen["train"], data.longest, SHRUNK) if scaled else None,
     )
 
 
@@ -104,7 +111,9 @@ def from_arrays(
             digest.update(f"{split}/{name} {arrays[name].dtype} {arrays[name].shape}".encode())
             digest.update(np.ascontiguousarray(arrays[name]).tobytes())
         mask_of = arrays["mask"].__getitem__ if "mask" in arrays else None
-        examples[split] = Examples(ids, True, resident(arrays, mesh), mask_of)
+        batches = resident(arrays, mesh)
+        image_of = partial(_rgb_of, arrays["image"])
+        examples[split] = Examples(ids, True, batches, mask_of, image_of)
     facts = {
         "name": "arrays",
         "fingerprint": digest.hexdigest(),
@@ -112,6 +121,10 @@ def from_arrays(
         "source": "arrays in Python",
     }
     return Dataset(examples, labels, facts, classes)
+
+
+def _rgb_of(images: np.ndarray, row: int) -> np.ndarray:
+    return np.repeat(images[row], 3, axis=-1) if images.shape[-1] == 1 else images[row]
 
 
 def _check_arrays(split: str, arrays: Mapping[str, np.ndarray], classes: int) -> None:

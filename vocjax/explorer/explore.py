@@ -20,8 +20,9 @@ import numpy as np
 from PIL import Image
 
 from vocjax import losses
+from vocjax.data.frame import Size
 from vocjax.data.photo import read_photo
-from vocjax.data.pipeline import resize_image
+from vocjax.data.pipeline import fit_image
 from vocjax.errors import UserError
 from vocjax.explorer.server import REQUEST_BYTES, Route, Server
 from vocjax.files import to_json
@@ -54,13 +55,16 @@ def serve(server: Server) -> None:
 def make_server(
     space: LatentSpace,
     *,
-    size: int,
+    size: Size,
     channels: int,
     title: str,
+    fit: str = "squash",
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> Server:
-    """Compile encoder and decoder of a space of square images of `size` pixels, and listen.
+    """Compile encoder and decoder of a space, and listen.
+
+    `size` is the images' (height, width), or the side of squares; `fit` is their config's.
 
     Only this machine reaches the page at 127.0.0.1; port 0 picks a free one. The server answers
 
@@ -78,8 +82,8 @@ def make_server(
             "the codes of all training images are the same, so there is no direction to explore; "
             "take another run, with a lower optimizer.learning_rate for instance."
         )
-    encode, decode = make_encoder(space, size, channels), make_decoder(space)
-    encode(_png(np.full((size, size, 3), 128, np.uint8)))  # compiles, so that nobody waits later
+    encode, decode = make_encoder(space, size, channels, fit), make_decoder(space)
+    encode(_png(np.full((8, 8, 3), 128, np.uint8)))  # compiles, so that nobody waits later
     decode(np.zeros(len(variance), np.float32), np.zeros(numbers, np.float32))
     counts = {"coordinates": len(variance), "residual": numbers}
     description = {
@@ -113,12 +117,14 @@ def make_decoder(space: LatentSpace) -> Callable[..., bytes]:
     return decode
 
 
-def make_encoder(space: LatentSpace, size: int, channels: int) -> Callable[[bytes], dict[str, Any]]:
+def make_encoder(
+    space: LatentSpace, size: Size, channels: int, fit: str = "squash"
+) -> Callable[[bytes], dict[str, Any]]:
     """Return `encode(file)`: the bytes of an image file to its point, ready for JSON.
 
     The point has `coordinates` [directions] in standard deviations and `residual` [numbers], with
     six significant digits; `mse`, the error of the reconstruction for values in [0, 1]; `input`,
-    the image [size, size, channels] that the model saw, a PNG in base64. `encode` raises
+    the image [height, width, channels] that the model saw, a PNG in base64. `encode` raises
     `UserError` for a file that can't be read, and where the model's numbers aren't finite.
     """
 
@@ -131,7 +137,7 @@ def make_encoder(space: LatentSpace, size: int, channels: int) -> Callable[[byte
         return point[0], (code - from_coordinates(space.axes, point))[0], mse[0]
 
     def encode(file: bytes) -> dict[str, Any]:
-        pixels = resize_image(read_photo(io.BytesIO(file)), size, channels)
+        pixels = fit_image(read_photo(io.BytesIO(file)), size, channels, fit)
         point, residual, mse = jax.device_get(locate(pixels))
         if not all(np.isfinite(values).all() for values in (point, residual, mse)):
             raise UserError(

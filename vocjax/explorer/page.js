@@ -35,6 +35,7 @@ async function paint(canvas, png) {
   const bitmap = await createImageBitmap(png);
   canvas.width = bitmap.width;
   canvas.height = bitmap.height;
+  canvas.style.aspectRatio = `${bitmap.width} / ${bitmap.height}`;
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
   bitmap.close();
 }

@@ -9,5 +9,6 @@ fit. `losses.table` has the losses that a config can name, and says how to add o
 from vocjax.losses.classes import class_weights, cross_entropy, focal, smooth_labels
 from vocjax.losses.images import SSIM_WINDOW, dissimilarity, mae, mse, structural_similarity
 from vocjax.losses.overlap import dice_coefficient, lovasz, soft_dice, soft_jaccard, tversky
+from vocjax.losses.pixels import check_factors
 from vocjax.losses.table import is_exclusive, make_class_loss, make_image_loss, make_pixel_loss
 from vocjax.losses.weights import weighted_mean

@@ -9,6 +9,8 @@ Losses are stable for logits of any size. Their `logits` and `target` are [B, ..
 `UserError`.
 """
 
+from collections.abc import Callable, Sequence
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -123,6 +125,27 @@ def class_weights(target: Array, weight: Array, factors: Array, exclusive: bool)
         return weight * jnp.sum(_shares(target, weight) * factors, axis=-1, keepdims=True)
     target = included(target, weight)
     return weight * (1 - target + target * factors)
+
+
+def weighed(
+    loss: Callable[..., Array], factors: Sequence[float], exclusive: bool
+) -> Callable[..., Array]:
+    """Return `loss(logits, target, weight, truth)` in which classes count as `factors` [K] say.
+
+    `truth` is the target before `smooth_labels`. The mean doesn't divide by the factors: a mean by
+    weights would not let an example of a class that counts more count more.
+    """
+
+    def weighed_loss(logits: Array, target: Array, weight: Array, truth: Array) -> Array:
+        scaled = class_weights(truth, weight, jnp.asarray(factors), exclusive)
+        if exclusive:  # a row has one factor: a weight for all its columns stays one
+            return loss(logits, target, scaled[..., : weight.shape[-1]])
+        value = loss(logits, target, scaled)
+        axes = tuple(range(1, truth.ndim))
+        total = broadcast(weight, truth).sum(axis=axes)
+        return value * scaled.sum(axis=axes) / jnp.maximum(total, 1)
+
+    return weighed_loss
 
 
 def _power(base: Array, exponent: float) -> Array:

@@ -8,7 +8,7 @@ parameters; a field that the config does not have keeps its default. What a tabl
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,9 +18,10 @@ from jax import Array
 
 from vocjax.errors import UserError, check_choice, check_range
 from vocjax.imports import import_function
-from vocjax.losses import classes, images, overlap
+from vocjax.losses import classes, images, overlap, pixels
 
 Loss = Callable[..., Array]
+Term = tuple[float, str, Loss]  # of a sum: the factor, the name, the loss
 
 # Of (logits, truth [B, H, W, K], weight [B, H, W, 1]). The parameter `exclusive`, where a loss has
 # it, gets whether the classes exclude each other (softmax) or not (sigmoids).
@@ -32,6 +33,9 @@ PIXEL_LOSSES: dict[str, Loss] = {
     "tversky": overlap.tversky,
     "lovasz": overlap.lovasz,
 }
+# Fields that a run's task reads, or that have given it other fields, and no loss.
+TASKS_OWN = ("weighting", "auxiliary")
+POINTWISE = ("cross_entropy", "focal")  # those that are means over pixels
 # Of (prediction, target [B, H, W, C]).
 IMAGE_LOSSES: dict[str, Loss] = {
     "mse": images.mse,
@@ -52,13 +56,45 @@ def make_pixel_loss(fields: Mapping[str, Any], exclusive: bool) -> Loss:
 
     `fields["name"]` is a name of `PIXEL_LOSSES`, a function of the user's own, or a sum of these
     with factors: "soft_dice + 0.5 my_losses:boundary". An unknown name or field, or a value out of
-    its range, is a `UserError`.
+    its range, is a `UserError`. `class_weights` and `hardest`, below 1, are of those in `POINTWISE`
+    (`losses.pixels`).
 
     Shapes: the loss takes logits and truth [B, H, W, K] and weight [B, H, W, 1]; it gives [B].
     """
     pixel = jnp.zeros((1, 1, 1, 2))
     trial = pixel, pixel, pixel[..., :1]
-    return _weighted_sum(fields, PIXEL_LOSSES, trial, exclusive=exclusive)
+    others = _without_tasks_own(fields)
+    factors, share = others.pop("class_weights", ()), others.pop("hardest", 1.0)
+    if not 0 < share <= 1:
+        raise UserError(
+            f"loss.hardest is {share!r}; it is the share of the pixels that counts, above 0 and at "
+            "most 1."
+        )
+    terms = _terms(others, PIXEL_LOSSES, trial, exclusive=exclusive)
+    if not factors and share == 1:
+        return _sum(terms)
+    if not any(name in POINTWISE for _, name, _ in terms):
+        raise UserError(
+            f"loss.name is {fields['name']!r}; loss.class_weights and loss.hardest are of "
+            f"{' and '.join(POINTWISE)}: add one of them, or set them to () and 1.0."
+        )
+    reduction = others.get("reduction", "image")
+    return _sum(
+        (
+            factor,
+            name,
+            pixels.of_pixels(
+                partial(loss, reduction="image"),
+                factors,
+                share,
+                exclusive=exclusive,
+                reduction=reduction,
+            )
+            if name in POINTWISE
+            else loss,
+        )
+        for factor, name, loss in terms
+    )
 
 
 def make_image_loss(fields: Mapping[str, Any]) -> Loss:
@@ -67,7 +103,7 @@ def make_image_loss(fields: Mapping[str, Any]) -> Loss:
     Shapes: the loss takes prediction and target [B, H, W, C]; it gives [B].
     """
     image = jnp.zeros((1, images.SSIM_WINDOW, images.SSIM_WINDOW, 1))
-    return _weighted_sum(fields, IMAGE_LOSSES, (image, image))
+    return _sum(_terms(fields, IMAGE_LOSSES, (image, image)))
 
 
 def make_class_loss(fields: Mapping[str, Any]) -> Loss:
@@ -80,7 +116,7 @@ def make_class_loss(fields: Mapping[str, Any]) -> Loss:
 
     Shapes: the loss takes logits, truth (0 or 1) and weight [B, K]; it gives [B].
     """
-    others = dict(fields)
+    others = _without_tasks_own(fields)
     smoothing, factors = others.pop("label_smoothing", 0.0), others.pop("class_weights", ())
     check_range("loss.label_smoothing", smoothing, 0, 1)
     exclusive, row = is_exclusive(fields["name"]), jnp.zeros((1, 2))
@@ -90,12 +126,7 @@ def make_class_loss(fields: Mapping[str, Any]) -> Loss:
         soft = classes.smooth_labels(truth, weight, smoothing, exclusive)
         if not factors:
             return loss(logits, soft, weight)
-        scaled = classes.class_weights(truth, weight, jnp.asarray(factors), exclusive)
-        value = loss(logits, soft, scaled)
-        if exclusive:
-            return value
-        # A mean by weights would not let an image of a class that counts more count more.
-        return value * scaled.sum(axis=1) / jnp.maximum(weight.sum(axis=1), 1)
+        return classes.weighed(loss, factors, exclusive)(logits, soft, weight, truth)
 
     return class_loss
 
@@ -106,12 +137,22 @@ def is_exclusive(name: str) -> bool:
     return parameter is not None and parameter.default is True
 
 
-def _weighted_sum(
+def _without_tasks_own(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in TASKS_OWN}
+
+
+def _terms(
     fields: Mapping[str, Any], table: Mapping[str, Loss], trial: tuple[Array, ...], **given: Any
-) -> Loss:
-    """Return the sum that `fields["name"]` describes, of arrays like those of `trial`."""
+) -> list[Term]:
+    """Return the terms that `fields["name"]` describes, of arrays like those of `trial`."""
     factors, names = zip(*_parse(fields["name"], table), strict=True)
-    terms = _with_fields(names, fields, table, trial, **given)
+    found = _with_fields(names, fields, table, trial, **given)
+    return list(zip(factors, names, found, strict=True))
+
+
+def _sum(described: Iterable[Term]) -> Loss:
+    """Return the sum of terms."""
+    factors, _, terms = zip(*described, strict=True)
     if factors == (1.0,):
         return terms[0]
 

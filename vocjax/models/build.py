@@ -12,8 +12,8 @@ from vocjax.models import classifier as classification
 from vocjax.models import deeplab, fcn, linear, pca, transform, unet
 from vocjax.models.autoencoder import ConvAutoencoder
 from vocjax.models.encoders import ENCODER_FIELDS, encoder_and_decoder
-from vocjax.models.fields import check_fields
-from vocjax.models.segmenter import Mirror, Segmenter, check_size
+from vocjax.models.fields import check_fields, image_shape
+from vocjax.models.segmenter import Mirror, Segmenter, check_size, with_auxiliary
 
 # Makes a network of a config, with as many outputs (channels, classes or logits of a pixel).
 Build = Callable[[ConfigDict, int], nn.Module]
@@ -45,12 +45,14 @@ CLASSIFICATION = {
         classification.network, (*ENCODER_FIELDS, *classification.HEAD_FIELDS, "decoder")
     ),
 }
-# It returns (logits [batch, height, width, outputs], code).
+# It returns (logits [batch, height, width, outputs], code), and the logits of an auxiliary head.
+PIXEL_FIELDS = (*ENCODER_FIELDS, "target", "auxiliary")
 SEGMENTATION = {
-    "mirror": Entry(mirrored(Mirror), (*ENCODER_FIELDS, "target", "decoder")),
-    "unet": Entry(unet.network, (*ENCODER_FIELDS, "target", "decoder")),
-    "fcn": Entry(fcn.network, (*ENCODER_FIELDS, "target", "skips")),
-    "deeplab": Entry(deeplab.network, (*ENCODER_FIELDS, "target", "features", "rates")),
+    "mirror": Entry(mirrored(Mirror), (*PIXEL_FIELDS, "decoder")),
+    "unet": Entry(unet.network, (*PIXEL_FIELDS, "decoder")),
+    "fcn": Entry(fcn.network, (*PIXEL_FIELDS, "skips")),
+    "deeplab": Entry(deeplab.network, (*PIXEL_FIELDS, "features", "rates")),
+    "deeplab_plus": Entry(deeplab.plus_network, (*PIXEL_FIELDS, "features", "rates", "low_level")),
 }
 
 
@@ -66,9 +68,9 @@ def classifier(config: ConfigDict, outputs: int) -> nn.Module:
 
 def segmenter(config: ConfigDict, outputs: int) -> nn.Module:
     """Return the network of a segmentation config; `UserError` for fields that don't fit."""
-    network = _build(SEGMENTATION, config, outputs)
+    network = with_auxiliary(_build(SEGMENTATION, config, outputs), config, outputs)
     if isinstance(network, Segmenter):
-        check_size(network.encoder, config.data.size, config.data.size)
+        check_size(network.encoder, *image_shape(config)[:2])
     return network
 
 

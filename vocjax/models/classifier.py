@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from vocjax.errors import UserError, check_choice, check_range
 from vocjax.models.autoencoder import Decoder, Encoder, pixels
 from vocjax.models.encoders import encoder_and_decoder, make_encoder
-from vocjax.models.fields import check_poolable
+from vocjax.models.fields import check_image_poolable
 from vocjax.models.layers import ACTIVATIONS, INITIALIZERS, style_of
 
 POOLINGS = ("flatten", "mean", "rms", "polarity")
@@ -127,7 +127,7 @@ def network(config: ConfigDict, outputs: int) -> Classifier:
     if not model.decoder:
         encoder = make_encoder(config)
         if isinstance(encoder, Encoder):  # its poolings leave nothing out then
-            check_poolable(config.data.size, max(encoder.strides.values()))
+            check_image_poolable(config, max(encoder.strides.values()))
         return Classifier(encoder, head)
     if model.upsample == "unpool":
         raise UserError(

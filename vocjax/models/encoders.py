@@ -10,7 +10,13 @@ from vocjax.models.backbones import BACKBONES
 from vocjax.models.backbones.blocks import Backbone
 from vocjax.models.backbones.encoder import BackboneEncoder
 from vocjax.models.backbones.preprocessing import Preprocessing
-from vocjax.models.fields import check_fields, check_poolable, check_widths, compute_dtype
+from vocjax.models.fields import (
+    check_fields,
+    check_image_poolable,
+    check_widths,
+    compute_dtype,
+    image_shape,
+)
 from vocjax.models.layers import STYLE_FIELDS, style_of
 
 # A config's fields of an encoder; `backbone` stands in the place of the study's, `OWN_FIELDS`.
@@ -90,7 +96,7 @@ def encoder_and_decoder(
     model, encoder, style = config.model, make_encoder(config), style_of(config)
     stride = max(encoder.strides.values())
     halvings = stride.bit_length() - 1
-    check_poolable(config.data.size, stride)
+    check_image_poolable(config, stride)
     widths = check_widths("model.decoder", model.decoder)
     patch = STEMS["patch"] if model.get("stem") == "patch" else 1
     blocks = len(model.encoder) if patch > 1 else halvings
@@ -111,15 +117,15 @@ def encoder_and_decoder(
 
 
 def _check_padded(encoder: BackboneEncoder, stride: int, config: ConfigDict) -> None:
-    size = config.data.size
-    image = jax.ShapeDtypeStruct((1, size, size, config.data.channels), "float32")
+    height, width, channels = image_shape(config)
+    image = jax.ShapeDtypeStruct((1, height, width, channels), "float32")
     code, _ = jax.eval_shape(encoder.init_with_output, jax.random.key(0), image)
-    if code.shape[1] * stride != size:
+    if code.shape[1:3] != (height // stride, width // stride):
         name = config.model.backbone.name
         raise UserError(
-            f"{name} makes a map of {code.shape[1]} x {code.shape[2]} of {size} pixels, not of "
-            f"{size // stride}, and a decoder that doubles it does not end at {size}. Where the "
-            "network has them, set model.backbone.fields to (('padding', 'same'),) or "
+            f"{name} makes a map of {code.shape[1]} x {code.shape[2]} of {height} pixels, not of "
+            f"{height // stride}, and a decoder that doubles it does not end at {height}. Where "
+            "the network has them, set model.backbone.fields to (('padding', 'same'),) or "
             "model.backbone.stem to 'small'; or take another backbone, or a U-Net, whose decoder "
             "fits any map."
         )

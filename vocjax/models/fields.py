@@ -20,7 +20,8 @@ def compute_dtype(config: ConfigDict) -> DTypeLike:
 
 def image_shape(config: ConfigDict) -> tuple[int, int, int]:
     """Return (height, width, channels) of the config's images."""
-    return config.data.size, config.data.size, config.data.channels
+    data = config.data
+    return data.size, data.get("width", 0) or data.size, data.channels
 
 
 def check_components(config: ConfigDict) -> int:
@@ -52,12 +53,22 @@ def check_widths(field: str, widths: Sequence[int]) -> tuple[int, ...]:
     return tuple(widths)
 
 
-def check_poolable(size: int, stride: int) -> None:
-    """Raise `UserError` with the nearest valid sizes unless `stride`, 2 ** n, divides `size`."""
+def check_poolable(size: int, stride: int, field: str = "data.size") -> None:
+    """Raise `UserError` with the nearest valid sizes unless `stride`, 2 ** n, divides `size`.
+
+    `field` is the config's field that has the size.
+    """
     if size % stride or size < stride:
         below = size // stride * stride
         nearest = f"{below} or {below + stride}" if below > 0 else f"{stride}"
         raise UserError(
-            f"data.size={size} can't be halved {stride.bit_length() - 1} times; the nearest sizes "
+            f"{field}={size} can't be halved {stride.bit_length() - 1} times; the nearest sizes "
             f"that can are {nearest} (multiples of {stride})."
         )
+
+
+def check_image_poolable(config: ConfigDict, stride: int) -> None:
+    """Check height and width of a config's images by `check_poolable`."""
+    height, width, _ = image_shape(config)
+    check_poolable(height, stride)
+    check_poolable(width, stride, "data.width" if config.data.width else "data.size")

@@ -11,8 +11,9 @@ import jax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_choice
 from vocjax.models.autoencoder import Decoder, Encoder
+from vocjax.models.auxiliary import AuxiliaryHead
 from vocjax.models.backbones.encoder import BackboneEncoder
 from vocjax.models.encoders import make_encoder
 from vocjax.models.fields import check_poolable
@@ -91,11 +92,12 @@ class Segmenter(nn.Module):
     """A decoder of maps over any encoder; their parameters are under `encoder` and `decoder`.
 
     The decoder gets the deepest map of each stride. Its scores are enlarged to the images' size by
-    linear interpolation.
+    linear interpolation. An `auxiliary` head reads one of these maps, too.
     """
 
     encoder: StagedEncoder
     decoder: MapDecoder
+    auxiliary: AuxiliaryHead | None = None
 
     def __call__(
         self,
@@ -104,10 +106,11 @@ class Segmenter(nn.Module):
         *,
         train: bool = False,
         valid: jax.Array | None = None,
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> tuple[jax.Array, ...]:
         """Return (logits [batch, height, width, outputs] float32, code [batch, h, w, features]).
 
-        Images are [batch, height, width, channels] of any size from the deepest stride on;
+        With an auxiliary head its logits, alike, are the third. Images are [batch, height, width,
+        channels] of any size from the deepest stride on;
         `UserError` for a smaller one. `valid` [batch] is 0 for padded examples. A stage of the
         encoder whose map is `known` does not run, and none that only leads to it.
         """
@@ -116,8 +119,13 @@ class Segmenter(nn.Module):
         maps = self.encoder.stages(images, known, train=train, valid=valid)
         by_stride = {stride: maps[name] for name, stride in self.encoder.strides.items()}
         stride, scores = self.decoder(by_stride, train=train, valid=valid)
-        logits = enlarged(scores, stride, height, width, centred=self.encoder.centred)
-        return logits, by_stride[max(by_stride)]
+        centred, code = self.encoder.centred, by_stride[max(by_stride)]
+        logits = enlarged(scores, stride, height, width, centred=centred)
+        if self.auxiliary is None:
+            return logits, code
+        stride = self.auxiliary.stride
+        scores = self.auxiliary(by_stride[stride], train=train, valid=valid)
+        return logits, code, enlarged(scores, stride, height, width, centred=centred)
 
     def maps(self, images: jax.Array, names: Sequence[str]) -> dict[str, jax.Array]:
         """Return the maps of some stages of the encoder in evaluation mode, to be `known` later."""
@@ -129,16 +137,34 @@ class Segmenter(nn.Module):
 
         `frozen` are the paths of modules whose parameters stand still, as "encoder/backbone/conv1".
         The stages are the last one before anything learns, and before it the deepest one of each
-        stride that the decoder reads.
+        stride that the decoder or the auxiliary head reads.
         """
         strides, modules = self.encoder.strides, self.encoder.modules
         if "encoder" not in frozen:
             still = itertools.takewhile(lambda s: f"encoder/{modules[s]}" in frozen, strides)
             strides = {name: strides[name] for name in still}
         deepest = {stride: name for name, stride in strides.items()}
-        read = self.decoder.reads(sorted(set(self.encoder.strides.values()), reverse=True))
+        read = {*self.decoder.reads(sorted(set(self.encoder.strides.values()), reverse=True))}
+        read |= {self.auxiliary.stride} if self.auxiliary else set()
         last = list(strides)[-1:]
         return tuple(name for s, name in deepest.items() if s in read or name in last)
+
+
+def with_auxiliary(network: nn.Module, config: ConfigDict, outputs: int) -> nn.Module:
+    """Return a network with the auxiliary head that `model.auxiliary` asks for, 0 for none.
+
+    Raises `UserError` for a stride that the encoder has not, and for the study's network.
+    """
+    stride = config.model.get("auxiliary", 0)
+    if not stride:
+        return network
+    if not isinstance(network, Segmenter):
+        raise UserError(
+            f"model.auxiliary is {stride}, and {config.model.name} has no auxiliary head; set it "
+            "to 0, or model.name to unet, fcn, deeplab or deeplab_plus."
+        )
+    check_choice("model.auxiliary", stride, (0, *sorted(set(network.encoder.strides.values()))))
+    return network.clone(auxiliary=AuxiliaryHead(outputs, stride, style_of(config)))
 
 
 def interpolating_encoder(config: ConfigDict) -> tuple[StagedEncoder, Style]:

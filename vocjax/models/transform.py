@@ -118,12 +118,13 @@ def network(config: ConfigDict, outputs: int) -> TransformAutoencoder:
     for field, least in FIELDS.items():
         check_range(f"model.{field}", config.model[field], least)
     check_components(config)
-    if config.data.size % config.model.patch:
-        raise UserError(
-            f"data.size={config.data.size} is no multiple of model.patch={config.model.patch}."
-        )
-    values = {field: config.model[field] for field in FIELDS}
     shape, dtype = image_shape(config), compute_dtype(config)
+    for field, size in zip(("size", "width"), shape[:2], strict=True):
+        if size % config.model.patch:
+            raise UserError(
+                f"data.{field}={size} is no multiple of model.patch={config.model.patch}."
+            )
+    values = {field: config.model[field] for field in FIELDS}
     return TransformAutoencoder(image_shape=shape, dtype=dtype, **values)
 
 

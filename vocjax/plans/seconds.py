@@ -63,7 +63,8 @@ def _whole(config: dict[str, Any], directory: str, sources: list[list[Timed]]) -
 def _work(config: dict[str, Any]) -> tuple[Any, ...]:
     """Return what two runs must share if their epochs are to be compared."""
     data = config["data"]
-    return data["dataset"], data["size"], data["channels"], config["epochs"] > 0
+    size = data["size"], data.get("width") or data["size"]
+    return data["dataset"], *size, data["channels"], config["epochs"] > 0
 
 
 def timed_runs(folders: Iterable[Path]) -> list[Timed]:

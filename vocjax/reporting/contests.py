@@ -141,8 +141,11 @@ def _data(run: Run) -> tuple[str, ...]:
     classes = ", ".join(map(str, run.field("data.classes") or ()))
     images = lookup(run.provenance, "images") or {}
     fingerprint = lookup(run.provenance, "dataset", "fingerprint") or ""
-    size = run.field("data.size") if run.task == "reconstruction" else ""
-    return run.dataset, classes, str(images), str(fingerprint), str(size)
+    size = ""
+    if run.task == "reconstruction":
+        padded = "padded" if run.field("data.fit") == "pad" else ""
+        size = joined(run.field("data.size"), run.field("data.width"), padded)
+    return run.dataset, classes, str(images), str(fingerprint), size
 
 
 def masks_of(run: Run) -> str:

@@ -113,8 +113,10 @@ def _points(scatter: Scatter, points: np.ndarray) -> str:
 def _sheet(thumbnails: np.ndarray) -> str:
     """The thumbnails in rows of `COLUMNS`, as the URL of a JPEG."""
     missing = -len(thumbnails) % COLUMNS
-    padded = np.pad(thumbnails, ((0, missing), (0, 0), (0, 0), (0, 0)))
-    sheet = painting.grid(padded.reshape(-1, COLUMNS, *thumbnails.shape[1:]), 0)
+    side = max(thumbnails.shape[1:3])  # the page's style has squares
+    below, beside = (side - n for n in thumbnails.shape[1:3])
+    padded = np.pad(thumbnails, ((0, missing), (0, below), (0, beside), (0, 0)))
+    sheet = painting.grid(padded.reshape(-1, COLUMNS, *padded.shape[1:]), 0)
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, format="JPEG", quality=JPEG_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

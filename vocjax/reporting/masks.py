@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 
 from vocjax import painting
 from vocjax.data.classes import VOID
+from vocjax.data.frame import Size, sides
 from vocjax.reporting import figures as draw
 
 CELL = 1.15  # inches of an image: five of them are as wide as a figure
@@ -60,9 +61,12 @@ def channel(mask: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return np.where(mask == VOID, VOID, own).astype(np.uint8)
 
 
-def at_size(images: np.ndarray, side: int) -> np.ndarray:
-    """Return images or masks [n, height, width, ...] at side x side, each the nearest pixel."""
-    rows, columns = ((np.arange(side) + 0.5) * n // side for n in images.shape[1:3])
+def at_size(images: np.ndarray, size: Size) -> np.ndarray:
+    """Return images or masks [n, height, width, ...] at a size, each the nearest pixel."""
+    rows, columns = (
+        (np.arange(side) + 0.5) * n // side
+        for n, side in zip(images.shape[1:3], sides(size), strict=True)
+    )
     return images[:, rows.astype(int)][:, :, columns.astype(int)]
 
 
@@ -75,22 +79,22 @@ def sheet(
 ) -> Figure:
     """Images in columns, one row for each example, with the legends `keys` below.
 
-    `columns` maps headings to images uint8 [n, side, side, 3], of the same examples; `rows` are the
-    labels of the examples, or none; `under` maps headings to two short lines below each image.
+    `columns` maps headings to images uint8 [n, height, side, 3], of the same examples; `rows` are
+    the labels of the examples, or none; `under` maps headings to two short lines below each image.
     """
     images = np.stack(list(columns.values()), axis=1)
-    n, across, side = images.shape[:3]
+    n, across, height, side = images.shape[:4]
     gap = max(1, side // 16)
     strip = round(side * STRIP / CELL) if under else 0
     images = np.pad(images, [(0, 0)] * 2 + [(0, strip)] + [(0, 0)] * 2, constant_values=255)
-    pitch, down = side + gap, side + strip + gap
+    pitch, down = side + gap, height + strip + gap
     width = CELL * across
     in_a_line = int(width / 1.4)
     patches = _in_lines(keys, in_a_line)
     beside = 0.2 + 0.1 * max(map(len, rows), default=0) if rows else 0
     lines = max(heading.count("\n") for heading in columns)
-    height = CELL * n * down / pitch + 0.55 + 0.17 * lines + LINE * (len(patches) // in_a_line)
-    figure, axis = draw.one_plot(width + beside, height)
+    inches = CELL * n * down / pitch + 0.55 + 0.17 * lines + LINE * (len(patches) // in_a_line)
+    figure, axis = draw.one_plot(width + beside, inches)
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.04)
     # Images with more pixels than the page has dots are smoothed; small ones keep their pixels.
     fine = side > CELL * draw.DPI
@@ -98,12 +102,12 @@ def sheet(
     axis.spines[:].set_visible(False)
     axis.set_anchor("NE" if rows else "N")  # away from the labels at the left
     axis.set_xticks(pitch * np.arange(across) + side / 2, list(columns))
-    axis.set_yticks(down * np.arange(n) + side / 2 if rows else [], rows)
+    axis.set_yticks(down * np.arange(n) + height / 2 if rows else [], rows)
     axis.tick_params(length=0, labeltop=True, labelbottom=False)
     style: Any = {"ha": "center", "va": "center", "fontsize": 8.5}
     for i, heading in enumerate(columns):
         for row, text in enumerate((under or {}).get(heading, ())):
-            axis.text(pitch * i + side / 2, down * row + side + strip / 2, text, **style)
+            axis.text(pitch * i + side / 2, down * row + height + strip / 2, text, **style)
     if patches:
         figure.legend(handles=patches, ncols=in_a_line, **draw.BELOW)
     return figure

@@ -137,7 +137,8 @@ def _painted(
 ) -> tuple[dict[str, np.ndarray], list[masks.Key]]:
     """Image, truth, prediction and error as pictures, and what their colours mean.
 
-    Shapes: `image` uint8 [n, side, side, 1 or 3]; the masks uint8 [n, side, side], of our indices.
+    Shapes: `image` uint8 [n, height, width, 1 or 3]; the masks uint8 [n, height, width], of
+    our indices.
     """
     image = np.broadcast_to(image, (*image.shape[:-1], 3))
     wrong = masks.errors(truth, prediction)
@@ -166,20 +167,22 @@ def side_by_side(runs: Sequence[Run]) -> Drawn:
 
 
 def _by_target(runs: Sequence[Run]) -> list[list[Run]]:
-    """Group runs by what they distinguish; groups of one are left out."""
-    groups: dict[tuple[str, ...], list[Run]] = {}
+    """Group runs by what they distinguish and how they see images; groups of one are left out."""
+    groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
-        groups.setdefault(tuple(target_of(run).names), []).append(run)
+        height, width = run.samples["mask"].shape[1:]
+        seen = run.field("data.fit") or "squash", height / width
+        groups.setdefault((*target_of(run).names, *seen), []).append(run)
     return [group for group in groups.values() if len(group) > 1]
 
 
 def _gains(runs: Sequence[Run]) -> Drawn:
     """Draw the best of the study's runs, and then the best others, the worst of them first."""
     target = target_of(runs[0])
-    side = max(run.samples["mask"].shape[1] for run in runs)
+    size = max(run.samples["mask"].shape[1:] for run in runs)
     honest = [run for run in runs if (run.field("data.masks") or "nearest") == "nearest"]
-    truth = masks.at_size((honest or runs)[-1].samples["mask"], side)
-    predictions = [masks.at_size(run.samples["prediction"], side) for run in runs]
+    truth = masks.at_size((honest or runs)[-1].samples["mask"], size)
+    predictions = [masks.at_size(run.samples["prediction"], size) for run in runs]
     scores = np.nan_to_num(np.stack([masks.dice(truth, found) for found in predictions]))
     ranked = np.argsort(scores.mean(axis=1), kind="stable")
     studys = [i for i in ranked if repeated(runs[i])][-1:]
@@ -189,7 +192,7 @@ def _gains(runs: Sequence[Run]) -> Drawn:
     best = np.argsort(-gain, kind="stable")[:GAINS]
     best = best[gain[best] > 0] if gain.max() > 0 else best
     pictures = [painting.as_bytes(run.samples["image"].astype(np.float32)) for run in runs]
-    pictures = [masks.at_size(np.broadcast_to(p, (*p.shape[:-1], 3)), side) for p in pictures]
+    pictures = [masks.at_size(np.broadcast_to(p, (*p.shape[:-1], 3)), size) for p in pictures]
     coloured = next((i for i, r in enumerate(runs) if r.samples["image"].shape[-1] == 3), 0)
     columns, keys = _painted(pictures[coloured][best], truth[best], found[0][best], target)
     columns = {name: columns[name] for name in ("image", "truth")}

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as ocp
 
-from vocjax.config import to_json
+from vocjax.config import LATE, to_json, with_late_fields
 from vocjax.errors import UserError, check_choice
 from vocjax.files import finite
 from vocjax.mesh import replicated
@@ -40,7 +40,7 @@ class Checkpoints:
         """
         policies = ocp.training.preservation_policies
         best, self._workdir = config.best, workdir
-        self._best, self._model = best, json.loads(to_json(config))["model"]
+        self._best, self._config = best, config
         best_one = policies.BestN(
             get_metric_fn=lambda metrics: metrics[best.metric],
             reverse=best.mode == "min",
@@ -97,7 +97,11 @@ class Checkpoints:
         with self._writing():
             if self._checkpointer.latest is None or self._checkpointer.latest.step < step:
                 self._checkpointer.save_async(
-                    step, state, metrics=metrics, force=True, custom_metadata={"model": self._model}
+                    step,
+                    state,
+                    metrics=metrics,
+                    force=True,
+                    custom_metadata={"model": _model(self._config)},
                 )
 
     def wait(self) -> None:
@@ -133,12 +137,14 @@ class Checkpoints:
         Raises `UserError` where it is damaged, or of another model than the config's.
         """
         self.wait()
-        folder, model = self._checkpointer.directory, self._model
+        folder, model = self._checkpointer.directory, _model(self._config)
         step = self.last_step if step is None else step
         with _reading(f"checkpoint {step} in {folder}"):
             # None also where the file is damaged.
             theirs = (self._checkpointer.metadata(step).custom_metadata or {})["model"]
             state = self._checkpointer.load(step, abstract_state)
+        late = LATE.get(self._config.get("task", ""), {})
+        theirs = {path.split(".")[1]: v for path, v in late.items() if "model." in path} | theirs
         if theirs != model:
             differing = [f for f in model if theirs.get(f) != model[f]]
             raise UserError(
@@ -153,6 +159,11 @@ class Checkpoints:
                 "config.json describes."
             )
         return state
+
+
+def _model(config: ConfigDict) -> dict[str, Any]:
+    model: dict[str, Any] = json.loads(to_json(with_late_fields(config)))["model"]
+    return model
 
 
 @contextmanager

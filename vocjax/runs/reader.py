@@ -72,12 +72,14 @@ class Run:
     @property
     def data(self) -> str:
         """What the run was trained on: data set, image size, classes, numbers of images."""
-        size, channels = (lookup(self.config, "data", key) for key in ("size", "channels"))
+        height, width, channels = (
+            lookup(self.config, "data", key) for key in ("size", "width", "channels")
+        )
         classes = lookup(self.config, "data", "classes") or []
         images = lookup(self.provenance, "images") or {}
         return joined(
             self.dataset,
-            joined(size, size, channels, by="\N{MULTIPLICATION SIGN}"),
+            joined(height, width or height, channels, by="\N{MULTIPLICATION SIGN}"),
             ", ".join(map(str, classes)) if len(classes) <= 4 else f"{len(classes)} classes",
             joined(*(f"{count} {split}" for split, count in images.items())),
             by=" · ",

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vocjax import files
-from vocjax.config import differences, to_json
+from vocjax.config import differences, to_json, with_late_fields
 from vocjax.errors import UserError
 from vocjax.runs import lock, places, reader
 from vocjax.runs.fingerprint import code_version
@@ -51,7 +51,9 @@ def check(
     moved = {"data.data_dir"} if fingerprint == data["fingerprint"] else set()  # the same data
     if places.is_same(workdir, begun, config, "init_from"):
         moved.add("init_from")
-    changed = {line.split(":")[0]: line for line in differences(begun, config)}
+    changed = {
+        line.split(":")[0]: line for line in differences(*map(with_late_fields, (begun, config)))
+    }
     if changed.keys() - moved == {"epochs"}:
         _check_epochs(workdir, begun, config.epochs, custom)
     elif changed.keys() - moved:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from PIL import Image
 
 from vocjax import losses, painting
 from vocjax.data.classes import ALL, chosen, class_columns, classes_of
+from vocjax.data.frame import SQUASH, within
 from vocjax.data.splits import photographs
 from vocjax.errors import UserError, check_range
 from vocjax.latent import embeddings
@@ -23,9 +24,9 @@ from vocjax.metrics.classification import average_precisions, classification_met
 from vocjax.models import build, logistic
 from vocjax.models.classifier import LOGISTIC, pooled
 from vocjax.tasks import classification_baselines, task
+from vocjax.tasks.image_classes import mixed_targets, present_and_known
 
 COMMON = 10  # images in train
-Labels = TypeVar("Labels", jax.Array, np.ndarray)
 
 
 def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
@@ -60,11 +61,14 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
         states = present_and_known(batch["labels"][:, columns], exclusive)
         present, known = (of.astype(jnp.float32) for of in states)
         weight = batch["valid"] * (known > 0).any(axis=1)
-        found = {"present": present, "known": known, "weight": weight}
+        found = {"present": present, "wanted": present, "known": known, "weight": weight}
+        if "share" in batch:
+            other = (batch["other_labels"][:, columns] == 1).astype(jnp.float32)
+            found |= mixed_targets(present, other, batch["share"], exclusive)
         return found | {"image": batch["image"], "valid": batch["valid"]}
 
     def loss(outputs: task.Outputs, targets: task.Targets) -> jax.Array:
-        value = class_loss(outputs["logits"], targets["present"], targets["known"])
+        value = class_loss(outputs["logits"], targets["wanted"], targets["known"])
         if joint:
             error = losses.mse(outputs["reconstruction"], targets["image"])
             value = value + reconstruction * error
@@ -77,7 +81,7 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
         variables: task.Variables, batches: Iterator[task.Batch], ids: np.ndarray
     ) -> tuple[task.Variables, dict[str, Any]]:
         def code(variables: task.Variables, batch: task.Batch) -> jax.Array:
-            return codes(apply(model, variables, batch, False, jax.random.key(0))[0])
+            return codes(apply(model, False, variables, batch, False, jax.random.key(0))[0])
 
         run = jax.jit(code)
         rows = [(run(variables, batch), targets(batch)) for batch in batches]
@@ -94,7 +98,7 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
     return task.Task(
         init=task.initializer(model, config),
         fit=fit if config.model.get("head_init") == LOGISTIC else None,
-        apply=partial(apply, model),
+        apply=partial(apply, model, config.evaluation.flip),
         targets=targets,
         loss=loss,
         measure=partial(measure, exclusive, codes),
@@ -196,13 +200,7 @@ def by_class(
 
 def check_loss(config: ConfigDict) -> None:
     """Raise `UserError` for a loss that does not fit the classes or the model."""
-    classes, factors = chosen(config.data), config.loss.class_weights
-    numbers = all(isinstance(f, int | float) and 0 < f < math.inf for f in factors)
-    if factors and (len(factors) != len(classes) or not numbers):
-        raise UserError(
-            f"loss.class_weights is {factors!r}; it is empty or {len(classes)} positive numbers, "
-            f"for {', '.join(classes)}."
-        )
+    losses.check_factors(config.loss.class_weights, chosen(config.data))
     check_range("loss.reconstruction", config.loss.reconstruction, 0)
     if bool(config.loss.reconstruction) != bool(config.model.get("decoder")):
         raise UserError(
@@ -212,24 +210,19 @@ def check_loss(config: ConfigDict) -> None:
         )
 
 
-def present_and_known(states: Labels, exclusive: bool) -> tuple[Labels, Labels]:
-    """Return which classes [n, classes] are present, and which of them count, both bool.
-
-    Difficult ones (state 0) don't; of exclusive classes none does where all but one are difficult.
-    """
-    known = states != 0
-    if exclusive:
-        known = known & (known.sum(axis=1, keepdims=True) > 1)
-    return states == 1, known
-
-
 def apply(
-    model: nn.Module, variables: task.Variables, batch: task.Batch, train: bool, key: jax.Array
+    model: nn.Module,
+    flips: bool,
+    variables: task.Variables,
+    batch: task.Batch,
+    train: bool,
+    key: jax.Array,
 ) -> tuple[task.Outputs, Any]:
     """Return logits and code of a batch, and the batch statistics after it.
 
     A joint network adds its `reconstruction`, evaluation adds the `evidence` of the likeliest
-    class. A `code` in the batch takes the place of the encoder's.
+    class. A `code` in the batch takes the place of the encoder's. In evaluation, `flips` averages
+    the logits with those of the mirrored images; the code and the evidence stay the image's.
     """
     (logits, code, *reconstruction), updates = model.apply(
         variables,
@@ -245,6 +238,10 @@ def apply(
         outputs["reconstruction"] = reconstruction[0]
     if not train:
         outputs["evidence"] = evidence(model, variables, code)
+    if flips and not train:
+        images, valid = batch["image"][:, :, ::-1], batch["valid"]
+        mirrored, *_ = model.apply(variables, images, train=False, valid=valid)
+        outputs["logits"] = (logits + mirrored) / 2
     return outputs, updates.get("batch_stats", variables["batch_stats"])
 
 
@@ -254,9 +251,11 @@ def features_of(
     """Return what computes the code [batch, h, w, features], None if the encoder learns."""
     if task.ENCODER not in frozen:
         return None
-    return lambda variables, batch: apply(model, variables, batch, False, jax.random.key(0))[0][
-        "code"
-    ]
+
+    def code(variables: task.Variables, batch: task.Batch) -> jax.Array:
+        return apply(model, False, variables, batch, False, jax.random.key(0))[0]["code"]
+
+    return code
 
 
 def evidence(model: nn.Module, variables: task.Variables, code: jax.Array) -> jax.Array:
@@ -289,5 +288,17 @@ def describe(
     to_probability = jax.nn.softmax if losses.is_exclusive(config.loss.name) else jax.nn.sigmoid
     probability = to_probability(outputs["logits"].astype(np.float32))
     numbers = {n: float(p) for n, p in zip(chosen(config.data), probability, strict=True)}
-    heat = painting.heat_map(photo, outputs["evidence"])
+    heat = painting.heat_map(photo, evidence_of_photo(outputs["evidence"], image, photo, config))
     return task.Description(numbers, {"": Image.fromarray(heat)})
+
+
+def evidence_of_photo(
+    evidence: np.ndarray, image: np.ndarray, photo: np.ndarray, config: ConfigDict
+) -> np.ndarray:
+    """Return the evidence [h, w] that lies on a photo: all of it, or without that of padding."""
+    if config.data.get("fit", SQUASH) == SQUASH:
+        return evidence
+    height, width = image.shape[:2]
+    whole = Image.fromarray(evidence).resize((width, height), Image.Resampling.BILINEAR)
+    rows, columns = within(photo.shape[:2], (height, width))
+    return np.asarray(whole)[:rows, :columns]

@@ -8,8 +8,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vocjax.data.classes import VOID, class_columns, classes_of
+from vocjax.data.frame import PAD, SQUASH, within
 from vocjax.errors import UserError, check_choice
 from vocjax.metrics.segmentation import resized_bands
+from vocjax.tasks.own_size import FITTED
 
 KINDS = ("foreground", "sigmoid", "softmax")
 FOREGROUND = ("foreground",)
@@ -112,15 +114,37 @@ def decide(classes: PixelClasses, probability: Probability, threshold: float) ->
     return (likeliest + 1) * (probability.max(axis=-1) > threshold)
 
 
+class Seen(NamedTuple):
+    """How images lie in the batches, and in the logits that are scored."""
+
+    fit: str = SQUASH  # of the batches, one of `frame.FITS`
+    whole: bool = False  # whether logits are of the image alone, at its own size or near it
+
+
+def seen_of(config: ConfigDict) -> Seen:
+    """Return how the final evaluation and predictions of a config see images."""
+    return Seen(config.data.fit, config.evaluation.images != FITTED)
+
+
 def decide_at(
-    classes: PixelClasses, logits: np.ndarray, size: tuple[int, int], threshold: float
+    classes: PixelClasses,
+    logits: np.ndarray,
+    size: tuple[int, int],
+    threshold: float,
+    seen: Seen = Seen(),  # noqa: B008  # it is immutable
 ) -> np.ndarray:
     """Return the index of each pixel of an image of (height, width), uint8 [height, width].
 
-    The probabilities of `logits` [h, w, outputs] are resized bilinearly, then decided.
+    `logits` [h, w, outputs] are resized bilinearly, those of padding left out, then decided. Of
+    squashed images it is the probabilities that are resized.
     """
-    probability = np.asarray(probability_of(classes, jnp.asarray(logits)))
+    squashed = seen.fit == SQUASH and not seen.whole
+    if seen.fit == PAD and not seen.whole:
+        height, width = within(size, logits.shape[:2])
+        logits = logits[:height, :width]
+    given = np.asarray(probability_of(classes, jnp.asarray(logits))) if squashed else logits
     index = np.empty(size, np.uint8)
-    for rows, scores in resized_bands(probability, *size):
-        index[rows] = decide(classes, scores, threshold)
+    for rows, scores in resized_bands(given, *size):
+        found = scores if squashed else np.asarray(probability_of(classes, jnp.asarray(scores)))
+        index[rows] = decide(classes, found, threshold)
     return index

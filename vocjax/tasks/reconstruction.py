@@ -32,10 +32,9 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
     noise = fields.pop("noise", 0.0)
     check_range("loss.noise", noise, 0)
     loss = losses.make_image_loss(fields)
-    if "ssim" in config.loss.name.split() and config.data.size < losses.SSIM_WINDOW:
-        raise UserError(
-            f"data.size is {config.data.size}; the loss ssim needs {losses.SSIM_WINDOW} pixels."
-        )
+    least = min(image_shape(config)[:2])
+    if "ssim" in config.loss.name.split() and least < losses.SSIM_WINDOW:
+        raise UserError(f"data.size is {least}; the loss ssim needs {losses.SSIM_WINDOW} pixels.")
     codec = codec_of(model, config)
     fit = None if own else closed_form(config, codec.numbers)
     if config.model.name == "pca" and config.epochs:

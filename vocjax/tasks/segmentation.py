@@ -13,11 +13,11 @@ from PIL import Image
 
 from vocjax import losses, painting
 from vocjax.data.classes import classes_of
-from vocjax.errors import UserError
+from vocjax.errors import UserError, check_range
 from vocjax.metrics import confusion, streaming
 from vocjax.models import build
 from vocjax.models.segmenter import Segmenter
-from vocjax.tasks import segmentation_baselines, task
+from vocjax.tasks import own_size, segmentation_baselines, task
 from vocjax.tasks.pixel_classes import (
     FOREGROUND,
     PixelClasses,
@@ -26,6 +26,7 @@ from vocjax.tasks.pixel_classes import (
     foreground_of,
     pixel_classes,
     probability_of,
+    seen_of,
     truth_of,
 )
 from vocjax.tasks.segmentation_eval import THRESHOLDS, finish, of_objects
@@ -45,35 +46,51 @@ def make_task(config: ConfigDict, model: nn.Module | None = None) -> task.Task:
             "the images that have masks."
         )
     classes = pixel_classes(config)
-    pixel_loss = losses.make_pixel_loss(config.loss, exclusive=classes.kind == "softmax")
+    exclusive, auxiliary = classes.kind == "softmax", config.loss.get("auxiliary", 0.0)
+    check_range("loss.auxiliary", auxiliary, 0)
+    losses.check_factors(config.loss.get("class_weights", ()), classes.names[not exclusive :])
+    pixel_loss = losses.make_pixel_loss(config.loss, exclusive)
     model = model or build.segmenter(config, classes.outputs)
+    view = own_size.view_of(config, model, classes.outputs)
 
     def loss(outputs: task.Outputs, targets: task.Targets) -> jax.Array:
-        return pixel_loss(outputs["logits"], targets["wanted"], targets["pixel_weight"])
+        truth = targets["wanted"], targets["pixel_weight"]
+        value = pixel_loss(outputs["logits"], *truth)
+        if "auxiliary" in outputs:
+            value = value + auxiliary * pixel_loss(outputs["auxiliary"], *truth)
+        return value
 
     return task.Task(
         init=task.initializer(model, config),
-        apply=partial(apply, model),
+        apply=partial(apply, model, config.evaluation.flip),
         targets=partial(targets_of, classes),
         loss=loss,
         measure=partial(measure, classes),
         summary=summary,
-        finish=partial(finish, classes),
+        finish=partial(finish, classes, seen=seen_of(config)),
         baselines=segmentation_baselines.baselines(classes),
         features=task.FrozenFeatures("maps", partial(features_of, model), before=False)
         if isinstance(model, Segmenter)
         else None,
+        own_size=view and partial(own_size.logits_of, view),
     )
 
 
 def apply(
-    model: nn.Module, variables: task.Variables, batch: task.Batch, train: bool, key: jax.Array
+    model: nn.Module,
+    flips: bool,
+    variables: task.Variables,
+    batch: task.Batch,
+    train: bool,
+    key: jax.Array,
 ) -> tuple[task.Outputs, Any]:
     """Return the logits of a batch's pixels, the code, and the batch statistics after it.
 
-    `maps` in the batch are known to the encoder.
+    A network with an auxiliary head adds its logits, `auxiliary`. `maps` in the batch are known
+    to the encoder. In evaluation, `flips` averages the logits with
+    those of the mirrored images, whose maps are not known.
     """
-    (logits, code), updates = model.apply(
+    (logits, code, *auxiliary), updates = model.apply(
         variables,
         batch["image"],
         *([batch["maps"]] if "maps" in batch else []),
@@ -82,7 +99,14 @@ def apply(
         rngs={"dropout": key},
         mutable=["batch_stats"] if train else [],
     )
-    return {"logits": logits, "code": code}, updates.get("batch_stats", variables["batch_stats"])
+    if flips and not train:
+        images, valid = batch["image"][:, :, ::-1], batch["valid"]
+        mirrored, *_ = model.apply(variables, images, train=False, valid=valid)
+        logits = (logits + mirrored[:, :, ::-1]) / 2
+    outputs = {"logits": logits, "code": code}
+    if auxiliary:
+        outputs["auxiliary"] = auxiliary[0]
+    return outputs, updates.get("batch_stats", variables["batch_stats"])
 
 
 def features_of(
@@ -175,12 +199,12 @@ def describe(
 ) -> task.Description:
     """Return each found class's share of the photo, its mask over the photo, and the mask.
 
-    Probabilities are resized to the photo, then decided, at the threshold that the run chose on
+    Scores are resized to the photo, then decided, at the threshold that the run chose on
     train. The mask has the data set's indices and palette; a merged foreground has index 1.
     """
     classes = pixel_classes(config)
     threshold = results.get("threshold", THRESHOLD)
-    index = decide_at(classes, outputs["logits"], photo.shape[:2], threshold)
+    index = decide_at(classes, outputs["logits"], photo.shape[:2], threshold, seen_of(config))
     shares = [np.count_nonzero(index == i) / index.size for i in range(len(classes.names))]
     numbers = {
         name: float(share)

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vocjax.data.pipeline import resize_mask
+from vocjax.data.pipeline import fit_mask
 from vocjax.metrics import confusion, segmentation
-from vocjax.tasks.pixel_classes import PixelClasses, decide_at
+from vocjax.tasks.pixel_classes import PixelClasses, Seen, decide_at
 from vocjax.tasks.task import Final, Trained
 
 THRESHOLDS = np.arange(1, 100) / 100  # the one that is chosen is one of these
@@ -19,8 +19,8 @@ BEST_MASK = "one mask for all"
 OURS = "the model"
 
 
-class Seen(NamedTuple):
-    """An image as the model saw it, [size, size, channels] uint8, and its masks [size, size]."""
+class Ranking(NamedTuple):
+    """An image as a batch has it, [height, width, channels] uint8, and its masks alike."""
 
     value: float  # the mean IoU
     number: int
@@ -38,14 +38,19 @@ class Values(NamedTuple):
 
 
 # Heaps whose first image is the one to go.
-Ranked = dict[str, list[tuple[float, int, Seen]]]
+Ranked = dict[str, list[tuple[float, int, Ranking]]]
 
 
-def finish(classes: PixelClasses, trained: Trained) -> Final:
+def finish(
+    classes: PixelClasses,
+    trained: Trained,
+    seen: Seen = Seen(),  # noqa: B008  # it is immutable
+) -> Final:
     """Score a split's images, and constant predictions, as VOC does: at the size of their masks.
 
-    Probabilities are resized bilinearly, then decided. A threshold decides for sigmoids, the one
-    with the best hard Dice per image on the training split. An image that is all void is left out.
+    Scores are resized bilinearly, then decided, by `decide_at`. A threshold decides for sigmoids,
+    the one with the best hard Dice per image on the training split. An image that is all void is
+    left out.
     """
     threshold, splits = _at_threshold(classes, trained)
     constant = {ALL_BACKGROUND: 0}
@@ -57,7 +62,7 @@ def finish(classes: PixelClasses, trained: Trained) -> Final:
         truth = classes.indices[example["mask"]]
         if np.all(truth == segmentation.VOID):
             continue
-        prediction = decide_at(classes, outputs["logits"], truth.shape, threshold or 0.0)
+        prediction = decide_at(classes, outputs["logits"], truth.shape, threshold or 0.0, seen)
         everywhere = {name: np.full_like(prediction, index) for name, index in constant.items()}
         for name, decided in {OURS: prediction, **everywhere}.items():
             counts = confusion.count_on_host(
@@ -68,12 +73,12 @@ def finish(classes: PixelClasses, trained: Trained) -> Final:
         counts = found[OURS][-1].counts
         if counts.sum() == counts[0, 0]:
             continue  # there is no object to find, and none is found
-        size = example["image"].shape[0]
-        small = resize_mask(truth, size), resize_mask(prediction, size)
+        size = example["image"].shape[:2]
+        small = [fit_mask(mask, size, seen.fit) for mask in (truth, prediction)]
         value = float(confusion.mean_iou(counts))
         for heap, sign in zip(ranked.values(), (1, -1), strict=True):
-            seen = Seen(value, number, example["image"], *small)
-            heapq.heappush(heap, (sign * value, -number, seen))
+            ranking = Ranking(value, number, example["image"], *small)
+            heapq.heappush(heap, (sign * value, -number, ranking))
             if len(heap) > SHOWN:
                 heapq.heappop(heap)
     k = len(classes.names)
@@ -84,8 +89,8 @@ def finish(classes: PixelClasses, trained: Trained) -> Final:
     for name, heap in ranked.items():
         if not heap:
             continue
-        columns = zip(*(seen for *_, seen in sorted(heap, reverse=True)), strict=True)
-        fields = zip(Seen._fields, columns, strict=True)
+        columns = zip(*(ranking for *_, ranking in sorted(heap, reverse=True)), strict=True)
+        fields = zip(Ranking._fields, columns, strict=True)
         arrays |= {f"{name}/{field}": np.stack(column) for field, column in fields}
     by_class = zip(classes.names, confusion.iou(totals).tolist(), strict=True)
     values: dict[str, Any] = {

@@ -118,7 +118,10 @@ class Task(NamedTuple):
     - `inspect(variables, fitted) -> {name: scalar}`: what the parameters show in comparison with
       the fitted baselines, logged every epoch; None for nothing;
     - `baselines`: simple predictors by name, the most trivial one first;
-    - `features`: what a frozen part of the network needs to compute only once.
+    - `features`: what a frozen part of the network needs to compute only once;
+    - `own_size(run, photo)`: logits [h, w, outputs] of a photo uint8 [height, width, 3] at its own
+      size, where `run` maps images uint8 [n, height, width, channels] to logits; None where the
+      final evaluation and predictions see images as training does.
     """
 
     init: Callable[[jax.Array], Variables]
@@ -132,6 +135,7 @@ class Task(NamedTuple):
     baselines: Mapping[str, Baseline] = {}
     features: FrozenFeatures | None = None
     fit: FitOfModel | None = None
+    own_size: Callable[[Callable[[np.ndarray], np.ndarray], np.ndarray], np.ndarray] | None = None
 
 
 def summed(statistic: Callable[[Batch], Any]) -> Fit:
@@ -151,7 +155,12 @@ def initializer(model: nn.Module, config: ConfigDict) -> Callable[[jax.Array], V
 
 
 def thumbnails(images: jax.Array) -> jax.Array:
-    """Shrink images [batch, height, width, channels] in [0, 1] to `THUMBNAIL` pixels, uint8."""
-    side = min(THUMBNAIL, images.shape[1])
-    small = jax.image.resize(images, (len(images), side, side, images.shape[-1]), "cubic")
+    """Shrink images [batch, height, width, channels] in [0, 1] to uint8.
+
+    Their longer side has `THUMBNAIL` pixels at most.
+    """
+    sides = images.shape[1:3]
+    factor = min(1, THUMBNAIL / max(sides))
+    height, width = (max(1, round(factor * side)) for side in sides)
+    small = jax.image.resize(images, (len(images), height, width, images.shape[-1]), "cubic")
     return jnp.rint(255 * small.clip(0, 1)).astype(jnp.uint8)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from vocjax.data.pipeline import Examples, plan, shuffled
+from vocjax.data.classes import class_columns
+from vocjax.data.pipeline import UNIFORM, Examples, balanced, plan, shuffled
 from vocjax.errors import UserError
 from vocjax.training.group import Group, GroupStep, Member, step_of
 from vocjax.training.step import ORDER, TrainState, draw_key, is_finite, variables_of
@@ -28,7 +29,7 @@ def train_epoch(
     plans, losses = [], deque[tuple[int, tuple[np.ndarray, ...], jax.Array]]()
     for number, examples in enumerate(train):
         key = draw_key(group.part(state.key, number), ORDER, epoch)
-        order = shuffled(key, len(examples.ids))
+        order = _order(key, group.members[number], len(examples.ids))
         plans.append(list(plan(order, setup.config.batch_size, setup.mesh, first=first)))
 
     def check(in_flight: int) -> None:
@@ -58,6 +59,15 @@ def train_epoch(
             what = f"the loss is finite at step {done}, but the parameters after it are not"
             group.ended[number] = _not_finite(what, ids[number], member)
     return state
+
+
+def _order(key: jax.Array, member: Member, n: int) -> np.ndarray:
+    """Return the rows [n] of train in the order of an epoch, as `data.sampling` draws them."""
+    data = member.setup.config.data
+    if data.sampling == UNIFORM:
+        return shuffled(key, n)
+    columns = list(class_columns(data)) or slice(None)
+    return balanced(key, member.setup.data.labels["train"][:, columns] == 1)
 
 
 def _not_finite(what: str, ids: np.ndarray, member: Member) -> UserError:

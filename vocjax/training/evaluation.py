@@ -11,6 +11,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from vocjax.data.pipeline import Examples, plan
+from vocjax.errors import UserError
 from vocjax.mesh import replicated
 from vocjax.metrics import streaming
 from vocjax.tasks.task import Batch, Measures, Original, Outputs, Task, Variables
@@ -126,13 +127,37 @@ def evaluate_split(
 def originals_of(
     evaluator: Evaluator, examples: Examples, variables: Variables
 ) -> Iterator[Original]:
-    """Yield every image's outputs and its mask at its own size, as a task's `finish` takes them."""
+    """Yield every image's outputs and its mask at its own size, as a task's `finish` takes them.
+
+    Where the task has an `own_size`, the outputs are its logits alone.
+    """
     assert examples.mask_of is not None  # only a task with masks asks for them
+    own_size = evaluator.task.own_size
+
+    def logits(images: np.ndarray) -> np.ndarray:
+        batch = {"image": jnp.asarray(images), "valid": jnp.ones(len(images))}
+        return jax.device_get(evaluator.outputs(variables, batch)["logits"])
+
     for rows, batch in evaluator.batches(examples):
+        if own_size:
+            for row, image in zip(rows, jax.device_get(batch["image"]), strict=False):
+                example = {"image": image, "mask": examples.mask_of(int(row))}
+                photo = _photo_of(examples, int(row))
+                yield {"logits": own_size(logits, photo)}, example
+            continue
         outputs, images = jax.device_get((evaluator.outputs(variables, batch), batch["image"]))
         for place, row in enumerate(rows):
             example = {"image": images[place], "mask": examples.mask_of(int(row))}
             yield {name: array[place] for name, array in outputs.items()}, example
+
+
+def _photo_of(examples: Examples, row: int) -> np.ndarray:
+    if examples.image_of is None:
+        raise UserError(
+            "evaluation.images asks for images at their own size, and these examples have no "
+            "image_of that reads them; give it to Examples, or set evaluation.images to fitted."
+        )
+    return examples.image_of(row)
 
 
 def fit_baselines(evaluator: Evaluator, train: Examples) -> dict[str, Any]:

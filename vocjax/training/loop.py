@@ -31,6 +31,7 @@ from vocjax.training.records import Records
 from vocjax.training.setup import Setup, batches_of, begin, notes, of_updates, restore
 from vocjax.training.train import train_members
 from vocjax.training.validate import check_examples, validate
+from vocjax.training.weighting import GIVEN, with_class_weights
 from vocjax.training.writers import open_writers
 
 Outcome = dict[str, Any] | UserError  # of a run: its results, or what ended it
@@ -146,11 +147,15 @@ def train_group(
 def completed(config: ConfigDict, workdir: Path, data: Dataset | None = None) -> ConfigDict:
     """Return a config with the classes of its data and what belongs to the weights it begins with.
 
-    `data` are those that Python code gives in place of the config's.
+    Where `loss.weighting` asks for class weights, they are those of train. `data` are those that
+    Python code gives in place of the config's.
     """
     home = places.data_dir(workdir, config)
     classes = data.classes if data else voc.known_classes(config.data.dataset, home)
-    return complete(with_classes(config, classes), workdir)
+    config = complete(with_classes(config, classes), workdir)
+    if config.loss.get("weighting", GIVEN) == GIVEN:
+        return config
+    return with_class_weights(config, data or voc.load(config.data.dataset, home))
 
 
 def _run(

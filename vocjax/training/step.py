@@ -10,15 +10,19 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from vocjax.data.augment import augment
+from vocjax.data.augment import augment, scale_and_cut
+from vocjax.data.classes import class_columns
+from vocjax.data.mix import mix
 from vocjax.mesh import replicated
 from vocjax.metrics import streaming
+from vocjax.models.fields import image_shape
 from vocjax.tasks.task import Batch, Targets, Task, Variables
 from vocjax.training import norms
 from vocjax.training.accumulation import progress
 from vocjax.training.phases import Phase, frozen_modules, in_evaluation_mode, join
 
 INIT, ORDER, AUGMENT, DROPOUT = range(4)  # what a run's one key is used for
+SCALE, MIX = 1, 2  # and the key of AUGMENT, beside what `augment` draws from it
 
 TrainStep = Callable[["TrainState", Batch], tuple["TrainState", jax.Array]]
 
@@ -86,22 +90,56 @@ def as_float(batch: Batch) -> Batch:
 
 def augments(config: ConfigDict) -> bool:
     """Return whether a config's `data.augment` changes images at all."""
-    return any(config.data.augment[name] for name in ("flip", "crop_padding", "zoom", "colour"))
+    return any(config.data.augment.values())
 
 
 def augmented(key: jax.Array, batch: Batch, config: ConfigDict) -> Batch:
-    """Augment the images of a batch, float32 in [0, 1], and their masks, if they have them."""
+    """Augment the images of a batch, float32 in [0, 1], and their masks, if they have them.
+
+    Where the config has a scale, windows of its size are cut from them first. An `extent` says
+    which part of an array is the image.
+    """
     fields, images = config.data.augment, batch["image"]
+    masks = batch.get("mask", jnp.zeros(images.shape[:3], jnp.uint8))
+    if fields.scale:
+        cut = partial(scale_and_cut, size=image_shape(config)[:2], scales=fields.scale)
+        keys = jax.random.split(jax.random.fold_in(key, SCALE), len(images))
+        whole = jnp.full((len(images), 2), jnp.array(masks.shape[1:]))
+        images, masks = jax.vmap(cut)(keys, (images, masks, batch.get("extent", whole)))
     image, mask = augment(
         key,
         images,
-        batch.get("mask", jnp.zeros(images.shape[:3], jnp.uint8)),
+        masks,
         flips=fields.flip,
         crop_padding=fields.crop_padding,
         zoom_share=fields.zoom,
         colour=fields.colour,
+        operations=fields.rand_augment,
+        erasing=fields.erase,
     )
-    return batch | {"image": image} | ({"mask": mask} if "mask" in batch else {})
+    batch = batch | {"image": image} | ({"mask": mask} if "mask" in batch else {})
+    return mixed(jax.random.fold_in(key, MIX), batch, config)
+
+
+def mixed(key: jax.Array, batch: Batch, config: ConfigDict) -> Batch:
+    """Mix the images of a batch by mixup or CutMix, where the config asks for it.
+
+    The batch then has the labels of each image's partner, too, `other_labels`, and the `share` of
+    the image itself. A padded example, or one with a class of which it isn't known whether it is
+    shown, is not mixed.
+    """
+    fields = config.data.augment
+    if not fields.mixup and not fields.cutmix:
+        return batch
+    known = (batch["labels"][:, list(class_columns(config.data))] != 0).all(axis=1)
+    images, partner, share = mix(
+        key,
+        batch["image"],
+        known & (batch["valid"] > 0),
+        mixup=fields.mixup,
+        cutmix=fields.cutmix,
+    )
+    return batch | {"image": images, "other_labels": batch["labels"][partner], "share": share}
 
 
 def mean_loss(losses: jax.Array, targets: Targets) -> streaming.Mean:

@@ -111,6 +111,8 @@ def _train_phase(group: Group, state: TrainState, number: int) -> TrainState:
     train_step, precise = make_group_step(group, phase, number), _precise_norms(group, state, phase)
     splits = _splits(group, state, phase)
     train, val = ([of[split] for of in splits] for split in ("train", "val"))
+    if setup.data.uncut:  # all runs of a group have the same data
+        train = [setup.data.uncut] * len(train)
     if group.profile:
         train, train_step = group.profile.around(train, train_step)
     inspect = jax.jit(setup.valid.task.inspect) if setup.valid.task.inspect else None

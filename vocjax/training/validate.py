@@ -12,6 +12,7 @@ from vocjax.data.pipeline import Examples, check_data, plan
 from vocjax.errors import UserError, check_choice, check_range, local_path
 from vocjax.mesh import MATMUL_PRECISIONS
 from vocjax.metrics.names import METRIC_NAMES
+from vocjax.models.fields import image_shape
 from vocjax.tasks import make_task
 from vocjax.tasks.task import Measures, Task, Variables
 from vocjax.training.evaluation import measured_shapes, summarise
@@ -70,21 +71,67 @@ def _check_fields(config: ConfigDict) -> None:
     check_range("stop_early.patience", config.stop_early.patience, 0)
     check_range("optimizer.average_decay", config.optimizer.average_decay, 0, 1)
     augment = config.data.augment
-    check_range("data.augment.crop_padding", augment.crop_padding, 0, config.data.size)
+    least = min(image_shape(config)[:2])
+    check_range("data.augment.crop_padding", augment.crop_padding, 0, least)
+    _check_scale(config)
     for name in ("zoom", "colour"):
         check_range(f"data.augment.{name}", augment[name], 0, 1)
+    _check_augment(config)
+
+
+def _check_augment(config: ConfigDict) -> None:
+    """Raise `UserError` for what is wrong with RandAugment, erasing or mixing."""
+    augment = config.data.augment
+    fits = len(augment.rand_augment) == 2 and type(augment.rand_augment[0]) is int
+    if augment.rand_augment and not (
+        fits and augment.rand_augment[0] > 0 and 0 <= augment.rand_augment[1] <= 30
+    ):
+        raise UserError(
+            f"data.augment.rand_augment is {augment.rand_augment!r}; it is how many operations, "
+            "and their magnitude from 0 to 30: (2, 9), or () for none."
+        )
+    if not 0 <= augment.erase <= 1:
+        raise UserError(
+            f"data.augment.erase is {augment.erase!r}; it is the chance that a box of an image is "
+            "erased, from 0 to 1."
+        )
+    for name in ("mixup", "cutmix"):
+        check_range(f"data.augment.{name}", augment[name], 0)
+        if augment[name] and config.task != "classification":
+            raise UserError(
+                f"data.augment.{name} is {augment[name]!r}, which mixes the labels of images; "
+                f"{config.task} has none: set it to 0."
+            )
+
+
+def _check_scale(config: ConfigDict) -> None:
+    """Raise `UserError` for a random scale that is wrong, or of images without a known size."""
+    scale, data = config.data.augment.scale, config.data
+    if not scale:
+        return
+    if len(scale) != 2 or not 0.1 <= scale[0] <= scale[1] <= 10:
+        raise UserError(
+            f"data.augment.scale is {scale!r}; it is the least and the largest factor, (0.5, 2.0), "
+            "from 0.1 to 10, or () for none."
+        )
+    if data.fit != "pad" or not data.longest:
+        raise UserError(
+            f"data.augment.scale is {scale!r}, data.fit {data.fit!r} and data.longest "
+            f"{data.longest}: windows are cut from images that keep their aspect, and are kept at "
+            "one size. Set data.fit to pad, and data.longest to that of the images, 500 say."
+        )
 
 
 def batch_shapes(config: ConfigDict) -> Any:
     """Return the shapes of a batch as `data.pipeline` makes them."""
     n, data = config.batch_size, config.data
     batch = {
-        "image": jax.ShapeDtypeStruct((n, data.size, data.size, data.channels), np.uint8),
+        "image": jax.ShapeDtypeStruct((n, *image_shape(config)), np.uint8),
         "labels": jax.ShapeDtypeStruct((n, len(classes_of(data).names)), np.int8),
         "valid": jax.ShapeDtypeStruct((n,), np.float32),
     }
     if data.image_set == "Segmentation":
-        batch["mask"] = jax.ShapeDtypeStruct((n, data.size, data.size), np.uint8)
+        batch["mask"] = jax.ShapeDtypeStruct((n, *image_shape(config)[:2]), np.uint8)
     return batch
 
 
@@ -119,6 +166,6 @@ def check_examples(config: ConfigDict, examples: Examples, mesh: Mesh) -> None:
         elif (batch[name].shape[1:], batch[name].dtype) != (expected.shape[1:], expected.dtype):
             raise UserError(
                 f"{name!r} of the data is {batch[name].dtype} {batch[name].shape[1:]} for each "
-                f"image, and the config describes {wanted}; change data.size, data.channels or the "
-                "data."
+                f"image, and the config describes {wanted}; change data.size, data.width, "
+                "data.channels or the data."
             )
