@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -81,7 +80,10 @@ def matched(config: ConfigDict, task: Task, data: ConfigDict, classes: Classes) 
 
     def apply(variables: Variables, batch: Batch, train: bool, key: jax.Array) -> tuple:
         outputs, statistics = task.apply(variables, batch, train, key)
-        kept: Outputs = outputs | {"logits": outputs["logits"][..., jnp.asarray(columns)]}
+        kept: Outputs = {
+            name: array[..., columns] if name in ("logits", "auxiliary") else array
+            for name, array in outputs.items()
+        }
         return kept, statistics
 
     return Matched(other, changed._replace(apply=apply), match)
