@@ -22,6 +22,7 @@ from vocjax.explorer import explore
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 VERBS = [["data", "prepare"], ["data", "info"], ["train"], ["evaluate"], ["predict"], ["report"]]
+VERBS += [["runs"], ["diff"]]
 VERBS += [["explore"], ["configs"], ["configs", "copy"], ["experiments"], ["experiments", "copy"]]
 VERBS += [["experiments", "run"], ["weights", "import"], ["weights", "export"]]
 TINY = {
@@ -133,6 +134,9 @@ def test_flags_that_do_not_parse(arguments, message, capsys, monkeypatch, tmp_pa
         (["--config.best.metric=beauty"], "'beauty'; it is one of loss, "),
         (["--config.init_from=nowhere"], "nowhere has neither imported weights"),
         (["--config.optimizer.learning_rate=-1"], "it must be a number above 0"),
+        (["--profile", "20:10"], "--profile is '20:10'; it is two numbers of steps, the smaller"),
+        (["--profile", "5"], "10:20 looks at the ten steps after step 10"),
+        (["--profile", "0:5", "--sweep", "config.seed=0,1"], "--profile looks at one run, and"),
     ],
 )
 def test_mistake_in_a_config_leaves_nothing(extra, message, toy_dir, capsys, monkeypatch, tmp_path):
@@ -165,6 +169,9 @@ def test_missing_files_are_named(finished_run, capsys, monkeypatch, tmp_path):
         (["report", "w", "--output", "r.html"], "w does not exist"),
         (["report", "empty", "--output", "r.html"], "empty is no run"),
         (["report", finished, "--without_pictures", "w", "--output", "r.html"], "w does not exist"),
+        (["runs", "empty"], "no run lies in empty or below"),
+        (["runs", finished, "--sort", "beauty"], "--sort is 'beauty'; it is one of loss, mae"),
+        (["diff", finished, "empty"], "empty holds no run (no config.json)"),
         (["explore", "--workdir", "empty"], "empty holds no run (no config.json)"),
         (["data", "info", "--dataset", "Voc1999", "--data_dir", "d"], "the data set is 'Voc1999'"),
         (["data", "info", "--dataset", "voc2009", "--data_dir", "d"], "voc2009 isn't prepared"),

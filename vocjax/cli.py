@@ -190,6 +190,25 @@ def _parser() -> argparse.ArgumentParser:
         "open a local page with a slider for each direction of an autoencoder's code",
         "vocjax explore --workdir runs/ae",
     )
+    runs = _verb(
+        verbs,
+        "runs",
+        _runs,
+        "list the runs in folders: state, best and last value, and how their configs differ",
+        "vocjax runs runs --sort loss",
+    )
+    runs.add_argument("directories", type=local_path, nargs="+", metavar="DIR")
+    what = "a metric of val: the run with the best last value comes first"
+    runs.add_argument("--sort", default="", metavar="METRIC", help=what)
+    diff = _verb(
+        verbs,
+        "diff",
+        _diff,
+        "say how two runs differ: config, code, data, versions and results",
+        "vocjax diff runs/ae runs/ae",
+    )
+    diff.add_argument("runs", type=local_path, nargs=2, metavar="RUN")
+
     host = "127.0.0.1"
     explore.add_argument("--host", default=host, help=f"default: {host}, this machine only")
     explore.add_argument("--port", type=int, default=8000, help="default: 8000; 0: any free one")
@@ -345,6 +364,25 @@ def _report(options: argparse.Namespace, _: Sequence[str]) -> int:
 
     write_report(options.directories, options.output, without_pictures=options.without_pictures)
     print(f"report: {options.output}")
+    return 0
+
+
+def _runs(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.plans.listing import find, lines, table
+
+    runs, broken = find(options.directories)
+    if runs:
+        print(lines(table(runs, options.sort), sys.stdout.isatty()), end="")
+    for reason in broken.values():
+        print(f"vocjax: {reason}", file=sys.stderr)
+    return 0 if runs else 1
+
+
+def _diff(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.plans.listing import difference_lines, differences
+
+    found = differences(*options.runs)
+    print(difference_lines(found, options.runs, sys.stdout.isatty()), end="")
     return 0
 
 

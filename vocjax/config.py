@@ -340,7 +340,7 @@ def _with_tuples(value: Any) -> Any:
 
 def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
     """Return a line `field: old -> new` for every field in which two configs differ."""
-    before, after = _flat(old.to_dict()), _flat(new.to_dict())
+    before, after = flat(old.to_dict()), flat(new.to_dict())
     pairs = {
         field: (before.get(field, "absent"), after.get(field, "absent"))
         for field in sorted(before.keys() | after.keys())
@@ -371,11 +371,12 @@ def with_late_fields(config: ConfigDict) -> ConfigDict:
     return config.lock()
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the fields of a config's `to_dict()` by their full names, "data.size"."""
+    found: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
-    return flat
+            found[prefix + key] = value
+    return found

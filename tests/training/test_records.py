@@ -6,11 +6,13 @@ import pty
 import sys
 import termios
 
+import numpy as np
 import pytest
 
 from vocjax.runs.reader import read_epochs
-from vocjax.training import records
+from vocjax.training import writers
 from vocjax.training.records import Records
+from vocjax.training.writers import tensorboard
 
 
 def record(epoch, step):
@@ -62,15 +64,17 @@ def test_nothing_was_recorded_before_the_first_epoch(tmp_path):
 
 def test_tensorboard_events_are_written_where_it_is_installed(tmp_path, capsys):
     with Records(tmp_path, "run", 0, 2) as log:
+        log.add(tensorboard(tmp_path, 0))
         log.epoch(record(1, 2), 1)
+        log.pictures(2, {"image": np.zeros((2, 4, 4, 3), np.uint8)})
     (events,) = (tmp_path / "tensorboard").iterdir()
     content = events.read_bytes()
-    for tag in (b"train/loss", b"train/mse", b"val/loss", b"val/mse"):
+    for tag in (b"train/loss", b"train/mse", b"val/loss", b"val/mse", b"val/image"):
         assert tag in content
 
 
 def test_runs_without_tensorboard(monkeypatch, quick_run, tmp_path):
-    monkeypatch.setattr(records, "SummaryWriter", None)
+    monkeypatch.setattr(writers, "SummaryWriter", None)
     quick_run(tmp_path, evaluate_every_epochs=1)
     assert not (tmp_path / "tensorboard").exists()
     assert len(read_epochs(tmp_path)) == 2

@@ -86,6 +86,24 @@ def _acquire(lock: FileLock, workdir: Path) -> None:
     write_json(workdir / USER, {"pid": os.getpid(), "host": socket.gethostname(), "since": since})
 
 
+def is_in_use(workdir: Path) -> bool:
+    """Return whether a process seems to train in a run directory.
+
+    A process that was killed on this host is gone; of one on another host its note is believed.
+    """
+    user = read_json(workdir / USER)
+    pid = lookup(user, "pid")
+    if lookup(user, "host") != socket.gethostname() or not isinstance(pid, int):
+        return user is not None
+    try:
+        os.kill(pid, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's
+        return True
+    return True
+
+
 def _in_use(workdir: Path) -> UserError:
     user = read_json(workdir / USER)
     pid, host, since = (lookup(user, name) for name in ("pid", "host", "since"))

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -71,18 +70,20 @@ def matched(config: ConfigDict, task: Task, data: ConfigDict, classes: Classes) 
     other.data.update(data)
     all_of_both = not config.data.classes and not match.only_data
     other.data.classes = match.common if chooses or (by_class and not all_of_both) else ()
-    if factors := config.loss.get("class_weights"):
-        names = _own_classes(config)
-        other.loss.class_weights = tuple(factors[names.index(name)] for name in match.common)
+    columns = _columns(config, other.data.classes or classes.names)
+    if by_class and (factors := config.loss.get("class_weights")):
+        other.loss.class_weights = tuple(factors[column] for column in columns)
     other = with_classes(other.lock(), classes)
-    columns = _columns(config, match.common if other.data.classes else classes.names)
     changed = make_task(other)._replace(init=task.init, fit=None)
     if not by_class:
         return Matched(other, changed._replace(apply=task.apply), match)
 
     def apply(variables: Variables, batch: Batch, train: bool, key: jax.Array) -> tuple:
         outputs, statistics = task.apply(variables, batch, train, key)
-        kept: Outputs = outputs | {"logits": outputs["logits"][..., jnp.asarray(columns)]}
+        kept: Outputs = {
+            name: array[..., columns] if name in ("logits", "auxiliary") else array
+            for name, array in outputs.items()
+        }
         return kept, statistics
 
     return Matched(other, changed._replace(apply=apply), match)
