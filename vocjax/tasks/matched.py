@@ -71,19 +71,19 @@ def matched(config: ConfigDict, task: Task, data: ConfigDict, classes: Classes) 
     other.data.update(data)
     all_of_both = not config.data.classes and not match.only_data
     other.data.classes = match.common if chooses or (by_class and not all_of_both) else ()
-    if factors := config.loss.get("class_weights"):
-        names = _own_classes(config)
-        other.loss.class_weights = tuple(factors[names.index(name)] for name in match.common)
-    other = with_classes(other.lock(), classes)
     columns = _columns(config, match.common if other.data.classes else classes.names)
+    if by_class and (factors := config.loss.get("class_weights")):
+        other.loss.class_weights = tuple(factors[column] for column in columns.tolist())
+    other = with_classes(other.lock(), classes)
     changed = make_task(other)._replace(init=task.init, fit=None)
     if not by_class:
         return Matched(other, changed._replace(apply=task.apply), match)
 
     def apply(variables: Variables, batch: Batch, train: bool, key: jax.Array) -> tuple:
         outputs, statistics = task.apply(variables, batch, train, key)
-        kept: Outputs = outputs | {"logits": outputs["logits"][..., jnp.asarray(columns)]}
-        return kept, statistics
+        logits = {"logits", "auxiliary"} & outputs.keys()
+        kept: Outputs = {name: outputs[name][..., jnp.asarray(columns)] for name in logits}
+        return outputs | kept, statistics
 
     return Matched(other, changed._replace(apply=apply), match)
 
