@@ -287,3 +287,25 @@ def test_weights_of_another_network_are_refused(exported, tmp_path):
     (folder / "config.json").write_text(json.dumps(facts))
     with pytest.raises(UserError, match=r"has params/components .*and the network of the config"):
         vocjax.load(folder)
+
+
+def test_a_function_sees_whole_photos_by_windows(finished_run, photos, tmp_path):
+    """It takes images of one size, and its run those of any."""
+    run = shutil.copytree(finished_run("segmentation_dice"), tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+
+    def see(images):
+        config["evaluation"]["images"] = images
+        (run / "config.json").write_text(json.dumps(config))
+
+    see("windows")
+    expected = vocjax.load(run).predict(photos)
+    see("whole")
+    facts = export(run, tmp_path / "out", "stablehlo")
+    assert facts["preprocessing"]["before"]["keep_aspect"] is False
+    for one, other in zip(expected, vocjax.load(tmp_path / "out").predict(photos), strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+    config["data"]["fit"] = "pad"
+    see("fitted")
+    before = export(run, tmp_path / "padded")["preprocessing"]["before"]
+    assert (before["keep_aspect"], before["padding"]) == (True, 128)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from vocjax import losses
+from vocjax.data.frame import GREY, PAD
 from vocjax.models.backbones.preprocessing import IDENTITY
 from vocjax.models.fields import image_shape
 from vocjax.tasks.classification import chosen
@@ -44,6 +45,7 @@ def function_of(
             images = images.astype(jnp.float32) / 255
         batch = {"image": images, "valid": jnp.ones(images.shape[0])}
         outputs, _ = task.apply(variables, batch, False, jax.random.key(0))
+        outputs.pop("auxiliary", None)  # it has had its use in training
         outputs = {name: output.astype(jnp.float32) for name, output in outputs.items()}
         return outputs | answers(config, results, outputs)
 
@@ -102,7 +104,9 @@ def facts_of(
                 "height": height,
                 "width": width,
                 "resample": "lanczos",  # Pillow's, which is antialiased
-                "keep_aspect": False,
+                # Then the image lies in the upper left corner, and the rest has this grey.
+                "keep_aspect": config.data.fit == PAD,
+                "padding": GREY,
                 "channels": "RGB" if channels == 3 else "ITU-R BT.601 luminance",
             },
             # (x * white - mean) * scale, of x in [0, 1] and of the channels in that order

@@ -16,6 +16,7 @@ from vocjax.exported.formats import FORMATS, Format, check_installed
 from vocjax.exported.function import INPUTS
 from vocjax.runs.reader import completed
 from vocjax.tasks import make_task
+from vocjax.tasks.own_size import WHOLE, WINDOWS
 from vocjax.tasks.task import Outputs, Task, Variables
 
 FACTS = "config.json"
@@ -55,8 +56,10 @@ def load_exported(folder: Path, checkpoint: str = "last") -> Exported:
             f"run again with --checkpoint {checkpoint}."
         )
     check_installed(name)
-    task = make_task(config)
     content = read(folder / kind.file, kind)
+    if callable(content):
+        config = of_one_size(config)
+    task = make_task(config)
     if callable(content):
         function = content
         return Exported(
@@ -75,6 +78,14 @@ def read(path: Path, kind: Format) -> Variables | Callable[[np.ndarray], Outputs
     except Exception as error:  # damage raises exceptions of each library's own
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise UserError(f"{path} can't be read ({reason}). Export the run again.") from error
+
+
+def of_one_size(config: ConfigDict) -> ConfigDict:
+    """Return a config whose images have one size: windows take the place of whole images."""
+    config = config.copy_and_resolve_references()
+    if config.evaluation.images == WHOLE:
+        config.evaluation.images = WINDOWS
+    return config
 
 
 def as_input(images: np.ndarray, dtype: str) -> np.ndarray:
