@@ -62,14 +62,36 @@ outputs = session.run(names, {"images": np.zeros((3, HEIGHT, WIDTH, CHANNELS), n
 `vocjax.load("FOLDER").predict(["dog.jpg"])` reads it, too.
 """,
 }
-RESIZING = """
+RESIZING = {
+    False: """
 ```python
 from PIL import Image
 
 image = Image.open("dog.jpg").convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
-images = np.asarray(image, np.uint8)[None]AFTER
+images = np.asarray(imageGREY, np.uint8)[None]AFTER
 ```
-"""
+""",
+    True: """
+```python
+from PIL import Image
+
+image = Image.open("dog.jpg").convert("RGB")
+factor = min(HEIGHT / image.height, WIDTH / image.width)
+size = [max(1, round(factor * side)) for side in image.size]
+frame = Image.new("RGB", (WIDTH, HEIGHT), (FILL, FILL, FILL))
+frame.paste(image.resize(size, Image.Resampling.LANCZOS))
+images = np.asarray(frameGREY, np.uint8)[None]AFTER
+```
+""",
+}
+OWN_SIZE = {
+    "whole": "padded to the network's stride",
+    "windows": "in windows of this size that overlap, whose logits it blends",
+}
+FITS = {
+    False: "without keeping its aspect",
+    True: "keeps its aspect, and lies in the upper left corner of a grey frame",
+}
 
 
 def card(facts: Mapping[str, Any]) -> str:
@@ -136,7 +158,7 @@ def _images(facts: Mapping[str, Any]) -> str:
         f"`images` are {entry['dtype']} [batch, height, width, channels] = "
         f"{_shape(entry['shape'])} from {low} to {high}, {before['channels']}, of any batch size. "
         f"A photo is resized to {before['height']} x {before['width']} before, by Pillow's "
-        "Lanczos filter and without keeping its aspect. All else is in the model"
+        f"Lanczos filter, {FITS[before['keep_aspect']]}. All else is in the model"
     )
     if inside == IDENTITY._asdict():
         sentence += f": values become those from {low} to 1." if high > 1 else "."
@@ -151,10 +173,15 @@ def _images(facts: Mapping[str, Any]) -> str:
     else:
         grey = before["channels"] != "RGB"
         after = "" if entry["dtype"] == "uint8" else ".astype(np.float32) / 255"
-        text = _filled(RESIZING, facts).replace("AFTER", "[..., None]" * grey + after)
-        if grey:
-            text = text.replace("LANCZOS)", 'LANCZOS).convert("L")')
+        text = _filled(RESIZING[before["keep_aspect"]], facts).replace(
+            "FILL", str(before["padding"])
+        )
+        text = text.replace("GREY", '.convert("L")' * grey)
+        text = text.replace("AFTER", "[..., None]" * grey + after)
         sentence += f"\n{text.rstrip()}"
+    if (seen := facts["config"]["evaluation"]["images"]) != "fitted":
+        seen = "windows" if facts["format"] != "safetensors" else seen  # a function has one size
+        sentence += f"\n\nvocjax sees a photo at its own size, {OWN_SIZE[seen]}."
     return f"## Images\n\n{sentence}\n"
 
 

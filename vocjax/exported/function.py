@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from vocjax import losses
 from vocjax.data.frame import GREY, PAD
+from vocjax.mesh import matmul_precision
 from vocjax.models.backbones.preprocessing import IDENTITY
 from vocjax.models.fields import image_shape
 from vocjax.tasks.classification import chosen
@@ -44,7 +45,8 @@ def function_of(
         if images.dtype == jnp.uint8:
             images = images.astype(jnp.float32) / 255
         batch = {"image": images, "valid": jnp.ones(images.shape[0])}
-        outputs, _ = task.apply(variables, batch, False, jax.random.key(0))
+        with matmul_precision(config.matmul_precision):
+            outputs, _ = task.apply(variables, batch, False, jax.random.key(0))
         outputs.pop("auxiliary", None)  # it has had its use in training
         outputs = {name: output.astype(jnp.float32) for name, output in outputs.items()}
         return outputs | answers(config, results, outputs)

@@ -16,7 +16,8 @@ from safetensors import safe_open
 import vocjax
 from vocjax import cli
 from vocjax.data import voc
-from vocjax.data.pipeline import resize_image
+from vocjax.data.frame import FITS, PAD, SQUASH
+from vocjax.data.pipeline import fit_image
 from vocjax.errors import UserError
 from vocjax.exported import formats
 from vocjax.exported.card import card
@@ -67,9 +68,9 @@ def photos(toy_dir):
     return [*(examples[i]["image"] for i in range(3)), noise]
 
 
-def inputs_of(facts, photos):
-    _, size, _, channels = facts["input"]["shape"]
-    return np.stack([resize_image(photo, size, channels) for photo in photos])
+def inputs_of(facts, photos, fit=SQUASH):
+    _, *size, channels = facts["input"]["shape"]
+    return np.stack([fit_image(photo, tuple(size), channels, fit) for photo in photos])
 
 
 def read_facts(folder):
@@ -188,6 +189,19 @@ def test_the_card_says_whose_terms_published_weights_have(exported, finished_run
     shutil.rmtree(first)
     export(second, tmp_path / "two")
     assert "Say here where that one began" in (tmp_path / "two/README.md").read_text()
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_the_card_says_how_a_photo_is_resized(fit, exported, photos, tmp_path, monkeypatch):
+    facts = read_facts(exported("classifier_256", "onnx"))
+    facts["preprocessing"]["before"]["keep_aspect"] = fit == PAD
+    code = card(facts).split("```python\n")[2].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(photos[-1]).save("dog.png")
+    found = {"np": np}
+    exec(code.replace("dog.jpg", "dog.png"), found)
+    (expected,) = inputs_of(facts, photos[-1:], fit)
+    np.testing.assert_array_equal(found["images"], [expected])
 
 
 def test_images_may_be_float32(finished_run, photos, tmp_path):
