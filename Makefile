@@ -5,6 +5,7 @@
 # make lint: check format, lint and types. make test: that, and the tests.
 # make test-slow: the tests that take longer.
 # make chaos: kill a small training again and again; it must end like one left alone.
+# make fuzz SECONDS=60: change sound files and requests at random; each is read, or refused.
 # make test-peers: parity with PyTorch's packages, gigabytes, in a virtual environment of its own.
 # make test-newest: the tests that a newer Python, with its newer JAX, can break:
 #   make test-newest PYTHON=python3.12 VENV=.venv312
@@ -15,9 +16,10 @@ CONSTRAINTS ?= --constraint constraints.txt
 VENV ?= .venv
 KILLS ?= 20
 SEED ?= 0
+SECONDS ?= 60
 BIN := $(VENV)/bin
 
-.PHONY: install study reproduce format lint test test-slow test-newest test-peers chaos clean
+.PHONY: install study reproduce format lint test test-slow test-newest test-peers chaos fuzz clean
 
 install: $(VENV)/.installed
 
@@ -54,6 +56,9 @@ test-newest: $(VENV)/.installed-test
 
 chaos: $(VENV)/.installed-test
 	$(BIN)/python tests/chaos.py --kills $(KILLS) --seed $(SEED)
+
+fuzz: $(VENV)/.installed-test
+	$(BIN)/python tests/fuzz.py --seconds $(SECONDS) --seed $(SEED)
 
 test-peers:
 	$(MAKE) .venv-peers/.installed-test VENV=.venv-peers
