@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from outcome import assert_same_outcome, saved_state
 
 from vocjax.training.accumulation import accumulated, updates_in
 from vocjax.training.interrupts import Interrupted
@@ -38,7 +39,7 @@ def small(quick_run, tmp_path_factory):
     return workdir
 
 
-def test_equals_the_large_batch(small, quick_run, saved_state, tmp_path):
+def test_equals_the_large_batch(small, quick_run, tmp_path):
     quick_run(tmp_path, batch_size=9, **FIELDS)
     ours, theirs = saved_state(small), saved_state(tmp_path)
     compared = [name for name in theirs if name.startswith(("params", "average", "opt_state"))]
@@ -51,7 +52,7 @@ def test_equals_the_large_batch(small, quick_run, saved_state, tmp_path):
 
 
 def test_resumes_between_the_batches_of_an_update_and_within_a_cycle(
-    small, quick_run, signal_at, assert_same_outcome, tmp_path
+    small, quick_run, signal_at, tmp_path
 ):
     signal_at(dict.fromkeys((2, 6), (signal.SIGTERM,)))
     for stop in (2, 6):

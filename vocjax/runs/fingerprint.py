@@ -17,7 +17,7 @@ from vocjax.runs import reader
 PACKAGE = Path(__file__).parents[1]
 # No result depends on them: they start runs, keep programs, or show what came out.
 SHOWING = {"cli", "evaluate", "explorer", "plans", "predict", "reporting", "runner"}
-SHOWING |= {"__main__", "compilation", "shipped", "sweep"}
+SHOWING |= {"__main__", "shipped", "sweep"}
 DIGITS = 16
 
 
