@@ -54,7 +54,13 @@ SHRUNK_MODELS: dict[str, dict[str, Any]] = {
     "unet": {"encoder": (4, 4, 4), "decoder": (4, 4)},
     "fcn": {"encoder": (4, 4, 4)},
     "deeplab": {"encoder": (4, 4, 4), "features": 4, "rates": (1, 2)},
-    "deeplab_plus": {"encoder": (4, 4, 4), "features": 4, "rates": (1, 2), "low_level": 2},
+    "deeplab_plus": {
+        "encoder": (4, 4, 4),
+        "output_stride": 4,
+        "features": 4,
+        "rates": (1, 2),
+        "low_level": 2,
+    },
 }
 
 
