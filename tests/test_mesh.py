@@ -6,8 +6,9 @@ import os
 import jax
 import pytest
 
-from vocjax import mesh
+from vocjax import mesh, runner, sweep
 from vocjax.errors import UserError
+from vocjax.plans.experiment import Experiment
 
 
 @pytest.fixture
@@ -32,6 +33,21 @@ def test_determinism_comes_too_late_for_gpus_that_compute(monkeypatch):
     with pytest.raises(UserError, match=r"JAX has begun with its GPUs already\. .*XLA_FLAGS="):
         mesh.ask_for_determinism()
     assert not mesh.is_deterministic()
+
+
+@pytest.mark.usefixtures("flags")
+@pytest.mark.parametrize("planned", [runner, sweep])
+def test_plans_and_sweeps_ask_for_determinism_before_their_checks_use_jax(
+    planned, monkeypatch, tmp_path
+):
+    asked = []
+    monkeypatch.setattr(planned, "validate", lambda _: asked.append(mesh.is_deterministic()))
+    if planned is runner:
+        runner.checked(Experiment("run", "autoencoder_256", ("deterministic=True",)))
+    else:
+        held_out = ["--config.data.held_out=0.2"]
+        sweep.grid("autoencoder_256", {"deterministic": ["True"]}, held_out, tmp_path)
+    assert asked == [True]
 
 
 @pytest.mark.usefixtures("flags")

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from vocjax.config import call_in_file, load_config
 from vocjax.errors import UserError, naming
+from vocjax.mesh import ask_for_determinism
 from vocjax.plans.experiment import Experiment, chosen, parse_seeds, repeated
 from vocjax.plans.printed import differing, plan_table, print_results
 from vocjax.plans.progress import Progress
@@ -142,6 +143,8 @@ def checked(
     changes = [f"--config.{change}" for change in experiment.overrides]
     with naming(experiment.directory):
         config = load_config(experiment.config, [*changes, *overrides])
+        if config.deterministic:
+            ask_for_determinism()  # before the checks use JAX
         config = completed(config, (workdir or Path()) / experiment.directory)
         validate(config)
     return config

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from vocjax.config import load_config
 from vocjax.errors import UserError, did_you_mean, naming
+from vocjax.mesh import ask_for_determinism
 from vocjax.metrics.names import METRIC_NAMES
 from vocjax.plans.printed import columns
 from vocjax.runs import writer
@@ -108,6 +109,8 @@ def grid(
             changes = {f: v for f, v in values.items() if f != SEED}
             told = ", ".join(f"{_short(f, fields)} {_text(v)}" for f, v in changes.items())
             loaded.name = f"{loaded.name}, {told}" if told else loaded.name
+            if loaded.deterministic:
+                ask_for_determinism()  # before the checks use JAX
             complete = completed(loaded, workdir / directory)
             validate(complete)
             _check_ranking(complete, fields)

@@ -305,6 +305,7 @@ def test_clipping_bounds_the_norm_of_all_gradients_together():
         ({"name": "scale_by_adam"}, "'scale_by_adam'.* no optimizer of optax"),
         ({"name": "schedule_free_sgd"}, "'schedule_free_sgd'.* not those to evaluate"),
         ({"name": "dpsgd"}, "lacks 'l2_norm_clip', 'noise_multiplier', 'seed'; dpsgd takes"),
+        ({"name": "galore"}, "'galore' keeps arrays without numbers .* a checkpoint can't hold"),
         ({"name": "lbfgs"}, "'lbfgs' can't be used like this: TypeError: .*value_fn"),
         ({"name": "rprop", "warmup_steps": 1}, "'rprop' with a learning rate that changes can't"),
         ({"arguments": ("momentum", 0.9)}, "arguments is .*it is a tuple of pairs"),

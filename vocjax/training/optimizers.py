@@ -158,22 +158,27 @@ def check_updates(
 ) -> None:
     """Raise `UserError` unless an optimizer of optax, or arguments, can update these parameters.
 
-    What optax refuses, or needs besides the gradients and the loss (`value`), shows only here.
-    `params` are arrays or their shapes.
+    What optax refuses, or needs besides the gradients and the loss (`value`), shows only here; and
+    so does a state that no checkpoint can hold. `params` are arrays or their shapes.
     """
     if config.name in RULES and not config.arguments:
         return
 
-    def step(params: optax.Params) -> optax.Updates:
+    def step(params: optax.Params) -> tuple[optax.Updates, optax.OptState]:
         update = optax.with_extra_args_support(optimizer).update
         one = jnp.ones(())
-        return update(params, optimizer.init(params), params, value=one, weight=one)[0]
+        return update(params, optimizer.init(params), params, value=one, weight=one)
 
-    updates = arguments.call(_what(config), jax.eval_shape, step, params)
+    updates, state = arguments.call(_what(config), jax.eval_shape, step, params)
     if jax.tree.map(jnp.shape, updates) != jax.tree.map(jnp.shape, params):
         raise UserError(
             f"{_what(config)} gives no update for each parameter: it needs more than the gradient "
             "of a batch. Choose another one."
+        )
+    if not all(math.prod(x.shape) for x in jax.tree.leaves(state)):  # Orbax refuses them
+        raise UserError(
+            f"{_what(config)} keeps arrays without numbers for some of these parameters, and a "
+            "checkpoint can't hold those. Choose another one."
         )
 
 
