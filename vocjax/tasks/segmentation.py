@@ -86,9 +86,9 @@ def apply(
 ) -> tuple[task.Outputs, Any]:
     """Return the logits of a batch's pixels, the code, and the batch statistics after it.
 
-    A network with an auxiliary head adds its logits, `auxiliary`. `maps` in the batch are known
-    to the encoder. In evaluation, `flips` averages the logits with
-    those of the mirrored images, whose maps are not known.
+    A network with an auxiliary head adds its logits, `auxiliary`. `maps` in the batch are known to
+    the encoder. In evaluation, `flips` averages the logits with those of the mirrored images, whose
+    maps are not known.
     """
     (logits, code, *auxiliary), updates = model.apply(
         variables,
