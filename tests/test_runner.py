@@ -155,12 +155,13 @@ def traced_once():
 
 
 PLANS = sorted(p.stem for p in EXPERIMENTS.glob("*.py") if "\ndef plan(" in p.read_text())
+LARGE = ("representation", "transfer")
 
 
 @pytest.mark.parametrize("dataset", ["toy", pytest.param("voc2009", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "name",  # a dozen large backbones take long to trace
-    [pytest.param(name, marks=pytest.mark.slow if name == "transfer" else ()) for name in PLANS],
+    "name",  # many networks, and large ones, take long to trace
+    [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in PLANS],
 )
 def test_plans_can_be_run(name, dataset, traced_once, monkeypatch):
     """Every config loads and fits together; what an override misspells would show after hours."""

@@ -1,5 +1,6 @@
 """Damaged and hostile files are refused in a sentence: nothing runs, nothing large is allocated."""
 
+import base64
 import contextlib
 import itertools
 import json
@@ -8,6 +9,7 @@ import re
 import struct
 import tracemalloc
 import zipfile
+import zlib
 
 import h5py
 import numpy as np
@@ -300,3 +302,22 @@ def test_damaged_bytes_never_lead_further_than_a_refusal(tmp_path):
             except UserError:
                 refusals += 1
         assert refusals > 10
+
+
+# A file of 9 KB that `make fuzz` made: its B-tree leads the HDF5 library round for ever.
+ENDLESS = (
+    "c-rlm%TB^T6ozM}&@?Doj0qPPR(Sz0M2Rbnpe&3Sb>T`&uwEh}L82HJ#+8`(06v0`!P2FVpuPxBr!#G*iAFK"
+    "T5YD$b%$%7s&Gerk`Fmf;twbZK2(r;M6hb=k)8R~}<+jM1JYpVOJU$W8udrN#_v^gAp*Za(@890c=k3v*0Ai"
+    "gT)rlGc`jJ9@X@lv&)se$9k;j$KsuzAe7Jj*IjIR{b^&o!|On;41byrGPR(-EpI<?MOe-dLhQ+J=mQ7*<<Ix"
+    "ixIeB#DmoEy>c-E-4Q!nuKS<DDC!C#1^bPON&>sw_;QfG!uiTz6}|n8UP+(A}dV*KPCmYZ%_qf3mt<T*JN#R"
+    "l1LS_o=vMHCZn+)0z29c6Kh46$RVFu&Dq500000008tBW3UB4A0dp+pfTeaol$0VURuY8M-9*E{Hf8Y`CJ6T"
+    "`c)@~#khntU-(oaDl~6rV#YW(DGU_XQ2d7H!?d`aCkkN&256ocs&0KdkI}w$P$@Mm*XYprx(XpLDY2C2gCOr"
+    "y$KMh(&YB6(W;fWzIHn2<8sqwB6Zi+N5#+smKYChji+l*S8UO$Q0D6|@ZrMb)>b3Dk|I_a<Yu9R~d4%4>Ln!"
+    "h<CO!bxc7IF"
+)
+
+
+def test_an_hdf5_file_on_which_the_library_finds_no_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("vocjax.pretrained.formats.keras_h5.LEAST_SECONDS", 2)
+    (tmp_path / "endless").write_bytes(zlib.decompress(base64.b85decode(ENDLESS)))
+    refused(tmp_path / "endless", "no end in it within 2 s")

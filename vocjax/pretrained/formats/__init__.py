@@ -114,7 +114,7 @@ def _read_zip(path: Path) -> dict[str, np.ndarray]:
     if "model.weights.h5" in names:
         from vocjax.pretrained.formats import keras_h5  # loads the HDF5 library
 
-        return keras_h5.read_archive(path)
+        return keras_h5.read(path)
     raise UserError(
         f"it is a zip file with {', '.join(map(repr, names[:3]))}, none of them weights. "
         f"Expected {EXPECTED}."

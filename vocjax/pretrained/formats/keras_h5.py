@@ -11,7 +11,10 @@ network that is a layer of another one, its name stands before them: "resnet50/b
 
 import io
 import itertools
+import os
 import re
+import subprocess
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -25,6 +28,7 @@ from vocjax.bounds import PARTS, check_announced, check_archive, nbytes
 from vocjax.errors import UserError
 from vocjax.pretrained.formats.numbers import check_numeric, in_float32
 
+LEAST_SECONDS, BYTES_A_SECOND = 30, 5e6  # that reading may take; a disk gives ten times as many
 IN_ARCHIVE = "model.weights.h5"
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 KERAS_1 = {
@@ -51,16 +55,51 @@ UNNAMED = re.compile(
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays by name; raises what HDF5 raises, ValueError, or `UserError`."""
-    return _read(path, path.stat().st_size)
+    """Return the arrays of a file, or of the one in a `.keras` archive, by name.
+
+    Raises what HDF5 and zipfile raise, ValueError, or `UserError`.
+    """
+    _check_ends(path)
+    return read_here(path)
 
 
-def read_archive(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a `.keras` file by name; raises what zipfile raises, too."""
+def read_here(path: Path) -> dict[str, np.ndarray]:
+    """Return what `read` returns, without a look beforehand at whether the library ends."""
     size = path.stat().st_size
+    with path.open("rb") as file:
+        is_archive = file.read(2) == b"PK"
+    if not is_archive:
+        return _read(path, size)
     with zipfile.ZipFile(path) as archive:
         check_archive(archive, size)
         return _read(io.BytesIO(archive.read(IN_ARCHIVE)), size)
+
+
+def _check_ends(path: Path) -> None:
+    """Raise `ValueError` where the HDF5 library finds no end in a damaged file, or crashes on it.
+
+    A loop in C can't be stopped, so another process reads the file first.
+    """
+    program = (
+        "import contextlib, pathlib, sys\n"
+        "from vocjax.pretrained.formats import keras_h5\n"
+        "with contextlib.suppress(Exception):\n"
+        "    keras_h5.read_here(pathlib.Path(sys.argv[1]))"
+    )
+    seconds = LEAST_SECONDS + path.stat().st_size / BYTES_A_SECOND
+    found = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-c", program, str(path.absolute())],
+            env=os.environ | found,
+            timeout=seconds,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"the HDF5 library finds no end in it within {seconds:.0f} s") from None
+    if tried.returncode < 0:
+        raise ValueError(f"the HDF5 library ends with signal {-tried.returncode} on it")
 
 
 def _read(source: Path | BinaryIO, available: int) -> dict[str, np.ndarray]:
