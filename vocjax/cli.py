@@ -248,7 +248,8 @@ def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     import jax
 
     from vocjax.config import load_config
-    from vocjax.mesh import ask_for_determinism, join_hosts
+    from vocjax.hosts import HostLost, joined_hosts
+    from vocjax.mesh import ask_for_determinism
     from vocjax.metrics.names import by_reason
     from vocjax.training import profile
     from vocjax.training.interrupts import Interrupted
@@ -265,17 +266,19 @@ def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     if options.wandb:  # before anything is done
         import_wandb()
     watch = Watch(profile=steps, wandb=options.wandb)
-    if options.distributed:
-        join_hosts()
     try:
-        if options.sweep:
-            from vocjax.sweep import carry_out
+        with joined_hosts() if options.distributed else contextlib.nullcontext():
+            if options.sweep:
+                from vocjax.sweep import carry_out
 
-            return carry_out(path, options.workdir, options.sweep, overrides, watch)
-        (results,) = train_group([config], [options.workdir], watch=watch)
+                return carry_out(path, options.workdir, options.sweep, overrides, watch)
+            (results,) = train_group([config], [options.workdir], watch=watch)
     except Interrupted as stop:
         print(f"vocjax: {stop}", file=sys.stderr)
         return 128 + stop.signal_number
+    except HostLost as error:
+        print(f"vocjax: {error}", file=sys.stderr, flush=True)
+        os._exit(1)  # JAX would wait for the host that is gone before Python ends
     if isinstance(results, UserError):
         raise results
     if jax.process_index():  # the first host speaks for all

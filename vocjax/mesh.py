@@ -17,26 +17,6 @@ DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # the same sums in the same 
 MATMUL_PRECISIONS = ("default", "high", "highest")  # of jax.lax.Precision
 
 
-def join_hosts() -> None:
-    """Connect this process with those of the other hosts; call it before any other use of JAX.
-
-    JAX gets the hosts from Slurm, Open MPI, Kubernetes or Cloud TPU, elsewhere from environment
-    variables. Without either, a `UserError` names these variables.
-    """
-    try:
-        processes, this = (
-            int(os.environ[name]) if name in os.environ else None
-            for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-        )
-        jax.distributed.initialize(num_processes=processes, process_id=this)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(
-            f"--distributed can't join the other hosts: {error} Start it by Slurm, Open MPI or "
-            "Kubernetes, or set JAX_COORDINATOR_ADDRESS (host:port of the first process), "
-            "JAX_NUM_PROCESSES and JAX_PROCESS_ID (0, 1, ...)."
-        ) from error
-
-
 def ask_for_determinism() -> None:
     """Have XLA choose deterministic operations on GPUs; call it before any other use of JAX.
 

@@ -1,6 +1,8 @@
 """One device, eight, or two processes: the same run."""
 
 import json
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +14,9 @@ from outcome import assert_same_outcome, saved_state
 
 from vocjax.config import to_json
 from vocjax.errors import UserError
-from vocjax.mesh import join_hosts, local_rows, make_mesh, rows_per_batch
+from vocjax.hosts import PATIENCE, joined_hosts
+from vocjax.mesh import local_rows, make_mesh, rows_per_batch
+from vocjax.runs.checkpoints import has_checkpoint
 from vocjax.runs.reader import read_epochs
 from vocjax.training.loop import train_and_evaluate
 
@@ -202,6 +206,19 @@ except Interrupted as stop:
 )
 
 
+def address_of_two():
+    """The environment with which two processes on this machine find each other."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    return {
+        "JAX_COORDINATOR_ADDRESS": address,
+        "JAX_COORDINATOR_BIND_ADDRESS": address,
+        "JAX_NUM_PROCESSES": "2",
+        "JAX_PLATFORMS": "cpu",
+    }
+
+
 @pytest.fixture(scope="module")
 def two_processes(shared_config, tiny_config, write_config, child_environment, tmp_path_factory):
     """A folder with runs that two processes did together, and what each of them said."""
@@ -209,15 +226,7 @@ def two_processes(shared_config, tiny_config, write_config, child_environment, t
     (folder / "pca").mkdir()
     write_config(shared_config, folder)
     write_config(tiny_config("pca"), folder / "pca")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    together = {
-        "JAX_COORDINATOR_ADDRESS": address,
-        "JAX_COORDINATOR_BIND_ADDRESS": address,
-        "JAX_NUM_PROCESSES": "2",
-        "JAX_PLATFORMS": "cpu",
-    }
+    together = address_of_two()
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", TWO, str(folder)],
@@ -279,14 +288,54 @@ def test_ctrl_c_of_one_process_stops_both_at_the_same_step(
     assert_close_records(run, on_one_device / "shared")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_host_ends_with_a_sentence_where_another_dies(
+    victim, tiny_config, write_config, child_environment, tmp_path
+):
+    config, run = (
+        tiny_config("linear_autoencoder", epochs=10**6, **{"data.size": 4}),
+        tmp_path / "r",
+    )
+    arguments = ["--config", str(write_config(config, tmp_path)), "--workdir", str(run)]
+    together = address_of_two()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "vocjax", "train", *arguments, "--distributed"],
+            env=child_environment(JAX_PROCESS_ID=str(number), **together),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in (0, 1)
+    ]
+    try:
+        next(line for line in processes[0].stderr if ": epoch 4/" in line)
+        processes[victim].kill()
+        _, said = processes[1 - victim].communicate(timeout=PATIENCE + 30)
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert processes[1 - victim].returncode not in (0, -signal.SIGKILL)
+    words = r"vocjax: .*another host died or can't be reached.* The last checkpoint is whole: give"
+    assert re.search(words, said), said
+    assert has_checkpoint(run)
+
+
 def test_joining_nobody_is_refused(monkeypatch):
     for name in ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(UserError, match=r"set JAX_COORDINATOR_ADDRESS .* JAX_NUM_PROCESSES"):
-        join_hosts()
+    with (
+        pytest.raises(UserError, match=r"set JAX_COORDINATOR_ADDRESS .* JAX_NUM_PROCESSES"),
+        joined_hosts(),
+    ):
+        pass
     monkeypatch.setenv("JAX_NUM_PROCESSES", "two")
-    with pytest.raises(UserError, match=r"can't join the other hosts: invalid literal .* 'two'"):
-        join_hosts()
+    with (
+        pytest.raises(UserError, match=r"can't join the other hosts: invalid literal .* 'two'"),
+        joined_hosts(),
+    ):
+        pass
 
 
 def test_rows_of_one_device():
