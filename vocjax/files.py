@@ -46,9 +46,15 @@ def write_text(path: Path, text: str) -> None:
 
 def append_text(path: Path, text: str) -> None:
     """Add text to a file as UTF-8; an `OSError`, no space left say, names `path`."""
+    with naming_path(path), path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+@contextmanager
+def naming_path(path: Path) -> Iterator[None]:
+    """Have an `OSError` of the block, no space left say, name `path`."""
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
+        yield
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import resource
 import sys
 import termios
 from contextlib import suppress
@@ -74,8 +75,21 @@ def test_tensorboard_events_are_written_where_it_is_installed(tmp_path, capsys):
         assert tag in content
 
 
+def test_a_full_disk_ends_tensorboards_writer_with_the_path(tmp_path):
+    """Its own thread would die, and the run would wait for it."""
+    writer, most = tensorboard(tmp_path, 0), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 10, most[1]))
+    try:
+        with pytest.raises(OSError, match=rf"File too large: '{tmp_path}/tensorboard'"):
+            for step in range(100):
+                writer.scalars(step, {"train/loss": 1.0})
+        writer.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+
+
 def test_runs_without_tensorboard(monkeypatch, quick_run, tmp_path):
-    monkeypatch.setattr(writers, "SummaryWriter", None)
+    monkeypatch.setattr(writers, "RecordWriter", None)
     quick_run(tmp_path, evaluate_every_epochs=1)
     assert not (tmp_path / "tensorboard").exists()
     assert len(read_epochs(tmp_path)) == 2

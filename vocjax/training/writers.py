@@ -3,12 +3,15 @@
 A writer is three functions. TensorBoard's writes wherever its package is installed.
 """
 
+import contextlib
 import importlib
+import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,15 +19,17 @@ from ml_collections import ConfigDict
 
 from vocjax.data.classes import classes_of
 from vocjax.errors import UserError
-from vocjax.files import write_json
+from vocjax.files import naming_path, write_json
 from vocjax.painting import as_bytes, grey, overlay
 from vocjax.runs.reader import read_json
 from vocjax.tasks.pixel_classes import pixel_classes
 
 try:
-    from tensorboardX import SummaryWriter
+    from tensorboardX import summary
+    from tensorboardX.proto import event_pb2
+    from tensorboardX.record_writer import RecordWriter
 except ImportError:  # the extra `tensorboard` is not installed
-    SummaryWriter = None
+    RecordWriter = None
 
 WANDB = "wandb.json"  # in the run directory: the id under which W&B knows the run
 
@@ -51,25 +56,44 @@ def open_writers(
     """
     if jax.process_index():
         return
-    if SummaryWriter is not None:
+    if RecordWriter is not None:
         yield tensorboard(workdir, first_step)
     if project:
         yield wandb(workdir, config, project)
 
 
 def tensorboard(workdir: Path, first_step: int) -> Writer:
-    """Return a writer of TensorBoard's event files; those of later steps no longer count."""
-    events = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
+    """Return a writer of TensorBoard's event files; those of later steps no longer count.
+
+    An `OSError`, no space left say, names the folder. The package's own SummaryWriter writes in a
+    thread: a full disk ends this with a traceback, and the run waits for ever to give it more.
+    """
+    folder = workdir / "tensorboard"
+    path = folder / f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
+    make_event, session = event_pb2.Event, event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    with naming_path(folder):
+        folder.mkdir(exist_ok=True)
+        file = RecordWriter(str(path))
+
+    def add(*events: Mapping[str, Any]) -> None:
+        with naming_path(folder):
+            for event in events:
+                file.write(make_event(wall_time=time.time(), **event).SerializeToString())
+            file.flush()
 
     def scalars(step: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            events.add_scalar(name, value, step)
+        add(*({"step": step, "summary": summary.scalar(*item)} for item in values.items()))
 
     def images(step: int, pictures: Mapping[str, np.ndarray]) -> None:
-        for name, array in pictures.items():
-            events.add_images(name, array, step, dataformats="NHWC")
+        made = (summary.image(*item, dataformats="NHWC") for item in pictures.items())
+        add(*({"step": step, "summary": picture} for picture in made))
 
-    return Writer(scalars, images, events.close)
+    def close() -> None:
+        with contextlib.suppress(OSError):  # what was added is written, or has raised before
+            file.close()
+
+    add({"file_version": "brain.Event:2"}, {"step": first_step + 1, "session_log": session})
+    return Writer(scalars, images, close)
 
 
 def import_wandb() -> ModuleType:
