@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and texts that every reader accepts."""
 
+import errno
 import json
 import math
 import os
@@ -57,6 +58,17 @@ def naming_path(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def why_unwritable(error: Exception) -> str:
+    """Return in words what a disk refuses, "No space left on device"; "" for another error.
+
+    The libraries that write arrays put the reason of the system into a text of their own.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    known = (os.strerror(n) for n in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG))
+    return next((text for text in known if text in str(error)), "")
 
 
 def finite(value: Any) -> Any:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -293,6 +294,19 @@ def test_processes_at_the_same_time_wait_for_each_other(
     assert "waiting for another process" in messages
     assert messages.count("prepared already, from the same data") == 2
     assert {path.split("/")[0] for path in listing(tmp_path)} == {"voc"}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # array_record's
+def test_a_full_disk_is_said_with_what_is_needed(year, tmp_path):
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 10, most[1]))
+    try:
+        with pytest.raises(UserError, match=r"data can't take .*File too large\. It needs about 0"):
+            voc.prepare("custom", tmp_path / "data", devkit=year)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert not (tmp_path / "data" / "voc").exists()
+    assert voc.prepare("custom", tmp_path / "data", devkit=year).index.ids.tolist()[:1] == IDS[:1]
 
 
 def test_a_folder_that_cannot_be_written_is_refused(good_year: Path, tmp_path: Path):

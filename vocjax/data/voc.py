@@ -33,6 +33,7 @@ from vocjax.data.layouts.request import (
 )
 from vocjax.data.layouts.text import shown
 from vocjax.errors import UserError, local_path
+from vocjax.files import why_unwritable
 
 TOY_SEED = 0
 
@@ -85,12 +86,26 @@ def prepare(dataset: str, data_dir: Path, **given: Any) -> Prepared:
                 },
                 advance=bar.update,
             )
-            with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints sizes it doesn't know
-                builder.download_and_prepare()
+            _build(builder, source, data_dir)
         directory.parent.mkdir(parents=True, exist_ok=True)
         Path(builder.data_dir).rename(directory)
     _say(f"prepared {dataset}, {count} images, in {directory}")
     return _open(dataset, directory)
+
+
+def _build(builder: Voc, source: Source, data_dir: Path) -> None:
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints sizes it doesn't know
+            builder.download_and_prepare()
+    except (OSError, RuntimeError) as error:  # the latter of array_record
+        if not (reason := why_unwritable(error)):
+            raise
+        files = [file for record in source.records for file in record[1:3] if file]
+        needed = sum(file.stat().st_size for file in files) / 1e6
+        raise UserError(
+            f"{data_dir} can't take the data set: {reason}. It needs about {needed:,.1f} MB there. "
+            "Make room, and the same command begins anew; or give another folder with --data_dir."
+        ) from error
 
 
 def load(dataset: str, data_dir: Path) -> Prepared:

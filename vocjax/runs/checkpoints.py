@@ -1,9 +1,7 @@
 """Orbax, wrapped: save asynchronously, keep the last and the best, restore on any devices."""
 
-import errno
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +15,7 @@ from orbax.checkpoint import v1 as ocp
 
 from vocjax.config import LATE, to_json, with_late_fields
 from vocjax.errors import UserError, check_choice
-from vocjax.files import finite
+from vocjax.files import finite, why_unwritable
 from vocjax.mesh import replicated
 
 FOLDER = "checkpoints"
@@ -78,11 +76,12 @@ class Checkpoints:
             yield
         except (OSError, ValueError) as error:  # a ValueError of TensorStore's
             last, folder = max(_steps(self._workdir), default=None), self._checkpointer.directory
+            reason = why_unwritable(error) or " ".join(str(error).split())[:200]
             kept = (
                 f"The checkpoint of step {last} is whole" if last is not None else "None is whole"
             )
             raise UserError(
-                f"a checkpoint can't be written in {folder}: {_reason(error)}. {kept}; make room "
+                f"a checkpoint can't be written in {folder}: {reason}. {kept}; make room "
                 "there, and the same command goes on from it."
             ) from error
 
@@ -189,14 +188,6 @@ def _is_silent(record: logging.LogRecord) -> bool:
 
 def _is_not_of_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
-
-
-def _reason(error: Exception) -> str:
-    """Return in words why something can't be written, "No space left on device"."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    known = (os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
-    return next((text for text in known if text in str(error)), " ".join(str(error).split())[:200])
 
 
 def check_room(workdir: Path, state: Any) -> str:
