@@ -187,6 +187,7 @@ def tiny_config(toy_dir: Path) -> Callable[..., ConfigDict]:
                 shrunk["model.code"] = 2
         if "backbone" in config.model:
             del shrunk["model.encoder"]
+            shrunk.pop("model.output_stride", None)  # the backbone has its own
             shrunk |= {f"model.backbone.{k}": v for k, v in SHRUNK_BACKBONE.items()}
             if config.model.name in ("autoencoder", "unet"):
                 shrunk["model.decoder"] = (4,)
