@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from scipy.stats import binomtest
+from scipy.stats import norm
 
 from experiments.tables.kept import markdown, read_differences, read_kept
 from vocjax.reporting.study import STUDY
@@ -213,9 +213,15 @@ def difference(by_data: Mapping[str, Sequence[Mapping[str, Any]]], first: str, s
 
 
 def share(right: float, images: int) -> str:
-    """Return a share with its 95 % interval (Wilson 1927)."""
-    found = binomtest(round(right * images), images).proportion_ci(method="wilson")
-    return f"{right:.3f} [{found.low:.3f}, {found.high:.3f}] of {images}"
+    """Return a share with its 95 % interval (Wilson 1927), as if it were of so many images.
+
+    An element-wise accuracy need not be a whole number of them.
+    """
+    z = float(norm.ppf(0.975))
+    middle = (right + z**2 / (2 * images)) / (1 + z**2 / images)
+    inner = right * (1 - right) / images + z**2 / (4 * images**2)
+    half = z * inner**0.5 / (1 + z**2 / images)
+    return f"{right:.3f} [{middle - half:.3f}, {middle + half:.3f}] of {images}"
 
 
 def of_share(runs: Sequence[Run]) -> str:

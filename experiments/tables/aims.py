@@ -1,0 +1,62 @@
+"""The table of what we aimed at on the real subset, and how far it is reached."""
+
+from collections.abc import Sequence
+
+from experiments.tables.kept import known, markdown, read_differences, read_kept
+from vocjax.runs.reader import Run
+
+DATA = "voc2009 subset"
+ACCURACY, LOG_LOSS, HARD = "elementwise_accuracy", "log_loss", "hard_dice_per_image_full_size"
+# What is asked, the aim, and of which kept run: study, directory, metrics.
+AIMS: Sequence[tuple[str, str, str, str, tuple[str, ...]]] = (
+    (
+        "convolutional autoencoder, 256 numbers: MSE",
+        "below .0067 (DCT)",
+        "representation",
+        "convolutional_autoencoder_256_0",
+        ("mse",),
+    ),
+    (
+        "the same, 72 numbers: MSE",
+        "below .0154 (PCA)",
+        "representation",
+        "convolutional_autoencoder_72",
+        ("mse",),
+    ),
+    ("classifier, frozen: accuracy", "above .80", "story", "classifier_frozen_0", (ACCURACY,)),
+    (
+        "cat or dog, frozen backbone: accuracy, log-loss",
+        ".92, .22",
+        "transfer",
+        "dog_or_cat_frozen_mobilenetv2",
+        (ACCURACY, LOG_LOSS),
+    ),
+    (
+        "20 classes, frozen backbone: mean AP, of common classes",
+        ".47",
+        "transfer",
+        "20_classes_frozen_root_mean_square_mobilenetv2",
+        ("map_11_points", "map_of_common_classes"),
+    ),
+    (
+        "foreground from scratch, 64 px: hard Dice at full size",
+        ".65",
+        "segmentation",
+        "honest_unet_wide",
+        (HARD,),
+    ),
+    (
+        "foreground, pretrained encoder: hard Dice at full size",
+        "above .75",
+        "transfer",
+        "foreground_cached_mobilenetv2",
+        (HARD,),
+    ),
+    (
+        "21 classes: mean IoU at full size",
+        ".50",
+        "transfer",
+        "21_classes_of_pixels_frozen_mobilenetv2",
+        ("mean_iou_full_size",),
+    ),
+)
