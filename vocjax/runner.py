@@ -263,10 +263,10 @@ def _check_origins(some: Sequence[Experiment], all_: Sequence[Experiment], workd
     left_out = {f"init_from={workdir / e.directory}": e.directory for e in all_ if e not in some}
     for experiment in some:
         origin = next(filter(left_out.__contains__, experiment.overrides), "")
-        if origin and not is_run(workdir / left_out[origin]):
+        if origin and not is_run(workdir / (missing := left_out[origin])):
             raise UserError(
-                f"{experiment.directory} begins from {left_out[origin]}, which --only leaves out and "
-                f"{workdir} does not have; add it: --only {left_out[origin]} {experiment.directory}."
+                f"{experiment.directory} begins from {missing}, which --only leaves out, and "
+                f"{workdir} does not have it; add it: --only {missing} {experiment.directory}."
             )
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from experiments.ladder_photographs import QUESTIONS
 from experiments.tables import representation
+from experiments.tables.aims import aims_table
 from experiments.tables.backbones import backbones_table
 from experiments.tables.classification import classification_table, differences_table
 from experiments.tables.decoders import decoders_table, side_by_side
@@ -74,6 +75,7 @@ def tables() -> dict[str, str]:
         images, pixels = (read_kept(s).get(data, []) for s in ("classification", "segmentation"))
         found[f"transfer, {data}"] = transfer_table(runs, images)
         found[f"transfer to pixels, {data}"] = class_table([*runs, *pixels])
+    found["aims"] = aims_table()
     if records := read_records("backbones"):
         found["backbones"] = backbones_table(records)
     if records := read_records("imagenet"):

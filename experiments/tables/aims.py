@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from experiments.tables.kept import known, markdown, read_differences, read_kept
-from vocjax.runs.reader import Run
+from experiments.tables.findings import difference
+from experiments.tables.kept import markdown, number, read_differences, read_kept
 
 DATA = "voc2009 subset"
+GAIN = ("Classifier, fine-tuned", "Classifier, from scratch")  # 5 seeds
 ACCURACY, LOG_LOSS, HARD = "elementwise_accuracy", "log_loss", "hard_dice_per_image_full_size"
 # What is asked, the aim, and of which kept run: study, directory, metrics.
 AIMS: Sequence[tuple[str, str, str, str, tuple[str, ...]]] = (
@@ -20,7 +21,7 @@ AIMS: Sequence[tuple[str, str, str, str, tuple[str, ...]]] = (
         "the same, 72 numbers: MSE",
         "below .0154 (PCA)",
         "representation",
-        "convolutional_autoencoder_72",
+        "convolutional_autoencoder_72_0",
         ("mse",),
     ),
     ("classifier, frozen: accuracy", "above .80", "story", "classifier_frozen_0", (ACCURACY,)),
@@ -60,3 +61,17 @@ AIMS: Sequence[tuple[str, str, str, str, tuple[str, ...]]] = (
         ("mean_iou_full_size",),
     ),
 )
+
+
+def aims_table() -> str:
+    """Return a Markdown table of each aim, and of what the kept run has on validation."""
+    kept = {study: read_kept(study).get(DATA, []) for study in {aim[2] for aim in AIMS}}
+    rows = [["on validation", "aim", "here"]]
+    for what, aim, study, directory, metrics in AIMS:
+        for run in kept[study]:
+            if run.directory.name == directory and run.results:
+                cell = ", ".join(number(run.results["val"].get(metric)) for metric in metrics)
+                rows.append([what, aim, cell])
+    gain = difference(read_differences("story", DATA), *GAIN)
+    rows.append(["classifier, fine-tuned minus from scratch: accuracy", "above 0", gain])
+    return markdown(rows)

@@ -87,10 +87,13 @@ def findings() -> dict[str, str]:
                 )
                 for study in (runs_of_study[n] if metric == SOFT else "",)
             ),
-            (
-                "all foreground: soft Dice",
-                "",
-                baseline("segmentation", "legacy_segmentation_bce", "all foreground", SOFT),
+            *(
+                (
+                    f"{name}: soft Dice",
+                    "",
+                    baseline("segmentation", "legacy_segmentation_bce", name, SOFT),
+                )
+                for name in ("all foreground", "one mask for all")
             ),
         ),
         "random initialisation": table(
@@ -164,6 +167,14 @@ def findings() -> dict[str, str]:
                     ("as Keras", run),
                     ("momentum .9, dropout .2", f"run_{n}_following"),
                 )
+            ),
+            *(
+                (
+                    f"{name}: soft Dice",
+                    "",
+                    baseline("segmentation", "legacy_segmentation_norm", name, SOFT),
+                )
+                for name in ("all foreground", "one mask for all")
             ),
             (
                 "what is left of the beginning in run 5",
