@@ -119,7 +119,8 @@ def run(campaign: Campaign) -> Outcome:
     others = [campaign.workdir / e.directory for e in experiments if not e.pictured]
     if experiments:
         try:
-            write_report(pictured, campaign.workdir / "report.html", without_pictures=others)
+            page = campaign.workdir / "report.html"
+            write_report(pictured, page, without_pictures=others, failed=done.failed)
         except Exception as error:  # the figures of hours are worth more than their pictures
             traceback.print_exc()
             done.failed["report.html"] = f"{type(error).__name__}: {error}"
