@@ -26,6 +26,7 @@ from experiments.tables.decoders import decoders_table, side_by_side
 from experiments.tables.findings import findings
 from experiments.tables.kept import RESULTS, has, read_differences, read_kept, read_records
 from experiments.tables.segmentation import class_table, segmentation_table, target_of
+from experiments.tables.speed import speed_tables
 from experiments.tables.story import story_table
 from experiments.tables.together import together_table
 from experiments.tables.transfer import imagenet_table, transfer_table
@@ -80,6 +81,8 @@ def tables() -> dict[str, str]:
         found["ImageNet's heads"] = imagenet_table(records)
     if records := read_records("seeds_together"):
         found["seeds together"] = together_table(records)
+    if records := read_records("benchmark"):
+        found |= speed_tables(records)
     return found | findings()
 
 
