@@ -132,14 +132,16 @@ def ratio(rounds: Sequence[dict[str, Any]], name: str) -> dict[str, float] | Non
 
 
 def record_of(
-    spec: dict[str, Any], rounds: Sequence[dict[str, Any]], rates: dict[str, float]
+    spec: dict[str, Any], rounds: Sequence[dict[str, Any]], rates: dict[str, dict[str, float]]
 ) -> dict[str, Any]:
     """Return what the file has of a row."""
     floor = rounds[0]["ours"]["floor"]
     record = {name: spec[name] for name in ("row", "title", "config", "overrides", "batch_size")}
     record |= {"pixels": spec["image"][0], "seed": SEED, "rounds": len(rounds)}
     record |= {"steps": spec["steps"], "floor": floor, "rates": rates}
-    record["floor_seconds"] = {what: floor[what] / rates[what] for what in floor}
+    record["floor_seconds"] = {
+        clock: {what: floor[what] / rates[clock][what] for what in floor} for clock in STEPS
+    }
     record["frameworks"] = {name: summary([one[name] for one in rounds]) for name in rounds[0]}
     record["against_best"] = {clock: ratio(rounds, name) for clock, name in STEPS.items()}
     return record

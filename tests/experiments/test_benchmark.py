@@ -81,9 +81,11 @@ def test_a_ratio_is_of_the_best_other_in_each_round():
 def test_tables_have_the_clock_that_fits_the_cores_and_say_what_is_missing(tiny):
     one = {"operations": 8, "bytes": 6}
     ours = measured(2.0, floor=one, step_processor=[1.0], memory=2**20, first_processor=3.0)
+    ours["first"] = 4.0
     ours["warm"] = {"first": 1.0, "first_processor": 0.5, "compilation": 0.1}
     rounds = [{"ours": ours, "torch": {"missing": "torch is not installed"}}]
-    record = benchmark.record_of(tiny, rounds, {"operations": 4.0, "bytes": 4.0})
+    rates = {clock: {"operations": 4.0, "bytes": 4.0} for clock in benchmark.STEPS}
+    record = benchmark.record_of(tiny, rounds, rates)
     shown = {}
     for cores in (1, 2):
         record["provenance"] = {"device": {"cores": cores}}
@@ -91,6 +93,6 @@ def test_tables_have_the_clock_that_fits_the_cores_and_say_what_is_missing(tiny)
     title = "| AE 256, 2 at 16 px"
     step, first, memory = shown[1]
     assert step == f"{title} | 1.00 | torch is not installed | 2.0 |  | 2 | 1.5 |"
-    assert first == f"{title} | 3.0 (compiling 1.0), warm 0.5 | torch is not installed |"
+    assert first == f"{title} | 3.0 (compiling: 25%), warm 0.5 | torch is not installed |"
     assert memory == f"{title} | 1 | torch is not installed |"
     assert shown[2][0].startswith(f"{title} | 2.00 |")
