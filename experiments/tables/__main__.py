@@ -33,6 +33,7 @@ from experiments.tables.segmentation import (
     segmentation_table,
     target_of,
 )
+from experiments.tables.speed import speed_tables
 from experiments.tables.story import story_table
 from experiments.tables.together import together_table
 from experiments.tables.transfer import imagenet_table, transfer_table
@@ -94,6 +95,8 @@ def tables() -> dict[str, str]:
         found["reliability"] = reliability(records)
     if records := read_records("seeds_together"):
         found["seeds together"] = together_table(records)
+    if records := read_records("benchmark"):
+        found |= speed_tables(records)
     return found | findings()
 
 
