@@ -71,10 +71,12 @@ class Listed(NamedTuple):
 def find(directories: Sequence[Path]) -> tuple[list[Listed], dict[Path, str]]:
     """Return the runs in and below folders, and why others can't be read.
 
-    `UserError` where there is neither.
+    What `vocjax export` wrote beside the runs is passed over. `UserError` where there is neither.
     """
     runs, broken = [], {}
     for path in run_directories(directories):
+        if reader.is_exported(path) and path not in directories:
+            continue
         try:
             runs.append(read(path))
         except UserError as error:
