@@ -12,6 +12,7 @@ from PIL import Image
 import vocjax
 from vocjax import cli
 from vocjax.data.classes import Classes
+from vocjax.exported.formats import FORMATS
 from vocjax.tasks import make_task
 from vocjax.tasks.matched import matched
 from vocjax.tasks.pixel_classes import pixel_classes
@@ -167,3 +168,66 @@ def test_classes_in_common_are_needed(tiny_config):
     for names, message in ((("cat",), "no class is common: the run has"), (("dog",), "dog alone")):
         with pytest.raises(vocjax.errors.UserError, match=message):
             matched(config, task, data, Classes(names))
+
+
+@pytest.fixture(scope="module")
+def exported(finished_run, made_once):
+    """`exported(run, format)` is the folder of an exported run; to be read, not written."""
+
+    def make(run, name):
+        def fill(folder):
+            flags = ["--format", name, "--output", str(folder)]
+            assert cli.main(["export", str(finished_run(run)), *flags]) == 0
+
+        return made_once(f"to_measure_{run}_{name}", fill)
+
+    return make
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("run", ["linear_autoencoder", "classifier_256", "segmentation_classes"])
+def test_an_exported_model_has_the_figures_of_its_run(
+    run, name, exported, finished_run, zoo, capsys, tmp_path
+):
+    dataset = "masked" if run == "segmentation_classes" else "zoo"
+    flags, said = ["--dataset", dataset, "--data_dir", zoo / "data", "--output"], []
+    for place, table in ((finished_run(run), "run.json"), (exported(run, name), "exported.json")):
+        code, out, err = measured(capsys, "--workdir", place, *flags, tmp_path / table)
+        assert (code, err) == (0, "")
+        said.append([line for line in out.splitlines() if line.startswith(("class", "note", "6 "))])
+    assert said[0] == said[1]
+    ours, theirs = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("run", "exported"))
+    assert theirs["metrics"] == pytest.approx(ours["metrics"], rel=1e-3, abs=1e-5)
+    assert theirs["checkpoint"] == "last" and theirs["dataset"] == ours["dataset"]
+    trained = theirs["provenance"]["trained"]
+    assert trained["dataset"] == ours["provenance"]["trained"]["dataset"]
+
+
+def test_an_exported_function_says_what_it_sees_otherwise(exported, zoo, capsys, tmp_path):
+    folder = tmp_path / "folder"
+    shutil.copytree(exported("segmentation_dice", "stablehlo"), folder)
+    facts = json.loads((folder / "config.json").read_text())
+    facts["config"]["evaluation"]["images"] = "whole"
+    facts["config"]["data"]["longest"] = 24
+    facts["checkpoint"] = "best"
+    (folder / "config.json").write_text(json.dumps(facts))
+    flags = ["--dataset", "masked", "--data_dir", zoo / "data", "--output", tmp_path / "t.json"]
+    code, out, err = measured(capsys, "--workdir", folder, *flags)
+    assert (code, err) == (0, "")
+    assert "note: images are seen in windows: an exported function takes one size\n" in out
+    assert json.loads((tmp_path / "t.json").read_text())["checkpoint"] == "best"
+
+
+def test_an_exported_model_needs_data_and_knows_which_images_it_was_trained_on(
+    exported, toy_dir, capsys, tmp_path
+):
+    folder = exported("linear_autoencoder", "safetensors")
+    for more in ((), ("--data_dir", toy_dir), ("--image_set", "Main")):
+        code, out, err = measured(capsys, "--workdir", folder, *more)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert "is an exported model, which knows no data of its own: add --dataset NAME" in err
+    flags = ["--workdir", folder, "--dataset", "toy", "--data_dir", toy_dir]
+    code, out, _ = measured(capsys, *flags, "--split", "train")
+    assert code == 0 and "10 of the photographs were training images of the run" in out
+    code, out, err = measured(capsys, *flags, "--output", folder / "t.json")
+    assert (code, out) == (1, "") and "t.json lies in the run directory" in err

@@ -1,4 +1,4 @@
-"""The documents' tables and the README's Python are those of the tree."""
+"""The documents' tables and the Python of the READMEs are those of the tree."""
 
 import itertools
 import re
@@ -11,10 +11,12 @@ import pytest
 import vocjax.config
 from experiments.tables.__main__ import DOCUMENTS, PLACE, filled, tables
 from experiments.tables.kept import RESULTS, read_kept, read_records
+from vocjax.config import flat, load_config
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+FIELDS = (ROOT / "configs/README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README + FIELDS, re.DOTALL)
 # A block whose first line is "# NAME.py" is a file that the other blocks use.
 FILES = {found[1]: block for block in BLOCKS if (found := re.match(r"# (\w+\.py)\n", block))}
 
@@ -78,6 +80,17 @@ def test_python_of_the_readme_runs(block, folder_of_a_reader):
     exec(compile(block, "README.md", "exec"), scope)
     assert scope["results"]["val"]["loss"] > 0
     assert next((folder_of_a_reader / "runs").glob("*/results.json"))
+
+
+def test_every_field_of_the_shipped_configs_has_a_line():
+    rows = "\n".join(line for line in FIELDS.splitlines() if line.startswith("| "))
+    known = set(re.findall(r"`([\w.]+)`", rows))
+    shipped = map(load_config, vocjax.config.shipped("configs"))
+    fields = {field for config in shipped for field in flat(config.to_dict())}
+    ends = {field: field.split(".") for field in fields}
+    assert [
+        f for f, (*_, last) in ends.items() if not {f, last, ".".join(ends[f][-2:])} & known
+    ] == []
 
 
 def test_the_readme_has_at_most_200_lines():

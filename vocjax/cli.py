@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         verbs,
         "evaluate",
         _evaluate,
-        "measure a trained run on a split",
+        "measure a trained run, or an exported one, on a split",
         "vocjax evaluate --workdir runs/ae --split val",
     )
     evaluate.add_argument("--split", default="val", help="train or val (default: val)")

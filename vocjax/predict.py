@@ -100,7 +100,8 @@ def load_model(workdir: Path, checkpoint: str = "last") -> Model:
     `UserError` where it can't be.
     """
     if is_exported(workdir):
-        config, task, variables, step, results, function = load_exported(workdir, checkpoint)
+        exported = load_exported(workdir, checkpoint)
+        config, task, variables, step, results, function = exported[:6]
         if function is not None:
             return Model(
                 config, task, variables, step, results, lambda variables, images: function(images)

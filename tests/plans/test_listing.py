@@ -113,3 +113,14 @@ def test_how_two_runs_differ(runs, capsys):
     parts = listing.differences(runs / "run_0", runs / "run_1")
     shown = listing.difference_lines(parts, [runs / "run_0", runs / "run_1"], terminal=True)
     assert "\033[1mcode\033[0m  the same" in shown
+
+
+def test_exported_models_beside_the_runs_are_passed_over(finished_run, tmp_path, capsys):
+    shutil.copytree(finished_run("linear_autoencoder"), tmp_path / "ae")
+    assert cli.main(["export", str(tmp_path / "ae"), "--format", "safetensors"]) == 0
+    code, (_, *rows), err = told(capsys, "runs", tmp_path)
+    assert (code, len(rows), err) == (0, 1, "")
+    _, (_, *rows), err = told(capsys, "runs", tmp_path, tmp_path / "nowhere")
+    assert (len(rows), err) == (1, f"vocjax: no run lies in {tmp_path / 'nowhere'} or below.\n")
+    code, rows, err = told(capsys, "runs", tmp_path / "ae_safetensors")
+    assert (code, rows) == (1, []) and "is an exported model" in err

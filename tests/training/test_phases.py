@@ -152,6 +152,7 @@ def test_each_layer_learns_slower_than_the_next_one(tiny_config, shapes):
         ((r"block(\d+)/.*", 0.5), "finds 0 layers, .*; the parameters are encoder/ConvBlock_0"),
         ((decay[0], 0.0), "has the factor 0.0; it must be above 0"),
         ((decay[0], "half"), "layer_decay is .*it is .regex, factor."),
+        ((decay[0], 1.5), "factor 1.5; it must be above 0, and at most 1"),
     ):
         with pytest.raises(UserError, match=message):
             factors(wrong)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,11 @@ FACTS = "config.json"
 
 
 class Exported(NamedTuple):
-    """An exported model: its variables, or else a function of images float32 in [0, 1]."""
+    """An exported model: its variables, or else a function of images float32 in [0, 1].
+
+    `checkpoint` is the one that it holds; `in_windows` says that windows take the place of the
+    whole images that its run sees.
+    """
 
     config: ConfigDict
     task: Task
@@ -31,6 +36,41 @@ class Exported(NamedTuple):
     step: int
     results: dict[str, Any]
     function: Callable[[np.ndarray], Outputs] | None
+    checkpoint: str
+    in_windows: bool = False
+
+
+class Facts(NamedTuple):
+    """What the config.json beside an exported model says, as far as vocjax reads it."""
+
+    format: str
+    dtype: str  # of a function's images
+    checkpoint: str
+    step: int
+    results: dict[str, Any]
+    training: dict[str, Any]
+    config: ConfigDict
+
+
+def read_facts(folder: Path) -> Facts:
+    """Read the config.json of an exported model; `UserError` where it is damaged."""
+    path = folder / FACTS
+    try:
+        facts = bounds.read_json(path)
+        return Facts(
+            next(name for name in FORMATS if name == facts["format"]),
+            INPUTS[INPUTS.index(facts["input"]["dtype"])],
+            facts["checkpoint"],
+            int(facts["step"]),
+            dict(facts["results"]),
+            dict(facts["training"]),
+            completed(json.dumps(facts["config"])),
+        )
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise UserError(
+            f"{path} is not as `vocjax export` writes it ({reason}). Export the run again."
+        ) from error
 
 
 def load_exported(folder: Path, checkpoint: str = "last") -> Exported:
@@ -38,18 +78,8 @@ def load_exported(folder: Path, checkpoint: str = "last") -> Exported:
 
     It holds one checkpoint: "last" means this one, whichever it is; "best" must be it.
     """
-    path = folder / FACTS
-    try:
-        facts = bounds.read_json(path)
-        name, held, step = facts["format"], facts["checkpoint"], int(facts["step"])
-        kind, dtype = FORMATS[name], INPUTS[INPUTS.index(facts["input"]["dtype"])]
-        results = dict(facts["results"])
-        config = completed(json.dumps(facts["config"]))
-    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise UserError(
-            f"{path} is not as `vocjax export` writes it ({reason}). Export the run again."
-        ) from error
+    facts = read_facts(folder)
+    name, held, config, kind = facts.format, facts.checkpoint, facts.config, FORMATS[facts.format]
     if checkpoint not in ("last", held):
         raise UserError(
             f"{folder} holds the {held} checkpoint alone; leave --checkpoint out, or export the "
@@ -57,16 +87,20 @@ def load_exported(folder: Path, checkpoint: str = "last") -> Exported:
         )
     check_installed(name)
     content = read(folder / kind.file, kind)
-    if callable(content):
+    in_windows = callable(content) and config.evaluation.images == WHOLE
+    if in_windows:
         config = of_one_size(config)
     task = make_task(config)
     if callable(content):
-        function = content
-        return Exported(
-            config, task, {}, step, results, lambda images: function(as_input(images, dtype))
-        )
-    _check_fits(folder / kind.file, content, jax.eval_shape(task.init, jax.random.key(0)))
-    return Exported(config, task, content, step, results, None)
+        function, variables = partial(_applied, content, facts.dtype), {}
+    else:
+        function, variables = None, content
+        _check_fits(folder / kind.file, content, jax.eval_shape(task.init, jax.random.key(0)))
+    return Exported(config, task, variables, facts.step, facts.results, function, held, in_windows)
+
+
+def _applied(function: Callable[[np.ndarray], Outputs], dtype: str, images: np.ndarray) -> Outputs:
+    return function(as_input(np.asarray(images), dtype))
 
 
 def read(path: Path, kind: Format) -> Variables | Callable[[np.ndarray], Outputs]:

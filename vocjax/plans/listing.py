@@ -71,10 +71,12 @@ class Listed(NamedTuple):
 def find(directories: Sequence[Path]) -> tuple[list[Listed], dict[Path, str]]:
     """Return the runs in and below folders, and why others can't be read.
 
-    `UserError` where there is neither.
+    What `vocjax export` wrote beside the runs is passed over. `UserError` where there is neither.
     """
     runs, broken = [], {}
     for path in run_directories(directories):
+        if reader.is_exported(path) and path not in directories:
+            continue
         try:
             runs.append(read(path))
         except UserError as error:
@@ -89,6 +91,10 @@ def find(directories: Sequence[Path]) -> tuple[list[Listed], dict[Path, str]]:
             f"no run lies in {', '.join(map(str, directories))} or below; give the --workdir of a "
             "`vocjax train`, or a folder of such directories."
         )
+    named = [*(run.directory for run in runs), *broken]
+    for folder in directories:
+        if not any(folder in (path, *path.parents) for path in named):
+            broken[folder] = f"no run lies in {folder} or below."
     return runs, broken
 
 

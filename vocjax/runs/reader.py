@@ -216,8 +216,8 @@ def read_config(workdir: Path) -> ConfigDict:
     path = workdir / "config.json"
     if is_exported(workdir):
         raise UserError(
-            f"{workdir} is an exported model, which `vocjax predict` and vocjax.load read. For all "
-            "else give the directory of the run that it comes from."
+            f"{workdir} is an exported model, which `vocjax predict`, `vocjax evaluate --dataset` "
+            "and vocjax.load read. For all else give the directory of the run that it comes from."
         )
     if not is_run(workdir):
         raise UserError(

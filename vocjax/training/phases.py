@@ -18,7 +18,6 @@ evaluation mode: its statistics stand still, and it drops nothing.
 """
 
 import itertools
-import math
 import operator
 import re
 from collections.abc import Iterable, Mapping
@@ -134,9 +133,11 @@ def _layer_factors(layer_decay: tuple[Any, ...], paths: list[str]) -> dict[str, 
             f"optimizer.layer_decay is {layer_decay!r}; it is (regex, factor), and the groups of "
             r"the regex are numbers of layers: ('encoder/ConvBlock_(\d+)/.*', 0.75)."
         ) from error
-    if not 0 < factor < math.inf:
+    if not 0 < factor <= 1:
         raise UserError(
-            f"optimizer.layer_decay has the factor {factor}; it must be above 0. Phases freeze."
+            f"optimizer.layer_decay has the factor {factor}; it must be above 0, and at most 1: "
+            "each layer learns slower than the next one. Factors of optimizer.phases freeze, or "
+            "let learn faster."
         )
     order = sorted(set(layers.values()))
     if len(order) < 2:
