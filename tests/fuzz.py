@@ -72,7 +72,8 @@ def mutated(draw: random.Random, contents: Sequence[bytes]) -> bytes:
 
 def work(kind: str, pipe: Connection) -> None:
     """Read the contents that come through a pipe, and send what came out; a process of its own."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff writes there what it dislikes
+    for stream in (1, 2):  # TFDS and libtiff write there what they miss, and what they dislike
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     contents, read = KINDS[kind]()
     from vocjax.errors import UserError
 
