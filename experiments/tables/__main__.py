@@ -68,6 +68,9 @@ def tables() -> dict[str, str]:
             found[f"classes of pixels, {data}"] = class_table(runs)
     if decoders := read_kept("decoders"):
         found["decoders"] = decoders_table(decoders)
+        for data in decoders:
+            gains = differences_table(read_differences("decoders", data))
+            found[f"decoders, differences, {data}"] = gains
     for task in ("reconstruction", "autoencoder", "classification", "segmentation", "unet"):
         for data, runs in read_kept(f"ladder_{task}").items():
             found[f"ladder of {task}, {data}"] = representation.ladder_table(runs)
