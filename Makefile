@@ -6,6 +6,7 @@
 # make test-slow: the tests that take longer.
 # make chaos: kill a small training again and again; it must end like one left alone.
 # make fuzz SECONDS=60: change sound files and requests at random; each is read, or refused.
+# make lock: the newest releases that fit together, into constraints.txt, and what changed.
 # make test-peers: parity with PyTorch's packages, gigabytes, in a virtual environment of its own.
 # make test-newest: the tests that a newer Python, with its newer JAX, can break:
 #   make test-newest PYTHON=python3.12 VENV=.venv312
@@ -19,7 +20,7 @@ SEED ?= 0
 SECONDS ?= 60
 BIN := $(VENV)/bin
 
-.PHONY: install study reproduce format lint test test-slow test-newest test-peers chaos fuzz clean
+.PHONY: install study reproduce format lint test test-slow test-newest test-peers lock chaos fuzz clean
 
 install: $(VENV)/.installed
 
@@ -60,6 +61,17 @@ chaos: $(VENV)/.installed-test
 fuzz: $(VENV)/.installed-test
 	$(BIN)/python tests/fuzz.py --seconds $(SECONDS) --seed $(SEED)
 
+# Once a month. One file for every Python and platform; uv is the tool that resolves for all of them.
+LOCKED := --universal --python-version 3.11 --extra test
+
+lock:
+	test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv; }
+	.venv-lock/bin/uv pip compile --quiet --upgrade $(LOCKED) --no-annotate --no-header pyproject.toml --output-file .venv-lock/constraints.txt
+	@sort constraints.txt > .venv-lock/before.txt
+	@sort .venv-lock/constraints.txt | diff --unified=0 .venv-lock/before.txt - | grep '^[-+][a-z]' || echo "nothing changed"
+	cp .venv-lock/constraints.txt constraints.txt
+	@echo "now: make test test-slow, and commit constraints.txt"
+
 test-peers:
 	$(MAKE) .venv-peers/.installed-test VENV=.venv-peers
 	.venv-peers/bin/python -m pip install --quiet $(CONSTRAINTS) --editable '.[test,peers]'
@@ -78,4 +90,4 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt
 	touch $(VENV)/.installed $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) .venv-lock build *.egg-info

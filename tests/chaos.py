@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from outcome import assert_same_outcome
+from record import keep
 
 from vocjax.runs.checkpoints import FOLDER
 
@@ -103,6 +104,7 @@ def main() -> int:
     what = "how many of them are while a checkpoint is written (default: 5)"
     parser.add_argument("--while-saving", type=int, default=5, help=what)
     parser.add_argument("--seed", type=int, default=0, help="of the moments; default: 0")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="keep the figures in it")
     options = parser.parse_args()
     draw, home = random.Random(options.seed), Path(tempfile.mkdtemp(prefix="chaos-"))
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(home / "compiled"))
@@ -137,6 +139,9 @@ def main() -> int:
         sys.stdout.flush()
     print(f"{options.kills} killed, {options.kills - failed} equal to the last bit, seed", end=" ")
     print(f"{options.seed}, {time.monotonic() - begun:.0f} s")
+    if options.record is not None:
+        record = {"kills": options.kills, "while_saving": min(options.while_saving, options.kills)}
+        keep(options.record, {"name": "chaos", **record, "equal": options.kills - failed})
     if not failed:
         shutil.rmtree(home)
     return 1 if failed else 0

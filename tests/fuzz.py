@@ -8,7 +8,9 @@ Anything else is a fault: the case is kept as a file, and the exit code is 1.
 """
 
 import argparse
+import math
 import multiprocessing
+import os
 import random
 import re
 import resource
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fuzz_kinds import KINDS
+from record import keep
 
 # Of a case: seconds of processor time, and of the clock; memory beyond what the process has before.
 MOST_SECONDS, MOST_WAIT, MOST_BYTES = 10, 120, 2 << 30
@@ -69,6 +72,7 @@ def mutated(draw: random.Random, contents: Sequence[bytes]) -> bytes:
 
 def work(kind: str, pipe: Connection) -> None:
     """Read the contents that come through a pipe, and send what came out; a process of its own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff writes there what it dislikes
     contents, read = KINDS[kind]()
     from vocjax.errors import UserError
 
@@ -136,17 +140,20 @@ class Worker:
         self._pipe.close()
 
 
-def fuzz(kind: str, seconds: float, seed: int, kept: Path) -> tuple[int, int, int]:
+def fuzz(
+    kind: str, seconds: float, seed: int, kept: Path, most: float = math.inf
+) -> tuple[int, int, int]:
     """Read changed contents of a kind for some seconds; return how many, accepted, and faults.
 
-    Those that are at fault are kept as files, with what came out beside them.
+    It ends earlier after `most` contents. Those that are at fault are kept as files, with what came
+    out beside them.
     """
     worker, draw = Worker(kind), random.Random(f"{kind} {seed}")
     tried, accepted, faults = 0, 0, 0
     shows = sys.stdout.isatty()
     try:
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end and tried < most:
             content = mutated(draw, worker.contents)
             case = worker.read(content)
             tried, accepted = tried + 1, accepted + case.accepted
@@ -174,6 +181,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS), help="these kinds")
     what = "where cases that are at fault are kept (default: runs/fuzz)"
     parser.add_argument("--output", type=Path, default=Path("runs/fuzz"), metavar="DIR", help=what)
+    parser.add_argument("--record", type=Path, metavar="FILE", help="keep the figures in it")
     options = parser.parse_args()
     total = [0, 0, 0]
     print(f"{'kind':12} {'tried':>8} {'held':>8} {'accepted':>9} {'refused':>8}")
@@ -182,6 +190,10 @@ def main() -> int:
         total = [a + b for a, b in zip(total, found, strict=True)]
         show(kind, *found)
     show("all", *total)
+    if options.record is not None:
+        tried, accepted, faults = total
+        record = {"tried": tried, "held": tried - faults, "accepted": accepted}
+        keep(options.record, {"name": "fuzz", "seconds": options.seconds, **record})
     return 1 if total[2] else 0
 
 

@@ -1,4 +1,4 @@
-"""Every file in configs/ traces at its full size, and trains on the toy data when shrunk."""
+"""Every file in configs/ lowers for GPU and TPU at its full size, and trains when shrunk."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 
 from vocjax.config import load_config
 from vocjax.mesh import make_mesh
-from vocjax.training.evaluation import summarise
+from vocjax.training.evaluation import make_evaluator, summarise
 from vocjax.training.phases import phase_optimizer
 from vocjax.training.step import initial_state, make_train_step
 from vocjax.training.validate import batch_shapes, validate
@@ -19,8 +19,35 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.py"))
 
 
+# One of each kind: a closed form, a linear model, convolutions, transforms, a head, a head and a
+# decoder, a backbone, a foreground and classes. Frozen parts and phases are in tests/training.
+KINDS = (
+    "pca",
+    "linear_autoencoder",
+    "autoencoder_256",
+    "transform_autoencoder",
+    "classifier_256",
+    "classifier_joint",
+    "classifier_pretrained",
+    "segmentation_dice",
+    "segmentation_classes",
+)
+FAST_KINDS = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in KINDS else pytest.mark.slow) for name in NAMES],
+)
+
+
 def specs(tree):
     return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+
+
+def lowered(program, *arguments):
+    """Compile a jitted function for GPU and TPU as far as that goes without one; return shapes."""
+    traced = program.trace(*arguments)
+    for platform in ("cuda", "tpu"):
+        traced.lower(lowering_platforms=(platform,))
+    return traced.out_info
 
 
 def test_there_are_configs_for_all_three_tasks():
@@ -28,8 +55,8 @@ def test_there_are_configs_for_all_three_tasks():
     assert tasks == {"reconstruction", "classification", "segmentation"}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_traces_at_full_size(name):
+@FAST_KINDS
+def test_lowers_for_gpu_and_tpu_at_full_size(name):
     config = load_config(CONFIGS / f"{name}.py")
     assert config.name
     if "backbone" in config.model:  # it is that of the weights
@@ -44,9 +71,12 @@ def test_traces_at_full_size(name):
 
         state = jax.eval_shape(begin, valid.shapes)
         step = make_train_step(valid.task, optimizer, phase, config, make_mesh())
-        new_state, mean = jax.eval_shape(step, state, batch)
+        new_state, mean = lowered(step, state, batch)
         assert specs(new_state) == specs(state)
         assert (mean.shape, mean.dtype) == ((), jnp.float32)
+    evaluator = make_evaluator(valid.task, valid.sums, config.batch_size, make_mesh())
+    outputs = lowered(evaluator.outputs, valid.shapes, batch)
+    assert specs(lowered(evaluator.measure, valid.sums, outputs, batch).sums) == specs(valid.sums)
     if config.model.name in ("pca", "linear_autoencoder", "transform_autoencoder"):
         images = batch | {"image": jax.ShapeDtypeStruct(batch["image"].shape, jnp.float32)}
         fitted = jax.eval_shape(
@@ -63,25 +93,7 @@ def evaluated_epochs(config):
     return [e for e in every if e % config.evaluate_every_epochs == 0 or e == config.epochs]
 
 
-# One of each kind: a closed form, a linear model, convolutions, transforms, a head, a head and a
-# decoder, a backbone, a foreground and classes. Frozen parts and phases are in tests/training.
-KINDS = (
-    "pca",
-    "linear_autoencoder",
-    "autoencoder_256",
-    "transform_autoencoder",
-    "classifier_256",
-    "classifier_joint",
-    "classifier_pretrained",
-    "segmentation_dice",
-    "segmentation_classes",
-)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name in KINDS else pytest.mark.slow) for name in NAMES],
-)
+@FAST_KINDS
 def test_trains_on_toy(tiny_config, finished_run, name):
     config, workdir = tiny_config(name), finished_run(name)
     results = json.loads((workdir / "results.json").read_text())

@@ -26,6 +26,18 @@ def test_a_path_is_a_path(text):
     assert local_path(text) == Path(text)
 
 
+@pytest.mark.parametrize("text", ["a" * 300, "runs/" + "[" * 5000, "runs/\0"])
+def test_what_no_file_can_be_called_is_refused(text):
+    with pytest.raises(UserError, match=r"can't be a path: .*\. Give another one\."):
+        local_path(text)
+
+
+def test_a_link_to_itself_is_refused_where_it_is_passed(tmp_path):
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(UserError, match="can't be a path: "):
+        local_path(tmp_path / "round" / "a")
+
+
 def test_a_tilde_is_the_home_directory(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     for text, path in (("~", "/home/me"), ("~/a", "/home/me/a"), ("~$a.png", "~$a.png")):

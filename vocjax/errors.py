@@ -1,6 +1,7 @@
 """The one exception for a user's mistakes, and the checks of values that raise it."""
 
 import difflib
+import errno
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -52,7 +53,8 @@ def local_path(text: str | Path) -> Path:
     """Return a path of this machine; raise `UserError` for an address, "gs://bucket/run" say.
 
     `Path` leaves one slash of two, and no drive of Windows has a name of two letters. "~" is the
-    home directory: no shell expands it in `--workdir=~/run`.
+    home directory: no shell expands it in `--workdir=~/run`. A path that no file can have is
+    refused, too: with a name that is too long, with NUL in it, or round through its own links.
     """
     if re.match(r"[A-Za-z][\w+.-]+:[/\\]", str(text)):
         raise UserError(
@@ -60,4 +62,12 @@ def local_path(text: str | Path) -> Path:
             "checkpoints and data sets need a file system that can rename and lock. Give a local "
             "path: of a copy, or of a mounted bucket (gcsfuse, mount-s3)."
         )
-    return Path(text).expanduser() if re.match(r"~(/|$)", str(text)) else Path(text)
+    path = Path(text).expanduser() if re.match(r"~(/|$)", str(text)) else Path(text)
+    try:
+        path.lstat()
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) in (errno.ENAMETOOLONG, errno.ELOOP, None):
+            shown = str(path) if len(str(path)) < 200 else f"{str(path)[:200]}..."
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{shown!r} can't be a path: {reason}. Give another one.") from error
+    return path

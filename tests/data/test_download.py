@@ -199,3 +199,29 @@ def test_refuses_what_is_no_whole_tar(tmp_path: Path):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"voc\.tar isn't a whole tar archive"):
             download.unpack(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "name", ["JPEGImages/" + "a" * 300, "JPEGImages/a.jpg/b.jpg", "JPEGImages"]
+)
+def test_refuses_a_name_that_no_file_can_have(tmp_path: Path, name: str):
+    path = write_tar(tmp_path, (member("JPEGImages/a.jpg"), b"a"), (member(f"{name}/x"), b"b"))
+    if name == "JPEGImages":
+        path = write_tar(tmp_path, (member("JPEGImages/a/b"), b"a"), (member("JPEGImages/a"), b"b"))
+    with pytest.raises(UserError, match=r"voc\.tar isn't a whole tar archive"):
+        download.unpack(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["JPEGImages/a\0.jpg", f"JPEGImages/{'a' * 60}.jpg"])
+def test_refuses_a_damaged_extended_header(tmp_path: Path, name: str):
+    info = member("JPEGImages/a.jpg")
+    info.pax_headers = {"path": name}
+    with tarfile.open(tmp_path / "voc.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(info)
+    if "\0" not in name:  # a length of its only record that is no number of the machine
+        content, length = (tmp_path / "voc.tar").read_bytes(), b"9" * 24 + b" path="
+        start = content.index(b" path=") - 2
+        changed = content[:start] + length + content[start + len(length) :]
+        (tmp_path / "voc.tar").write_bytes(changed)
+    with pytest.raises(UserError, match=r"voc\.tar isn't a whole tar archive"):
+        download.unpack(tmp_path / "voc.tar", tmp_path / "out")

@@ -228,6 +228,9 @@ def test_missing_run_is_refused(tiny_config, tmp_path):
     ("name", "overrides", "message"),
     [
         ("autoencoder_256", {"batch_size": 0}, "batch_size is 0; it must be at least 1"),
+        ("autoencoder_256", {"batch_size": 10**40}, "a whole number is 2147483647 at most"),
+        ("pca", {"data.size": 2**16}, "data.size is 65536; it must be at least 1 and less than"),
+        ("autoencoder_256", {"data.width": -3}, "data.width is -3; it must be at least 0"),
         ("autoencoder_256", {"epochs": -1}, "epochs is -1; it must be at least 0"),
         ("autoencoder_256", {"evaluate_every_epochs": 0}, "evaluate_every_epochs is 0"),
         ("autoencoder_256", {"seed": -1}, "seed is -1; it must be at least 0"),

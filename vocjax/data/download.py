@@ -1,5 +1,6 @@
 """Downloads and checks published files; the official VOC archives, and how they are unpacked."""
 
+import errno
 import hashlib
 import shutil
 import sys
@@ -109,17 +110,23 @@ def check(path: Path, archive: Archive) -> None:
         )
 
 
+# What the system says of a member's name that no file can have: too long, or in a file's place.
+IMPOSSIBLE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+
+
 def unpack(path: Path, directory: Path) -> None:
     """Unpack the images, class masks, annotations and lists of a VOC tar into `directory`.
 
-    Raises `UserError` for a file that is no whole tar, and for a member that is a link, a device or
-    outside of `directory`.
+    Raises `UserError` for a file that is no whole tar, and for a member that is a link, a device,
+    outside of `directory` or of a name that no file has.
     """
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 _unpack_member(tar, member, path, directory)
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in IMPOSSIBLE:
+            raise  # of the disk, not of the archive
         raise UserError(
             f"{path} isn't a whole tar archive ({error}). Download it again, or give an unpacked "
             "devkit with --devkit."

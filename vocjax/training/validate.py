@@ -7,6 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from vocjax.config import flat
 from vocjax.data.classes import classes_of
 from vocjax.data.pipeline import Examples, check_data, plan
 from vocjax.errors import UserError, check_choice, check_range, local_path
@@ -22,6 +23,7 @@ from vocjax.training.phases import Phase, make_phases, phase_optimizer
 from vocjax.training.step import zeros_like
 
 MEASURED = ("best", "stop_early")  # fields that name a metric of validation
+LARGEST = 2**31 - 1  # whole number in a config: an array has no longer axis
 MANY = 10**6  # batches of an epoch, while the number of images is not known
 
 
@@ -44,8 +46,9 @@ class Valid(NamedTuple):
 
 def validate(config: ConfigDict, task: Task | None = None) -> Valid:
     """Check a whole config, and your own `task` in place of its; `UserError` for a mistake."""
-    _check_fields(config)
+    _check_numbers(config)
     check_data(config.data)
+    _check_fields(config)
     task = task or make_task(config)
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     phases = make_phases(config, shapes["params"])
@@ -55,6 +58,14 @@ def validate(config: ConfigDict, task: Task | None = None) -> Valid:
     measures = measured_shapes(task, shapes, batch_shapes(config))
     _check_measured(config, task, measures)
     return Valid(task, shapes, measures, phases)
+
+
+def _check_numbers(config: ConfigDict) -> None:
+    """Raise `UserError` for a whole number with which no array can have an axis."""
+    for name, value in flat(config.to_dict()).items():
+        for number in value if isinstance(value, tuple) else (value,):
+            if type(number) is int and abs(number) > LARGEST and name != "seed":
+                raise UserError(f"{name} is {value}; a whole number is {LARGEST} at most.")
 
 
 def _check_fields(config: ConfigDict) -> None:
