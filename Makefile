@@ -8,6 +8,8 @@
 # make fuzz SECONDS=60: change sound files and requests at random; each is read, or refused.
 # make lock: the newest releases that fit together, into constraints.txt, and what changed.
 # make test-peers: parity with PyTorch's packages, gigabytes, in a virtual environment of its own.
+# make bench: time our train step beside PyTorch's and Keras's, gigabytes, in an environment of its own:
+#   make bench BENCH='--rows ae_256 --rounds 1'
 # make test-newest: the tests that a newer Python, with its newer JAX, can break:
 #   make test-newest PYTHON=python3.12 VENV=.venv312
 # With CONSTRAINTS= on the command line it takes the newest releases, not the tested versions.
@@ -20,7 +22,8 @@ SEED ?= 0
 SECONDS ?= 60
 BIN := $(VENV)/bin
 
-.PHONY: install study reproduce format lint test test-slow test-newest test-peers lock chaos fuzz clean
+.PHONY: install study reproduce format lint test test-slow test-newest test-peers bench lock chaos \
+	fuzz clean
 
 install: $(VENV)/.installed
 
@@ -76,6 +79,11 @@ test-peers:
 	$(MAKE) .venv-peers/.installed-test VENV=.venv-peers
 	.venv-peers/bin/python -m pip install --quiet $(CONSTRAINTS) --editable '.[test,peers]'
 	.venv-peers/bin/python -m pytest -m 'slow or not slow' tests/peers
+
+bench:
+	$(MAKE) .venv-bench/.installed VENV=.venv-bench
+	.venv-bench/bin/python -m pip install --quiet $(CONSTRAINTS) --editable '.[bench]'
+	.venv-bench/bin/python -m experiments.benchmark --output runs/benchmark.json $(BENCH)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vocjax needs Python 3.11 or newer: make PYTHON=python3.12")'

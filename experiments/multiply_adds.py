@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,31 +23,52 @@ def multiply_adds(module: nn.Module, image_shape: Sequence[int]) -> int:
     """
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     run = functools.partial(module.init_with_output, train=False, valid=None)  # draws no products
-    return _of_jaxpr(jax.make_jaxpr(run)(jax.random.key(0), images).jaxpr)
+    return _total(layers_of(jax.make_jaxpr(run)(jax.random.key(0), images).jaxpr))
 
 
-def _of_jaxpr(jaxpr: Jaxpr) -> int:
-    return sum(map(_of_equation, jaxpr.eqns))
+class Layer(NamedTuple):
+    """A convolution or a matrix product: its multiply-adds, and the numbers it reads and writes."""
+
+    multiply_adds: int
+    numbers: int
 
 
-def _of_equation(equation: JaxprEqn) -> int:
+def layers_of(jaxpr: Jaxpr) -> list[Layer]:
+    """Return the convolutions and matrix products of a program, in order.
+
+    Raises ValueError for a program with a loop.
+    """
+    return [layer for equation in jaxpr.eqns for layer in _of_equation(equation)]
+
+
+def _total(layers: list[Layer]) -> int:
+    return sum(layer.multiply_adds for layer in layers)
+
+
+def _of_equation(equation: JaxprEqn) -> list[Layer]:
     match equation.primitive.name:
         case "conv_general_dilated":
             kernel = _shape(equation.invars[1])
             features, *_ = equation.params["dimension_numbers"].rhs_spec
-            return math.prod(_shape(equation.outvars[0])) * math.prod(kernel) // kernel[features]
+            products = math.prod(_shape(equation.outvars[0])) * math.prod(kernel)
+            return [Layer(products // kernel[features], _numbers(equation))]
         case "dot_general":
             left, result = _shape(equation.invars[0]), _shape(equation.outvars[0])
             (contracted, _), _ = equation.params["dimension_numbers"]
-            return math.prod(result) * math.prod(left[axis] for axis in contracted)
+            products = math.prod(result) * math.prod(left[axis] for axis in contracted)
+            return [Layer(products, _numbers(equation))]
         case "cond":
             # Each branch computes one convolution for one platform. The branch that adds shifted
             # products has no convolution to count.
-            return max(map(_of_jaxpr, jaxprs_in_params(equation.params)))
+            return max(map(layers_of, jaxprs_in_params(equation.params)), key=_total)
         case "scan" | "while":
             raise ValueError(f"multiply-adds in a loop ({equation.primitive}) are not counted")
         case _:
-            return sum(map(_of_jaxpr, jaxprs_in_params(equation.params)))
+            return [x for jaxpr in jaxprs_in_params(equation.params) for x in layers_of(jaxpr)]
+
+
+def _numbers(equation: JaxprEqn) -> int:
+    return sum(math.prod(_shape(atom)) for atom in (*equation.invars, *equation.outvars))
 
 
 def _shape(atom: Any) -> tuple[int, ...]:

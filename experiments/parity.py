@@ -39,7 +39,12 @@ KERAS = {
 
 
 def random_variables(module: nn.Module, image_shape: Sequence[int], seed: int = 0) -> Any:
-    """Draw the variables of a network, a backbone or a stage, float32, as NumPy arrays.
+    """Draw the variables of a network, a backbone or a stage, as `drawn`."""
+    return drawn(shapes(module, image_shape), seed)
+
+
+def drawn(like: Any, seed: int = 0) -> Any:
+    """Draw variables with the shapes of a tree of them, float32, as NumPy arrays.
 
     Kernels keep the size of activations (He et al. 2015). No bias, mean or scale is 0 or 1.
     Variances are about 2, so that residual sums do not hide the biases.
@@ -58,7 +63,7 @@ def random_variables(module: nn.Module, image_shape: Sequence[int], seed: int = 
             case _:
                 return normal / 3
 
-    leaves = flatten_dict(shapes(module, image_shape))
+    leaves = flatten_dict(like)
     return unflatten_dict({path: draw(path, leaf.shape) for path, leaf in leaves.items()})
 
 

@@ -6,8 +6,9 @@ begins with imported weights in weights/mobilenet_v2, which `vocjax weights impo
 balanced classes every run adds to the one before; each of the next three adds to this one alone,
 and the last one of the ladder to the one before it. VOC's validation images are not looked at: a
 quarter of the training photographs stands in. Where the backbone is frozen and nothing is drawn,
-its maps are computed once. The ladder trains at 160 pixels, for time. The last run, `recipe`, has
-those of its config, all of train, and is scored on VOC's validation images.
+its maps are computed once. The ladder trains at 160 pixels, for time. The last runs have all of
+train, and are scored on VOC's validation images: `recipe` at the pixels of its config, `foreground`
+at those of the ladder.
 """
 
 import argparse
@@ -32,7 +33,10 @@ ALIKE = (
     "optimizer.clip_norm=1.0",
     "optimizer.average_decay=0.99",
 )
-PADDED = ("data.fit=pad", "evaluation.images=whole", "data.longest=320")
+# Without a random scale objects are as large in training as the window makes them: 320 pixels, as
+# the recipe has them, would show the network objects of twice the size.
+FITTED = ("data.longest=160",)
+PADDED = ("data.fit=pad", "evaluation.images=whole", *FITTED)
 # The recipe's fields at the values of the run before it.
 WITHOUT = (
     "data.augment.scale=()",
@@ -49,11 +53,19 @@ LEARNING = (
     f"(12, (('{STAGES}', 0.1), ('encoder/.*', 0.0), ('.*', 0.3))))",
 )
 SCALES = ("evaluation.scales=(0.75, 1.0, 1.25)",)
+# One mask for all objects.
+FOREGROUND = (
+    "name=DeepLab v3+ by the recipe, foreground",
+    "data.size=160",
+    "data.sampling=uniform",
+    "model.target=foreground",
+    "loss.classes=all",
+)
 # Name, config, and what differs from it.
 STEPS = (
     ("squashed, DeepLab v3", "deeplab_pretrained", CACHED),
     ("aspect kept, whole images scored", "deeplab_pretrained", (*CACHED, *PADDED)),
-    ("and the decoder of v3+", "segmentation_recipe", (*CACHED, *WITHOUT)),
+    ("and the decoder of v3+", "segmentation_recipe", (*CACHED, *FITTED, *WITHOUT)),
     (
         "and scale, crop, flip, colour",
         "segmentation_recipe",
@@ -90,7 +102,12 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
         Experiment(f"{number}", config, (f"name={name}", *home, *ALIKE, *changes))
         for number, (name, config, changes) in enumerate(STEPS, start=1)
     ]
-    return [*ladder, Experiment("recipe", "segmentation_recipe", (*home, *LEARNING, *SCALES))]
+    whole = {"recipe": (), "foreground": FOREGROUND}
+    final = [
+        Experiment(name, "segmentation_recipe", (*home, *changes, *LEARNING, *SCALES))
+        for name, changes in whole.items()
+    ]
+    return [*ladder, *final]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from vocjax import bounds
 from vocjax.data import photo
 from vocjax.data.layouts.annotations import read_objects
 from vocjax.errors import UserError
-from vocjax.mesh import make_mesh
+from vocjax.mesh import make_mesh, replicated
 from vocjax.pretrained.formats import read
 from vocjax.runs.checkpoints import Checkpoints, abstract, check_room
 from vocjax.runs.reader import read_arrays, read_json
@@ -156,7 +156,7 @@ def test_a_checkpoint_that_can_not_be_written(tmp_path, caplog):
     assert not caplog.records
     with Checkpoints(tmp_path, config) as checkpoints:
         assert checkpoints.last_step == 1
-        restored = checkpoints.restore(1, abstract(state, make_mesh()))
+        restored = checkpoints.restore(1, abstract(state, replicated(make_mesh())))
     np.testing.assert_array_equal(restored["x"], state["x"])
 
 

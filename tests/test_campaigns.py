@@ -28,11 +28,11 @@ def plan(options):
 
 @pytest.fixture(scope="module", autouse=True)
 def reports():
-    """Lists of the directories that reports are written of, which takes most of the time."""
+    """Lists of the directories that reports are of, then those that failed; writing takes long."""
     written = []
 
-    def write_report(directories, output, without_pictures):
-        written.append([path.name for path in (*directories, *without_pictures)])
+    def write_report(directories, output, without_pictures, failed):
+        written.append([path.name for path in (*directories, *without_pictures)] + [*failed])
         output.touch()
 
     with pytest.MonkeyPatch.context() as patch:
@@ -223,7 +223,7 @@ def test_a_run_that_fails_stops_only_what_begins_from_it(plan, call, reports, tm
         told[1] == "vocjax: further: skipped, because it begins from linear, which is not finished."
     )
     assert "run 2 of 3: linear failed after " in err
-    assert "pca" in out and reports[-1] == ["pca"]
+    assert "pca" in out and reports[-1] == ["pca", "linear", "further"]
     assert not (tmp_path / "runs/further").exists()
 
 

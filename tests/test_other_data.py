@@ -228,6 +228,6 @@ def test_an_exported_model_needs_data_and_knows_which_images_it_was_trained_on(
         assert "is an exported model, which knows no data of its own: add --dataset NAME" in err
     flags = ["--workdir", folder, "--dataset", "toy", "--data_dir", toy_dir]
     code, out, _ = measured(capsys, *flags, "--split", "train")
-    assert code == 0 and "24 of the photographs were training images of the run" in out
+    assert code == 0 and "10 of the photographs were training images of the run" in out
     code, out, err = measured(capsys, *flags, "--output", folder / "t.json")
     assert (code, out) == (1, "") and "t.json lies in the run directory" in err

@@ -259,6 +259,20 @@ def test_some_of_a_plan_can_be_run_alone(experiments, script, monkeypatch, tmp_p
     assert code == 1 and "--only is 'frist'; it is one of" in err and "Did you mean 'first'?" in err
 
 
+def test_what_a_plan_can_not_be_is_told_before_anything_runs(experiments, script, tmp_path):
+    with pytest.raises(UserError, match="several experiments of the directory 'first'; give each"):
+        runner.prepare([*experiments, experiments[1]], tmp_path / "new")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file, which is a file; give a folder"):
+        runner.prepare(experiments, tmp_path / "file")
+    heir = Experiment("heir", "pca", (*SMALL, f"init_from={tmp_path / 'new' / 'second'}"))
+    planned = [experiments[0], heir]
+    code, _, err = script(lambda _: planned, "--workdir", tmp_path / "new", "--only", "heir")
+    assert code == 1
+    assert "heir begins from second, which --only leaves out, and" in err
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_ladders_runs_have_all_that_those_before_them_have():
     steps = [("one", "a=1", "b=1"), ("two", "b=2"), ("three", "c=3")]
     runs = runner.ladder("pca", ("d=4",), steps)

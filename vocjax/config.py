@@ -30,6 +30,7 @@ def base_config() -> ConfigDict:
             "precision": "float32",  # of the computation: float32 or bfloat16
             "matmul_precision": "default",  # of products of float32: default, high or highest
             "deterministic": False,  # ask XLA for operations that give the same on a GPU each time
+            "shard_parameters": False,  # over the devices, where one can't hold all of them
             "init_from": "",  # a run, or imported weights, whose encoder the run begins with
             "evaluate_every_epochs": 1,  # and save
             "best": {"metric": "loss", "mode": "min"},  # on validation; mode is min or max

@@ -42,10 +42,14 @@ def naming(what: object) -> Iterator[None]:
 
 
 def check_range(field: str, value: float, least: float, below: float = math.inf) -> None:
-    """Raise `UserError` unless `least <= value < below`; NaN is in no range."""
-    if least <= value < below:
-        return
+    """Raise `UserError` unless `least <= value < below`; NaN is in no range, and so is a text."""
     end = "" if math.isinf(below) else f" and less than {below}"
+    try:
+        if least <= value < below:
+            return
+    except TypeError as error:
+        what = f"{field} is {value!r}; it must be a number, at least {least}{end}."
+        raise UserError(what) from error
     raise UserError(f"{field} is {value}; it must be at least {least}{end}.")
 
 

@@ -1,10 +1,13 @@
 """The devices: one mesh over all, how exactly they compute, and what is where.
 
-A batch is split over the mesh, everything else is replicated.
+A batch is split over the mesh. Everything else is replicated, but for large parameters, with their
+optimizer state, where `shard_parameters` asks for it.
 """
 
+import math
 import os
 from contextlib import AbstractContextManager
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,6 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from vocjax.errors import UserError
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # the same sums in the same order, each time
+SPLIT_FROM = 2**12  # numbers of an array; smaller ones take longer to gather than they save
 MATMUL_PRECISIONS = ("default", "high", "highest")  # of jax.lax.Precision
 
 
@@ -56,6 +60,24 @@ def make_mesh() -> Mesh:
 def replicated(mesh: Mesh) -> NamedSharding:
     """Sharding of what every device holds whole: the train state, a resident data set."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def sharded(tree: Any, mesh: Mesh) -> Any:
+    """Return a sharding for each array of a pytree, of arrays or `jax.ShapeDtypeStruct`.
+
+    The longest axis that the devices divide is split; small arrays, and those without such an axis,
+    are replicated. XLA gathers a parameter where it is used (FSDP; Zhao et al. 2023, ZeRO-3;
+    Rajbhandari et al. 2020).
+    """
+
+    def sharding(array: Any) -> NamedSharding:
+        sides = [side if side % mesh.size == 0 else 0 for side in array.shape]
+        if math.prod(array.shape) < SPLIT_FROM or not any(sides):
+            return replicated(mesh)
+        axis = sides.index(max(sides))
+        return NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
+
+    return jax.tree.map(sharding, tree)
 
 
 def split_by_example(mesh: Mesh) -> NamedSharding:

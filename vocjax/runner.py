@@ -3,6 +3,7 @@
 import argparse
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from vocjax.plans.seconds import expected_seconds, kept_runs, timed_runs
 from vocjax.plans.states import DONE, REUSE, State, copy_run, find_states, remove_run
 from vocjax.reporting.page import write_report
 from vocjax.reporting.side_by_side import side_by_side
-from vocjax.runs.reader import Run, read_results, read_run, series
+from vocjax.runs.reader import Run, is_run, read_results, read_run, series
 from vocjax.shipped import add_flags
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import Watch, completed, train_group
@@ -71,7 +72,15 @@ def prepare(
     """Check experiments and find what is to be done for each; trains and writes nothing.
 
     `overrides`, `--config.FIELD=VALUE`, are for all; `again` and `reuse` as in `find_states`.
+    `UserError` for a workdir that is a file, and for two experiments of one directory.
     """
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"--workdir is {workdir}, which is a file; give a folder.")
+    times = Counter(experiment.directory for experiment in experiments)
+    if twice := sorted(name for name, count in times.items() if count > 1):
+        raise UserError(
+            f"the plan has several experiments of the directory {twice[0]!r}; give each its own."
+        )
     by_directory = {experiment.directory: experiment for experiment in experiments}
     configs = {name: checked(e, overrides, workdir) for name, e in by_directory.items()}
     states = find_states(configs, workdir, set(again), reuse)
@@ -110,7 +119,8 @@ def run(campaign: Campaign) -> Outcome:
     others = [campaign.workdir / e.directory for e in experiments if not e.pictured]
     if experiments:
         try:
-            write_report(pictured, campaign.workdir / "report.html", without_pictures=others)
+            page = campaign.workdir / "report.html"
+            write_report(pictured, page, without_pictures=others, failed=done.failed)
         except Exception as error:  # the figures of hours are worth more than their pictures
             traceback.print_exc()
             done.failed["report.html"] = f"{type(error).__name__}: {error}"
@@ -245,7 +255,20 @@ def planned(plan: Plan, options: argparse.Namespace, overrides: Sequence[str]) -
     experiments = repeated(plan(options), seeds, options.workdir)
     again = [e.directory for e in chosen("--again", options.again or [], experiments)]
     some = chosen("--only", options.only, experiments)
+    _check_origins(some, experiments, options.workdir)
     return prepare(some, options.workdir, overrides, again, options.reuse)
+
+
+def _check_origins(some: Sequence[Experiment], all_: Sequence[Experiment], workdir: Path) -> None:
+    """Raise `UserError` where `--only` leaves out a run that is missing and that another needs."""
+    left_out = {f"init_from={workdir / e.directory}": e.directory for e in all_ if e not in some}
+    for experiment in some:
+        origin = next(filter(left_out.__contains__, experiment.overrides), "")
+        if origin and not is_run(workdir / (missing := left_out[origin])):
+            raise UserError(
+                f"{experiment.directory} begins from {missing}, which --only leaves out, and "
+                f"{workdir} does not have it; add it: --only {missing} {experiment.directory}."
+            )
 
 
 def _say(program: str, lines: Iterable[str]) -> None:

@@ -20,12 +20,20 @@ from pathlib import Path
 
 from experiments.ladder_photographs import QUESTIONS
 from experiments.tables import representation
+from experiments.tables.aims import aims_table
 from experiments.tables.backbones import backbones_table
 from experiments.tables.classification import classification_table, differences_table
 from experiments.tables.decoders import decoders_table, side_by_side
 from experiments.tables.findings import findings
 from experiments.tables.kept import RESULTS, has, read_differences, read_kept, read_records
-from experiments.tables.segmentation import class_table, segmentation_table, target_of
+from experiments.tables.reliability import reliability
+from experiments.tables.segmentation import (
+    class_table,
+    held_out,
+    segmentation_table,
+    target_of,
+)
+from experiments.tables.speed import speed_tables
 from experiments.tables.story import story_table
 from experiments.tables.together import together_table
 from experiments.tables.transfer import imagenet_table, transfer_table
@@ -70,16 +78,25 @@ def tables() -> dict[str, str]:
     for data, runs in read_kept("story").items():
         found[f"story, {data}"] = story_table(runs)
         found[f"story, differences, {data}"] = differences_table(read_differences("story", data))
+    recipes = read_kept("recipe")
+    for data, runs in recipes.items():
+        found[f"ladder of the recipe, {data}"] = class_table([r for r in runs if held_out(r)])
     for data, runs in read_kept("transfer").items():
         images, pixels = (read_kept(s).get(data, []) for s in ("classification", "segmentation"))
         found[f"transfer, {data}"] = transfer_table(runs, images)
-        found[f"transfer to pixels, {data}"] = class_table([*runs, *pixels])
+        best = [run for run in recipes.get(data, []) if not held_out(run)]
+        found[f"transfer to pixels, {data}"] = class_table([*best, *runs, *pixels])
+    found["aims"] = aims_table()
     if records := read_records("backbones"):
         found["backbones"] = backbones_table(records)
     if records := read_records("imagenet"):
         found["ImageNet's heads"] = imagenet_table(records)
+    if records := read_records("reliability"):
+        found["reliability"] = reliability(records)
     if records := read_records("seeds_together"):
         found["seeds together"] = together_table(records)
+    if records := read_records("benchmark"):
+        found |= speed_tables(records)
     return found | findings()
 
 

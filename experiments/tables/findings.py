@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from scipy.stats import binomtest
+from scipy.stats import norm
 
 from experiments.tables.kept import markdown, read_differences, read_kept
 from vocjax.reporting.study import STUDY
@@ -87,10 +87,13 @@ def findings() -> dict[str, str]:
                 )
                 for study in (runs_of_study[n] if metric == SOFT else "",)
             ),
-            (
-                "all foreground: soft Dice",
-                "",
-                baseline("segmentation", "legacy_segmentation_bce", "all foreground", SOFT),
+            *(
+                (
+                    f"{name}: soft Dice",
+                    "",
+                    baseline("segmentation", "legacy_segmentation_bce", name, SOFT),
+                )
+                for name in ("all foreground", "one mask for all")
             ),
         ),
         "random initialisation": table(
@@ -165,6 +168,14 @@ def findings() -> dict[str, str]:
                     ("momentum .9, dropout .2", f"run_{n}_following"),
                 )
             ),
+            *(
+                (
+                    f"{name}: soft Dice",
+                    "",
+                    baseline("segmentation", "legacy_segmentation_norm", name, SOFT),
+                )
+                for name in ("all foreground", "one mask for all")
+            ),
             (
                 "what is left of the beginning in run 5",
                 "",
@@ -213,9 +224,15 @@ def difference(by_data: Mapping[str, Sequence[Mapping[str, Any]]], first: str, s
 
 
 def share(right: float, images: int) -> str:
-    """Return a share with its 95 % interval (Wilson 1927)."""
-    found = binomtest(round(right * images), images).proportion_ci(method="wilson")
-    return f"{right:.3f} [{found.low:.3f}, {found.high:.3f}] of {images}"
+    """Return a share with its 95 % interval (Wilson 1927), as if it were of so many images.
+
+    An element-wise accuracy need not be a whole number of them.
+    """
+    z = float(norm.ppf(0.975))
+    middle = (right + z**2 / (2 * images)) / (1 + z**2 / images)
+    inner = right * (1 - right) / images + z**2 / (4 * images**2)
+    half = z * inner**0.5 / (1 + z**2 / images)
+    return f"{right:.3f} [{middle - half:.3f}, {middle + half:.3f}] of {images}"
 
 
 def of_share(runs: Sequence[Run]) -> str:

@@ -26,14 +26,15 @@ OF_CONSTANTS = {"hard_dice_per_image_at_threshold": "hard_dice_per_image"}
 def story_table(runs: list[Run]) -> str:
     """Return a Markdown table of the story's runs, on validation; of seeds mean ± deviation.
 
-    Seconds are those of the training steps of the first seed.
+    Seconds are those of the training steps, the lowest and the highest of the seeds.
     """
     rows = [["", "seeds", "epochs", "seconds", *(label for label, _ in METRICS.values())]]
     for task, simpler in SIMPLER.items():
         members = replicates([run for run in runs if run.task == task])
         for seeds in members:
             values, first = over_seeds(seeds)["val"], seeds[0]
-            seconds = f"{(first.results or {})['seconds']:.0f}"
+            taken = sorted(round((run.results or {})["seconds"]) for run in seeds)
+            seconds = f"{taken[0]}" if taken[0] == taken[-1] else f"{taken[0]} to {taken[-1]}"
             epochs = str(first.config["epochs"])
             rows.append([first.name, str(len(seeds)), epochs, seconds, *_cells(values)])
         for name in simpler if members else ():

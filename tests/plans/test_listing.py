@@ -120,5 +120,7 @@ def test_exported_models_beside_the_runs_are_passed_over(finished_run, tmp_path,
     assert cli.main(["export", str(tmp_path / "ae"), "--format", "safetensors"]) == 0
     code, (_, *rows), err = told(capsys, "runs", tmp_path)
     assert (code, len(rows), err) == (0, 1, "")
+    _, (_, *rows), err = told(capsys, "runs", tmp_path, tmp_path / "nowhere")
+    assert (len(rows), err) == (1, f"vocjax: no run lies in {tmp_path / 'nowhere'} or below.\n")
     code, rows, err = told(capsys, "runs", tmp_path / "ae_safetensors")
     assert (code, rows) == (1, []) and "is an exported model" in err

@@ -133,11 +133,14 @@ def count_images(run):
     return {f"figure of {len(run.samples['image'])} images": Figure((1, 1))}
 
 
-def report(*directories, draw=count_images, without_pictures=()):
-    """The page of run directories, drawn by one function whatever their task is."""
+def report(*directories, draw=count_images, **options):
+    """The page of run directories, drawn by one function whatever their task is.
+
+    `options` are those of `write_report`.
+    """
     output = directories[0].parent / "report.html"
     chapters = [c._replace(figures=draw, lead=lambda _: {}) for c in page.CHAPTERS]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "CHAPTERS", chapters)
-        page.write_report(directories, output, without_pictures=without_pictures)
+        page.write_report(directories, output, **options)
     return Page(output.read_text(encoding="utf-8"))

@@ -134,6 +134,13 @@ class TestProvenance:
         assert page.values("a", "href").count("#run-1") == 2  # from both tables
         assert "run-1" in page.values("article", "id")
 
+    def test_runs_that_are_missing_are_named_with_the_reason(self, tmp_path):
+        write_run(tmp_path / "run")
+        page = report(tmp_path / "run", failed={"bad": "the loss is <nan>"})
+        assert "Not finished, and not in this report:" in page.text
+        assert "bad: the loss is <nan>" in page.text
+        assert "Not finished" not in report(tmp_path / "run").text
+
     def test_what_is_not_known_is_a_dash(self, tmp_path):
         directory = tmp_path / "bare"
         directory.mkdir()

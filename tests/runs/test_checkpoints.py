@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from vocjax.config import LATE
 from vocjax.errors import UserError
 from vocjax.evaluate import evaluate
-from vocjax.mesh import make_mesh
+from vocjax.mesh import make_mesh, replicated
 from vocjax.runs.checkpoints import Checkpoints, abstract, has_checkpoint
 from vocjax.runs.reader import read_epochs
 from vocjax.runs.restore import load_run
@@ -58,7 +58,7 @@ def test_keeps_the_last_and_the_best(mode, values, best, steps, tmp_path):
             )
         assert checkpoints.best == best
         assert checkpoints.last_step == len(values)
-        wanted = abstract({"x": jnp.zeros(2, jnp.int32)}, make_mesh())
+        wanted = abstract({"x": jnp.zeros(2, jnp.int32)}, replicated(make_mesh()))
         for step in steps:
             assert checkpoints.restore(step, wanted)["x"].tolist() == [step, step]
         assert checkpoints.restore(None, wanted)["x"].tolist() == [len(values)] * 2
@@ -70,7 +70,7 @@ def test_same_step_is_saved_once(tmp_path):
         checkpoints.save(3, {"x": jnp.zeros(2)}, {"accuracy": 0.5})
         checkpoints.save(3, {"x": jnp.ones(2)})
         assert checkpoints.best == (3, 0.5)
-        wanted = abstract({"x": jnp.zeros(2)}, make_mesh())
+        wanted = abstract({"x": jnp.zeros(2)}, replicated(make_mesh()))
         assert checkpoints.restore(3, wanted)["x"].tolist() == [0, 0]
 
 
@@ -82,7 +82,7 @@ def test_saves_what_the_state_was_though_it_is_donated_meanwhile(tmp_path):
             checkpoints.save(number, {"x": state}, {"accuracy": 1.0 / number})
             for _ in range(5):
                 state = step(state)
-        wanted = abstract({"x": state}, make_mesh())
+        wanted = abstract({"x": state}, replicated(make_mesh()))
         assert np.unique(checkpoints.restore(1, wanted)["x"]).tolist() == [0]
         assert np.unique(checkpoints.restore(3, wanted)["x"]).tolist() == [10]
 

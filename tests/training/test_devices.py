@@ -30,9 +30,10 @@ def bare(config):
 EIGHT = (
     BARE
     + """
-import signal, sys
+import shutil, signal, sys
 from pathlib import Path
 import jax, numpy as np
+from vocjax import mesh
 from vocjax.config import from_json
 from vocjax.runs.checkpoints import Checkpoints
 from vocjax.training.interrupts import Interrupted
@@ -44,6 +45,24 @@ folder = Path(sys.argv[1])
 config = from_json((folder / "config.json").read_text())
 task = bare(config)
 train_and_evaluate(config, folder / "whole", task)
+
+mesh.SPLIT_FROM, split = 1, config.copy_and_resolve_references()
+split.shard_parameters = True
+save, shares = Checkpoints.save, []
+
+def note_shares(self, step, state, metrics=None):
+    for tree in (state.params, state.opt_state):
+        leaves = [x for x in jax.tree.leaves(tree) if any(side % 8 == 0 for side in x.shape)]
+        shares.append({x.addressable_shards[0].data.size / x.size for x in leaves})
+    save(self, step, state, metrics)
+
+Checkpoints.save = note_shares
+train_and_evaluate(split, folder / "split", task)
+shutil.copytree(folder / "split", folder / "further")
+split.epochs *= 2  # it is restored in parts, too
+train_and_evaluate(split, folder / "further", task)
+Checkpoints.save = save
+assert shares and all(of == {1 / 8} for of in shares), shares
 
 save, count_step, steps = Checkpoints.save, Records.step, []
 
@@ -78,6 +97,7 @@ def padded_config(random_config):
         batch_size=9,
         evaluate_every_epochs=5,
         **{
+            "model.encoder": (8, 8),  # as many channels as devices, which can be split
             "optimizer.accumulate": 2,
             # Adam and rmsprop divide by the gradient's size, and with it rounding grows.
             "optimizer.name": "sgd",
@@ -139,6 +159,13 @@ def test_eight_devices_equal_one(on_one_device, on_eight_devices):
     assert json.loads((eight / "run.json").read_text())["device"]["count"] == 8
     assert_close(saved_state(eight, 20), saved_state(one, 20))
     assert_close_records(eight, one)
+
+
+def test_parameters_that_are_split_equal_replicas(on_eight_devices):
+    split, whole = on_eight_devices / "split", on_eight_devices / "whole"
+    assert_close(saved_state(split, 20), saved_state(whole, 20))
+    assert_close_records(split, whole)
+    assert read_epochs(on_eight_devices / "further")[-1]["step"] == 40
 
 
 def test_state_saved_on_eight_is_restored_on_one(

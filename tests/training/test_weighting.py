@@ -62,6 +62,12 @@ def test_questions_weigh_what_is_absent_against_what_is_present(tiny_config, toy
     np.testing.assert_allclose(config.loss.class_weights, expected, rtol=1e-5)
     never = Counts(*(np.array([0.0, 5.0]) for _ in range(4)))
     np.testing.assert_array_equal(factors_of(never, "inverse_frequency", False), [1, 1])
+    assert completed(config, tmp_path) == config  # as it is read from a run
+    config.loss.class_weights = (1.0, 2.0)
+    with pytest.raises(
+        UserError, match=r"class_weights is \(1.0, 2.0\), and loss.weighting 'inver"
+    ):
+        completed(config, tmp_path)
     config.loss.weighting = "frequency"
     with pytest.raises(UserError, match=r"loss.weighting is 'frequency'"):
         completed(config, tmp_path)

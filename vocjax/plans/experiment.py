@@ -45,7 +45,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         pass
     raise UserError(
         f"--seeds is {text!r}; give how many, `--seeds 3` for 0, 1 and 2, or which: `--seeds 0,4`, "
-        "each once."
+        "each once, or `--seeds 0,` for this one."
     )
 
 

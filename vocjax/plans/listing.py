@@ -91,6 +91,10 @@ def find(directories: Sequence[Path]) -> tuple[list[Listed], dict[Path, str]]:
             f"no run lies in {', '.join(map(str, directories))} or below; give the --workdir of a "
             "`vocjax train`, or a folder of such directories."
         )
+    named = [*(run.directory for run in runs), *broken]
+    for folder in directories:
+        if not any(folder in (path, *path.parents) for path in named):
+            broken[folder] = f"no run lies in {folder} or below."
     return runs, broken
 
 

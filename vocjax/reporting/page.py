@@ -1,6 +1,6 @@
 """The report: run directories in, one HTML file out that needs no other file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -18,12 +18,16 @@ from vocjax.runs.reader import Run, by_data, counted, joined, lookup, read_runs,
 
 
 def write_report(
-    directories: Sequence[Path], output: Path, *, without_pictures: Sequence[Path] = ()
+    directories: Sequence[Path],
+    output: Path,
+    *,
+    without_pictures: Sequence[Path] = (),
+    failed: Mapping[str, str] = {},
 ) -> None:
     """Write the report of run directories, or folders of them, as one HTML file.
 
     The file is replaced as a whole, its folder is made. Runs in `without_pictures` are in tables
-    and comparisons alone.
+    and comparisons alone. `failed` are runs that are missing, with why.
 
     Raises `UserError` if a directory is no run, a run is broken, or `output` can't be written.
     """
@@ -31,7 +35,7 @@ def write_report(
     plain = read_runs(without_pictures) if without_pictures else []
     hidden = {run.directory.resolve() for run in plain}
     pictured = [run for run in runs if run.directory.resolve() not in hidden]
-    page = render(runs, pictured)
+    page = render(runs, pictured, failed)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_text(output, page)
@@ -42,7 +46,7 @@ def write_report(
         ) from error
 
 
-def render(runs: Sequence[Run], pictured: Sequence[Run]) -> str:
+def render(runs: Sequence[Run], pictured: Sequence[Run], failed: Mapping[str, str] = {}) -> str:
     """Return the page of some runs as HTML text: the same runs give the same text.
 
     Those in `pictured` have pictures; of several seeds the first is drawn.
@@ -64,7 +68,9 @@ def render(runs: Sequence[Run], pictured: Sequence[Run]) -> str:
     links.append('<a href="#made">How each number was made</a>')
     template = resources.files("vocjax.reporting").joinpath("template.html")
     return Template(template.read_text(encoding="utf-8")).substitute(
-        summary=_summary(runs), navigation="".join(links), sections="\n".join(sections)
+        summary=_summary(runs) + _missing(failed),
+        navigation="".join(links),
+        sections="\n".join(sections),
     )
 
 
@@ -80,6 +86,12 @@ def _summary(runs: Sequence[Run]) -> str:
         by=" · ",
     )
     return f"<p>{escape(facts)}</p>"
+
+
+def _missing(failed: Mapping[str, str]) -> str:
+    """The runs of a plan that failed or were skipped, each with the reason."""
+    items = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in failed.items())
+    return f"<p>Not finished, and not in this report:</p><ul>{items}</ul>" if items else ""
 
 
 def _outcome(chapters: dict[Chapter, list[Run]]) -> str:

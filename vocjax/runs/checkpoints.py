@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import jax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as ocp
 
@@ -223,10 +223,12 @@ def _steps(workdir: Path) -> set[int]:
     return {int(name) for name in names if name.isdigit()}
 
 
-def abstract(tree: Any, mesh: Mesh) -> Any:
-    """Return shapes with shardings, replicated over the mesh, for a restore on any devices."""
+def abstract(tree: Any, shardings: Any) -> Any:
+    """Return shapes with shardings, a pytree of them or one for all, for a restore on devices."""
+    if isinstance(shardings, NamedSharding):
+        shardings = jax.tree.map(lambda _: shardings, tree)
     return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), tree
+        lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree, shardings
     )
 
 
@@ -246,7 +248,7 @@ def restore_variables(
     for _ in range(TRIES):
         steps = _steps(workdir)
         try:
-            step, state = _restore(workdir, config, abstract(wanted, mesh), which)
+            step, state = _restore(workdir, config, abstract(wanted, replicated(mesh)), which)
         except UserError:
             if steps == _steps(workdir):
                 raise

@@ -68,9 +68,9 @@ def call(what: str, function: Callable[..., Any], *arguments: Any, **keywords: A
     except UserError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300].rstrip(".")
         raise UserError(
-            f"{what} can't be used like this: {type(error).__name__}: {reason} "
+            f"{what} can't be used like this: {type(error).__name__}: {reason}. "
             "Change its arguments, or choose another one."
         ) from error
 

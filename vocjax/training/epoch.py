@@ -79,5 +79,5 @@ def _not_finite(what: str, ids: np.ndarray, member: Member) -> UserError:
     return UserError(
         f"{what}; {saved}. The batch held {', '.join(ids[:5])}{more}. "
         "Look at these images, lower optimizer.learning_rate or set optimizer.clip_norm, and "
-        "begin in another --workdir."
+        "begin in another --workdir; of a plan, with --again and the run's name."
     )

@@ -141,10 +141,11 @@ def step(
 ) -> optax.Schedule:
     """Multiply the rate by `factor` at each of `boundaries`, as PyTorch's MultiStepLR does."""
     del steps
-    if not isinstance(boundaries, tuple) or sorted(set(boundaries)) != list(boundaries):
+    rising = isinstance(boundaries, tuple) and sorted(set(boundaries)) == list(boundaries)
+    if not rising or not boundaries:
         raise UserError(
-            f"{FIELD} has boundaries={boundaries!r}; it is a tuple of rising numbers, for instance "
-            "(30, 60)."
+            f"{FIELD} has boundaries={boundaries!r}; it is a tuple of rising numbers, one or more: "
+            "(30, 60) for instance."
         )
     _check("factor", factor, 0)
     return optax.piecewise_constant_schedule(peak, dict.fromkeys(boundaries, factor))

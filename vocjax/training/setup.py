@@ -17,7 +17,6 @@ from vocjax.data.pipeline import Examples
 from vocjax.data.splits import choose
 from vocjax.data.voc import Prepared
 from vocjax.errors import UserError
-from vocjax.mesh import replicated
 from vocjax.pretrained.initialise import with_encoder_of
 from vocjax.pretrained.resolve import located, origin_facts, origin_of
 from vocjax.runs import places, writer
@@ -35,7 +34,7 @@ from vocjax.training.evaluation import (
 from vocjax.training.features import Compute, with_features
 from vocjax.training.optimizers import decayed
 from vocjax.training.phases import count, phase_of_step
-from vocjax.training.step import INIT, TrainState, draw_key, initial_state
+from vocjax.training.step import INIT, TrainState, draw_key, initial_state, placement
 from vocjax.training.validate import Valid
 
 
@@ -95,8 +94,9 @@ def begin(setup: Setup, custom: list[str]) -> tuple[Setup, TrainState | None]:
             _check_finite("outputs on val", evaluator.outputs(variables, batch))
             # A fit without steps leaves the encoder as it is, and its features.
             setup = setup._replace(data=data._replace(splits=splits))
-        make = jax.jit(partial(_first_state, setup, 0), out_shardings=replicated(setup.mesh))
-        state = jax.block_until_ready(make(variables))
+        make = partial(_first_state, setup, 0)
+        where = placement(jax.eval_shape(make, variables), config, setup.mesh)
+        state = jax.block_until_ready(jax.jit(make, out_shardings=where)(variables))
     # The first host writes only after the others have looked at what was there.
     multihost_utils.sync_global_devices("the run directory is checked")
     facts = {
@@ -168,7 +168,8 @@ def restore(setup: Setup, checkpoints: Checkpoints) -> TrainState:
     """Load the last checkpoint, in the shapes of the phase that it belongs to."""
     number = phase_of_step(setup.valid.phases, checkpoints.last_step or 0, setup.batches)
     state = jax.eval_shape(partial(_first_state, setup, number), setup.valid.shapes)
-    return checkpoints.restore(None, abstract(state, setup.mesh))
+    where = placement(state, setup.config, setup.mesh)
+    return checkpoints.restore(None, abstract(state, where))
 
 
 def _first_state(setup: Setup, number: int, variables: Variables) -> TrainState:

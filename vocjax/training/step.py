@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from vocjax.data.augment import augment, scale_and_cut
 from vocjax.data.classes import class_columns
 from vocjax.data.mix import mix
-from vocjax.mesh import replicated
+from vocjax.mesh import replicated, sharded
 from vocjax.metrics import streaming
 from vocjax.models.fields import image_shape
 from vocjax.tasks.task import Batch, Targets, Task, Variables
@@ -65,6 +65,15 @@ def initial_state(
         key=jax.random.key(config.seed),
         sums=zeros_like(sums),
     )
+
+
+def placement(state: TrainState, config: ConfigDict, mesh: Mesh) -> Any:
+    """Return the sharding of each array of a state, or of its shapes, on the devices of a mesh."""
+    whole = jax.tree.map(lambda _: replicated(mesh), state)
+    if not config.shard_parameters:
+        return whole
+    split = ("params", "opt_state", "average")
+    return whole._replace(**{name: sharded(getattr(state, name), mesh) for name in split})
 
 
 def variables_of(state: TrainState) -> Variables:
@@ -156,10 +165,18 @@ def make_train_step(
 ) -> TrainStep:
     """Return `train_step`, compiled; the state given is donated.
 
-    Data parallelism comes from the batch's sharding.
+    Data parallelism comes from the batch's sharding, and that of the parameters from the state's.
     """
     step = train_step(task, optimizer, phase, config)
-    return jax.jit(step, donate_argnums=0, out_shardings=replicated(mesh))
+    if not config.shard_parameters:
+        return jax.jit(step, donate_argnums=0, out_shardings=replicated(mesh))
+
+    def split(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
+        state, loss = step(state, batch)
+        where = (placement(state, config, mesh), replicated(mesh))
+        return jax.lax.with_sharding_constraint((state, loss), where)
+
+    return jax.jit(split, donate_argnums=0)
 
 
 def train_step(

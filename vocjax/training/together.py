@@ -44,7 +44,8 @@ def train_together(
             )
     if at_once is None:
         at_once = jax.default_backend() != "cpu"
-    size = AT_ONCE if at_once and configs[0].epochs else 1  # a closed form has no steps
+    whole = configs[0].epochs and not configs[0].shard_parameters  # a closed form has no steps
+    size = AT_ONCE if at_once and whole else 1
     outcomes: list[Outcome] = []
     for first in range(0, len(configs), size):
         some = slice(first, first + size)

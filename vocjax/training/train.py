@@ -8,7 +8,7 @@ import jax
 
 from vocjax.data.pipeline import Examples
 from vocjax.errors import UserError
-from vocjax.mesh import replicated
+from vocjax.mesh import replicated, sharded
 from vocjax.tasks.task import Variables
 from vocjax.training import features
 from vocjax.training.epoch import train_epoch
@@ -67,8 +67,10 @@ def _train(group: Group, state: TrainState) -> TrainState:
         trained, _ = phase.split(state.params)
         if phase.first and step == phase.first * setup.batches:
             init = group.over(setup.optimizers[number].init)
-            init = jax.jit(init, out_shardings=replicated(setup.mesh))
-            state = state._replace(opt_state=init(trained))
+            where = replicated(setup.mesh)
+            if setup.config.shard_parameters:
+                where = sharded(jax.eval_shape(init, trained), setup.mesh)
+            state = state._replace(opt_state=jax.jit(init, out_shardings=where)(trained))
         shapes = phase.split(setup.valid.shapes["params"])
         for _, member in group.left:
             member.records.phase(phase.first, phase.end, *map(count, shapes))

@@ -76,6 +76,11 @@ def _check_fields(config: ConfigDict) -> None:
     check_range("evaluate_every_epochs", config.evaluate_every_epochs, 1)
     check_range("seed", config.seed, 0, 2**32)
     check_choice("matmul_precision", config.matmul_precision, MATMUL_PRECISIONS)
+    if config.shard_parameters and jax.process_count() > 1:
+        raise UserError(
+            "shard_parameters is True, which is for the devices of one host, and there are "
+            f"{jax.process_count()} hosts; set it to False."
+        )
     statistics_of(config)
     for field in MEASURED:
         check_choice(f"{field}.mode", config[field].mode, ("min", "max"))

@@ -20,7 +20,7 @@ from vocjax.data.classes import VOID, class_columns
 from vocjax.data.dataset import Dataset
 from vocjax.data.index import Prepared
 from vocjax.data.splits import choose
-from vocjax.errors import check_choice
+from vocjax.errors import UserError, check_choice
 from vocjax.losses import is_exclusive
 from vocjax.tasks.pixel_classes import pixel_classes
 
@@ -39,7 +39,10 @@ class Counts(NamedTuple):
 
 
 def with_class_weights(config: ConfigDict, source: Prepared | Dataset) -> ConfigDict:
-    """Return a config whose `loss.class_weights` are what `loss.weighting` makes of train."""
+    """Return a config whose `loss.class_weights` are what `loss.weighting` makes of train.
+
+    `UserError` where it gives other ones itself.
+    """
     config = config.copy_and_resolve_references()
     check_choice("loss.weighting", config.loss.weighting, WEIGHTINGS)
     if config.task == "segmentation":
@@ -47,7 +50,13 @@ def with_class_weights(config: ConfigDict, source: Prepared | Dataset) -> Config
     else:
         exclusive, counts = is_exclusive(config.loss.name), counts_of_images(config, source)
     factors = factors_of(counts, config.loss.weighting, exclusive)
-    config.loss.class_weights = tuple(round(float(f), 6) for f in factors)
+    made, given = tuple(round(float(f), 6) for f in factors), tuple(config.loss.class_weights)
+    if given not in ((), made):
+        raise UserError(
+            f"loss.class_weights is {given}, and loss.weighting {config.loss.weighting!r} makes "
+            f"{made} of train: leave class_weights empty, or set weighting to {GIVEN!r}."
+        )
+    config.loss.class_weights = made
     return config
 
 
