@@ -240,7 +240,7 @@ def test_images_may_be_float32(finished_run, photos, tmp_path):
 def test_an_exported_model_is_no_run_but_predicts_from_a_shell(exported, photos, tmp_path, capsys):
     folder = exported("classifier_256", "stablehlo")
     assert cli.main(["evaluate", "--workdir", str(folder)]) == 1
-    assert "is an exported model, which `vocjax predict`" in capsys.readouterr().err
+    assert "is an exported model, which knows no data" in capsys.readouterr().err
     assert cli.main(["report", str(folder), "--output", str(tmp_path / "r.html")]) == 1
     assert "is an exported model and no run" in capsys.readouterr().err
     picture = str(tmp_path / "toy.png")
