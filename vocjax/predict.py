@@ -28,6 +28,7 @@ from vocjax.models.fields import image_shape
 from vocjax.runs.reader import is_exported, read_results, results_of
 from vocjax.runs.restore import load_run
 from vocjax.tasks import TASKS
+from vocjax.tasks.own_size import with_few_programs
 from vocjax.tasks.task import Description, Outputs, Task, Variables
 
 T = TypeVar("T")
@@ -48,6 +49,7 @@ class Model(NamedTuple):
     step: int
     results: dict[str, Any]
     apply: Callable[[Variables, np.ndarray], Outputs]
+    apply_to_sizes: Callable[[Variables, np.ndarray], Outputs]  # the same, of images of many sizes
 
     def predict(self, images: Iterable[str | Path | np.ndarray]) -> list[dict[str, float]]:
         """Return the numbers that `vocjax predict` prints of each image: class probabilities, say.
@@ -74,7 +76,7 @@ class Model(NamedTuple):
 
     def _logits(self, images: np.ndarray) -> np.ndarray:
         """Return the logits of images uint8 [n, height, width, channels] of any size."""
-        outputs = self.apply(self.variables, images.astype(np.float32) / 255)
+        outputs = self.apply_to_sizes(self.variables, images.astype(np.float32) / 255)
         return np.asarray(outputs["logits"], np.float32)
 
     def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -103,9 +105,11 @@ def load_model(workdir: Path, checkpoint: str = "last") -> Model:
         exported = load_exported(workdir, checkpoint)
         config, task, variables, step, results, function = exported[:6]
         if function is not None:
-            return Model(
-                config, task, variables, step, results, lambda variables, images: function(images)
-            )
+
+            def of_images(_: Variables, images: np.ndarray) -> Outputs:
+                return function(images)
+
+            return Model(config, task, variables, step, results, of_images, of_images)
     else:
         config, task, variables, step = load_run(workdir, make_mesh(), checkpoint)
         results = results_of(workdir, checkpoint, step)
@@ -116,7 +120,8 @@ def load_model(workdir: Path, checkpoint: str = "last") -> Model:
         with matmul_precision(config.matmul_precision):
             return task.apply(variables, batch, False, jax.random.key(0))[0]
 
-    return Model(config, task, variables, step, results, apply)
+    sizes = with_few_programs(apply)
+    return Model(config, task, variables, step, results, apply, sizes)
 
 
 class Predicted(NamedTuple):

@@ -17,6 +17,7 @@ import vocjax
 from vocjax import cli
 from vocjax.data import voc
 from vocjax.data.frame import FITS, PAD, SQUASH
+from vocjax.data.photo import read_photo
 from vocjax.data.pipeline import fit_image
 from vocjax.errors import UserError
 from vocjax.exported import formats
@@ -191,17 +192,41 @@ def test_the_card_says_whose_terms_published_weights_have(exported, finished_run
     assert "Say here where that one began" in (tmp_path / "two/README.md").read_text()
 
 
+def photo_files():
+    """A photo of random pixels as it is, turned by EXIF, and with transparency of two kinds."""
+    rng = np.random.default_rng(0)
+    plain = Image.fromarray(rng.integers(0, 256, (40, 31, 3), np.uint8))
+    exif, alpha = plain.getexif(), plain.copy()
+    exif[0x0112] = 6
+    alpha.putalpha(Image.fromarray(rng.integers(0, 256, (40, 31), np.uint8)))
+    few = plain.quantize(16)
+    yield "plain.png", plain, {}
+    yield "turned.jpg", plain, {"exif": exif}
+    yield "alpha.png", alpha, {}
+    yield "palette.png", few, {"transparency": 3}
+    yield "turned_alpha.png", alpha, {"exif": exif}
+
+
 @pytest.mark.parametrize("fit", FITS)
-def test_the_card_says_how_a_photo_is_resized(fit, exported, photos, tmp_path, monkeypatch):
-    facts = read_facts(exported("classifier_256", "onnx"))
+def test_the_card_reads_a_photo_as_vocjax_does(fit, exported, tmp_path, monkeypatch):
+    folder = exported("classifier_256", "onnx")
+    facts = read_facts(folder)
     facts["preprocessing"]["before"]["keep_aspect"] = fit == PAD
-    code = card(facts).split("```python\n")[2].split("```")[0]
+    load, read = (part.split("```")[0] for part in card(facts).split("```python\n")[1:])
     monkeypatch.chdir(tmp_path)
-    Image.fromarray(photos[-1]).save("dog.png")
-    found = {"np": np}
-    exec(code.replace("dog.jpg", "dog.png"), found)
-    (expected,) = inputs_of(facts, photos[-1:], fit)
-    np.testing.assert_array_equal(found["images"], [expected])
+    for name, picture, fields in photo_files():
+        picture.save(name, **fields)
+        photo = read_photo(tmp_path / name)
+        assert photo.shape == ((31, 40, 3) if "turned" in name else (40, 31, 3))
+        found = {"np": np}
+        exec(read.replace("dog.jpg", name), found)
+        np.testing.assert_array_equal(found["images"], inputs_of(facts, [photo], fit), name)
+        if fit == SQUASH:  # as the model has it
+            zeros = "np.zeros((3, 16, 16, 3), np.uint8)"
+            exec(load.replace("FOLDER", str(folder)).replace(zeros, "images"), found)
+            (expected,) = vocjax.load(folder).predict([name])
+            probability = dict(zip(found["names"], found["outputs"], strict=True))["probability"]
+            assert [*expected.values()] == pytest.approx(probability[0].tolist(), abs=1e-5)
 
 
 def test_images_may_be_float32(finished_run, photos, tmp_path):
@@ -215,9 +240,9 @@ def test_images_may_be_float32(finished_run, photos, tmp_path):
 def test_an_exported_model_is_no_run_but_predicts_from_a_shell(exported, photos, tmp_path, capsys):
     folder = exported("classifier_256", "stablehlo")
     assert cli.main(["evaluate", "--workdir", str(folder)]) == 1
-    assert "is an exported model, which `vocjax predict`" in capsys.readouterr().err
+    assert "is an exported model, which knows no data" in capsys.readouterr().err
     assert cli.main(["report", str(folder), "--output", str(tmp_path / "r.html")]) == 1
-    assert "is no run" in capsys.readouterr().err
+    assert "is an exported model and no run" in capsys.readouterr().err
     picture = str(tmp_path / "toy.png")
     Image.fromarray(photos[0]).save(picture)
     output = tmp_path / "predictions"

@@ -102,7 +102,14 @@ def test_other_terms_of_a_sum_stay_as_they_are(arrays):
     [
         ({"hardest": 0.0}, "loss.hardest is 0.0"),
         ({"hardest": 1.5}, "loss.hardest is 1.5"),
-        ({"name": "soft_dice", "class_weights": FACTORS}, "loss.name is 'soft_dice'; loss.class_w"),
+        (
+            {"name": "soft_dice", "class_weights": FACTORS},
+            "is 'soft_dice', .*set loss.class_weights",
+        ),
+        (
+            {"name": "soft_dice", "class_weights": FACTORS, "weighting": "effective_number"},
+            "'soft_dice', loss.weighting 'effective_number' .* set loss.weighting to 'given'",
+        ),
     ],
 )
 def test_mistakes_are_named(arrays, fields, message):

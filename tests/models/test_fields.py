@@ -6,7 +6,13 @@ import pytest
 from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
-from vocjax.models.fields import check_components, check_fields, check_poolable, check_widths
+from vocjax.models.fields import (
+    check_components,
+    check_fields,
+    check_poolable,
+    check_width,
+    check_widths,
+)
 
 
 def test_unknown_fields_are_listed():
@@ -22,6 +28,13 @@ def test_widths_are_positive_integers(widths):
     assert check_widths("model.encoder", (4, 2)) == (4, 2)
     with pytest.raises(UserError, match=r"model.encoder is .*; it is a tuple of positive integers"):
         check_widths("model.encoder", widths)
+
+
+@pytest.mark.parametrize("width", [0, (48,), 4.0, True])
+def test_a_width_is_one_positive_integer(width):
+    assert check_width("model.low_level", 48) == 48
+    with pytest.raises(UserError, match=r"model.low_level is .*; it is a positive integer"):
+        check_width("model.low_level", width)
 
 
 @pytest.mark.parametrize("components", [0, 49])

@@ -8,18 +8,21 @@ from PIL import Image
 from vocjax.data.frame import GREY
 from vocjax.errors import UserError
 from vocjax.evaluate import evaluate
+from vocjax.metrics.segmentation import resized_bands
 from vocjax.models.autoencoder import Encoder
 from vocjax.models.fcn import FCNDecoder
 from vocjax.models.segmenter import Segmenter
 from vocjax.predict import load_model
 from vocjax.reporting.page import write_report
 from vocjax.tasks import make_task
-from vocjax.tasks.own_size import MOST_PIXELS, View, logits_of, weights
-from vocjax.tasks.pixel_classes import PixelClasses, Seen, decide_at
+from vocjax.tasks.own_size import MOST_PIXELS, View, logits_of, weights, with_few_programs
+from vocjax.tasks.pixel_classes import PixelClasses, Seen, decide, decide_at, probability_of
 from vocjax.training.loop import train_and_evaluate
 
 WINDOWS = View("windows", 0, (1.0,), (32, 32), 0.5, 2, 3, 2)
 WHOLE = WINDOWS._replace(images="whole")
+EVENTS: list[str] = []
+jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: EVENTS.append(event))
 
 
 def photo_of(height, width, seed=0):
@@ -156,6 +159,35 @@ def test_the_logits_of_padding_are_left_out():
     logits = np.array([[[0, 5], [0, -1]]], np.float32)
     found = decide_at(classes, logits, (1, 200), 0.0, Seen(whole=True))
     assert found.sum() == pytest.approx(50 + 100 * 5 / 6, abs=1)
+
+
+@pytest.mark.parametrize("kind", ["foreground", "sigmoid", "softmax"])
+def test_new_sizes_of_photos_compile_nothing(kind):
+    """What is decided is what the probabilities of the resized logits are."""
+    names = ("object",) if kind == "foreground" else ("cat", "dog", "cow")
+    classes = PixelClasses(kind, names, tuple(range(1, 1 + len(names))))
+    noise = np.random.default_rng(0).normal(size=(8, 8, classes.outputs)).astype(np.float32)
+    for fit, size in (("pad", (12, 24)), ("whole", (40, 31)), ("squash", (20, 30))):
+        seen, given = Seen(fit), noise[:4] if fit == "pad" else noise
+        if fit == "whole":
+            seen = Seen(whole=True)
+        if fit == "squash":
+            given = np.asarray(probability_of(classes, given))
+            decide_at(classes, noise, (3, 3), 0.3, seen)  # which compiles what has one size
+        EVENTS.clear()
+        found = decide_at(classes, noise, size, 0.3, seen)
+        assert not [event for event in EVENTS if "compile" in event]
+        (((_, scores)),) = resized_bands(given, *size)
+        probability = scores if fit == "squash" else np.asarray(probability_of(classes, scores))
+        np.testing.assert_array_equal(found, decide(classes, probability, 0.3))
+
+
+def test_the_programs_of_few_sizes_are_kept():
+    double = with_few_programs(jax.jit(lambda two, batch: two * batch), most=2)
+    EVENTS.clear()
+    for number, compiled in ((1, 1), (2, 2), (1, 2), (3, 3), (1, 3), (2, 4)):
+        np.testing.assert_array_equal(double(2.0, np.ones(number)), np.full(number, 2.0))
+        assert sum("backend_compile" in event for event in EVENTS) == compiled
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from vocjax.config import base_config
 from vocjax.errors import UserError
-from vocjax.training.schedules import make_schedule
+from vocjax.training.schedules import beyond, make_schedule
 
 
 def make_config(schedule="constant", learning_rate=0.4, **fields):
@@ -130,13 +130,15 @@ def test_a_schedule_of_optax_has_the_rate_and_the_steps_of_the_run():
         ("poly", ("power", 2.0), "schedule_arguments is .*a tuple of pairs"),
         ("poly", (("powr", 2.0),), "'powr'; poly takes power=0.9, end=0.0. Did you mean 'power'"),
         ("poly", (("peak", 2.0),), "'peak', which is a field: set optimizer.learning_rate"),
-        ("poly", (("power", "a"),), "power is 'a'; it must be a number, at least 0"),
+        ("poly", (("power", "a"),), "power is 'a'; it must be a number"),
         ("step", (), "lacks 'boundaries'; step takes boundaries, factor=0.1"),
         ("step", (("boundaries", (3, 2)),), r"boundaries=\(3, 2\); it is a tuple of rising"),
-        ("step", (("boundaries", ("a",)),), "boundaries='a', which must be a number"),
+        ("step", (("boundaries", ("a",)),), "boundaries is 'a'; it must be a number"),
         ("step", (("boundaries", ()),), r"boundaries=\(\); it is a tuple of rising numbers, one"),
-        ("warm_restarts", (("first", 0),), "first is 0; it must be at least 1"),
-        ("warm_restarts", (("first", 2), ("growth", 1.5)), "growth=1.5; it must be a whole"),
+        ("warm_restarts", (("first", 0),), "first is 0; it must be above 0"),
+        ("warm_restarts", (("first", "a"),), "first is 'a'; it must be a number"),
+        ("warm_restarts", (("first", 2), ("growth", 1.5)), "growth is 1.5; it must be a whole"),
+        ("warm_restarts", (("first", 2), ("growth", "2")), "growth is '2'; it must be a number"),
         ("cosine", (("end", -1.0),), "end is -1.0; it must be at least 0"),
         ("exponential_decay", (), "lacks 'decay_rate'; optax.exponential_decay takes trans"),
         (
@@ -151,3 +153,35 @@ def test_a_mistake_in_a_schedule_is_told(schedule, pairs, message):
         make_schedule(make_config(schedule, schedule_arguments=pairs), 10)
     with pytest.raises(UserError, match="schedule_unit is 'weeks'; it is one of steps, epochs"):
         make_schedule(make_config(schedule_unit="weeks"), 10)
+
+
+def test_lengths_are_told_in_the_unit_of_the_user():
+    def told(name, *pairs):
+        config = make_config(name, schedule_arguments=pairs, schedule_unit="epochs")
+        with pytest.raises(UserError) as error:
+            make_schedule(config, 40, epoch_steps=10)
+        return str(error.value)
+
+    assert "boundaries=(0.01, 2), and 0.01 of an epoch" in told("step", ("boundaries", (0.01, 2)))
+    said = told("step", ("boundaries", (0.51, 0.52)))
+    assert "boundaries=(0.51, 0.52); it is a tuple of rising numbers, 0.1 apart at least" in said
+    assert "first=0.04, and 0.04 of an epoch of 10" in told("warm_restarts", ("first", 0.04))
+
+
+@pytest.mark.parametrize(
+    ("unit", "boundaries", "said"),
+    [
+        ("steps", (10, 19), []),
+        ("steps", (10, 100), ["schedule boundaries at 100 steps lie after the end (20 updates, 4"]),
+        ("epochs", (2, 4), ["schedule boundaries at 4 epochs lie after the end (20 updates, 4 ep"]),
+    ],
+)
+def test_boundaries_beyond_the_end_are_told(unit, boundaries, said):
+    ours = make_config("step", schedule_arguments=(("boundaries", boundaries),), schedule_unit=unit)
+    pairs = (("boundaries_and_scales", tuple((at, 0.5) for at in boundaries)),)
+    theirs = make_config(
+        "piecewise_constant_schedule", schedule_arguments=pairs, schedule_unit=unit
+    )
+    for config in (ours, theirs):
+        lines = beyond(config, 20, 5)
+        assert [line[: len(s)] for line, s in zip(lines, said, strict=True)] == said

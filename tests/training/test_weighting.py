@@ -12,7 +12,7 @@ from vocjax.errors import UserError
 from vocjax.mesh import make_mesh
 from vocjax.tasks import make_task
 from vocjax.training.loop import completed
-from vocjax.training.weighting import Counts, factors_of, with_class_weights
+from vocjax.training.weighting import Counts, factors_of, notes, with_class_weights
 
 SOFTMAX = "segmentation_fcn"
 
@@ -28,6 +28,7 @@ def test_inverse_frequency_is_scikit_learns_balanced(tiny_config, toy_dir, tmp_p
     pixels = np.concatenate([mask[mask != VOID] for mask in masks])
     seen = np.unique(pixels)
     weights = compute_class_weight("balanced", classes=seen, y=pixels) * len(seen)
+    assert notes(completed(config, tmp_path))[0].split(": ")[1].startswith("background 0.")
     expected = np.ones(21)
     expected[seen] = weights / len(seen)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
@@ -60,6 +61,9 @@ def test_questions_weigh_what_is_absent_against_what_is_present(tiny_config, toy
     labels = prepared.index.labels[select(prepared.index, config.data, "train")][:, [0, 11]]
     expected = (labels == -1).sum(axis=0) / (labels == 1).sum(axis=0)
     np.testing.assert_allclose(config.loss.class_weights, expected, rtol=1e-5)
+    first, second = config.loss.class_weights
+    line = f"class weights of inverse_frequency: aeroplane {first:.4g}, dog {second:.4g}"
+    assert notes(config) == [line]
     never = Counts(*(np.array([0.0, 5.0]) for _ in range(4)))
     np.testing.assert_array_equal(factors_of(never, "inverse_frequency", False), [1, 1])
     assert completed(config, tmp_path) == config  # as it is read from a run

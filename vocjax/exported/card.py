@@ -62,24 +62,26 @@ outputs = session.run(names, {"images": np.zeros((3, HEIGHT, WIDTH, CHANNELS), n
 `vocjax.load("FOLDER").predict(["dog.jpg"])` reads it, too.
 """,
 }
-RESIZING = {
-    False: """
+# What `data.photo.read_photo` does with files of 8 bits.
+READING = """
 ```python
-from PIL import Image
+from PIL import Image, ImageOps
 
-image = Image.open("dog.jpg").convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+photo = ImageOps.exif_transpose(Image.open("dog.jpg"))  # of 8 bits a channel
+if photo.has_transparency_data:
+    drawn = photo.convert("RGBA")
+    photo = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn)
+photo = photo.convert("RGB")
+"""
+RESIZING = {
+    False: """image = photo.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
 images = np.asarray(imageGREY, np.uint8)[None]AFTER
 ```
 """,
-    True: """
-```python
-from PIL import Image
-
-image = Image.open("dog.jpg").convert("RGB")
-factor = min(HEIGHT / image.height, WIDTH / image.width)
-size = [max(1, round(factor * side)) for side in image.size]
+    True: """factor = min(HEIGHT / photo.height, WIDTH / photo.width)
+size = [max(1, round(factor * side)) for side in photo.size]
 frame = Image.new("RGB", (WIDTH, HEIGHT), (FILL, FILL, FILL))
-frame.paste(image.resize(size, Image.Resampling.LANCZOS))
+frame.paste(photo.resize(size, Image.Resampling.LANCZOS))
 images = np.asarray(frameGREY, np.uint8)[None]AFTER
 ```
 """,
@@ -157,8 +159,9 @@ def _images(facts: Mapping[str, Any]) -> str:
     sentence = (
         f"`images` are {entry['dtype']} [batch, height, width, channels] = "
         f"{_shape(entry['shape'])} from {low} to {high}, {before['channels']}, of any batch size. "
-        f"A photo is resized to {before['height']} x {before['width']} before, by Pillow's "
-        f"Lanczos filter, {FITS[before['keep_aspect']]}. All else is in the model"
+        "A photo is turned upright, as its EXIF orientation says, what is transparent is laid over "
+        f"{before['transparency']}, and it is resized to {before['height']} x {before['width']}, "
+        f"by Pillow's Lanczos filter, {FITS[before['keep_aspect']]}. All else is in the model"
     )
     if inside == IDENTITY._asdict():
         sentence += f": values become those from {low} to 1." if high > 1 else "."
@@ -173,9 +176,8 @@ def _images(facts: Mapping[str, Any]) -> str:
     else:
         grey = before["channels"] != "RGB"
         after = "" if entry["dtype"] == "uint8" else ".astype(np.float32) / 255"
-        text = _filled(RESIZING[before["keep_aspect"]], facts).replace(
-            "FILL", str(before["padding"])
-        )
+        text = _filled(READING + RESIZING[before["keep_aspect"]], facts)
+        text = text.replace("FILL", str(before["padding"]))
         text = text.replace("GREY", '.convert("L")' * grey)
         text = text.replace("AFTER", "[..., None]" * grey + after)
         sentence += f"\n{text.rstrip()}"

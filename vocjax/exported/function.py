@@ -26,8 +26,11 @@ MEANINGS = {
     "probability": "of each class",
     "evidence": "what each place of the code adds to the logit of the likeliest class",
     "reconstruction": "the image as it is decoded from the code, in [0, 1]",
-    "mask": "the index of each pixel's class in the data set, 0 for background, decided at the "
-    "threshold",
+}
+MASKS = {  # the same of "mask", by the activation
+    "softmax": "the data set's index of each pixel's likeliest class, 0 for background",
+    "sigmoid": "the data set's index of each pixel's likeliest class where its probability exceeds "
+    "the threshold, 0 for background elsewhere",
 }
 
 
@@ -103,6 +106,8 @@ def facts_of(
         },
         "preprocessing": {
             "before": {
+                "orientation": "upright",  # as EXIF says
+                "transparency": "white",  # what is transparent is laid over it
                 "height": height,
                 "width": width,
                 "resample": "lanczos",  # Pillow's, which is antialiased
@@ -124,6 +129,7 @@ def facts_of(
         names = dict(zip(classes.own_indices.tolist(), classes.names, strict=True))
         rule = "softmax" if classes.kind == "softmax" else "sigmoid"
         facts |= {"classes": list(classes.names), "id2label": names, "activation": rule}
+        facts["outputs"]["mask"]["meaning"] = MASKS[rule]
         if rule == "sigmoid":
             facts["threshold"] = results.get("threshold", THRESHOLD)
     return facts

@@ -113,7 +113,8 @@ def class_weights(target: Array, weight: Array, factors: Array, exclusive: bool)
     PyTorch's pos_weight; but a loss here divides by the sum of these weights. Exclusive classes:
     w_k sum_j y_j f_j, which multiplies the `cross_entropy` of a row by its class's factor, or by
     the mean factor of several classes (y as there), as PyTorch's CrossEntropyLoss(weight=f,
-    reduction="none") does. Give the target as it is before `smooth_labels`.
+    reduction="none") does. Give the target as it is before `smooth_labels`: of smoothed targets
+    PyTorch weighs each column by its own factor, which is another loss.
 
     Shapes: `target` [..., K] in [0, 1], `factors` [K], at least 0; the result is float32 and like
     the target.

@@ -74,9 +74,14 @@ def make_pixel_loss(fields: Mapping[str, Any], exclusive: bool) -> Loss:
     if not factors and share == 1:
         return _sum(terms)
     if not any(name in POINTWISE for _, name, _ in terms):
+        weighting = fields.get("weighting", "given")
+        fields_to_set = "loss.class_weights to () and loss.hardest to 1.0"
+        if weighting != "given":  # which has made the weights
+            fields_to_set = "loss.weighting to 'given' and loss.hardest to 1.0"
         raise UserError(
-            f"loss.name is {fields['name']!r}; loss.class_weights and loss.hardest are of "
-            f"{' and '.join(POINTWISE)}: add one of them, or set them to () and 1.0."
+            f"loss.name is {fields['name']!r}, loss.weighting {weighting!r} and loss.hardest "
+            f"{share}; class weights and hard pixels are of {' and '.join(POINTWISE)}: add one of "
+            f"them to the name, or set {fields_to_set}."
         )
     reduction = others.get("reduction", "image")
     return _sum(
@@ -112,7 +117,8 @@ def make_class_loss(fields: Mapping[str, Any]) -> Loss:
     `fields["name"]` is a name of `CLASS_LOSSES` or a function of the user's own. The truth is
     smoothed by `label_smoothing`. `class_weights`, empty or a factor for each class, multiply what
     present classes lose, as PyTorch's pos_weight and weight do: the mean over columns and images
-    does not divide by them. Errors are as for `make_pixel_loss`.
+    does not divide by them. Of smoothed targets a row has the factor of its present class, where
+    PyTorch's weight multiplies each smoothed column. Errors are as for `make_pixel_loss`.
 
     Shapes: the loss takes logits, truth (0 or 1) and weight [B, K]; it gives [B].
     """

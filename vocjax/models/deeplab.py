@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
 from vocjax.models.backbones.blocks import DepthwiseConv
-from vocjax.models.fields import check_widths
+from vocjax.models.fields import check_width, check_widths
 from vocjax.models.layers import INITIALIZERS, Style, finish_stage
 from vocjax.models.ops import Conv, conv
 from vocjax.models.segmenter import Segmenter, enlarged, interpolating_encoder
@@ -155,12 +155,12 @@ def plus_network(config: ConfigDict, outputs: int) -> Segmenter:
             "the encoder has maps of one stride alone, and DeepLab v3+ joins a deep one with a "
             "shallow one: use a deeper encoder, or model.name deeplab."
         )
-    (low_level,) = check_widths("model.low_level", (config.model.low_level,))
+    low_level = check_width("model.low_level", config.model.low_level)
     features, rates = _widths(config)
     decoder = SkipPyramid(outputs, features, rates, low_level, encoder.centred, style)
     return Segmenter(encoder, decoder)
 
 
 def _widths(config: ConfigDict) -> tuple[int, tuple[int, ...]]:
-    (features,) = check_widths("model.features", (config.model.features,))
+    features = check_width("model.features", config.model.features)
     return features, config.model.rates and check_widths("model.rates", config.model.rates)

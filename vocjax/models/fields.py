@@ -53,6 +53,13 @@ def check_widths(field: str, widths: Sequence[int]) -> tuple[int, ...]:
     return tuple(widths)
 
 
+def check_width(field: str, width: int) -> int:
+    """Return `width`; `UserError` unless it is a positive integer."""
+    if type(width) is not int or width < 1:
+        raise UserError(f"{field} is {width!r}; it is a positive integer, 48.")
+    return width
+
+
 def check_poolable(size: int, stride: int, field: str = "data.size") -> None:
     """Raise `UserError` with the nearest valid sizes unless `stride`, 2 ** n, divides `size`.
 

@@ -135,6 +135,8 @@ def read_runs(directories: Sequence[Path]) -> list[Run]:
             found = "is a file" if directory.is_file() else "does not exist"
             if directory.is_dir():
                 found = "is no run: no config.json lies in it or in a folder directly in it"
+            if is_exported(directory):
+                found = "is an exported model and no run"
             raise UserError(
                 f"{directory} {found}. Expected the directory of a run, or a folder of such "
                 "directories: give the --workdir of a `vocjax train`."

@@ -5,9 +5,11 @@ pixels is shrunk first.
 """
 
 import itertools
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
@@ -22,6 +24,7 @@ FITTED, WHOLE, WINDOWS = IMAGES = ("fitted", "whole", "windows")
 MOST_PIXELS = 2**20  # that a network gets at once, at the largest scale
 MOST_NUMBERS = 2**26  # logits of a photo, 256 MiB
 STEP = 32  # pixels; a program is compiled for each size of a whole image
+PROGRAMS = 64  # that are kept in memory: photos of VOC have about 40 sizes in steps of 32
 AT_ONCE = 4  # windows in a batch
 
 # Images uint8 [n, height, width, channels] to logits float32 [n, height, width, outputs].
@@ -164,6 +167,29 @@ def weights(starts: list[int], n: int, side: int, overlap: int) -> np.ndarray:
     for start, weight in zip(starts, found, strict=True):
         weight /= total[start : start + side]
     return found.astype(np.float32)
+
+
+def with_few_programs(function: Any, most: int = PROGRAMS) -> Callable[[Any, Any], Any]:
+    """Return a jitted function of (variables, batch) that keeps programs of few shapes of batches.
+
+    It forgets the one that was used the longest ago; jit itself would keep those of all photos. A
+    function that isn't jitted, an exported one, is returned as it is.
+    """
+    if not hasattr(function, "lower"):
+        return function
+    kept: OrderedDict[tuple[tuple[int, ...], ...], Any] = OrderedDict()
+
+    def call(variables: Any, batch: Any) -> Any:
+        shapes = tuple(x.shape for x in jax.tree.leaves(batch))
+        if shapes not in kept:
+            if len(kept) == most:
+                kept.popitem(last=False)
+                function.clear_cache()  # which also holds what `lower` has made
+            kept[shapes] = function.lower(variables, batch).compile()
+        kept.move_to_end(shapes)
+        return kept[shapes](variables, batch)
+
+    return call
 
 
 def step_of(stride: int) -> int:

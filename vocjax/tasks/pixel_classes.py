@@ -1,5 +1,6 @@
 """The classes of pixels: from masks to targets, and from logits back to masks."""
 
+import math
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -107,7 +108,10 @@ def foreground_of(classes: PixelClasses, probability: Probability) -> Probabilit
 
 
 def decide(classes: PixelClasses, probability: Probability, threshold: float) -> Probability:
-    """Return each pixel's index [...]: the likeliest; of sigmoids one that exceeds `threshold`."""
+    """Return each pixel's index [...]: the likeliest; of sigmoids one that exceeds `threshold`.
+
+    Both may also be logits, and the logit of a threshold.
+    """
     likeliest = probability.argmax(axis=-1)
     if classes.kind == "softmax":
         return likeliest
@@ -136,15 +140,26 @@ def decide_at(
     """Return the index of each pixel of an image of (height, width), uint8 [height, width].
 
     `logits` [h, w, outputs] are resized bilinearly, those of padding left out, then decided. Of
-    squashed images it is the probabilities that are resized.
+    squashed images it is the probabilities that are resized. Where photos have many sizes all of it
+    is NumPy: JAX would compile programs for each size.
     """
     squashed = seen.fit == SQUASH and not seen.whole
     if seen.fit == PAD and not seen.whole:
         height, width = within(size, logits.shape[:2])
         logits = logits[:height, :width]
-    given = np.asarray(probability_of(classes, jnp.asarray(logits))) if squashed else logits
+    # Logits have the order of their probabilities, and exceed the logit of the threshold where
+    # these exceed the threshold.
+    given, least = logits, logit_of(threshold)
+    if squashed:
+        given, least = np.asarray(probability_of(classes, jnp.asarray(logits))), threshold
     index = np.empty(size, np.uint8)
     for rows, scores in resized_bands(given, *size):
-        found = scores if squashed else np.asarray(probability_of(classes, jnp.asarray(scores)))
-        index[rows] = decide(classes, found, threshold)
+        index[rows] = decide(classes, scores, least)
     return index
+
+
+def logit_of(probability: float) -> float:
+    """Return log(p / (1 - p)), infinite for 0 and 1."""
+    if not 0 < probability < 1:
+        return math.copysign(math.inf, probability - 0.5)
+    return math.log(probability / (1 - probability))

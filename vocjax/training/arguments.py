@@ -1,10 +1,11 @@
 """Arguments of functions that a config names, as a tuple of pairs: (("b1", 0.95), ("b2", 0.98))."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vocjax.errors import UserError, did_you_mean
+from vocjax.errors import UserError, check_range, did_you_mean
 
 REQUIRED = inspect.Parameter.empty
 
@@ -56,10 +57,39 @@ def check(
             raise UserError(f"{field} has {argument!r}; {takes}{did_you_mean(argument, taken)}")
     if missing := [p for p, default in taken.items() if default is REQUIRED and p not in given]:
         raise UserError(f"{field} lacks {', '.join(map(repr, missing))}; {takes}")
+    for argument, value in given.items():
+        if isinstance(taken[argument], bool):
+            check_flag(field, argument, value)
+        elif isinstance(taken[argument], int | float):
+            check_number(field, argument, value)
+
+
+def check_flag(field: str, name: str, value: object) -> None:
+    """Raise `UserError` unless an argument is True or False: the text 'no' would count as True."""
+    if not isinstance(value, bool):
+        raise UserError(f"{field}: {name} is {value!r}; it must be True or False.")
+
+
+def check_number(
+    field: str, name: str, value: Any, least: float = -math.inf, below: float = math.inf
+) -> None:
+    """Raise `UserError` unless an argument is a finite number, and least <= it < below."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):
+        end = f", at least {least}" if math.isfinite(least) else ""
+        raise UserError(f"{field}: {name} is {value!r}; it must be a number{end}.")
+    check_range(f"{field}: {name}", value, least, below)
+
+
+def check_whole(field: str, name: str, value: Any, least: int) -> None:
+    """Raise `UserError` unless an argument is a whole number from `least` on."""
+    check_number(field, name, value, least)
+    if value != int(value):
+        raise UserError(f"{field}: {name} is {value!r}; it must be a whole number.")
 
 
 def call(what: str, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-    """Call a function with a user's arguments; what it raises is a `UserError` that names `what`.
+    """Call a function with a user's arguments; what it raises is a `UserError` that says `what`.
 
     A function of optax refuses a value in whichever way it likes, or fails with it.
     """
@@ -73,6 +103,11 @@ def call(what: str, function: Callable[..., Any], *arguments: Any, **keywords: A
             f"{what} can't be used like this: {type(error).__name__}: {reason}. "
             "Change its arguments, or choose another one."
         ) from error
+
+
+def said(given: Mapping[str, Any]) -> str:
+    """Return " with momentum='a'" for a sentence; nothing where no argument is given."""
+    return " with " + ", ".join(f"{k}={v!r}" for k, v in given.items()) if given else ""
 
 
 def _shown(default: Any) -> str:

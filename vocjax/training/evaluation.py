@@ -14,6 +14,7 @@ from vocjax.data.pipeline import Examples, plan
 from vocjax.errors import UserError
 from vocjax.mesh import replicated
 from vocjax.metrics import streaming
+from vocjax.tasks.own_size import with_few_programs
 from vocjax.tasks.task import Batch, Measures, Original, Outputs, Task, Variables
 from vocjax.training.step import as_float, mean_loss, zeros_like
 
@@ -132,11 +133,11 @@ def originals_of(
     Where the task has an `own_size`, the outputs are its logits alone.
     """
     assert examples.mask_of is not None  # only a task with masks asks for them
-    own_size = evaluator.task.own_size
+    own_size, outputs_of = evaluator.task.own_size, with_few_programs(evaluator.outputs)
 
     def logits(images: np.ndarray) -> np.ndarray:
-        batch = {"image": jnp.asarray(images), "valid": jnp.ones(len(images))}
-        return jax.device_get(evaluator.outputs(variables, batch)["logits"])
+        batch = {"image": images, "valid": np.ones(len(images), np.float32)}
+        return jax.device_get(outputs_of(variables, batch)["logits"])
 
     for rows, batch in evaluator.batches(examples):
         if own_size:

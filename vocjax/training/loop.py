@@ -22,6 +22,7 @@ from vocjax.runs import lock, places, writer
 from vocjax.runs.checkpoints import Checkpoints, check_room
 from vocjax.runs.reader import read_results
 from vocjax.tasks.task import Task
+from vocjax.training import weighting
 from vocjax.training.evaluation import make_evaluator
 from vocjax.training.final import evaluate_at_the_end
 from vocjax.training.group import Member
@@ -136,7 +137,10 @@ def train_group(
                 setup = Setup(configs[i], workdirs[i], valid, data, optimizers, evaluator, {})
                 setups.append(setup)
             said = [[*data.notes, *notes(s.config, s.workdir, source, data)] for s in setups]
-            said = [[*lines, *of_updates(s, custom)] for s, lines in zip(setups, said, strict=True)]
+            said = [
+                [*lines, *weighting.notes(s.config), *of_updates(s, custom)]
+                for s, lines in zip(setups, said, strict=True)
+            ]
             outcomes |= zip(left, _run(setups, custom, said, watch), strict=True)
         elif watch.profile:
             line = f"{workdirs[0]} holds a finished run: no step is left to profile"

@@ -21,6 +21,8 @@ from vocjax.training.schedules import make_schedule
 NUMBERS = ("learning_rate", "weight_decay", "clip_norm")  # fields that may differ in one program
 DECAYED = ("kernels", "all")
 FREE = "schedule_free"
+MANY = 10**6  # updates of a trial
+SHARES = ("b1", "b2", "b3", "beta", "decay", "momentum")  # of optax's optimizers
 
 # Parameters of optax's optimizers that are fields of the config.
 RATES = ("learning_rate", "max_learning_rate")
@@ -94,6 +96,7 @@ def _of_optax(
 ) -> list[optax.GradientTransformation]:
     function = optax_optimizer(config.name)
     arguments.check(FIELD, config.name, function, given, FIELDS)
+    _check_values(given)
     taken = arguments.parameters(function)
     rate = numbers["learning_rate"] if _is_fixed(config) else schedule
     filled: dict[str, Any] = {name: rate for name in RATES if name in taken}
@@ -107,6 +110,15 @@ def _of_optax(
     if config.weight_decay and not decays:
         steps.append(optax.add_decayed_weights(lambda n: -decay * schedule(n), mask=_mask(config)))
     return steps
+
+
+def _check_values(given: Mapping[str, Any]) -> None:
+    """Raise `UserError` for what optax takes without a look."""
+    for name, value in given.items():
+        if name in SHARES and value is not None:
+            arguments.check_number(FIELD, name, value, 0, 1)
+        if name.endswith("dtype") and value not in (None, "float32", "bfloat16", "float16"):
+            raise UserError(f"{FIELD}: {name} is {value!r}; it must be float32, bfloat16, float16.")
 
 
 @functools.cache
@@ -180,6 +192,25 @@ def check_updates(
             f"{_what(config)} keeps arrays without numbers for some of these parameters, and a "
             "checkpoint can't hold those. Choose another one."
         )
+    _check_finite(config)
+
+
+def _check_finite(config: ConfigDict) -> None:
+    """Raise `UserError` unless two updates of a few numbers are finite."""
+    params = {"kernel": jnp.full((2, 2), 0.5), "bias": jnp.full((2,), -0.5)}
+
+    def step(state: optax.OptState, scale: jax.Array) -> tuple[optax.Updates, optax.OptState]:
+        grads = jax.tree.map(lambda p: scale * p, params)
+        update = optax.with_extra_args_support(trial).update
+        return update(grads, state, params, value=jnp.ones(()), weight=jnp.ones(()))
+
+    trial, finite = make_optimizer(config, MANY), True
+    state = trial.init(params)
+    for scale in (1.0, -0.3):
+        updates, state = arguments.call(_what(config), jax.jit(step), state, jnp.asarray(scale))
+        finite = finite and all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(updates))
+    if not finite:
+        raise UserError(f"{_what(config)} gives updates that are not finite. Change its arguments.")
 
 
 def decayed(config: ConfigDict, params: optax.Params) -> int:
@@ -193,7 +224,8 @@ def decayed(config: ConfigDict, params: optax.Params) -> int:
 
 def _what(config: ConfigDict) -> str:
     changing = "" if _is_fixed(config) else " with a learning rate that changes"
-    return f"optimizer.name {config.name!r}{changing}"
+    given = arguments.said(arguments.keywords(FIELD, config.arguments))
+    return f"optimizer.name {config.name!r}{given}{changing}"
 
 
 def _is_fixed(config: ConfigDict) -> bool:

@@ -28,7 +28,8 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
-from vocjax.errors import UserError, check_range
+from vocjax.errors import UserError
+from vocjax.training.arguments import check_flag, check_number, check_whole
 
 FIELD = "optimizer.arguments"
 EPS = 1e-7
@@ -39,6 +40,7 @@ def rmsprop(
 ) -> optax.GradientTransformation:
     """RMSprop's direction, epsilon outside the root (Keras 2) or inside it (Keras 3)."""
     _check_shares(decay=decay, momentum=momentum)
+    check_number(FIELD, "eps", eps, 0)
     direction = optax.scale_by_rms(decay, eps, eps_in_sqrt=eps_in_sqrt)
     return optax.chain(direction, optax.trace(momentum)) if momentum else direction
 
@@ -53,6 +55,7 @@ def adam(
     it is added to the corrected moment itself.
     """
     _check_shares(b1=b1, b2=b2)
+    check_number(FIELD, "eps", eps, 0)
     if eps_in_sqrt:
         return optax.scale_by_adam(b1, b2, eps=0.0, eps_root=eps)
 
@@ -81,6 +84,7 @@ def sgd(*, momentum: float = 0.0, nesterov: bool = False) -> optax.GradientTrans
     The rate multiplies the velocity, as in PyTorch and optax; at a constant rate that is Keras's.
     """
     _check_shares(momentum=momentum)
+    check_flag(FIELD, "nesterov", nesterov)
     if nesterov and not momentum:
         raise UserError(f"{FIELD} has nesterov, which needs a momentum: (('momentum', 0.9), ...).")
     return optax.trace(momentum, nesterov) if momentum else optax.identity()
@@ -95,6 +99,8 @@ def muon(
     arrays take Adam's direction.
     """
     _check_shares(beta=beta)
+    check_flag(FIELD, "nesterov", nesterov)
+    check_whole(FIELD, "ns_steps", ns_steps, 1)
 
     def dimensions(params: optax.Params) -> optax.Params:
         return jax.tree.map(
@@ -113,7 +119,7 @@ def muon(
 
 def _check_shares(**shares: float) -> None:
     for name, share in shares.items():
-        check_range(f"{FIELD}: {name}", share, 0, 1)
+        check_number(FIELD, name, share, 0, 1)
 
 
 # Directions of keyword arguments, by the optimizer's name.

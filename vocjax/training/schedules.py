@@ -25,7 +25,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from vocjax.errors import UserError, check_choice, check_range, did_you_mean
+from vocjax.errors import UserError, check_choice, did_you_mean
 from vocjax.training import arguments
 
 FIELD = "optimizer.schedule_arguments"
@@ -37,7 +37,8 @@ Rate = float | jax.Array
 RATES = ("peak_value", "init_value", "value")
 SPANS = ("transition_steps", "decay_steps")
 # The arguments, of ours and of optax, that count steps.
-LENGTHS = ("boundaries", "boundaries_and_scales", "first", "transition_begin", "warmup_steps")
+PAIRS = "boundaries_and_scales"
+LENGTHS = ("boundaries", "first", "transition_begin", "warmup_steps")
 
 
 def make_schedule(
@@ -75,6 +76,7 @@ def _after_warmup(config: ConfigDict, peak: Rate, steps: int, epoch_steps: int) 
     name, given = config.schedule, arguments.keywords(FIELD, config.schedule_arguments)
     check_choice("optimizer.schedule_unit", config.schedule_unit, UNITS)
     unit = 1 if config.schedule_unit == "steps" else epoch_steps
+    what = f"optimizer.schedule {name!r}{arguments.said(given)}"
     given = {key: _length(key, value, unit) for key, value in given.items()}
     if name in SCHEDULES:
         function, filled = SCHEDULES[name], {"peak": peak, "steps": steps}
@@ -88,22 +90,27 @@ def _after_warmup(config: ConfigDict, peak: Rate, steps: int, epoch_steps: int) 
         given = ends | given
         filled, fields = {rate: peak}, {rate: "optimizer.learning_rate"}
         arguments.check(FIELD, f"optax.{name}", function, given, fields)
-    what = f"optimizer.schedule {name!r}"
     schedule = arguments.call(what, function, **filled, **given)
     arguments.call(what, jax.eval_shape, schedule, jax.ShapeDtypeStruct((), jnp.int32))
     return schedule
 
 
 def _length(name: str, value: Any, unit: int) -> Any:
-    """Return an argument that counts steps in steps, and any other one as it is."""
+    """Return an argument that counts steps in steps, and any other one as it is.
 
-    def steps(value: Any) -> int:
-        if not isinstance(value, int | float):
-            raise UserError(f"{FIELD} has {name}={value!r}, which must be a number of steps.")
-        check_range(f"{FIELD}: {name}", value, 0)
-        return round(value * unit)
+    `UserError` for one that isn't positive, or that rounds to no step, in the unit of the user.
+    """
 
-    if name == "boundaries_and_scales":
+    def steps(at: Any) -> int:
+        arguments.check_number(FIELD, name, at, 0)
+        if at and not round(at * unit):
+            raise UserError(
+                f"{FIELD} has {name}={value!r}, and {at} of an epoch of {unit} updates is less "
+                "than one of them."
+            )
+        return round(at * unit)
+
+    if name == PAIRS:
         pairs = isinstance(value, tuple) and all(
             isinstance(v, tuple) and len(v) == 2 for v in value
         )
@@ -112,7 +119,29 @@ def _length(name: str, value: Any, unit: int) -> Any:
         return {steps(at): factor for at, factor in value}
     if name not in (*LENGTHS, *SPANS):
         return value
-    return tuple(map(steps, value)) if isinstance(value, tuple) else steps(value)
+    if name != "boundaries":
+        return steps(value)
+    found = tuple(map(steps, value)) if isinstance(value, tuple) else ()
+    if not found or sorted(set(found)) != list(found):
+        apart = f", {1 / unit:.2g} apart at least" if unit > 1 else ""
+        raise UserError(
+            f"{FIELD} has boundaries={value!r}; it is a tuple of rising numbers{apart}, one or "
+            "more: (30, 60) for instance."
+        )
+    return found
+
+
+def beyond(config: ConfigDict, total_steps: int, epoch_steps: int) -> list[str]:
+    """Return a sentence for a log if boundaries lie after the end, where they change nothing."""
+    given = arguments.keywords(FIELD, config.schedule_arguments)
+    unit = 1 if config.schedule_unit == "steps" else epoch_steps
+    places = [*given.get("boundaries", ()), *(at for at, _ in given.get(PAIRS, ()))]
+    late = [at for at in places if config.warmup_steps + round(at * unit) >= total_steps]
+    if not late:
+        return []
+    end = f"{total_steps:,} updates, {total_steps / epoch_steps:g} epochs"
+    listed = ", ".join(f"{at:g}" for at in late)
+    return [f"schedule boundaries at {listed} {config.schedule_unit} lie after the end ({end})"]
 
 
 def optax_schedule(name: str) -> Callable[..., optax.Schedule]:
@@ -141,12 +170,6 @@ def step(
 ) -> optax.Schedule:
     """Multiply the rate by `factor` at each of `boundaries`, as PyTorch's MultiStepLR does."""
     del steps
-    rising = isinstance(boundaries, tuple) and sorted(set(boundaries)) == list(boundaries)
-    if not rising or not boundaries:
-        raise UserError(
-            f"{FIELD} has boundaries={boundaries!r}; it is a tuple of rising numbers, one or more: "
-            "(30, 60) for instance."
-        )
     _check("factor", factor, 0)
     return optax.piecewise_constant_schedule(peak, dict.fromkeys(boundaries, factor))
 
@@ -174,11 +197,10 @@ def warm_restarts(
     peak: Rate, steps: int, *, first: int, growth: int = 1, end: float = 0.0
 ) -> optax.Schedule:
     """Fall along half a cosine to `end`, a share of the rate, and begin again; see above."""
-    _check("first", first, 1)
-    _check("growth", growth, 1)
+    if not first:
+        raise UserError(f"{FIELD}: first is 0; it must be above 0.")
+    arguments.check_whole(FIELD, "growth", growth, 1)
     _check("end", end, 0)
-    if growth != int(growth):
-        raise UserError(f"{FIELD} has growth={growth}; it must be a whole number.")
     starts, lengths = [0], [first]
     while growth > 1 and starts[-1] + lengths[-1] < steps:
         starts.append(starts[-1] + lengths[-1])
@@ -195,7 +217,7 @@ def warm_restarts(
 
 
 def _check(name: str, value: float, least: float) -> None:
-    check_range(f"{FIELD}: {name}", value, least)
+    arguments.check_number(FIELD, name, value, least)
 
 
 # Rates of (peak, steps) and keyword arguments, by name.

@@ -34,6 +34,7 @@ from vocjax.training.evaluation import (
 from vocjax.training.features import Compute, with_features
 from vocjax.training.optimizers import decayed
 from vocjax.training.phases import count, phase_of_step
+from vocjax.training.schedules import beyond
 from vocjax.training.step import INIT, TrainState, draw_key, initial_state, placement
 from vocjax.training.validate import Valid
 
@@ -218,6 +219,10 @@ def of_updates(setup: Setup, custom: list[str]) -> list[str]:
             f"an update has the gradients of {fields.accumulate} batches, or of those that an "
             f"epoch has left: {counted(updates, 'update')} in {counted(setup.batches, 'step')}"
         )
+    if "optimizer" not in custom:
+        updates = updates_in(setup.batches, fields.accumulate)
+        longest = max((phase.end - phase.first) * updates for phase in setup.valid.phases)
+        lines += beyond(fields, longest, updates) if longest else []
     return lines
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from vocjax.data.classes import VOID, class_columns
+from vocjax.data.classes import VOID, class_columns, classes_of
 from vocjax.data.dataset import Dataset
 from vocjax.data.index import Prepared
 from vocjax.data.splits import choose
@@ -58,6 +58,20 @@ def with_class_weights(config: ConfigDict, source: Prepared | Dataset) -> Config
         )
     config.loss.class_weights = made
     return config
+
+
+def notes(config: ConfigDict) -> list[str]:
+    """Return what a reader of the log should know about class weights, in sentences."""
+    weighting = config.loss.get("weighting", GIVEN)
+    if weighting == GIVEN or not config.loss.class_weights:
+        return []
+    names: tuple[str, ...] = tuple(config.data.classes) or classes_of(config.data).names
+    if config.task == "segmentation":
+        classes = pixel_classes(config)
+        names = classes.names[classes.kind != "softmax" :]
+    factors = zip(names, config.loss.class_weights, strict=True)
+    listed = ", ".join(f"{name} {factor:.4g}" for name, factor in factors)
+    return [f"class weights of {weighting}: {listed}"]
 
 
 def factors_of(counts: Counts, weighting: str, exclusive: bool) -> np.ndarray:
