@@ -87,6 +87,11 @@ def findings() -> dict[str, str]:
                 )
                 for study in (runs_of_study[n] if metric == SOFT else "",)
             ),
+            (
+                "run 4 minus run 2: hard Dice",
+                "",
+                paired("segmentation", "Run 4, soft Dice, legacy", "Run 2, BCE, legacy"),
+            ),
             *(
                 (
                     f"{name}: soft Dice",
