@@ -102,6 +102,18 @@ def test_scans_of_a_jpeg_are_counted():
         photo.stored_pixels(content[:second] + 100 * scan + content[second:], 3)
 
 
+def test_what_only_looks_like_scans_is_not_counted(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    noise[:, ::2] = (255, 0xDA, 0)
+    plain, jpeg = Image.fromarray(noise), encoded(Image.fromarray(noise), "JPEG")
+    (tmp_path / "plain.tif").write_bytes(encoded(plain, "TIFF"))
+    (tmp_path / "packed.tif").write_bytes(encoded(plain, "TIFF", compression="jpeg"))
+    (tmp_path / "motion.jpg").write_bytes(jpeg + 200 * b"\xff\xda\0\x08film")
+    assert np.array_equal(photo.read_photo(tmp_path / "plain.tif"), noise)
+    for name in ("packed.tif", "motion.jpg"):
+        assert photo.read_photo(tmp_path / name).shape == noise.shape
+
+
 def test_strips_of_a_tiff_are_not_the_same_bytes(tmp_path):
     path = tmp_path / "a.tif"
     path.write_bytes(

@@ -327,3 +327,13 @@ def test_an_hdf5_file_on_which_the_library_finds_no_end(tmp_path, monkeypatch):
     monkeypatch.setattr("vocjax.pretrained.formats.keras_h5.LEAST_SECONDS", 2)
     (tmp_path / "endless").write_bytes(zlib.decompress(base64.b85decode(ENDLESS)))
     refused(tmp_path / "endless", "no end in it within 2 s")
+
+
+def test_no_module_of_the_current_folder_is_run(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["layer_names"] = []
+    (tmp_path / "h5py.py").write_text("open('ran', 'w')")
+    monkeypatch.chdir(tmp_path)
+    with contextlib.suppress(UserError):
+        read(tmp_path / "a.h5")
+    assert not (tmp_path / "ran").exists()

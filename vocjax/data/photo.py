@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageFile, features
 
 from vocjax.bounds import IMAGE, PIXELS, SCANS, SIDE, read_bytes
+from vocjax.data.scans import counted_scans, packed_bytes
 from vocjax.errors import UserError
 
 # What browsers and cameras write, by the first bytes. Pillow reads more formats, some of them by
@@ -39,7 +40,6 @@ ENDINGS = {
     ".heic", ".heif",
 }  # fmt: skip
 HEAD = 64  # bytes of a file that its signature needs
-_SIZES = 279, 325  # the tags of TIFF with the bytes of each strip, or of each tile
 _ORIENTATION = 0x0112  # the tag of EXIF and TIFF
 
 
@@ -166,11 +166,8 @@ def _check_cost(content: bytes, picture: ImageFile.ImageFile) -> None:
             f"the image has {picture.width} x {picture.height} pixels, expected {PIXELS} in all "
             f"and {SIDE} a side at most; shrink it and try again."
         )
-    # Within what is packed no byte of 255 is followed by one that begins a scan.
-    scans = content.count(b"\xff\xda") if picture.format in ("JPEG", "MPO", "TIFF") else 0
-    # Strips and tiles of TIFF can be the same bytes, again and again.
-    parts = [picture.tag_v2.get(tag, ()) for tag in _SIZES] if picture.format == "TIFF" else []  # type: ignore[attr-defined]
-    packed = sum(sum(part) if isinstance(part, tuple) else part for part in parts)
+    packed = packed_bytes(picture)
+    scans = counted_scans(content, picture) if packed <= len(content) else 0
     if scans > SCANS or packed > len(content):
         raise UserError(
             f"the image would take too long to decode: its {len(content)} bytes hold {scans} scans "

@@ -90,7 +90,8 @@ def _check_ends(path: Path) -> None:
     found = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         tried = subprocess.run(
-            [sys.executable, "-c", program, str(path.absolute())],
+            # -P: no module of the current folder, where the file may lie.
+            [sys.executable, "-P", "-c", program, str(path.absolute())],
             env=os.environ | found,
             timeout=seconds,
             stdout=subprocess.DEVNULL,
