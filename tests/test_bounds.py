@@ -114,6 +114,22 @@ def test_what_only_looks_like_scans_is_not_counted(tmp_path):
         assert photo.read_photo(tmp_path / name).shape == noise.shape
 
 
+def test_tiles_of_a_tiff_are_no_larger_than_an_image(tmp_path):
+    def write(rows):
+        packed = zlib.compress(bytes(16 * 16))
+        tags = {256: 16, 257: 16, 258: 8, 259: 8, 262: 1, 277: 1, 322: 16, 323: rows}
+        tags |= {324: 8, 325: len(packed)}
+        entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items())]
+        directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+        head = b"II*\0" + struct.pack("<I", 8 + len(packed))
+        (tmp_path / "a.tif").write_bytes(head + packed + directory)
+        return tmp_path / "a.tif"
+
+    assert photo.read_photo(write(16)).shape == (16, 16, 3)
+    with pytest.raises(UserError, match="tiles of 2147483392 numbers in all, expected"):
+        photo.read_photo(write(134_217_712))
+
+
 def test_strips_of_a_tiff_are_not_the_same_bytes(tmp_path):
     path = tmp_path / "a.tif"
     path.write_bytes(

@@ -25,6 +25,7 @@ EXPANSION = 20  # compression makes weights at most half as large, and a bomb a 
 ARRAYS = 2 << 30  # bytes of a run's arrays; a mask of one colour is compressed a thousand times
 DIMENSIONS = 32
 LARGEST = 1 << 48  # of a dimension or a count of numbers: no file has as many
+LONGEST = 1000  # letters of a name of a tensor, or of a part of it
 PARTS = 100_000  # entries of an archive, groups of HDF5
 NUMBERS = "fiub"  # NumPy's kinds: floating-point numbers, integers, booleans
 TEXTS = "US"  # texts, as the ids of a run's images

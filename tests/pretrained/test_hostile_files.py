@@ -337,3 +337,10 @@ def test_no_module_of_the_current_folder_is_run(tmp_path, monkeypatch):
     with contextlib.suppress(UserError):
         read(tmp_path / "a.h5")
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_long_name_does_not_stand_in_those_of_many_tensors(tmp_path):
+    inner = {str(i): torch_.tensor() for i in range(3)}
+    value = torch_.ordered({"k" * 10**6: torch_.ordered(inner)})
+    torch_.write_zip(tmp_path / "a.pth", value, {"0": np.arange(6, dtype="<f4")})
+    refused(tmp_path / "a.pth", "a name has 1000000 letters, expected 1000 at most")

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageFile, features
 
 from vocjax.bounds import IMAGE, PIXELS, SCANS, SIDE, read_bytes
-from vocjax.data.scans import counted_scans, packed_bytes
+from vocjax.data.scans import counted_scans, packed_bytes, tiled_numbers
 from vocjax.errors import UserError
 
 # What browsers and cameras write, by the first bytes. Pillow reads more formats, some of them by
@@ -165,6 +165,11 @@ def _check_cost(content: bytes, picture: ImageFile.ImageFile) -> None:
         raise UserError(
             f"the image has {picture.width} x {picture.height} pixels, expected {PIXELS} in all "
             f"and {SIDE} a side at most; shrink it and try again."
+        )
+    if (tiled := tiled_numbers(picture)) > 4 * PIXELS:  # channels
+        raise UserError(
+            f"the image has tiles of {tiled} numbers in all, expected {4 * PIXELS} at most. Open "
+            "it in another program and save it as a PNG."
         )
     packed = packed_bytes(picture)
     scans = counted_scans(content, picture) if packed <= len(content) else 0

@@ -1,5 +1,6 @@
 """How often a JPEG decoder would pass the pixels of a file, counted before anything is decoded."""
 
+import math
 import re
 
 from PIL import ImageFile
@@ -9,6 +10,7 @@ _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _SCAN, _END, _ALONE = 0xDA, 0xD9, (0x01, 0xD8)  # the last have no length behind them
 # Tags of TIFF: where strips and tiles begin, and the bytes of each; how they are packed.
 _STARTS, _SIZES, _COMPRESSION = (273, 324), (279, 325), 259
+_TILE, _TILE_STARTS, _SAMPLES, _PLANES = (322, 323), (324,), 277, 284
 _JPEG_IN_TIFF = (6, 7)
 
 
@@ -31,6 +33,15 @@ def counted_scans(content: bytes, picture: ImageFile.ImageFile) -> int:
 def packed_bytes(picture: ImageFile.ImageFile) -> int:
     """Return the bytes of all strips and tiles of a TIFF, which can be the same ones; else 0."""
     return sum(_numbers(picture, _SIZES)) if picture.format == "TIFF" else 0
+
+
+def tiled_numbers(picture: ImageFile.ImageFile) -> int:
+    """Return the numbers in all tiles of a TIFF, which can be larger than the image; else 0."""
+    if picture.format != "TIFF":
+        return 0
+    tags = picture.tag_v2  # type: ignore[attr-defined]
+    samples = 1 if tags.get(_PLANES, 1) == 2 else tags.get(_SAMPLES, 1)  # 2: a tile has one channel
+    return math.prod(_numbers(picture, _TILE)) * len(_numbers(picture, _TILE_STARTS)) * samples
 
 
 def _numbers(picture: ImageFile.ImageFile, tags: tuple[int, ...]) -> list[int]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vocjax.bounds import LARGEST, check_announced, count, nbytes
+from vocjax.bounds import LARGEST, LONGEST, check_announced, count, nbytes
 from vocjax.errors import UserError
 from vocjax.pretrained.formats import torch_pickle
 from vocjax.pretrained.formats.numbers import in_float32
@@ -104,7 +104,14 @@ def _named(value: Any) -> Iterator[tuple[str, Tensor]]:
                 inner = value.items()
             elif type(value) in (list, tuple):
                 inner = enumerate(value)
-            left += reversed([((*path, str(name)), item) for name, item in inner])
+            left += reversed([((*path, _short(name)), item) for name, item in inner])
+
+
+def _short(name: Any) -> str:
+    """Return a name as text; a long one would stand in those of all tensors below it."""
+    if isinstance(name, str | bytes) and len(name) > LONGEST:
+        raise ValueError(f"a name has {len(name)} letters, expected {LONGEST} at most")
+    return str(name)[:LONGEST]
 
 
 def _arrays(
