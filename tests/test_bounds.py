@@ -66,9 +66,12 @@ def test_a_shape_that_no_array_has(tmp_path, shape):
 
 def test_json_that_is_nested_or_too_long(tmp_path, monkeypatch):
     usual = bounds.read_bytes
-    (tmp_path / "deep.json").write_text("[" * 100_000)
-    with pytest.raises(UserError, match="nested too deep"):
-        read_json(tmp_path / "deep.json")
+    for text in ("[" * 100_000, '{"a":' * 65 + "1" + "}" * 65):
+        (tmp_path / "deep.json").write_text(text)
+        with pytest.raises(UserError, match="nested too deep"):
+            read_json(tmp_path / "deep.json")
+    (tmp_path / "deep.json").write_text('{"a":' * 63 + "1" + "}" * 63)
+    assert read_json(tmp_path / "deep.json")
     monkeypatch.setattr(bounds, "read_bytes", lambda path, most: usual(path, 100))
     (tmp_path / "long.json").write_text(json.dumps({"a": "b" * 100}))
     with pytest.raises(UserError, match=r"long\.json.*more than 100 bytes"):

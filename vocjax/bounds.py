@@ -24,6 +24,7 @@ SCANS = 100  # of a progressive JPEG, each of which passes all pixels; programs 
 EXPANSION = 20  # compression makes weights at most half as large, and a bomb a thousandth
 ARRAYS = 2 << 30  # bytes of a run's arrays; a mask of one colour is compressed a thousand times
 DIMENSIONS = 32
+NESTED = 64  # levels of a JSON text; a config has four
 LARGEST = 1 << 48  # of a dimension or a count of numbers: no file has as many
 LONGEST = 1000  # letters of a name of a tensor, or of a part of it
 PARTS = 100_000  # entries of an archive, groups of HDF5
@@ -44,9 +45,16 @@ def read_bytes(path: Path, most: int = TEXT) -> bytes:
 def parse_json(content: str | bytes) -> Any:
     """Return the value of a JSON text; `ValueError` also where it is nested too deep."""
     try:
-        return json.loads(content)
+        value = json.loads(content)
     except RecursionError:
         raise ValueError("its JSON is nested too deep") from None
+    level = [value]
+    for _ in range(NESTED):
+        groups = [v for v in level if isinstance(v, dict | list)]
+        level = [v for g in groups for v in (g.values() if isinstance(g, dict) else g)]
+    if level:
+        raise ValueError(f"its JSON is nested too deep, expected {NESTED} levels at most")
+    return value
 
 
 def read_json(path: Path, most: int = TEXT) -> Any:

@@ -62,6 +62,9 @@ def test_an_unknown_task_is_refused(tmp_path):
         ("run.json", "[]"),
         ("results.json", ""),
         ("metrics.jsonl", '{"epoch": 1}\n{"epo\n{"epoch": 3}\n'),
+        ("metrics.jsonl", '{"epoch": [1]}\n{"epoch": 2}\n'),
+        ("metrics.jsonl", '{"epoch": "a"}\n{"epoch": 2}\n'),
+        ("run.json", '{"a":' * 900 + "1" + "}" * 900),
         ("samples.npz", "PK"),
     ],
 )

@@ -267,8 +267,10 @@ def read_epochs(directory: Path) -> list[dict[str, Any]]:
                     break
                 raise ValueError(f"line {number}: {error}") from error
             # A resumed run can have written an epoch twice: the later line is the valid one.
-            if lookup(record, "epoch") is not None:
-                epochs[record["epoch"]] = record
+            if (epoch := lookup(record, "epoch")) is not None:
+                if type(epoch) is not int:
+                    raise ValueError(f"line {number}: epoch is {epoch!r}, which is no whole number")
+                epochs[epoch] = record
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
