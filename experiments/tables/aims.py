@@ -56,8 +56,8 @@ AIMS: Sequence[tuple[str, str, str, str, tuple[str, ...]]] = (
     (
         "21 classes: mean IoU at full size",
         ".50",
-        "transfer",
-        "21_classes_of_pixels_frozen_mobilenetv2",
+        "recipe",
+        "recipe",
         ("mean_iou_full_size",),
     ),
 )
