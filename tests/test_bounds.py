@@ -198,3 +198,14 @@ def test_the_room_for_checkpoints_is_known_before(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: free)
     with pytest.raises(UserError, match=r"need 6\.00 MB in .*5\.00 MB are free"):
         check_room(tmp_path, state)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_an_annotation_declares_no_entity_and_is_small(tmp_path, encoding):
+    text = '<!DOCTYPE a [<!ENTITY b "dog">]><a><object><name>&b;</name></object></a>'
+    (tmp_path / "a.xml").write_bytes(text.encode(encoding))
+    with pytest.raises(UserError, match=r"a\.xml isn't valid XML .*declares an entity"):
+        read_objects(tmp_path / "a.xml")
+    (tmp_path / "a.xml").write_bytes(b"<a>" + b" " * bounds.ANNOTATION + b"</a>")
+    with pytest.raises(UserError, match=r"a\.xml isn't valid XML .*more than 1048576 bytes"):
+        read_objects(tmp_path / "a.xml")

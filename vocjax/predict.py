@@ -1,6 +1,7 @@
 """A trained run applied to images: in Python, or to files with a picture of each."""
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -32,6 +33,7 @@ from vocjax.tasks.own_size import with_few_programs
 from vocjax.tasks.task import Description, Outputs, Task, Variables
 
 T = TypeVar("T")
+MOST_NUMBERS = 2**28  # of a batch of images, 1 GiB
 
 NUMBERS_AT_ONCE = 10**8  # of photos in memory together, three a pixel
 
@@ -81,7 +83,8 @@ class Model(NamedTuple):
 
     def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return outputs [n, ...] by name of images [n, height, width, channels], all float32."""
-        shape, n, images = image_shape(self.config), self.config.batch_size, np.asarray(images)
+        shape, images = image_shape(self.config), np.asarray(images)
+        n = min(self.config.batch_size, max(1, MOST_NUMBERS // math.prod(shape)))
         if images.shape[1:] != shape or images.dtype != np.float32:
             raise UserError(
                 f"outputs got {images.dtype} {images.shape}; this model takes float32 "

@@ -1,13 +1,16 @@
 """A devkit whose images and masks are files of many kinds becomes one data set."""
 
 import json
+import shutil
 
 import numpy as np
+import pytest
 from image_files import encoded, oriented
 from PIL import Image
 
 from vocjax.data import voc
 from vocjax.data.classes import PALETTE
+from vocjax.errors import UserError
 
 
 def test_images_and_masks_of_many_kinds_are_read_alike(year, prepared_year, tmp_path, capsys):
@@ -44,3 +47,17 @@ def test_images_and_masks_of_many_kinds_are_read_alike(year, prepared_year, tmp_
         np.testing.assert_array_equal(example["mask"], expected["mask"])
     features = json.loads((prepared.directory / "features.json").read_text())
     assert "jpeg" not in json.dumps(features)  # not all are
+
+
+def test_no_other_feature_is_an_image_that_any_program_may_open(prepared_year, tmp_path):
+    home = tmp_path / "data"
+    folder = home / prepared_year.directory.relative_to(prepared_year.directory.parents[2])
+    shutil.copytree(prepared_year.directory, folder)
+    assert voc.load(prepared_year.name, home).index.ids.tolist()
+    path = folder / "features.json"
+    tree = json.loads(path.read_text())
+    features = tree["featuresDict"]["features"]
+    features["image_id"] = features["image"]
+    path.write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=r"image_id: Image, .*expected image: Image"):
+        voc.load(prepared_year.name, home)

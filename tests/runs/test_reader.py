@@ -75,6 +75,12 @@ def test_a_broken_file_is_named(tmp_path, name, content):
         reader.read_run(directory)
 
 
+def test_a_config_has_no_images_that_no_file_can_have(tmp_path):
+    (tmp_path / "config.json").write_text('{"data": {"size": 60000}}')
+    with pytest.raises(UserError, match=r"is damaged: its images have 60000 x 60000 pixels\."):
+        reader.read_config(tmp_path)
+
+
 def run(number, seed=0, mse=0.0, **config):
     results = {split: {"mse": mse} for split in ("train", "val")}
     return Run(Path(str(number)), {"seed": seed, "data": {}, **config}, {}, [], results, {})

@@ -94,6 +94,18 @@ class Voc(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[
             self._advance()
 
 
+# What each example has, and nothing else: TFDS would decode another image with any program that
+# Pillow starts for it.
+KINDS = {
+    "image": tfds.features.Image,
+    "mask": tfds.features.Image,
+    "labels": tfds.features.Tensor,
+    "image_id": tfds.features.Text,
+    "main": tfds.features.ClassLabel,
+    "segmentation": tfds.features.ClassLabel,
+}
+
+
 class PillowDecoder(tfds.decode.Decoder):
     """Decodes with Pillow, always: where OpenCV is installed, TFDS takes it, and pixels differ."""
 

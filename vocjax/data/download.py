@@ -183,7 +183,7 @@ def _transfer(address: str, part: Path) -> None:
         if response.status != HTTPStatus.PARTIAL_CONTENT:
             start = 0
         length = response.headers["Content-Length"]
-        total = start + int(length) if length else None
+        total = start + int(length) if length and length.isdigit() else None
         print(f"downloading {address} from byte {start}", file=sys.stderr)
         pace = 0.1 if sys.stderr.isatty() else 60  # seconds: a log needs few lines
         bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, mininterval=pace)

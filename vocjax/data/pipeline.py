@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from PIL import Image
 
-from vocjax.bounds import SIDE
+from vocjax.bounds import PIXELS, SIDE
 from vocjax.data.classes import VOID, class_columns
 from vocjax.data.frame import FITS, GREY, PAD, SHRUNK, SQUASH, Size, placed, sides
 from vocjax.data.index import Prepared
@@ -142,6 +142,7 @@ def check_data(data: ConfigDict) -> None:
     check_range("data.size", data.size, 1, SIDE + 1)
     check_range("data.width", data.width, 0, SIDE + 1)
     check_range("data.longest", data.longest, 0, SIDE + 1)
+    check_range("data.size times data.width", data.size * (data.width or data.size), 1, PIXELS + 1)
     if data.fit == PAD and data.masks != "nearest":
         raise UserError(
             f"data.fit is {PAD} and data.masks {data.masks}, the study's way, in which void is "

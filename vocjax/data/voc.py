@@ -5,7 +5,7 @@ import difflib
 import io
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from vocjax.data import devkit, download, toy
-from vocjax.data.builder import SPLIT, PillowDecoder, Voc
+from vocjax.data.builder import KINDS, SPLIT, PillowDecoder, Voc
 from vocjax.data.classes import VOC, Classes
 from vocjax.data.devkit import YEARS, Source
 from vocjax.data.examine import examine
@@ -241,6 +241,9 @@ def _open(dataset: str, directory: Path) -> Prepared:
         builder = tfds.builder_from_directory(directory)
         for file in builder.info.splits[SPLIT].filepaths:
             Path(file).stat()  # a file that is missing fails here and not during training
+        kinds = {name: type(feature) for name, feature in builder.info.features.items()}
+        if kinds != KINDS:
+            raise ValueError(f"its features.json has {_named(kinds)}, expected {_named(KINDS)}")
         metadata = builder.info.metadata
         facts = {name: metadata[name] for name in ("fingerprint", "partial", "source")}
         decoders = {"image": PillowDecoder(), "mask": PillowDecoder()}
@@ -258,6 +261,10 @@ def _open(dataset: str, directory: Path) -> Prepared:
             f"{directory} can't be opened as a prepared data set ({error!r}). Delete that folder "
             "and prepare it again."
         ) from error
+
+
+def _named(kinds: Mapping[str, type]) -> str:
+    return ", ".join(f"{name}: {kind.__name__}" for name, kind in kinds.items())
 
 
 def _classes(metadata: dict[str, Any]) -> Classes:

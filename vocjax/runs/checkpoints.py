@@ -120,11 +120,12 @@ class Checkpoints:
         """The (step, value) of the best checkpoint, the later of equals; None if unmeasured."""
         self.wait()
         sign = 1 if self._best.mode == "min" else -1
-        measured = [
-            (sign * c.metrics[self._best.metric], -c.step)
-            for c in self._checkpointer.checkpoints
-            if c.metrics
-        ]
+        with _reading(f"a checkpoint's metrics in {self._checkpointer.directory}"):
+            measured = [
+                (sign * float(c.metrics[self._best.metric]), -c.step)
+                for c in self._checkpointer.checkpoints
+                if c.metrics
+            ]
         if not measured:
             return None
         value, step = min(measured)
@@ -172,7 +173,7 @@ def _reading(which: str) -> Iterator[None]:
     absl.addFilter(_is_silent)
     try:
         yield
-    except (ValueError, OSError, LookupError) as error:
+    except (ValueError, OSError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
             f"{which} can't be read: it is damaged, or was written for another model than that of "
             f"config.json ({type(error).__name__}). Move its folder away; `vocjax train` goes on "
@@ -220,7 +221,7 @@ def has_checkpoint(workdir: Path) -> bool:
 
 def _steps(workdir: Path) -> set[int]:
     names = (path.name for path in (workdir / FOLDER).glob("*"))
-    return {int(name) for name in names if name.isdigit()}
+    return {int(name) for name in names if name.isascii() and name.isdigit()}
 
 
 def abstract(tree: Any, shardings: Any) -> Any:

@@ -234,9 +234,15 @@ def read_config(workdir: Path) -> ConfigDict:
 
 
 def completed(text: str) -> ConfigDict:
-    """Return the config in a JSON text, with the values of `base_config` for what is not there."""
+    """Return the config in a JSON text, with the values of `base_config` for what is not there.
+
+    Raises `ValueError` for images that no file can have.
+    """
     config = base_config().unlock()
     config.update(from_json(text))
+    height, width = config.data.size, config.data.width or config.data.size
+    if height * width > bounds.PIXELS:
+        raise ValueError(f"its images have {height} x {width} pixels")
     return config.lock()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
-from vocjax.bounds import read_bytes
+from vocjax.bounds import ANNOTATION, read_bytes
 from vocjax.data.layouts.text import counted, normal, shown
 from vocjax.errors import UserError
 from vocjax.files import printable
@@ -69,7 +69,10 @@ def read_objects(path: Path) -> Objects:
 
 def _root(path: Path) -> ElementTree.Element:
     try:
-        return _parsed(read_bytes(path))
+        content = read_bytes(path, ANNOTATION)
+        if b"<!ENTITY" in content.replace(b"\0", b""):  # UTF-16 has a zero beside each letter
+            raise ValueError("it declares an entity, which no annotation tool writes")
+        return _parsed(content)
     except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
         raise UserError(
             f"{path} isn't valid XML ({error}). Write the file again, or remove it: then the "

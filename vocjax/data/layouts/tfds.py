@@ -249,8 +249,7 @@ def _of_label(
 
 def _examples(builder: Any, split: str, features: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Yield the chosen features of each example, images as they are stored."""
-    images = [n for n, f in builder.info.features.items() if isinstance(f, tfds.features.Image)]
-    decoders: dict[str, Any] = {name: tfds.decode.SkipDecoding() for name in images}
+    decoders: dict[str, Any] = _undecoded(builder.info.features) or {}
     for ours in ("image", "mask"):
         if features.get(ours):
             *above, last = features[ours].split("/")
@@ -268,6 +267,20 @@ def _examples(builder: Any, split: str, features: Mapping[str, str]) -> Iterator
                 value = value[part]
             found[ours] = value
         yield found
+
+
+def _undecoded(feature: Any) -> Any:
+    """Return decoders that leave images, films and sounds as they are stored, at any depth.
+
+    TFDS would open them with whatever program is installed for their kind. None where there are
+    none.
+    """
+    if isinstance(feature, tfds.features.Image | tfds.features.Video | tfds.features.Audio):
+        return tfds.decode.SkipDecoding()
+    if isinstance(feature, tfds.features.FeaturesDict):
+        inner = {name: _undecoded(part) for name, part in feature.items()}
+        return {name: decoder for name, decoder in inner.items() if decoder} or None
+    return _undecoded(feature.feature) if isinstance(feature, tfds.features.Sequence) else None
 
 
 def _encoded(value: Any) -> bytes:
