@@ -143,7 +143,8 @@ def main() -> int:
     print(f"{options.seed}, {time.monotonic() - begun:.0f} s")
     if options.record is not None:
         record = {"kills": options.kills, "while_saving": min(options.while_saving, options.kills)}
-        keep(options.record, {"name": "chaos", **record, "equal": options.kills - failed})
+        record |= {"equal": options.kills - failed, "seconds": time.monotonic() - begun}
+        keep(options.record, {"name": "chaos", **record})
     if not failed:
         shutil.rmtree(home)
     return 1 if failed else 0

@@ -155,7 +155,7 @@ def traced_once():
 
 
 PLANS = sorted(p.stem for p in EXPERIMENTS.glob("*.py") if "\ndef plan(" in p.read_text())
-LARGE = ("representation", "transfer")
+LARGE = ("recipe", "representation", "transfer")
 
 
 @pytest.mark.parametrize("dataset", ["toy", pytest.param("voc2009", marks=pytest.mark.slow)])

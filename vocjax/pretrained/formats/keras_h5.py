@@ -11,8 +11,10 @@ network that is a layer of another one, its name stands before them: "resnet50/b
 
 import io
 import itertools
+import math
 import os
 import re
+import signal
 import subprocess
 import sys
 import zipfile
@@ -28,7 +30,9 @@ from vocjax.bounds import PARTS, check_announced, check_archive, nbytes
 from vocjax.errors import UserError
 from vocjax.pretrained.formats.numbers import check_numeric, in_float32
 
-LEAST_SECONDS, BYTES_A_SECOND = 30, 5e6  # that reading may take; a disk gives ten times as many
+# Of the processor, that reading may take; a disk gives ten times as many bytes.
+LEAST_SECONDS, BYTES_A_SECOND = 30, 5e6
+WAIT = 20  # times as long on the clock, where other programs have the processor
 IN_ARCHIVE = "model.weights.h5"
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 KERAS_1 = {
@@ -81,24 +85,28 @@ def _check_ends(path: Path) -> None:
     A loop in C can't be stopped, so another process reads the file first.
     """
     program = (
-        "import contextlib, pathlib, sys\n"
+        "import contextlib, pathlib, resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]),) * 2)\n"
         "from vocjax.pretrained.formats import keras_h5\n"
         "with contextlib.suppress(Exception):\n"
         "    keras_h5.read_here(pathlib.Path(sys.argv[1]))"
     )
-    seconds = LEAST_SECONDS + path.stat().st_size / BYTES_A_SECOND
+    seconds = math.ceil(LEAST_SECONDS + path.stat().st_size / BYTES_A_SECOND)
+    endless = f"the HDF5 library finds no end in it within {seconds} s"
     found = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         tried = subprocess.run(
             # -P: no module of the current folder, where the file may lie.
-            [sys.executable, "-P", "-c", program, str(path.absolute())],
+            [sys.executable, "-P", "-c", program, str(path.absolute()), str(seconds)],
             env=os.environ | found,
-            timeout=seconds,
+            timeout=WAIT * seconds,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        raise ValueError(f"the HDF5 library finds no end in it within {seconds:.0f} s") from None
+        raise ValueError(endless) from None
+    if -tried.returncode in (signal.SIGXCPU, signal.SIGKILL):
+        raise ValueError(endless)
     if tried.returncode < 0:
         raise ValueError(f"the HDF5 library ends with signal {-tried.returncode} on it")
 
