@@ -13,4 +13,5 @@ def keep(path: Path, record: dict[str, Any]) -> None:
     known = json.loads(path.read_text()) if path.exists() else []
     others = [other for other in known if other["name"] != record["name"]]
     lines = map(to_json, [*others, record | {"provenance": environment()}])
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "[\n" + ",\n".join(lines) + "\n]\n")
