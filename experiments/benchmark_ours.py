@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from vocjax.allocation import keep_memory
 from vocjax.compilation import keep_programs
 from vocjax.config import load_config
 from vocjax.data.classes import class_columns
@@ -29,6 +30,7 @@ class Contender:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         """Make the state before the first step, as a run does that begins."""
+        keep_memory()
         keep_programs()
         self.config = load_config(ROWS[spec["row"]].config, spec["overrides"])
         mesh, valid = make_mesh(), validate(self.config)

@@ -247,6 +247,7 @@ def _verb(
 def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     import jax
 
+    from vocjax.allocation import keep_memory
     from vocjax.config import load_config
     from vocjax.hosts import HostLost, joined_hosts
     from vocjax.mesh import ask_for_determinism
@@ -256,6 +257,7 @@ def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from vocjax.training.loop import Watch, train_group
     from vocjax.training.writers import import_wandb
 
+    keep_memory()
     path = say_which("configs", options.config)
     config = load_config(path, overrides)
     if config.deterministic:

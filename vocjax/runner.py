@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from vocjax.allocation import keep_memory
 from vocjax.config import call_in_file, load_config
 from vocjax.errors import UserError, naming
 from vocjax.mesh import ask_for_determinism
@@ -208,6 +209,7 @@ def carry_out(
             _say(program, notes)
         if options.dry_run:
             return 0
+        keep_memory()
         done = run(campaign)
     except UserError as error:
         _say(program, [str(error)])

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from vocjax.errors import UserError, check_choice, check_range
 from vocjax.models import ops
 from vocjax.models.fields import compute_dtype
+from vocjax.models.norm import BatchNorm
 
 INITIALIZERS = {
     "glorot_uniform": nn.initializers.glorot_uniform(),  # Keras' default
@@ -204,9 +205,8 @@ class ResidualBlock(nn.Module):
 def _normalise(x: jax.Array, style: Style, train: bool, valid: jax.Array | None) -> jax.Array:
     """Apply the style's norm, as a submodule of the calling module."""
     if style.norm == "batch":
-        mask = None if valid is None else (valid > 0)[:, None, None, None]
-        norm = nn.BatchNorm(momentum=style.norm_momentum, epsilon=1e-3, dtype=style.dtype)
-        return norm(x, use_running_average=not train, mask=mask)
+        norm = BatchNorm(style.norm_momentum, epsilon=1e-3, dtype=style.dtype)
+        return norm(x, use_running_average=not train, valid=valid)
     if style.norm == "group":
         return nn.GroupNorm(math.gcd(8, x.shape[-1]), epsilon=1e-3, dtype=style.dtype)(x)
     return x

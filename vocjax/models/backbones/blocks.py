@@ -11,6 +11,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from vocjax.errors import UserError, check_choice
+from vocjax.models.norm import BatchNorm
 from vocjax.models.ops import KERNEL_INIT, Conv, Known, Padding, Pads, pads, sides, xla_conv
 
 
@@ -245,7 +246,6 @@ class ConvNorm(nn.Module):
             x = DepthwiseConv(*sampling, self.dtype, name="conv")(x)
         else:
             x = Conv(self.features, *sampling, self.bias, self.dtype, name="conv")(x)
-        norm = nn.BatchNorm(**self.norm._asdict(), dtype=self.dtype, name="norm")
-        mask = None if valid is None else (valid > 0)[:, None, None, None]
-        x = norm(x, use_running_average=not train, mask=mask)
+        norm = BatchNorm(**self.norm._asdict(), dtype=self.dtype, name="norm")
+        x = norm(x, use_running_average=not train, valid=valid)
         return x if self.activation is None else self.activation(x)

@@ -13,6 +13,7 @@ from vocjax.models.backbones.blocks import KERAS_NORM, Backbone, Conv, Norm, Pad
 from vocjax.models.backbones.heads import MeanHead, Network
 from vocjax.models.backbones.keys import KERAS, TORCH, KeyMap, Source
 from vocjax.models.backbones.preprocessing import SYMMETRIC
+from vocjax.models.norm import BatchNorm
 from vocjax.models.ops import Known, max_pool
 
 
@@ -128,9 +129,8 @@ class ConvNormRelu(nn.Module):
         sampling = (self.kernel, self.stride, self.dilation, self.padding)
         x = Conv(self.features, *sampling, bias=False, dtype=self.dtype, name="conv")(x)
         constants = self.variant.norm._asdict() | {"use_scale": self.variant.scale}
-        norm = nn.BatchNorm(**constants, dtype=self.dtype, name="norm")
-        mask = None if valid is None else (valid > 0)[:, None, None, None]
-        return nn.relu(norm(x, use_running_average=not train, mask=mask))
+        norm = BatchNorm(**constants, dtype=self.dtype, name="norm")
+        return nn.relu(norm(x, use_running_average=not train, valid=valid))
 
 
 class Mixed(nn.Module):
