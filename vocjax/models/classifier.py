@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from vocjax.errors import UserError, check_choice, check_range
 from vocjax.models.autoencoder import Decoder, Encoder, pixels
+from vocjax.models.dropout import Dropout
 from vocjax.models.encoders import encoder_and_decoder, make_encoder
 from vocjax.models.fields import check_image_poolable
 from vocjax.models.layers import ACTIVATIONS, INITIALIZERS, style_of
@@ -64,7 +65,7 @@ class Head(nn.Module):
             if index:
                 x = ACTIVATIONS[self.activation](x)
             if self.dropout:
-                x = nn.Dropout(self.dropout, deterministic=not train)(x)
+                x = Dropout(self.dropout)(x, deterministic=not train)
             x = nn.Dense(width, kernel_init=init)(x)
         return x
 

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
 from vocjax.models.backbones.blocks import DepthwiseConv
+from vocjax.models.dropout import Dropout
 from vocjax.models.fields import check_width, check_widths
 from vocjax.models.layers import INITIALIZERS, Style, finish_stage
 from vocjax.models.ops import Conv, conv
@@ -42,7 +43,7 @@ class AtrousPyramid(nn.Module):
         style, stride = self.style, max(maps)
         atrous = functools.partial(_atrous, self.features, style)
         x = pyramid(maps[stride], self.features, self.rates, style, atrous, train, valid)
-        x = nn.Dropout(style.dropout, deterministic=not train)(x)
+        x = Dropout(style.dropout)(x, deterministic=not train)
         return stride, pointwise(x, self.outputs, "score", style).astype(jnp.float32)
 
 
@@ -81,7 +82,7 @@ class SkipPyramid(nn.Module):
         x = jnp.concatenate([x, low.astype(x.dtype)], axis=-1)
         for i in range(2):
             x = finish(separable(x, 1, f"refine_{i}"))
-        x = nn.Dropout(style.dropout, deterministic=not train)(x)
+        x = Dropout(style.dropout)(x, deterministic=not train)
         return skip, pointwise(x, self.outputs, "score", style).astype(jnp.float32)
 
 

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from vocjax.errors import UserError, check_choice, check_range
 from vocjax.models import ops
+from vocjax.models.dropout import Dropout
 from vocjax.models.fields import compute_dtype
 from vocjax.models.norm import BatchNorm
 
@@ -172,7 +173,7 @@ def finish_stage(
     if style.trunk == "activated":
         x = _normalise(ACTIVATIONS[style.activation](x), style, train, valid)
         if style.dropout:
-            x = nn.Dropout(style.dropout, deterministic=not train)(x)
+            x = Dropout(style.dropout)(x, deterministic=not train)
     for _ in range(style.residual):
         x = ResidualBlock(style, dilation)(x, train=train, valid=valid)
     return x
@@ -195,7 +196,7 @@ class ResidualBlock(nn.Module):
         for index in (0, 1):
             y = ACTIVATIONS[style.activation](_normalise(y, style, train, valid))
             if index and style.dropout:
-                y = nn.Dropout(style.dropout, deterministic=not train)(y)
+                y = Dropout(style.dropout)(y, deterministic=not train)
             if index and style.trunk == "linear":  # Zhang et al. 2019, "Fixup initialization"
                 style = style._replace(kernel_init="zeros")
             y = resizing_conv(x.shape[-1], "same", style, dilation=self.dilation)(y)

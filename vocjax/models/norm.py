@@ -86,11 +86,12 @@ def _forward(
 
 
 def _backward(
-    _: float, residuals: Residuals, gradients: tuple[jax.Array, jax.Array, jax.Array]
+    epsilon: float, residuals: Residuals, gradients: tuple[jax.Array, jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Ioffe & Szegedy 2015, section 3. Sums are of all examples, statistics of the valid ones."""
     x, mean, inverse, scale, weights, count = residuals
-    gradient, *_ = gradients
+    del epsilon
+    gradient = gradients[0]
     of_bias = gradient.sum((0, 1, 2))
     of_scale = (gradient * (x - mean)).sum((0, 1, 2)) * inverse
     by_statistics = (of_bias + (x - mean) * (inverse * of_scale)) / count

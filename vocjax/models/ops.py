@@ -15,10 +15,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-# Between these XLA:CPU's weight gradient is the faster one, by up to three times at 32 -> 32.
-THIN, WIDE = 4, 256 * 128  # channels or features; channels times features
+from vocjax.models import winograd
+
+# Where XLA:CPU is not the fastest: `python -m experiments.forms` measures it.
+THIN, UNEVEN = 4, 8  # so few channels or features, or so many times more of one than of the other
+WIDE, PLACES = 128, 16  # channels and features; places of a batch for each channel or feature
 
 Known = Mapping[str, jax.Array] | None  # maps of an encoder's stages that are there already
+Form = Callable[[jax.Array, jax.Array], jax.Array]  # one way to compute a layer or a gradient
 Pads = tuple[tuple[int, int], tuple[int, int]]  # zeros before and after, by axis
 Padding = int | str | Pads  # an integer: zeros on every side; or "SAME", "VALID" or "CEIL"
 SAME: Pads = ((1, 1), (1, 1))  # of a 3x3 kernel
@@ -71,9 +75,9 @@ def conv(x: jax.Array, kernel: jax.Array, padding: Pads = SAME, dilation: int = 
 
     `kernel` [kernel height, kernel width, channels, features] is cast to x's dtype.
 
-    XLA:CPU computes the weight gradients of very thin and of very wide layers at a third of the
-    speed of its matrix products. For such layers the gradient is one matrix product with patches of
-    the thinner one of input and output gradient.
+    XLA:CPU computes the weight gradients of layers that are thin on a side at a third of the speed
+    of its matrix products. For such layers the gradient is one matrix product with patches of the
+    thin side. Wide 3x3 layers train by Winograd's form.
     """
     return _conv(x, kernel.astype(x.dtype), padding, dilation)
 
@@ -93,27 +97,59 @@ def xla_conv(
     )
 
 
+def _form(x: jax.Array, kernel: jax.Array, padding: Pads, dilation: int) -> tuple[bool, bool]:
+    """Whether Winograd's form suits a layer: the weight gradient, and the other two directions."""
+    side, _, channels, features = kernel.shape
+    wide = (side, padding, dilation) == (3, SAME, 1) and min(channels, features) >= WIDE
+    places = x.size // channels
+    return wide, wide and places >= PLACES * max(channels, features)
+
+
+def _on_cpu(use: bool, here: Form, xla: Form, *operands: jax.Array) -> jax.Array:
+    return jax.lax.platform_dependent(*operands, cpu=here, default=xla) if use else xla(*operands)
+
+
+def _conv_forward(
+    x: jax.Array, kernel: jax.Array, padding: Pads, dilation: int
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    def by_xla(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return xla_conv(x, kernel, padding, dilation)
+
+    _, use = _form(x, kernel, padding, dilation)
+    return _on_cpu(use, winograd.conv, by_xla, x, kernel), (x, kernel)
+
+
 def _conv_backward(
     padding: Pads, dilation: int, residuals: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = residuals
+    channels, features = kernel.shape[2:]
+    thin = min(channels, features) <= THIN or max(channels, features) >= UNEVEN * min(
+        channels, features
+    )
+    of_kernel, of_input = _form(x, kernel, padding, dilation)
 
-    def by_xla(x: jax.Array, gradient: jax.Array) -> jax.Array:
+    def input_by_xla(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jax.vjp(lambda x: xla_conv(x, kernel, padding, dilation), x)[1](gradient)[0]
+
+    def kernel_by_xla(x: jax.Array, gradient: jax.Array) -> jax.Array:
         return jax.vjp(lambda k: xla_conv(x, k, padding, dilation), kernel)[1](gradient)[0]
 
-    def by_matrix_product(x: jax.Array, gradient: jax.Array) -> jax.Array:
-        of_kernel = _kernel_gradient(x, gradient, padding, dilation, kernel.shape)
-        return of_kernel.astype(kernel.dtype)
+    def kernel_here(x: jax.Array, gradient: jax.Array) -> jax.Array:
+        if of_kernel:
+            found = winograd.kernel_gradient(x, gradient)
+        else:
+            found = _kernel_gradient(x, gradient, padding, dilation, kernel.shape)
+        return found.astype(kernel.dtype)
 
-    of_input = jax.vjp(lambda x: xla_conv(x, kernel, padding, dilation), x)[1](gradient)[0]
-    channels, features = kernel.shape[2:]
-    if min(channels, features) > THIN and channels * features < WIDE:
-        return of_input, by_xla(x, gradient)
-    return of_input, jax.lax.platform_dependent(x, gradient, cpu=by_matrix_product, default=by_xla)
+    return (
+        _on_cpu(of_input, winograd.input_gradient, input_by_xla, gradient, kernel),
+        _on_cpu(of_kernel or thin, kernel_here, kernel_by_xla, x, gradient),
+    )
 
 
 _conv = jax.custom_vjp(lambda *call: xla_conv(*call), nondiff_argnums=(2, 3))
-_conv.defvjp(lambda *call: (xla_conv(*call), call[:2]), _conv_backward)
+_conv.defvjp(_conv_forward, _conv_backward)
 
 
 def _kernel_gradient(

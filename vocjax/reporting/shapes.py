@@ -10,11 +10,12 @@ from ml_collections import ConfigDict
 
 from vocjax.data.classes import class_columns
 from vocjax.models import build
+from vocjax.models.dropout import Dropout
 from vocjax.models.fields import image_shape
 from vocjax.models.norm import BatchNorm
 from vocjax.tasks.pixel_classes import pixel_classes
 
-PASSING = (BatchNorm, nn.GroupNorm, nn.Dropout)  # they change no shape
+PASSING = (BatchNorm, nn.GroupNorm, Dropout)  # they change no shape
 
 
 class Map(NamedTuple):

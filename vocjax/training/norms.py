@@ -24,6 +24,7 @@ from ml_collections import ConfigDict
 
 from vocjax.errors import check_choice
 from vocjax.mesh import replicated
+from vocjax.models.dropout import Dropout
 from vocjax.tasks.task import Batch, Task, Variables
 from vocjax.training.phases import in_evaluation_mode
 
@@ -120,6 +121,6 @@ def make_precise(task: Task, frozen: frozenset[str], mesh: Mesh) -> Precise:
 
 def _keep_all(call: Any, args: Any, kwargs: dict[str, Any], context: Any) -> Any:
     """Have a dropout layer drop nothing."""
-    if isinstance(context.module, nn.Dropout) and context.method_name == "__call__":
+    if isinstance(context.module, Dropout) and context.method_name == "__call__":
         kwargs = {**kwargs, "deterministic": True}
     return call(*args, **kwargs)

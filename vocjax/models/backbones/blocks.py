@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 
 from vocjax.errors import UserError, check_choice
+from vocjax.models.depthwise import depthwise_conv
 from vocjax.models.norm import BatchNorm
-from vocjax.models.ops import KERNEL_INIT, Conv, Known, Padding, Pads, pads, sides, xla_conv
+from vocjax.models.ops import KERNEL_INIT, Conv, Known, Padding, pads, sides
 
 
 class Norm(NamedTuple):
@@ -186,35 +186,6 @@ class DepthwiseConv(nn.Module):
         kernel = self.param("kernel", KERNEL_INIT, shape, jnp.float32)
         padding = pads(self.padding, x, self.kernel, self.stride, self.dilation)
         return depthwise_conv(x.astype(self.dtype), kernel, self.stride, self.dilation, padding)
-
-
-def depthwise_conv(
-    x: jax.Array, kernel: jax.Array, stride: int, dilation: int, padding: Pads
-) -> jax.Array:
-    """Convolve every channel by itself: [batch, height, width, channels], [rows, columns, 1, c].
-
-    XLA:CPU computes grouped convolutions slowly: milliseconds of processor time at 56x56x128, batch
-    8, forward, input gradient, weight gradient: 79, 80, 282, and as a sum of shifted products 6, 3,
-    70. With stride 2: 23, 322, 66 and 4, 3, 11.
-    """
-
-    def grouped(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return xla_conv(x, kernel, padding, dilation, stride)
-
-    def shifted(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        rows, columns = kernel.shape[:2]
-        x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-        height = x.shape[1] - dilation * (rows - 1)
-        width = x.shape[2] - dilation * (columns - 1)
-        y = jnp.zeros((), x.dtype)
-        for row, column in np.ndindex(rows, columns):
-            top, left = row * dilation, column * dilation
-            window = x[:, top : top + height : stride, left : left + width : stride]
-            y = y + window * kernel[row, column]
-        return y
-
-    kernel = kernel.astype(x.dtype)
-    return jax.lax.platform_dependent(x, kernel, cpu=shifted, default=grouped)
 
 
 class ConvNorm(nn.Module):

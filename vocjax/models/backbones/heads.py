@@ -8,6 +8,7 @@ import numpy as np
 from flax import linen as nn
 
 from vocjax.models.backbones.blocks import KERNEL_INIT, Backbone, Conv
+from vocjax.models.dropout import Dropout
 
 DENSE_INIT = nn.initializers.glorot_uniform()
 
@@ -41,7 +42,7 @@ class MeanHead(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """[batch, height, width, channels] to logits [batch, classes], float32."""
         x = x.astype(jnp.float32).mean(axis=(1, 2))
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = Dropout(self.dropout)(x, deterministic=not train)
         return nn.Dense(self.classes, kernel_init=DENSE_INIT, name="dense")(x)
 
 
@@ -55,7 +56,7 @@ class ConvHead(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """[batch, height, width, channels] to logits [batch, classes], float32."""
-        x = nn.Dropout(self.dropout, deterministic=not train)(x.astype(jnp.float32))
+        x = Dropout(self.dropout)(x.astype(jnp.float32), deterministic=not train)
         x = Conv(self.classes, 1, name="conv")(x)
         return (nn.relu(x) if self.relu else x).mean(axis=(1, 2))
 
@@ -80,7 +81,7 @@ class FlattenHead(nn.Module):
         fc1 = nn.DenseGeneral(self.width, axis=(1, 2, 3), kernel_init=KERNEL_INIT, name="fc1")
         fc2 = nn.Dense(self.width, kernel_init=KERNEL_INIT, name="fc2")
         for layer in (fc1, fc2):
-            x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(layer(x)))
+            x = Dropout(self.dropout)(nn.relu(layer(x)), deterministic=not train)
         return nn.Dense(self.classes, kernel_init=DENSE_INIT, name="fc3")(x)
 
 
