@@ -1,5 +1,8 @@
 """Convolutions of every channel by itself, as sums of shifted products on the CPU."""
 
+import functools
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,19 +32,26 @@ def depthwise_conv(
     return jax.lax.platform_dependent(x, kernel, cpu=shifted, default=grouped)
 
 
+def _windows(
+    x: jax.Array, sides: tuple[int, int], dilation: int, padding: Pads, stride: int = 1
+) -> Iterator[jax.Array]:
+    """Yield what each tap of a kernel sees of x, in the order of its rows."""
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    height, width = (
+        x.shape[axis] - dilation * (side - 1) for axis, side in enumerate(sides, start=1)
+    )
+    for row, column in np.ndindex(*sides):
+        top, left = row * dilation, column * dilation
+        yield x[:, top : top + height : stride, left : left + width : stride]
+
+
 def _shifted(
     x: jax.Array, kernel: jax.Array, dilation: int, padding: Pads, stride: int = 1
 ) -> jax.Array:
-    rows, columns = kernel.shape[:2]
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    height = x.shape[1] - dilation * (rows - 1)
-    width = x.shape[2] - dilation * (columns - 1)
-    y = jnp.zeros((), x.dtype)
-    for row, column in np.ndindex(rows, columns):
-        top, left = row * dilation, column * dilation
-        window = x[:, top : top + height : stride, left : left + width : stride]
-        y = y + window * kernel[row, column]
-    return y
+    rows, columns, _, channels = kernel.shape
+    windows = _windows(x, (rows, columns), dilation, padding, stride)
+    taps = kernel.reshape(-1, channels)
+    return functools.reduce(jnp.add, map(jnp.multiply, windows, taps))
 
 
 def _backward(
@@ -49,11 +59,13 @@ def _backward(
 ) -> tuple[jax.Array, jax.Array]:
     """Convolve the gradient with the turned kernel: JAX itself adds nine padded maps."""
     x, kernel = residuals
-    reach = [dilation * (side - 1) for side in kernel.shape[:2]]
+    sides = kernel.shape[0], kernel.shape[1]
+    reach = [dilation * (side - 1) for side in sides]
     ends = [(r - before, r - after) for r, (before, after) in zip(reach, padding, strict=True)]
     of_input = _shifted(gradient, kernel[::-1, ::-1], dilation, (ends[0], ends[1]))
-    of_kernel = jax.vjp(lambda k: _shifted(x, k, dilation, padding), kernel)[1](gradient)[0]
-    return of_input, of_kernel
+    windows = _windows(x, sides, dilation, padding)
+    of_taps = [(window * gradient).sum((0, 1, 2)) for window in windows]
+    return of_input, jnp.stack(of_taps).reshape(kernel.shape)
 
 
 _in_place = jax.custom_vjp(lambda *call: _shifted(*call), nondiff_argnums=(2, 3))
