@@ -32,6 +32,7 @@ from vocjax.data.layouts.request import (
     is_own,
 )
 from vocjax.data.layouts.text import shown
+from vocjax.data.records import check_records
 from vocjax.errors import UserError, local_path
 from vocjax.files import why_unwritable
 
@@ -240,7 +241,7 @@ def _open(dataset: str, directory: Path) -> Prepared:
     try:
         builder = tfds.builder_from_directory(directory)
         for file in builder.info.splits[SPLIT].filepaths:
-            Path(file).stat()  # a file that is missing fails here and not during training
+            check_records(Path(file))  # one that is missing fails here and not during training
         kinds = {name: type(feature) for name, feature in builder.info.features.items()}
         if kinds != KINDS:
             raise ValueError(f"its features.json has {_named(kinds)}, expected {_named(KINDS)}")

@@ -18,6 +18,7 @@ from vocjax.data.layouts.lists import choose_stems, split_of
 from vocjax.data.layouts.request import TFDS, Request, parse_features
 from vocjax.data.layouts.text import shown
 from vocjax.data.masks import encode_mask, parse_values, read_mask
+from vocjax.data.records import check_records
 from vocjax.errors import UserError, check_choice
 
 # TFDS imports the module of any type that features.json names, so it may name these alone.
@@ -257,6 +258,11 @@ def _examples(builder: Any, split: str, features: Mapping[str, str]) -> Iterator
             for part in above:
                 inner = inner.setdefault(part, {})
             inner[last] = tfds.decode.SkipDecoding()
+    try:
+        for file in builder.info.splits[split].filepaths:
+            check_records(Path(file))
+    except ValueError as error:
+        raise UserError(f"the records of {builder.data_dir} are not read: {error}.") from error
     source = builder.as_data_source(split, decoders=decoders)
     for row in tqdm(range(len(source)), desc=f"reading {split}", unit="image", disable=None):
         example = source[row]
