@@ -7,8 +7,7 @@ balanced classes every run adds to the one before; each of the next three adds t
 and the last one of the ladder to the one before it. VOC's validation images are not looked at: a
 quarter of the training photographs stands in. Where the backbone is frozen and nothing is drawn,
 its maps are computed once. The ladder trains at 160 pixels, for time. The last runs have all of
-train, and are scored on VOC's validation images: `recipe` at the pixels of its config, `foreground`
-at those of the ladder.
+train, the pixels of the config, and VOC's validation images, on which they are scored.
 """
 
 import argparse
@@ -56,7 +55,6 @@ SCALES = ("evaluation.scales=(0.75, 1.0, 1.25)",)
 # One mask for all objects.
 FOREGROUND = (
     "name=DeepLab v3+ by the recipe, foreground",
-    "data.size=160",
     "data.sampling=uniform",
     "model.target=foreground",
     "loss.classes=all",
