@@ -43,6 +43,7 @@ from .benchmark_worker import AGREES, MODULES  # vocjax.experiments
 FRAMEWORKS = tuple(MODULES)
 PACKAGES = ("torch", "torchvision", "keras", "tensorflow")
 STEPS = {"wall": "step", "processor": "step_processor"}  # by clock
+INFERENCE = {"wall": "inference", "processor": "inference_processor"}
 # The variable that names the folder of compiled programs of those that keep them.
 CACHES = {"ours": "XDG_CACHE_HOME", "torch_compile": "TORCHINDUCTOR_CACHE_DIR"}
 FIGURES = ("first", "first_processor", "imports", "network", "compilation", "memory", "error")
@@ -112,7 +113,7 @@ def summary(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if lost := [one for one in rounds if "missing" in one]:
         return {"missing": lost[0]["missing"]}
     figures = {name: spread([one.get(name) for one in rounds]) for name in FIGURES}
-    for name in STEPS.values():
+    for name in (*STEPS.values(), *INFERENCE.values()):
         figures[name] = spread([seconds for one in rounds for seconds in one[name]])
     warm = [one["warm"] for one in rounds if "first" in one.get("warm", {})]
     for name in ("first", "first_processor", "compilation"):
@@ -143,7 +144,8 @@ def record_of(
         clock: {what: floor[what] / rates[clock][what] for what in floor} for clock in STEPS
     }
     record["frameworks"] = {name: summary([one[name] for one in rounds]) for name in rounds[0]}
-    record["against_best"] = {clock: ratio(rounds, name) for clock, name in STEPS.items()}
+    for what, names in (("against_best", STEPS), ("inference_against_best", INFERENCE)):
+        record[what] = {clock: ratio(rounds, name) for clock, name in names.items()}
     return record
 
 

@@ -45,6 +45,7 @@ class Contender:
         key = draw_key(jax.random.key(self.config.seed), INIT, 0)
         self.state = self._first_state(place(valid.task.init(key), mesh))
         self._train_step = make_train_step(valid.task, optimizer, phase, self.config, mesh)
+        self._outputs = jax.jit(model_outputs(valid.task))
         self._batch = jax.device_put(our_batch(self.config, spec), split_by_example(mesh))
 
     def step(self) -> float:
@@ -62,7 +63,7 @@ class Contender:
     def outputs(self, images: np.ndarray) -> np.ndarray:
         """Images [n, height, width, channels] uint8 to what the network says of them."""
         batch = {"image": images, "valid": np.ones(len(images), np.float32)}
-        found = jax.jit(model_outputs(self.valid.task))(variables_of(self.state), batch)
+        found = self._outputs(variables_of(self.state), batch)
         return np.asarray(found["image" if "image" in found else "logits"])
 
     def floor(self) -> dict[str, int]:

@@ -178,7 +178,7 @@ class Contender:
         """Images uint8 to what ours says: [n, height, width, outputs] or [n, classes]."""
         self.model.eval()
         with torch.inference_mode():
-            found = self.model(pixels_of(images))
+            found = self._apply(pixels_of(images))
         self.model.train()
         if self.spec["loss"] == "mse":
             found = torch.sigmoid(found)

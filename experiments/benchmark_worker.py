@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from .benchmark_rows import batch_of  # relative: the wheel has this folder as
+
 MODULES = {
     "ours": "benchmark_ours",
     "torch": "benchmark_torch",
@@ -33,9 +35,9 @@ AGREES = 1e-4  # of the largest value
 def timed(spec: dict[str, Any]) -> dict[str, Any]:
     """Return the seconds to the end of the first step, those of further ones, and the memory.
 
-    Of a spec with `arrays`, the path of a file, also how far outputs differ from ours. `started` is
-    the clock's time before the process was started; `time.monotonic` is one clock for all
-    processes of a machine.
+    Of a spec with `arrays`, the path of a file, also how far outputs differ from ours, and the
+    seconds of the outputs of a batch. `started` is the clock's time before the process was started;
+    `time.monotonic` is one clock for all processes of a machine.
     """
     compiled = listen() if spec["framework"] in ON_JAX else None
     contender_of = importlib.import_module(f".{MODULES[spec['framework']]}", __package__).Contender
@@ -49,16 +51,26 @@ def timed(spec: dict[str, Any]) -> dict[str, Any]:
         "imports": imported - spec["started"],
         "network": made - imported,
         "compilation": None if compiled is None else sum(compiled),
-        "step": [],
-        "step_processor": [],
     }
-    for _ in range(spec["steps"]):
-        begun, used = time.monotonic(), processor()
-        contender.step()
-        found["step"].append(time.monotonic() - begun)
-        found["step_processor"].append(processor() - used)
+    found |= repeated("step", contender.step, spec["steps"])
     found["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return found | (compared(contender, spec) if "arrays" in spec else {})
+    if "arrays" not in spec:
+        return found
+    found |= compared(contender, spec)
+    images, _ = batch_of(spec)
+    contender.outputs(images)  # what is compiled for a batch is not timed
+    return found | repeated("inference", lambda: contender.outputs(images), spec["steps"])
+
+
+def repeated(name: str, call: Callable[[], Any], times: int) -> dict[str, list[float]]:
+    """Return the seconds of each of some calls, on the wall and of the processor."""
+    found: dict[str, list[float]] = {name: [], f"{name}_processor": []}
+    for _ in range(times):
+        begun, used = time.monotonic(), processor()
+        call()
+        found[name].append(time.monotonic() - begun)
+        found[f"{name}_processor"].append(processor() - used)
+    return found
 
 
 def processor() -> float:

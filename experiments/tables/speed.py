@@ -1,4 +1,4 @@
-"""The tables of the benchmark: seconds to the first step, seconds a step, and memory."""
+"""The tables of the benchmark: seconds of a step, of inference, to the first step, and memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +24,7 @@ def speed_tables(records: list[dict[str, Any]]) -> dict[str, str]:
     clock, suffix = ("processor", "_processor") if single else ("wall", "")
     return {
         "speed, a step": _steps(records, clock, f"step{suffix}"),
+        "speed, inference": _inference(records, clock, f"inference{suffix}"),
         "speed, the first step": _table(records, lambda found: _first(found, f"first{suffix}")),
         "speed, memory": _table(records, lambda found: f"{found['memory']['median'] / 2**20:.0f}"),
     }
@@ -44,6 +45,16 @@ def _steps(records: list[dict[str, Any]], clock: str, name: str) -> str:
         ]
 
     return _table(records, lambda found: _spread(found[name]), more, of_row)
+
+
+def _inference(records: list[dict[str, Any]], clock: str, name: str) -> str:
+    """Return seconds of the outputs of a batch, and the quotient with the best."""
+
+    def of_row(record: dict[str, Any]) -> list[str]:
+        best = record["inference_against_best"][clock]
+        return [_spread(best) if best else ""]
+
+    return _table(records, lambda found: _spread(found[name]), ["best other / ours"], of_row)
 
 
 def _table(

@@ -44,7 +44,7 @@ def test_fewer_than_one_round_is_refused(tmp_path, monkeypatch, capsys):
 def test_our_part_of_a_row_runs_and_says_what_it_takes(tiny, tmp_path):
     asked = {"framework": "ours", "arrays": str(tmp_path / "ours.npz"), "started": 0.0}
     found = benchmark_worker.timed(tiny | asked)
-    assert len(found["step"]) == len(found["step_processor"]) == 2
+    assert len(found["step"]) == len(found["step_processor"]) == len(found["inference"]) == 2
     assert min(found["step"]) > 0 and found["memory"] > 0 and found["compilation"] > 0
     assert found["first"] > found["imports"] + found["network"]
     # Of 2 images: 3 -> 4 at 16x16, 4 -> 2 and 2 -> 4 at 8x8; then 4 -> 3 by four kernels of 2x2 at
@@ -63,8 +63,8 @@ def test_a_framework_that_is_not_installed_is_missing(tiny, tmp_path, monkeypatc
 
 
 def measured(step, **more):
-    names = (*benchmark.FIGURES, *benchmark.STEPS.values())
-    return dict.fromkeys(names, 1.0) | {name: [step] for name in benchmark.STEPS.values()} | more
+    timed = (*benchmark.STEPS.values(), *benchmark.INFERENCE.values())
+    return dict.fromkeys(benchmark.FIGURES, 1.0) | {name: [step] for name in timed} | more
 
 
 def test_a_ratio_is_of_the_best_other_in_each_round():
@@ -91,7 +91,8 @@ def test_tables_have_the_clock_that_fits_the_cores_and_say_what_is_missing(tiny)
         record["provenance"] = {"device": {"cores": cores}}
         shown[cores] = [text.splitlines()[-1] for text in speed_tables([record]).values()]
     title = "| AE 256, 2 at 16 px"
-    step, first, memory = shown[1]
+    step, inference, first, memory = shown[1]
+    assert inference == f"{title} | 2.00 | torch is not installed |  |"
     assert step == f"{title} | 1.00 | torch is not installed | 2.0 |  | 2 | 1.5 |"
     assert first == f"{title} | 3.0 (compiling: 25%), warm 0.5 | torch is not installed |"
     assert memory == f"{title} | 1 | torch is not installed |"
