@@ -4,6 +4,7 @@ import re
 import socket
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -20,7 +21,7 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """/good resumes, /plain ignores Range, /cut stops halfway, /wrong sends other bytes."""
+    """/good resumes, /plain ignores Range, /cut stops halfway, /wrong lies, /endless goes on."""
 
     server: "Server"
 
@@ -29,6 +30,13 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append((self.path, asked))
         resumes = asked and self.path != "/plain"
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if resumes else 0
+        if self.path == "/endless":
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):  # nobody listens any more
+                while True:
+                    self.wfile.write(CONTENT)
+            return None
         if self.path not in ("/good", "/plain", "/cut", "/wrong"):
             return self.send_error(404)
         if start >= len(CONTENT):
@@ -130,6 +138,16 @@ def test_dead_addresses_are_passed_over_and_listed(server: Server, tmp_path: Pat
     said = [f"{dead}: <urlopen error", "/missing: HTTP Error 404", str(tmp_path / "b/voc.tar")]
     for part in (*said, "--archive", "--devkit"):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize("path", ["/good", "/endless"])
+def test_a_server_that_sends_too_much_is_left(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+):
+    monkeypatch.setattr(download, "DOWNLOAD", 200_000)
+    with pytest.raises(UserError, match=r"200000 (bytes|at most)"):
+        download.fetch(server.archive(path), tmp_path)
+    assert not list(tmp_path.glob("voc.tar*"))
 
 
 def test_every_year_has_an_official_archive():

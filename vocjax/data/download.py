@@ -14,6 +14,7 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
+from vocjax.bounds import DOWNLOAD
 from vocjax.errors import UserError
 
 TIMEOUT = 30  # seconds without a byte
@@ -186,11 +187,16 @@ def _transfer(address: str, part: Path) -> None:
         total = start + int(length) if length and length.isdigit() else None
         print(f"downloading {address} from byte {start}", file=sys.stderr)
         pace = 0.1 if sys.stderr.isatty() else 60  # seconds: a log needs few lines
+        if total and total > DOWNLOAD:
+            raise OSError(f"it announces {total} bytes, expected {DOWNLOAD} at most")
         bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, mininterval=pace)
         with bar, part.open("ab" if start else "wb") as file:
             while chunk := response.read1(1 << 16):
                 file.write(chunk)
                 bar.update(len(chunk))
+                if bar.n > DOWNLOAD:  # it announced none, or fewer
+                    part.unlink()
+                    raise OSError(f"it sends more than {DOWNLOAD} bytes, which is no such file")
     size = part.stat().st_size
     if total is not None and size != total:
         raise OSError(f"the connection ended after {size} of {total} bytes")
