@@ -8,9 +8,9 @@ import pytest
 from random_values import draw, draw_variables
 
 from vocjax.models.autoencoder import Encoder
+from vocjax.models.convolution import xla_conv
 from vocjax.models.deeplab import AtrousPyramid, SkipPyramid
 from vocjax.models.layers import Style
-from vocjax.models.ops import xla_conv
 from vocjax.models.segmenter import Segmenter
 
 FEATURES, RATES, OUTPUTS = 4, (2, 4, 7), 3  # 4 is less than one side

@@ -8,16 +8,16 @@ from random_values import draw, draw_variables
 
 from vocjax.errors import UserError
 from vocjax.models.autoencoder import Encoder
+from vocjax.models.convolution import xla_conv
 from vocjax.models.layers import UPSAMPLINGS, Style
 from vocjax.models.ops import (
-    SAME,
     bilinear_upsample,
     max_pool,
     max_positions,
     max_unpool,
     transposed_conv,
-    xla_conv,
 )
+from vocjax.models.pads import SAME
 from vocjax.models.segmenter import Segmenter
 from vocjax.models.unet import SkipBlock, UNetDecoder, check_doubling
 

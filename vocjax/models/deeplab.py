@@ -10,10 +10,11 @@ from ml_collections import ConfigDict
 
 from vocjax.errors import UserError
 from vocjax.models.backbones.blocks import DepthwiseConv
+from vocjax.models.convolution import conv
 from vocjax.models.dropout import Dropout
 from vocjax.models.fields import check_width, check_widths
 from vocjax.models.layers import INITIALIZERS, Style, finish_stage
-from vocjax.models.ops import Conv, conv
+from vocjax.models.ops import Conv
 from vocjax.models.segmenter import Segmenter, enlarged, interpolating_encoder
 
 

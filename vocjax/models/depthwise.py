@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vocjax.models.ops import Pads, xla_conv
+from vocjax.models.convolution import xla_conv
+from vocjax.models.pads import Pads
 
 
 def depthwise_conv(

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from vocjax.errors import UserError, check_choice, check_range
 from vocjax.models import ops
+from vocjax.models.convolution import conv
 from vocjax.models.dropout import Dropout
 from vocjax.models.fields import compute_dtype
 from vocjax.models.norm import BatchNorm
@@ -38,10 +39,10 @@ UPSAMPLINGS = ("nearest", "bilinear", "transposed", "unpool")
 
 # How a convolution changes the size of its input, and the side of its kernel.
 CONVOLUTIONS: dict[str, tuple[Callable[[jax.Array, jax.Array], jax.Array], int]] = {
-    "same": (ops.conv, 3),
+    "same": (conv, 3),
     "stride": (ops.strided_conv, 3),
     "nearest": (ops.upsample_conv, 3),
-    "bilinear": (lambda x, kernel: ops.conv(ops.bilinear_upsample(x), kernel), 3),
+    "bilinear": (lambda x, kernel: conv(ops.bilinear_upsample(x), kernel), 3),
     "transposed": (ops.transposed_conv, 4),
 }
 
@@ -127,7 +128,7 @@ def resizing_conv(
     convolve, side = CONVOLUTIONS[sampling]
     if dilation > 1 and sampling == "same":
         pads = ((dilation, dilation), (dilation, dilation))
-        convolve = functools.partial(ops.conv, padding=pads, dilation=dilation)
+        convolve = functools.partial(conv, padding=pads, dilation=dilation)
     init, dtype = INITIALIZERS[style.kernel_init], style.dtype
     return ops.Conv(
         features, side, bias=bias, dtype=dtype, kernel_init=init, convolve=convolve, name=name

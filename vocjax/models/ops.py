@@ -15,17 +15,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from vocjax.models import winograd
-
-# Where XLA:CPU is not the fastest: `python -m experiments.forms` measures it.
-THIN, UNEVEN = 4, 8  # so few channels or features, or so many times more of one than of the other
-WIDE, PLACES = 128, 16  # channels and features; places of a batch for each channel or feature
+from vocjax.models.convolution import conv, xla_conv
+from vocjax.models.pads import SAME, Padding, pads, sides
 
 Known = Mapping[str, jax.Array] | None  # maps of an encoder's stages that are there already
-Form = Callable[[jax.Array, jax.Array], jax.Array]  # one way to compute a layer or a gradient
-Pads = tuple[tuple[int, int], tuple[int, int]]  # zeros before and after, by axis
-Padding = int | str | Pads  # an integer: zeros on every side; or "SAME", "VALID" or "CEIL"
-SAME: Pads = ((1, 1), (1, 1))  # of a 3x3 kernel
 
 KERNEL_INIT = nn.initializers.he_normal()  # He et al. 2015, "Delving deep into rectifiers"
 
@@ -67,136 +60,9 @@ class Conv(nn.Module):
             x = x[:, :: self.stride, :: self.stride]
             return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:3], self.features)
         padding = pads(self.padding, x, self.kernel, self.stride, self.dilation)
+        if self.stride == 1:
+            return conv(x, kernel, padding, self.dilation)
         return xla_conv(x, kernel, padding, self.dilation, self.stride)
-
-
-def conv(x: jax.Array, kernel: jax.Array, padding: Pads = SAME, dilation: int = 1) -> jax.Array:
-    """Convolve [batch, height, width, channels] with stride 1; differentiable in reverse mode.
-
-    `kernel` [kernel height, kernel width, channels, features] is cast to x's dtype.
-
-    XLA:CPU computes the weight gradients of layers that are thin on a side at a third of the speed
-    of its matrix products. For such layers the gradient is one matrix product with patches of the
-    thin side. Wide 3x3 layers train by Winograd's form.
-    """
-    return _conv(x, kernel.astype(x.dtype), padding, dilation)
-
-
-def xla_conv(
-    x: jax.Array, kernel: jax.Array, padding: Pads, dilation: int = 1, stride: int = 1
-) -> jax.Array:
-    """Convolve as XLA does: [batch, h, w, channels], [kh, kw, channels / groups, features]."""
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=padding,
-        rhs_dilation=(dilation, dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=x.shape[-1] // kernel.shape[2],
-    )
-
-
-def _form(x: jax.Array, kernel: jax.Array, padding: Pads, dilation: int) -> tuple[bool, bool]:
-    """Whether Winograd's form suits a layer: the weight gradient, and the other two directions."""
-    side, _, channels, features = kernel.shape
-    wide = (side, padding, dilation) == (3, SAME, 1) and min(channels, features) >= WIDE
-    places = x.size // channels
-    return wide, wide and places >= PLACES * max(channels, features)
-
-
-def _on_cpu(use: bool, here: Form, xla: Form, *operands: jax.Array) -> jax.Array:
-    return jax.lax.platform_dependent(*operands, cpu=here, default=xla) if use else xla(*operands)
-
-
-def _conv_forward(
-    x: jax.Array, kernel: jax.Array, padding: Pads, dilation: int
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    def by_xla(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return xla_conv(x, kernel, padding, dilation)
-
-    _, use = _form(x, kernel, padding, dilation)
-    return _on_cpu(use, winograd.conv, by_xla, x, kernel), (x, kernel)
-
-
-def _conv_backward(
-    padding: Pads, dilation: int, residuals: tuple[jax.Array, jax.Array], gradient: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    x, kernel = residuals
-    channels, features = kernel.shape[2:]
-    thin = min(channels, features) <= THIN or max(channels, features) >= UNEVEN * min(
-        channels, features
-    )
-    of_kernel, of_input = _form(x, kernel, padding, dilation)
-
-    def input_by_xla(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
-        return jax.vjp(lambda x: xla_conv(x, kernel, padding, dilation), x)[1](gradient)[0]
-
-    def kernel_by_xla(x: jax.Array, gradient: jax.Array) -> jax.Array:
-        return jax.vjp(lambda k: xla_conv(x, k, padding, dilation), kernel)[1](gradient)[0]
-
-    def kernel_here(x: jax.Array, gradient: jax.Array) -> jax.Array:
-        if of_kernel:
-            found = winograd.kernel_gradient(x, gradient)
-        else:
-            found = _kernel_gradient(x, gradient, padding, dilation, kernel.shape)
-        return found.astype(kernel.dtype)
-
-    return (
-        _on_cpu(of_input, winograd.input_gradient, input_by_xla, gradient, kernel),
-        _on_cpu(of_kernel or thin, kernel_here, kernel_by_xla, x, gradient),
-    )
-
-
-_conv = jax.custom_vjp(lambda *call: xla_conv(*call), nondiff_argnums=(2, 3))
-_conv.defvjp(_conv_forward, _conv_backward)
-
-
-def _kernel_gradient(
-    x: jax.Array, gradient: jax.Array, padding: Pads, dilation: int, shape: tuple[int, ...]
-) -> jax.Array:
-    rows, columns, channels, features = shape
-    taps = [(dilation * i, dilation * j) for i in range(rows) for j in range(columns)]
-
-    def patches(padded: jax.Array, like: jax.Array, taps: list[tuple[int, int]]) -> jax.Array:
-        height, width = like.shape[1:3]
-        cuts = [padded[:, i : i + height, j : j + width] for i, j in taps]
-        return jnp.concatenate(cuts, axis=-1).reshape(-1, len(taps) * padded.shape[-1])
-
-    def product(a: jax.Array, b: jax.Array) -> jax.Array:
-        return jnp.matmul(a.T, b, preferred_element_type=jnp.float32)
-
-    (top, bottom), (left, right) = padding
-    if channels <= features:
-        padded = jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
-        by_tap = product(patches(padded, gradient, taps), gradient.reshape(-1, features))
-        return by_tap.reshape(shape)
-    below, beside = taps[-1]
-    around = (0, 0), (below - top, below - bottom), (beside - left, beside - right), (0, 0)
-    # Tap (i, j) reads the output's gradient from the other side, so the taps are in reverse.
-    by_tap = product(x.reshape(-1, channels), patches(jnp.pad(gradient, around), x, taps[::-1]))
-    return by_tap.reshape(channels, rows, columns, features).transpose(1, 2, 0, 3)
-
-
-def pads(
-    padding: Padding, x: jax.Array, window: int | tuple[int, int], stride: int, dilation: int
-) -> Pads:
-    """Return how many values a `padding` adds before and after each spatial axis of `x`."""
-    if not isinstance(padding, int | str):
-        return padding
-    if isinstance(padding, int):
-        return ((padding * dilation,) * 2,) * 2
-    reach = [dilation * (side - 1) + 1 for side in sides(window)]
-    if padding == "CEIL":
-        ends = [-(size - r) % stride for size, r in zip(x.shape[1:3], reach, strict=True)]
-        return (0, ends[0]), (0, ends[1])
-    rows, columns = jax.lax.padtype_to_pads(x.shape[1:3], reach, (stride, stride), padding)
-    return rows, columns
-
-
-def sides(kernel: int | tuple[int, int]) -> tuple[int, int]:
-    """Height and width of a kernel."""
-    return (kernel, kernel) if isinstance(kernel, int) else kernel
 
 
 # Which of the kernel's taps fall on which of two low-resolution pixels, for even and odd output

@@ -12,7 +12,8 @@ from jax.typing import DTypeLike
 from vocjax.errors import UserError, check_choice
 from vocjax.models.depthwise import depthwise_conv
 from vocjax.models.norm import BatchNorm
-from vocjax.models.ops import KERNEL_INIT, Conv, Known, Padding, pads, sides
+from vocjax.models.ops import KERNEL_INIT, Conv, Known
+from vocjax.models.pads import Padding, pads, sides
 
 
 class Norm(NamedTuple):
