@@ -7,7 +7,10 @@ import house
 
 # The rooms from left to right; a module imports its own room and those before it.
 ROOMS = (
-    {"errors", "bounds", "files", "compilation", "imports", "mesh", "hosts", "config", "painting"},
+    {
+        *("errors", "bounds", "files", "compilation", "allocation"),
+        *("imports", "mesh", "hosts", "config", "painting"),
+    },
     {"losses", "models", "data", "metrics"},
     {"latent"},
     {"tasks"},
