@@ -1,9 +1,13 @@
 """Memory that a step has given back is there for the next one, without the kernel."""
 
+import os
+import platform
 import subprocess
 import sys
 
 import pytest
+
+from vocjax.allocation import CHOSEN
 
 # One large buffer, asked for again and again, as the memory of a compiled step.
 SCRIPT = """
@@ -27,6 +31,10 @@ def faults(kept):
     return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc alone is asked")
-def test_large_memory_is_kept():
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc alone is asked")
+def test_large_memory_is_kept_unless_the_user_has_chosen(monkeypatch):
+    for name in [name for name in os.environ if name.startswith(CHOSEN)]:
+        monkeypatch.delenv(name)
     assert faults("kept") < 100 < faults("not")  # 64 MiB are 16,384 pages
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
+    assert faults("kept") > 100

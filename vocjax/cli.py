@@ -302,8 +302,10 @@ def _run_experiments(options: argparse.Namespace, overrides: Sequence[str]) -> i
 
 
 def _evaluate(options: argparse.Namespace, _: Sequence[str]) -> int:
+    from vocjax.allocation import keep_memory
     from vocjax.evaluate import Other, check_output, evaluate, write
 
+    keep_memory()
     if options.output:  # before the work is done
         check_output(options.workdir, options.output)
     other = Other(options.dataset, options.data_dir, options.image_set)

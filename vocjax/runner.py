@@ -200,6 +200,7 @@ def carry_out(
     `options` are those of `shipped.add_flags`, `program` begins the messages. 0: done; 1: a mistake
     that the message names, or a run that failed; 128 + the signal: stopped.
     """
+    keep_memory()
     try:
         campaign = planned(plan, options, overrides)
         if options.dry_run:
@@ -209,7 +210,6 @@ def carry_out(
             _say(program, notes)
         if options.dry_run:
             return 0
-        keep_memory()
         done = run(campaign)
     except UserError as error:
         _say(program, [str(error)])

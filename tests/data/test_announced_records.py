@@ -36,6 +36,17 @@ def test_headers_are_followed_to_the_end(tmp_path, monkeypatch, options, last):
             check_records(path)
 
 
+@pytest.mark.parametrize("held", [1 << 40, 1 << 63, 100_000])
+def test_a_chunk_that_does_not_end_in_the_file(tmp_path, held):
+    """Its own size, of 8 bytes behind the header of the block and the hash."""
+    path = write(tmp_path / "file", [9] * 20)
+    content = bytearray(path.read_bytes())
+    content[32:40] = held.to_bytes(8, "little")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"ends within|announces"):
+        check_records(path)
+
+
 def test_too_many_records_of_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "RECORDS", 100)
     path = write(tmp_path / "file", [0] * 101, "group_size:1000")

@@ -19,8 +19,9 @@ _HELD = BLOCK - BLOCK_HEADER  # bytes of chunks in a block
 def check_records(path: Path) -> None:
     """Raise `ValueError` for a file of ArrayRecord with a chunk that inflates to too much.
 
-    The headers are followed from the first to the end of the file; where the index at its end
-    points elsewhere, that is not seen.
+    The headers are followed from the first to the end of the file, where the last chunk has to end.
+    What a reader finds by the index is not looked at: an index that is made to point into a chunk's
+    own bytes is not seen.
     """
     size, offset = path.stat().st_size, 0  # the offset leaves out the headers of blocks
     with path.open("rb") as file:
@@ -33,6 +34,8 @@ def check_records(path: Path) -> None:
             if len(content) < HEADER.size:
                 raise ValueError(f"{path.name} ends within a header, at byte {start}")
             _, held, _, kind, inflated = HEADER.unpack(content)
+            if _place(offset + HEADER.size + held - 1) >= size:
+                raise ValueError(f"{path.name} ends within the chunk at byte {start}")
             if inflated > IMAGE or kind >> 8 > RECORDS:
                 raise ValueError(
                     f"{path.name} announces {kind >> 8} records of {inflated} bytes together at "

@@ -41,7 +41,8 @@ def forms_of(x: tuple[int, ...], kernel: tuple[int, ...], padding: Pads, dilatio
 def conv(x: jax.Array, kernel: jax.Array, padding: Pads = SAME, dilation: int = 1) -> jax.Array:
     """Convolve [batch, height, width, channels] with stride 1; differentiable in reverse mode.
 
-    `kernel` [kernel height, kernel width, channels, features] is cast to x's dtype.
+    `kernel` [kernel height, kernel width, channels, features] is cast to x's dtype. Where no
+    gradient is asked for, the form is XLA's: an exported model has one operation for each layer.
     """
     return _conv(x, kernel.astype(x.dtype), padding, dilation)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vocjax.models.convolution import xla_conv
-from vocjax.models.pads import Pads
+from vocjax.models.pads import Pads, padded
 
 
 def depthwise_conv(
@@ -37,7 +37,7 @@ def _windows(
     x: jax.Array, sides: tuple[int, int], dilation: int, padding: Pads, stride: int = 1
 ) -> Iterator[jax.Array]:
     """Yield what each tap of a kernel sees of x, in the order of its rows."""
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    x = padded(x, padding)
     height, width = (
         x.shape[axis] - dilation * (side - 1) for axis, side in enumerate(sides, start=1)
     )

@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+ODD = 0x9E3779B9  # 2^32 / golden ratio: the hash keeps 0
+
 
 class Dropout(nn.Module):
-    """Set the share `rate` of all numbers to 0, and divide the others by 1 - `rate`.
+    """Set the share `rate`, below 1, of all numbers to 0, and divide the others by 1 - `rate`.
 
     Srivastava et al. 2014, with the division in training. The stream of keys is "dropout".
     """
@@ -27,7 +29,8 @@ class Dropout(nn.Module):
         if deterministic or not self.rate:
             return x
         kept = 1 - self.rate
-        mask = bits(self.make_rng("dropout"), x.shape) < jnp.uint32(kept * 2**32)
+        limit = jnp.uint32(min(int(kept * 2**32), 2**32 - 1))
+        mask = bits(self.make_rng("dropout"), x.shape) < limit
         return jnp.where(mask, x / kept, 0)
 
 
@@ -44,7 +47,7 @@ def bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     for axis in range(len(shape)):
         place = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
         number += place * jnp.uint32(math.prod(shape[axis + 1 :]) % 2**32)
-    return _hash(_hash(number + first) ^ second)
+    return _hash(_hash(number + first + jnp.uint32(ODD)) ^ second)
 
 
 def _hash(x: jax.Array) -> jax.Array:

@@ -53,14 +53,16 @@ class BatchNorm(nn.Module):
         return y.astype(self.dtype)
 
 
-def moments(x: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _moments(x: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return mean [channels], variance [channels] and count [] of a map's places.
 
     `x` [batch, height, width, channels] float32, `weights` [batch] 1 or 0. The variance is the mean
     of squares less the square of the mean, as in Flax: both come from one pass over memory.
     """
     count = weights.sum() * x.shape[1] * x.shape[2]
-    mean, square = (weights @ of.sum((1, 2)) / count for of in (x, x * x))
+    # No matrix product: an accelerator would round what goes into it.
+    sums = (jnp.where(weights[:, None] > 0, of.sum((1, 2)), 0).sum(0) for of in (x, x * x))
+    mean, square = (of / count for of in sums)
     return mean, jnp.maximum(square - mean * mean, 0), count
 
 
@@ -79,7 +81,7 @@ def _normalise(
 def _forward(
     x: jax.Array, scale: jax.Array, bias: jax.Array, weights: jax.Array, epsilon: float
 ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], Residuals]:
-    mean, var, count = moments(x, weights)
+    mean, var, count = _moments(x, weights)
     inverse = jax.lax.rsqrt(var + epsilon)
     y = _affine(x, mean, inverse * scale, bias)
     return (y, mean, var), (x, mean, inverse, scale, weights, count)

@@ -1,6 +1,7 @@
 """How many zeros a window adds around a map."""
 
 import jax
+import jax.numpy as jnp
 
 Pads = tuple[tuple[int, int], tuple[int, int]]  # zeros before and after, by axis
 Padding = int | str | Pads  # an integer: zeros on every side; or "SAME", "VALID" or "CEIL"
@@ -21,6 +22,12 @@ def pads(
         return (0, ends[0]), (0, ends[1])
     rows, columns = jax.lax.padtype_to_pads(x.shape[1:3], reach, (stride, stride), padding)
     return rows, columns
+
+
+def padded(x: jax.Array, padding: Pads) -> jax.Array:
+    """Add zeros around the maps [batch, height, width, channels]; a negative number cuts."""
+    rows, columns = ((*ends, 0) for ends in padding)
+    return jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), rows, columns, (0, 0, 0)))
 
 
 def sides(kernel: int | tuple[int, int]) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from vocjax.models.pads import Pads
+from vocjax.models.pads import Pads, padded
 
 
 def kernel_gradient(
@@ -17,21 +17,22 @@ def kernel_gradient(
     rows, columns, channels, features = shape
     taps = [(dilation * i, dilation * j) for i in range(rows) for j in range(columns)]
 
-    def patches(padded: jax.Array, like: jax.Array, taps: list[tuple[int, int]]) -> jax.Array:
+    def patches(wider: jax.Array, like: jax.Array, taps: list[tuple[int, int]]) -> jax.Array:
         height, width = like.shape[1:3]
-        cuts = [padded[:, i : i + height, j : j + width] for i, j in taps]
-        return jnp.concatenate(cuts, axis=-1).reshape(-1, len(taps) * padded.shape[-1])
+        cuts = [wider[:, i : i + height, j : j + width] for i, j in taps]
+        return jnp.concatenate(cuts, axis=-1).reshape(-1, len(taps) * wider.shape[-1])
 
     def product(a: jax.Array, b: jax.Array) -> jax.Array:
         return jnp.matmul(a.T, b, preferred_element_type=jnp.float32)
 
     (top, bottom), (left, right) = padding
     if channels <= features:
-        padded = jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
-        by_tap = product(patches(padded, gradient, taps), gradient.reshape(-1, features))
+        by_tap = product(
+            patches(padded(x, padding), gradient, taps), gradient.reshape(-1, features)
+        )
         return by_tap.reshape(shape)
     below, beside = taps[-1]
-    around = (0, 0), (below - top, below - bottom), (beside - left, beside - right), (0, 0)
+    around = (below - top, below - bottom), (beside - left, beside - right)
     # Tap (i, j) reads the output's gradient from the other side, so the taps are in reverse.
-    by_tap = product(x.reshape(-1, channels), patches(jnp.pad(gradient, around), x, taps[::-1]))
+    by_tap = product(x.reshape(-1, channels), patches(padded(gradient, around), x, taps[::-1]))
     return by_tap.reshape(channels, rows, columns, features).transpose(1, 2, 0, 3)

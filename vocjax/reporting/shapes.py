@@ -15,7 +15,7 @@ from vocjax.models.fields import image_shape
 from vocjax.models.norm import BatchNorm
 from vocjax.tasks.pixel_classes import pixel_classes
 
-PASSING = (BatchNorm, nn.GroupNorm, Dropout)  # they change no shape
+PASSING = (BatchNorm, nn.BatchNorm, nn.GroupNorm, Dropout, nn.Dropout)  # they change no shape
 
 
 class Map(NamedTuple):

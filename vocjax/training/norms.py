@@ -121,6 +121,6 @@ def make_precise(task: Task, frozen: frozenset[str], mesh: Mesh) -> Precise:
 
 def _keep_all(call: Any, args: Any, kwargs: dict[str, Any], context: Any) -> Any:
     """Have a dropout layer drop nothing."""
-    if isinstance(context.module, Dropout) and context.method_name == "__call__":
+    if isinstance(context.module, Dropout | nn.Dropout) and context.method_name == "__call__":
         kwargs = {**kwargs, "deterministic": True}
     return call(*args, **kwargs)

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 from flax import linen as nn
-from models.compared import assert_equal_in_float32
 from models.random_values import draw, draw_variables
 
 from vocjax.models.backbones.blocks import (
@@ -15,7 +14,6 @@ from vocjax.models.backbones.blocks import (
     ConvNorm,
     Sampling,
     atrous,
-    depthwise_conv,
 )
 from vocjax.models.backbones.heads import ConvHead, FlattenHead, MeanHead, adaptive_mean_pool
 from vocjax.models.ops import max_pool
@@ -77,25 +75,6 @@ def test_a_number_as_padding_grows_with_the_dilation():
     by_number, same = (Conv(3, 3, dilation=2, padding=padding) for padding in (1, "SAME"))
     expected = jax.jit(same.apply)(variables, x)
     np.testing.assert_array_equal(jax.jit(by_number.apply)(variables, x), expected)
-
-
-@pytest.mark.parametrize("size", [(9, 12), (10, 7)])
-@pytest.mark.parametrize(
-    ("stride", "dilation", "padding"),
-    [
-        (1, 1, ((1, 1), (1, 1))),
-        (2, 1, ((1, 1), (1, 1))),
-        (2, 1, ((0, 1), (0, 1))),
-        (1, 2, ((2, 2), (2, 2))),
-        (2, 1, ((0, 0), (0, 0))),
-    ],
-)
-def test_depthwise_convolution_equals_xla(size, stride, dilation, padding):
-    assert_equal_in_float32(
-        lambda x, kernel: depthwise_conv(x, kernel, stride, dilation, padding),
-        lambda x, kernel: xla_conv(x, kernel, stride, dilation, padding, 5),
-        *(draw(2, *size, 5), draw(3, 3, 1, 5, seed=1)),
-    )
 
 
 pool = jax.jit(max_pool, static_argnums=(1, 2, 3, 4))
