@@ -49,8 +49,8 @@ AIMS: Sequence[tuple[str, str, str, str, tuple[str, ...]]] = (
     (
         "foreground, pretrained encoder: hard Dice at full size",
         "above .75",
-        "transfer",
-        "foreground_cached_mobilenetv2",
+        "recipe",
+        "foreground",
         (HARD,),
     ),
     (
