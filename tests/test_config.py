@@ -83,6 +83,7 @@ def test_last_of_an_override_given_twice_counts():
         (["--config.optimizer.learningrate=1"], r"Did you mean .learning_rate. instead of"),
         (["--config.epoch=3"], r"Did you mean .epochs. instead of .epoch."),
         (["--config.epochs.x=3"], r"unknown field: .*epochs\.x"),
+        (["--config." + "model." * 300 + "x=3"], r"a field of 1810 letters.* has 200"),
         (["--config.epochs=many"], r"can't be used: flag --config\.epochs=many: invalid literal"),
         (["--config.epochs=1.5"], r"--config\.epochs=1\.5: invalid literal for int"),
         (["--config.epochs"], r"Missing value for flag --config\.epochs"),

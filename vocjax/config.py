@@ -13,6 +13,7 @@ from vocjax.errors import UserError, did_you_mean, local_path
 
 # The folders of files that come with vocjax, and the function that each of their files defines.
 SHIPPED = {"configs": "get_config", "experiments": "plan"}
+LONGEST_NAME = 200  # letters of a field's: absl, which looks for the nearest, recurs by letter
 
 
 def base_config() -> ConfigDict:
@@ -245,6 +246,13 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> ConfigDict:
     field (with the nearest known one) or a value of the wrong type.
     """
     path = find_file("configs", path)
+    for token in overrides:
+        name, _, _ = token.partition("=")
+        if name.startswith("--") and len(name) > LONGEST_NAME:
+            raise UserError(
+                f"an override names a field of {len(name)} letters, {name[:40]!r} and so on; the "
+                f"longest that is read has {LONGEST_NAME}."
+            )
     config, values = _run(path), flags.FlagValues()
     arguments = ["vocjax", *_last_of_each(overrides)]
     try:

@@ -39,6 +39,9 @@ BASELINES, BEFORE = "baselines.json", "before.npz"
 EXPORTED = ("model.safetensors", "model.stablehlo", "model.onnx")  # of `vocjax export`
 TASKS = ("reconstruction", "classification", "segmentation")
 SPLITS = ("train", "val")
+# What is read of results.json besides the figures themselves, and its types.
+RESULTS: dict[str, Any] = {"epoch": int, "step": int, "seconds": int | float}
+RESULTS |= dict.fromkeys((*SPLITS, "baselines"), dict)
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def read_run(directory: Path) -> Run:
         config=config,
         provenance=read_provenance(directory),
         epochs=read_epochs(directory),
-        results=read_json(directory / "results.json"),
+        results=read_results(directory),
         samples=read_arrays(directory / "samples.npz"),
     )
 
@@ -247,8 +250,15 @@ def completed(text: str) -> ConfigDict:
 
 
 def read_results(directory: Path) -> dict[str, Any] | None:
-    """Read the results of a finished run, `None` for another."""
-    return read_json(directory / "results.json")
+    """Read the results of a finished run, `None` for another; `UserError` for other types."""
+    path = directory / "results.json"
+    results = read_json(path)
+    with _reading(path):
+        for name, kind in RESULTS.items():
+            value = lookup(results, name)
+            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+                raise ValueError(f"{name} is {value!r}")
+    return results
 
 
 def results_of(directory: Path, checkpoint: str, step: int) -> dict[str, Any]:
