@@ -50,9 +50,11 @@ test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
 
 # What a newer JAX, Flax, Optax, Orbax, TFDS or NumPy breaks first.
-NEWEST := tests/test_cli.py tests/test_load.py tests/test_predict.py tests/training tests/runs \
+NEWEST := tests/test_cli.py tests/test_load.py tests/test_predict.py tests/runs \
+	tests/training/test_interruption.py tests/training/test_loop.py tests/training/test_step.py \
 	tests/data/test_voc.py tests/data/test_pipeline.py tests/models/test_build.py \
-	tests/models/test_ops.py tests/models/test_draw.py tests/metrics tests/pretrained/test_store.py \
+	tests/models/test_convolution.py tests/models/test_norm.py tests/models/test_draw.py \
+	tests/training/test_optimizers.py tests/metrics tests/pretrained/test_store.py \
 	tests/test_wheel.py
 
 test-newest: $(VENV)/.installed-test
