@@ -1,10 +1,10 @@
-"""Convolutions, halving and doubling of maps, max-pooling and its inverse; the module `Conv`.
+"""Halving and doubling of maps, max-pooling and its inverse; the module `Conv`.
 
 The values are XLA's, in less time on the CPU. Milliseconds of processor time on two cores, batch
 32, forward and backward, with XLA and here: the last decoder layer (32x32x256 up-sampled, to 3)
-625 -> 83, the one before (16x16x128, to 256) 1134 -> 342, the weight gradient of 64x64x3 -> 256
-336 -> 55, pooling 64x64x256 724 -> 89. With stride 2 the same methods gain only where the input is
-64x64x256 (a third), and lose elsewhere, so that XLA computes it.
+625 -> 83, the one before (16x16x128, to 256) 1134 -> 342, pooling 64x64x256 724 -> 89. With stride
+2 the same methods gain only where the input is 64x64x256 (a third), and lose elsewhere, so that
+XLA computes it.
 """
 
 import functools
