@@ -20,6 +20,7 @@ HEADER = 16 << 20  # bytes of a header of weights; a tensor takes about 100
 IMAGE = 512 << 20  # bytes of an image file
 ANNOTATION = 1 << 20  # bytes of the objects of an image; VOC's largest has 30 KB
 DOWNLOAD = 8 << 30  # bytes of an archive or of weights; VOC 2012 has 2 GB
+RECORDS = 1 << 20  # in a chunk of a prepared data set; TFDS writes one
 SIDE = 65_535  # pixels; JPEG can't have more
 PIXELS = 89_478_485  # of an image: 256 MiB with three channels, Pillow's own limit
 SCANS = 100  # of a progressive JPEG, each of which passes all pixels; programs write about ten

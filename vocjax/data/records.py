@@ -8,11 +8,10 @@ file begin with a header of a block, which is not part of the chunks.
 import struct
 from pathlib import Path
 
-from vocjax.bounds import IMAGE
+from vocjax.bounds import IMAGE, RECORDS
 
 BLOCK, BLOCK_HEADER = 1 << 16, 24
 HEADER = struct.Struct("<QQQQQ")  # hash, bytes, hash, kind and count of records, bytes inflated
-RECORDS = 1 << 20  # of a chunk; TFDS writes one
 _HELD = BLOCK - BLOCK_HEADER  # bytes of chunks in a block
 
 

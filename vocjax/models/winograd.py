@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vocjax.models.pads import SAME, padded
+
 # Section 4.1: of inputs, of the kernel, and of outputs.
 INPUT = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
 KERNEL = np.asarray(((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1)), np.float32)
@@ -50,13 +52,13 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
 
 def _even(x: jax.Array) -> jax.Array:
     """Add a row and a column of zeros where their number is odd."""
-    return jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
+    return padded(x, ((0, x.shape[1] % 2), (0, x.shape[2] % 2)))
 
 
 def _inputs(x: jax.Array) -> jax.Array:
     """Return the 16 sums of each tile: [16, tiles, channels]."""
     _, height, width, channels = x.shape
-    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    x = padded(x, SAME)
     taps = [x[:, i : i + height : 2] for i in range(4)]
     found = []
     for signs in INPUT:
