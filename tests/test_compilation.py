@@ -10,7 +10,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from vocjax import cli, compilation
-from vocjax.compilation import folder, keep_programs, tidy
+from vocjax.compilation import folder, keep_programs, tidy, train_step_options
 
 EVENT = "/jax/compilation_cache/cache_"
 EVENTS: list[str] = []
@@ -70,6 +70,15 @@ def test_a_kept_step_gives_the_same_bits(user, begun, tiny_config):
     (_, no), (_, cold), (read, warm) = counts
     assert (no, warm) == (0, 0)
     assert read >= cold > 1
+
+
+def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):
+    monkeypatch.setattr(compilation, "TRAIN_STEP", {"xla_no_such_option": False})
+    train_step_options.cache_clear()
+    try:
+        assert train_step_options() == {}
+    finally:
+        train_step_options.cache_clear()
 
 
 def test_the_second_prediction_compiles_nothing(user, finished_run, tmp_path, capsys):

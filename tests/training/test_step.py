@@ -187,7 +187,7 @@ def test_bfloat16_is_what_is_computed_in_and_float32_what_is_kept(random_config,
     for precision in ("float32", "bfloat16"):
         start = begun(random_config(precision=precision))
         arguments = start.state, start.batch
-        traced = str(jax.make_jaxpr(start.step)(*arguments))
+        traced = str(start.step.trace(*arguments).jaxpr)
         assert ("bf16" in traced) == (precision == "bfloat16")
         state, loss = jax.eval_shape(start.step, *arguments)
         kept = (state.params, state.batch_stats, state.opt_state, state.sums, loss)
@@ -201,3 +201,16 @@ def test_bfloat16_is_what_is_computed_in_and_float32_what_is_kept(random_config,
 def test_is_finite(values, finite):
     tree = {"ours": jnp.zeros((2, 2)), "theirs": [jnp.array(values)]}
     assert bool(is_finite(tree)) is finite
+
+
+def test_a_compiled_step_is_that_of_its_operations_one_by_one(random_config, begun):
+    """The second step: norms have biases, and maxima of pooling are computed with rounding."""
+    sgd = {"optimizer.name": "sgd", "optimizer.learning_rate": 0.1, "batch_size": 9}
+    start = begun(random_config(**{"model.encoder": (8, 8)}, **sgd))
+    state, _ = start.step(start.state, start.batch)
+    before = jax.tree.map(np.array, state.params)
+    with jax.disable_jit():
+        want = start.step(state, start.batch)[0].params
+    found = start.step(state, start.batch)[0].params
+    assert not np.array_equal(jax.tree.leaves(before)[0], jax.tree.leaves(want)[0])
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7), found, want)

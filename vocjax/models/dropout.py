@@ -31,6 +31,8 @@ class Dropout(nn.Module):
         kept = 1 - self.rate
         limit = jnp.uint32(min(int(kept * 2**32), 2**32 - 1))
         mask = bits(self.make_rng("dropout"), x.shape) < limit
+        # Without the barrier XLA:CPU hashes again for each number that a layer after it reads.
+        mask = jax.lax.optimization_barrier(mask)
         return jnp.where(mask, x / kept, 0)
 
 

@@ -178,8 +178,27 @@ def max_pool(
         end = max(x.shape[axis] - reach, 0)
         windows = [slice(i, i + end, stride) for i in range(0, reach + 1, dilation)]
         taps = [x[:, window] if axis == 1 else x[:, :, window] for window in windows]
-        x = functools.reduce(jnp.maximum, taps)
+        x = functools.reduce(_maximum, taps)
     return x
+
+
+@jax.custom_jvp
+def _maximum(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Return the larger values; equal ones share the gradient.
+
+    It compares a with b. JAX compares each with the maximum, of which XLA may have other last
+    digits: it can compute a and b anew for the gradient, in a loop with other multiply-adds.
+    """
+    return jnp.maximum(a, b)
+
+
+@_maximum.defjvp
+def _maximum_jvp(
+    primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    a, b = primals
+    share = jnp.where(a > b, 1.0, jnp.where(a < b, 0.0, 0.5)).astype(a.dtype)
+    return _maximum(a, b), share * tangents[0] + (1 - share) * tangents[1]
 
 
 def max_positions(x: jax.Array) -> jax.Array:
@@ -193,8 +212,11 @@ def max_positions(x: jax.Array) -> jax.Array:
     if min(height, width) < 2:
         raise ValueError(f"2x2 windows need 2 rows and columns; there are {height} and {width}")
     x = x[:, : height // 2 * 2, : width // 2 * 2]
-    peak = max_pool(x)
-    is_peak = [x[:, a::2, b::2] == peak for a, b in PHASES[:3]]
+    taps = [x[:, a::2, b::2] for a, b in PHASES]
+    is_peak = [
+        functools.reduce(jnp.logical_and, (tap >= later for later in taps[place + 1 :]))
+        for place, tap in enumerate(taps[:3])
+    ]
     return jnp.select(is_peak, (0, 1, 2), 3).astype(jnp.uint8)
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from vocjax.compilation import train_step_options
 from vocjax.data.pipeline import Examples
 from vocjax.errors import UserError
 from vocjax.mesh import replicated
@@ -117,7 +118,8 @@ def make_group_step(group: Group, phase: Phase, number: int) -> GroupStep:
     def steps(state: TrainState, batches: tuple[Batch, ...]) -> Any:
         return jax.vmap(step)(numbers, state, stacked(batches))
 
-    return jax.jit(steps, donate_argnums=0, out_shardings=replicated(mesh))
+    jit = functools.partial(jax.jit, donate_argnums=0, compiler_options=train_step_options())
+    return jit(steps, out_shardings=replicated(mesh))
 
 
 def group_evaluator(evaluator: Evaluator, runs: int) -> Evaluator:

@@ -17,6 +17,7 @@ from vocjax.errors import UserError, check_choice, check_range, did_you_mean
 from vocjax.training import arguments
 from vocjax.training.rules import FIELD, RULES
 from vocjax.training.schedules import make_schedule
+from vocjax.training.vectors import vectors_as_one
 
 NUMBERS = ("learning_rate", "weight_decay", "clip_norm")  # fields that may differ in one program
 DECAYED = ("kernels", "all")
@@ -68,7 +69,8 @@ def make_optimizer(
     steps = (_ours if config.name in RULES else _of_optax)(config, given, schedule, numbers)
     if config.clip_norm:
         steps.insert(0, optax.clip_by_global_norm(numbers["clip_norm"]))
-    return optax.chain(*steps)
+    optimizer = optax.chain(*steps)
+    return vectors_as_one(optimizer) if config.name in RULES else optimizer
 
 
 def _ours(

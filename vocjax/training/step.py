@@ -10,6 +10,7 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from vocjax.compilation import train_step_options
 from vocjax.data.augment import augment, scale_and_cut
 from vocjax.data.classes import class_columns
 from vocjax.data.mix import mix
@@ -168,15 +169,16 @@ def make_train_step(
     Data parallelism comes from the batch's sharding, and that of the parameters from the state's.
     """
     step = train_step(task, optimizer, phase, config)
+    jit = partial(jax.jit, donate_argnums=0, compiler_options=train_step_options())
     if not config.shard_parameters:
-        return jax.jit(step, donate_argnums=0, out_shardings=replicated(mesh))
+        return jit(step, out_shardings=replicated(mesh))
 
     def split(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
         state, loss = step(state, batch)
         where = (placement(state, config, mesh), replicated(mesh))
         return jax.lax.with_sharding_constraint((state, loss), where)
 
-    return jax.jit(split, donate_argnums=0)
+    return jit(split)
 
 
 def train_step(
