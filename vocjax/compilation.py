@@ -23,7 +23,10 @@ MOST_BYTES = 256 * 2**20  # of all programs together; those of the study take 5 
 BLOCK = 4096  # bytes: what a small file takes on a disk
 # Of XLA:CPU's two ways to emit a fused loop the older one, and vectors of 256 bits at most: train
 # steps are compiled in a half (AE 256) to nine tenths (ResNet50) of the time, and are as fast.
-TRAIN_STEP = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_max_isa": "AVX2"}
+TRAIN_STEP: Mapping[str, bool | str] = {
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_max_isa": "AVX2",
+}
 STAMP = "looked-at"  # a file whose time is that of the last look at new programs
 
 
