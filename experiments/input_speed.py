@@ -152,6 +152,7 @@ def main() -> int:
         return *(record[name] for name in ("data", "threads", "pixels")), device["kind"]
 
     try:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
         known = json.loads(options.output.read_text()) if options.output.exists() else []
         with tempfile.TemporaryDirectory() as scratch:
             if options.dataset == DRAWN:

@@ -18,7 +18,7 @@ from vocjax.mesh import make_mesh, usable_cores
 def test_a_record_has_every_figure_and_the_same_call_replaces_it(
     toy_dir, tmp_path, monkeypatch, capsys
 ):
-    output = tmp_path / "input.json"
+    output = tmp_path / "new" / "input.json"
     monkeypatch.setattr(input_streams, "ROUNDS", 2)
     monkeypatch.setattr(input_speed, "keep_memory", lambda: None)  # it would last beyond this test
     monkeypatch.setattr(input_speed, "trainer", lambda config: lambda batch: None)
