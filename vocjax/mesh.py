@@ -52,6 +52,12 @@ def matmul_precision(name: str) -> AbstractContextManager[None]:
     return jax.default_matmul_precision(None if name == "default" else name)
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may use, fewer than the machine's where it is pinned."""
+    allowed = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if allowed else os.cpu_count() or 1
+
+
 def make_mesh() -> Mesh:
     """Return a one-dimensional mesh over every device of every host."""
     return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))

@@ -25,6 +25,7 @@ from experiments.tables.backbones import backbones_table
 from experiments.tables.classification import classification_table, differences_table
 from experiments.tables.decoders import decoders_table, side_by_side
 from experiments.tables.findings import findings
+from experiments.tables.input import input_table
 from experiments.tables.kept import RESULTS, has, read_differences, read_kept, read_records
 from experiments.tables.reliability import reliability
 from experiments.tables.segmentation import (
@@ -96,6 +97,8 @@ def tables() -> dict[str, str]:
         found["ImageNet's heads"] = imagenet_table(records)
     if records := read_records("reliability"):
         found["reliability"] = reliability(records)
+    if records := read_records("input"):
+        found["input"] = input_table(records)
     if records := read_records("seeds_together"):
         found["seeds together"] = together_table(records)
     if records := read_records("benchmark"):

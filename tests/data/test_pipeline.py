@@ -174,6 +174,15 @@ def test_an_abandoned_stream_leaves_no_threads(opened, mesh):
     assert not any(thread.is_alive() for thread in threads)
 
 
+def test_a_stream_has_one_thread_where_the_process_may_use_one_core(opened, mesh, monkeypatch):
+    monkeypatch.setattr(pipeline, "usable_cores", lambda: 1)
+    before = set(threading.enumerate())
+    batches = opened("stream").batches(plan(np.arange(12), 4, mesh))
+    next(batches)
+    assert len(set(threading.enumerate()) - before) == 1
+    batches.close()
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_checkerboard_shrinks_to_grey(channels):
     board = (np.indices((128, 96)).sum(axis=0) % 2 * 255).astype(np.uint8)

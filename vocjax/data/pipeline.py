@@ -28,7 +28,7 @@ from vocjax.data.index import Prepared
 from vocjax.data.layouts.request import check_dataset
 from vocjax.data.splits import IMAGE_SETS, LEGACY, MULTI_LABEL_RULES, OFFICIAL
 from vocjax.errors import UserError, check_choice, check_range
-from vocjax.mesh import local_rows, replicated, rows_per_batch, split_by_example
+from vocjax.mesh import local_rows, replicated, rows_per_batch, split_by_example, usable_cores
 
 RESIDENT_BYTES = 2**30  # a data set up to this size is kept on the device whole
 PREFETCHED_BATCHES = 2
@@ -213,7 +213,7 @@ def open_examples(
     n_bytes = len(rows) * math.prod(sides(size)) * (channels + bool(masks))
     fits = storage == "device" or (storage == "auto" and n_bytes <= RESIDENT_BYTES)
     if fits:
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             batches = resident(_stack(list(pool.map(decode, range(len(rows))))), mesh)
     else:
         batches = _streamed(decode, mesh)
@@ -244,8 +244,8 @@ def resident(host: Arrays, mesh: Mesh) -> Batches:
 
 
 def _streamed(decode: Callable[[int], Arrays], mesh: Mesh) -> Batches:
-    # Threads, and not the library grain: measured on toy images at 64 pixels, an image takes the
-    # same 0.9 ms of processor time with both.
+    # Threads, and not the library grain: "Input" in experiments/README.md has both. Pillow decodes
+    # and resizes without Python's lock, so that one a core is enough.
     sharding = split_by_example(mesh)
 
     def place(examples: Iterator[Arrays], valid: np.ndarray) -> Placed:
@@ -258,7 +258,7 @@ def _streamed(decode: Callable[[int], Arrays], mesh: Mesh) -> Batches:
         }
 
     def batches(planned: Plan) -> Iterator[Placed]:
-        pool = ThreadPoolExecutor()
+        pool = ThreadPoolExecutor(usable_cores())
         waiting: deque[tuple[Iterator[Arrays], np.ndarray]] = deque()
         try:
             for rows, valid in planned:

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from vocjax.mesh import is_deterministic
+from vocjax.mesh import is_deterministic, usable_cores
 
 PRECISION = "jax_default_matmul_precision"
 PACKAGES = (
@@ -32,9 +32,6 @@ PACKAGES = (
 def environment() -> dict[str, Any]:
     """Return command, commit, versions and device: what a result depends on besides its config."""
     device = jax.devices()[0]
-    # Those that the process may use: how sums are split, and rounded, depends on them.
-    allowed = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if allowed else os.cpu_count()
     known = Path(sys.argv[0]).name in ("vocjax", "__main__.py")
     program = ["vocjax"] if known else ["python", sys.argv[0]]
     return {
@@ -46,7 +43,7 @@ def environment() -> dict[str, Any]:
             "platform": device.platform,
             "kind": device.device_kind,
             "count": jax.device_count(),
-            "cores": cores,
+            "cores": usable_cores(),  # how sums are split, and rounded, depends on them
             "deterministic": is_deterministic(),
             "matmul_precision": getattr(jax.config, PRECISION) or "default",
         },
