@@ -27,6 +27,7 @@ from experiments.tables.decoders import decoders_table, side_by_side
 from experiments.tables.findings import findings
 from experiments.tables.kept import RESULTS, has, read_differences, read_kept, read_records
 from experiments.tables.reliability import reliability
+from experiments.tables.scale import scale_tables
 from experiments.tables.segmentation import (
     class_table,
     held_out,
@@ -100,6 +101,8 @@ def tables() -> dict[str, str]:
         found["seeds together"] = together_table(records)
     if records := read_records("benchmark"):
         found |= speed_tables(records)
+    if records := read_records("scale"):
+        found |= scale_tables(records)
     return found | findings()
 
 
