@@ -36,10 +36,10 @@ STEPS = {"stream": 40, "step": 3, "devices": 5}
 # Muon and Adam divide by the gradient's size, and with it rounding grows from step to step.
 COMPARED = ("optimizer.name=sgd", "optimizer.arguments=(('momentum',.9),)", "data.size=32")
 QUICK = "--xla_backend_optimization_level=0"  # to compile; these rows have no seconds
-# Published for an A100 SXM (NVIDIA A100 Tensor Core GPU data sheet, 2021): the peak of
-# TensorFloat-32, dense; and half of what NVLink and PCIe 4 move in both directions together.
+# The peak of TensorFloat-32, dense; and half of what NVLink and PCIe 4 move in both directions
+# together.
 PAPER = {
-    "source": "NVIDIA A100 80GB SXM data sheet, 2021",
+    "source": "NVIDIA A100 Tensor Core GPU, data sheet 1758950, of the SXM form with 80 GB",
     "operations_per_second": 156e12,
     "bytes_per_second": {"NVLink": 300e9, "PCIe": 32e9},
 }

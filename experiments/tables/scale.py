@@ -109,8 +109,11 @@ def _on_paper(records: list[Record], step: Record) -> str:
     """
     paper = records[0]["paper"]
     links = paper["bytes_per_second"]
-    seconds = step["operations"] / paper["operations_per_second"]
-    rows = [["devices", "parameters", "sent in a step, KiB", "a step alone, ms", *links]]
+    peak = paper["operations_per_second"]
+    seconds = step["operations"] / peak
+    alone = f"a step's operations at {peak / 1e12:.0f}e12/s, ms"
+    shown = [f"efficiency, {name}, {rate / 1e9:.0f} GB/s" for name, rate in links.items()]
+    rows = [["devices", "parameters", "sent in a step, KiB", alone, *shown]]
     for record in records:
         split = record["split"]
         moved = moved_on_paper(record["parameters"], record["devices"], split)
