@@ -132,6 +132,7 @@ def streamed(spec: dict[str, Any]) -> dict[str, Any]:
     train = open_dataset(config, data, make_mesh(), ("train",)).splits["train"]
     found = {"open_seconds": time.monotonic() - begun, "train_images": len(train.ids)}
     found["read"] = rate(config, spec["steps"], batches_of(train, config), lambda batch: batch)
+    found["read_peak"] = peak()  # before the compiler's memory, which is more
     ready = begin(config)
     state = ready.state
 

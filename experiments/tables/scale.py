@@ -31,17 +31,18 @@ def _data(records: list[Record]) -> str:
     rows = [
         [
             *("data", "images", "on disk, MiB", "prepare, s", "preparing, peak MiB", "open, s"),
-            *("read, images/s", "trained, images/s", "training, peak MiB"),
+            *("read, images/s", "reading, peak MiB", "trained, images/s", "training, peak MiB"),
         ]
     ]
     for record in records:
         prepared = [f"{record['disk'] / MIB:.1f}", f"{record['prepare_seconds']:.1f}"]
-        rates = [f"{record['read']:.0f}", f"{record['trained']:.0f}"]
+        read = [f"{record['read']:.0f}", f"{record['read_peak'] / MIB:.0f}"]
+        trained = [f"{record['trained']:.0f}", f"{record['peak'] / MIB:.0f}"]
         rows.append(
             [
                 *(f"{record['copies']}x", f"{record['images']:,}", *prepared),
                 *(f"{record['prepare_peak'] / MIB:.0f}", f"{record['open_seconds']:.2f}"),
-                *(*rates, f"{record['peak'] / MIB:.0f}"),
+                *(*read, *trained),
             ]
         )
     return markdown(rows)

@@ -75,7 +75,13 @@ def test_a_row_that_fails_is_named(tmp_path, monkeypatch, capsys):
 
 
 def test_every_row_is_kept_and_makes_a_line(tmp_path, monkeypatch, capsys):
-    bytes_ = {"disk": 2**21, "prepare_peak": 2**27, "peak": 2**28, "arrays": 2**20}
+    bytes_ = {
+        "disk": 2**21,
+        "prepare_peak": 2**27,
+        "read_peak": 2**26,
+        "peak": 2**28,
+        "arrays": 2**20,
+    }
     of_data = {"images": 240, "prepare_seconds": 1.0, "open_seconds": 0.5, "read": 9, "trained": 8}
     of_step = {"seconds": 0.5, "processor_seconds": 0.4, "operations": 156 * 10**9}
     of_devices = {"loss": 1.0, "difference": 1e-7, "moved": {}, "parameters": 3 * 10**8}
@@ -98,7 +104,7 @@ def test_every_row_is_kept_and_makes_a_line(tmp_path, monkeypatch, capsys):
         "scale, devices": 7,
         "scale, on paper": 7,
     }
-    assert shown["scale, data"][4] == "| 100x | 240 | 2.0 | 1.0 | 128 | 0.50 | 9 | 8 | 256 |"
+    assert shown["scale, data"][4] == "| 100x | 240 | 2.0 | 1.0 | 128 | 0.50 | 9 | 64 | 8 | 256 |"
     assert shown["scale, batch"][-1] == "| 64 | 64 | 0.5 | 0.4 | 128.0 | 1 | 256 |"
     # A step alone takes 1 ms, and 4.5e8 bytes of eight devices' shards 1.5 ms at 3e11 a second.
     *_, eight = shown["scale, on paper"]
