@@ -28,6 +28,7 @@ from experiments.tables.findings import findings
 from experiments.tables.input import input_table
 from experiments.tables.kept import RESULTS, has, read_differences, read_kept, read_records
 from experiments.tables.reliability import reliability
+from experiments.tables.scale import scale_tables
 from experiments.tables.segmentation import (
     class_table,
     held_out,
@@ -103,6 +104,8 @@ def tables() -> dict[str, str]:
         found["seeds together"] = together_table(records)
     if records := read_records("benchmark"):
         found |= speed_tables(records)
+    if records := read_records("scale"):
+        found |= scale_tables(records)
     return found | findings()
 
 
