@@ -11,9 +11,9 @@ import sys
 import tempfile
 import warnings
 import zlib
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -23,7 +23,7 @@ MOST_BYTES = 256 * 2**20  # of all programs together; those of the study take 5 
 BLOCK = 4096  # bytes: what a small file takes on a disk
 # Of XLA:CPU's two ways to emit a fused loop the older one, and vectors of 256 bits at most: train
 # steps are compiled in a half (AE 256) to nine tenths (ResNet50) of the time, and are as fast.
-TRAIN_STEP: Mapping[str, bool | str] = {
+TRAIN_STEP: dict[str, Any] = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_max_isa": "AVX2",
 }
@@ -59,7 +59,7 @@ def keep_programs() -> None:
 
 
 @functools.cache
-def train_step_options() -> Mapping[str, bool | str]:
+def train_step_options() -> dict[str, Any]:
     """Return the `compiler_options` of `jax.jit` for a train step: `TRAIN_STEP` on an x86 CPU.
 
     There are none on other platforms, or where XLA doesn't know these. JAX refuses such options in
