@@ -9,7 +9,8 @@ or, where the extra `bench` is installed,
 Each framework has a process of its own for each row; the rows' frameworks take turns, round after
 round. In every process the network gets our weights, too, after it was timed: no figure is kept of
 one whose outputs, or whose loss, are others than ours. What is not installed, or fails, is named
-with its reason. Ours and torch.compile, which keep compiled programs, start twice: with an empty
+with its reason. Of some rows whole epochs are timed, too, with val, as a user trains in each
+framework. Ours and torch.compile, which keep compiled programs, start twice: with an empty
 cache, and with what the first start has left.
 
 The file has two clocks, on the wall and the processor's. Other work on the machine touches the
@@ -44,6 +45,7 @@ FRAMEWORKS = tuple(MODULES)
 PACKAGES = ("torch", "torchvision", "keras", "tensorflow")
 STEPS = {"wall": "step", "processor": "step_processor"}  # by clock
 INFERENCE = {"wall": "inference", "processor": "inference_processor"}
+EPOCH = {"wall": "epoch", "processor": "epoch_processor"}  # of rows that have one
 # The variable that names the folder of compiled programs of those that keep them.
 CACHES = {"ours": "XDG_CACHE_HOME", "torch_compile": "TORCHINDUCTOR_CACHE_DIR"}
 FIGURES = ("first", "first_processor", "imports", "network", "compilation", "memory", "error")
@@ -113,8 +115,8 @@ def summary(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if lost := [one for one in rounds if "missing" in one]:
         return {"missing": lost[0]["missing"]}
     figures = {name: spread([one.get(name) for one in rounds]) for name in FIGURES}
-    for name in (*STEPS.values(), *INFERENCE.values()):
-        figures[name] = spread([seconds for one in rounds for seconds in one[name]])
+    for name in (*STEPS.values(), *INFERENCE.values(), *EPOCH.values()):
+        figures[name] = spread([seconds for one in rounds for seconds in one.get(name, ())])
     warm = [one["warm"] for one in rounds if "first" in one.get("warm", {})]
     for name in ("first", "first_processor", "compilation"):
         figures[f"warm_{name}"] = spread([one[name] for one in warm])
@@ -125,9 +127,9 @@ def ratio(rounds: Sequence[dict[str, Any]], name: str) -> dict[str, float] | Non
     """Return how many times a step of ours goes into one of the best other, in each round."""
     found = []
     for one in rounds:
-        others = {k: statistics.median(x[name]) for k, x in one.items() if "missing" not in x}
-        ours = others.pop("ours")
-        if others:
+        others = {k: statistics.median(x[name]) for k, x in one.items() if x.get(name)}
+        ours = others.pop("ours", None)
+        if ours and others:
             found.append(min(others.values()) / ours)
     return spread(found)
 
@@ -139,12 +141,14 @@ def record_of(
     floor = rounds[0]["ours"]["floor"]
     record = {name: spec[name] for name in ("row", "title", "config", "overrides", "batch_size")}
     record |= {"pixels": spec["image"][0], "seed": SEED, "rounds": len(rounds)}
-    record |= {"steps": spec["steps"], "floor": floor, "rates": rates}
+    record |= {"steps": spec["steps"], "floor": floor, "rates": rates, "epoch": spec["epoch"]}
     record["floor_seconds"] = {
         clock: {what: floor[what] / rates[clock][what] for what in floor} for clock in STEPS
     }
     record["frameworks"] = {name: summary([one[name] for one in rounds]) for name in rounds[0]}
-    for what, names in (("against_best", STEPS), ("inference_against_best", INFERENCE)):
+    compared = {"against_best": STEPS, "inference_against_best": INFERENCE}
+    compared["epoch_against_best"] = EPOCH
+    for what, names in compared.items():
         record[what] = {clock: ratio(rounds, name) for clock, name in names.items()}
     return record
 
@@ -166,21 +170,22 @@ def load() -> list[float]:
     return [round(value, 2) for value in os.getloadavg()]
 
 
-def specs_of(names: Sequence[str], steps: int) -> list[dict[str, Any]]:
+def specs_of(names: Sequence[str], steps: int, epochs: int = 1) -> list[dict[str, Any]]:
     """Return what the processes of each row need to know."""
     found = []
     for name in names:
         row = ROWS[name]
         spec = spec_of(load_config(row.config, row.overrides).to_dict())
-        named = {"row": name, "title": row.title, "config": row.config}
-        found.append(spec | named | {"overrides": row.overrides, "steps": steps})
+        named = {"row": name, "title": row.title, "config": row.config, "overrides": row.overrides}
+        asked = {"codes": row.codes, "epoch": row.epoch, "epochs": epochs, "steps": steps}
+        found.append(spec | named | asked)
     return found
 
 
 def run(options: argparse.Namespace) -> None:
     """Time all rows round after round, and keep what is found."""
     frameworks = ["ours", *(name for name in options.frameworks if name != "ours")]
-    made, specs = provenance(), specs_of(options.rows, options.steps)
+    made, specs = provenance(), specs_of(options.rows, options.steps, options.epochs)
     rounds: dict[str, list[dict[str, Any]]] = {row: [] for row in options.rows}
     options.output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as home:
@@ -209,9 +214,10 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
     parser.add_argument("--steps", type=int, default=5, help="timed in each round (default: 5)")
+    parser.add_argument("--epochs", type=int, default=1, help="timed in each round (default: 1)")
     options = parser.parse_args()
     try:
-        for name in ("rounds", "steps"):
+        for name in ("rounds", "steps", "epochs"):
             if getattr(options, name) < 1:
                 raise UserError(f"--{name} is {getattr(options, name)}; give 1 or more.")
         run(options)

@@ -1,6 +1,6 @@
-"""PyTorch's part of the benchmark: the study's networks as its users write them, and torchvision's.
+"""PyTorch's part of the benchmark: losses, steps and epochs as its users write them.
 
-Modules have the names of our parameters' paths. Images are [n, channels, height, width].
+Images are [n, channels, height, width].
 """
 
 from collections.abc import Callable, Mapping
@@ -9,102 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
 
-from .benchmark_rows import batch_of  # relative: the wheel has this folder as vocjax.experiments
+# Relative: the wheel has this folder as vocjax.experiments.
+from .benchmark_rows import PIXEL_LOSSES, batch_of, epoch_of, joined
+from .benchmark_torch_networks import network
 
 LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
-
-
-class ConvBlock(nn.Module):
-    """Convolution, ReLU, batch norm and dropout, of an image that is doubled first, or is not."""
-
-    def __init__(self, channels: int, features: int, doubles: bool, spec: dict[str, Any]) -> None:
-        super().__init__()
-        self.Conv_0 = nn.Conv2d(channels, features, 3, padding=1)
-        norm = nn.BatchNorm2d(features, eps=1e-3, momentum=0.01)
-        self.BatchNorm_0 = norm if spec["norm"] else nn.Identity()
-        self.dropout, self.doubles = nn.Dropout(spec["dropout"]), doubles
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[n, channels, h, w] to [n, features, h', w']."""
-        x = functional.interpolate(x, scale_factor=2) if self.doubles else x
-        return self.dropout(self.BatchNorm_0(functional.relu(self.Conv_0(x))))
-
-
-class Encoder(nn.Module):
-    """Blocks with a max-pool before each but the first."""
-
-    def __init__(self, spec: dict[str, Any]) -> None:
-        super().__init__()
-        widths = (spec["image"][-1], *spec["encoder"])
-        for i, features in enumerate(spec["encoder"]):
-            self.add_module(f"ConvBlock_{i}", ConvBlock(widths[i], features, False, spec))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images to codes [n, features, h, w]."""
-        for i, block in enumerate(self.children()):
-            x = block(functional.max_pool2d(x, 2) if i else x)
-        return x
-
-
-class Decoder(nn.Module):
-    """Blocks that double the image, but for the first, and a convolution that does."""
-
-    def __init__(self, spec: dict[str, Any]) -> None:
-        super().__init__()
-        widths = (spec["encoder"][-1], *spec["decoder"])
-        for i, features in enumerate(spec["decoder"]):
-            self.add_module(f"ConvBlock_{i}", ConvBlock(widths[i], features, i > 0, spec))
-        self.Conv_0 = nn.Conv2d(widths[-1], spec["outputs"], 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Codes to logits [n, outputs, height, width]."""
-        *blocks, last = self.children()
-        for block in blocks:
-            x = block(x)
-        return last(functional.interpolate(x, scale_factor=2))
-
-
-class Head(nn.Module):
-    """A linear layer on the numbers of a code, in the order of ours."""
-
-    def __init__(self, spec: dict[str, Any]) -> None:
-        super().__init__()
-        places = (spec["image"][0] // 2 ** (len(spec["encoder"]) - 1)) ** 2
-        self.Dense_0 = nn.Linear(places * spec["encoder"][-1], spec["outputs"])
-
-    def forward(self, code: Tensor) -> Tensor:
-        """Codes to logits [n, classes]."""
-        return self.Dense_0(code.permute(0, 2, 3, 1).flatten(1))
-
-
-class Study(nn.Module):
-    """The study's encoder, and its mirror or a head."""
-
-    def __init__(self, spec: dict[str, Any]) -> None:
-        super().__init__()
-        self.encoder = Encoder(spec)
-        if spec["decoder"]:
-            self.decoder = Decoder(spec)
-        else:
-            self.head = Head(spec)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] to logits."""
-        return (self.decoder if hasattr(self, "decoder") else self.head)(self.encoder(images))
-
-
-def network(spec: dict[str, Any]) -> nn.Module:
-    """Return a row's network, freshly drawn."""
-    if not spec["backbone"]:
-        return Study(spec)
-    model = getattr(torchvision.models, spec["backbone"])(num_classes=spec["outputs"])
-    if spec["backbone"] == "mobilenet_v2":
-        model.classifier[0] = nn.Identity()  # its dropout, which our head has not
-    return model
 
 
 def soft_dice(logits: Tensor, wanted: Tensor) -> Tensor:
@@ -113,11 +26,21 @@ def soft_dice(logits: Tensor, wanted: Tensor) -> Tensor:
     return 1 - 2 * (p * wanted).sum() / (p.sum() + wanted.sum())
 
 
+def cross_entropy_and_dice(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Cross-entropy of pixels, and soft Dice over the batch, mean of the classes that occur."""
+    truth, p = functional.one_hot(wanted, logits.shape[1]).movedim(-1, 1), logits.softmax(1)
+    both, truth, p = (x.sum((0, 2, 3)) for x in (p * truth, truth, p))
+    occurs = truth > 0
+    dice = ((1 - 2 * both / (p + truth)) * occurs).sum() / occurs.sum()
+    return functional.cross_entropy(logits, wanted) + dice
+
+
 LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": lambda logits, wanted: functional.mse_loss(torch.sigmoid(logits), wanted),
     "binary_cross_entropy": functional.binary_cross_entropy_with_logits,
     "softmax_cross_entropy": functional.cross_entropy,
     "soft_dice": soft_dice,
+    "cross_entropy + soft_dice": cross_entropy_and_dice,
 }
 
 
@@ -130,8 +53,9 @@ def wanted_of(spec: dict[str, Any], images: Tensor, wanted: np.ndarray) -> Tenso
     """Return what the loss of a row compares the logits with."""
     if spec["loss"] == "mse":
         return images
-    if spec["loss"] == "soft_dice":
-        return torch.from_numpy(wanted)[:, None].float()
+    if spec["loss"] in PIXEL_LOSSES:
+        found = torch.from_numpy(wanted)
+        return found[:, None].float() if spec["outputs"] == 1 else found.long()
     return functional.one_hot(torch.from_numpy(wanted).long(), spec["outputs"]).float()
 
 
@@ -142,47 +66,91 @@ class Contender:
         """Make the network, its optimizer and the batch; compile where the framework says so."""
         torch.manual_seed(0)
         self.spec, self.model = spec, network(spec)
-        images, wanted = batch_of(spec)
-        self._images = pixels_of(images)
-        self._wanted = wanted_of(spec, self._images, wanted)
+        if spec["frozen"]:
+            self.model.encoder.requires_grad_(False)
+        self._learn()
+        self._inputs, self._wanted = self._tensors(*batch_of(spec))
         self._loss = LOSSES[spec["loss"]]
         make: dict[str, Any] = {
             "rmsprop": partial(torch.optim.RMSprop, alpha=0.9),
             "adam": torch.optim.Adam,
         }
-        parameters, rate = self.model.parameters(), spec["learning_rate"]
-        self._optimizer = make[spec["optimizer"]](parameters, lr=rate, eps=1e-7)
-        compiled = spec["framework"] == "torch_compile"
-        self._apply = torch.compile(self.model) if compiled else self.model
+        parameters = [x for x in self.model.parameters() if x.requires_grad]
+        self._optimizer = make[spec["optimizer"]](parameters, lr=spec["learning_rate"], eps=1e-7)
+        compiled = torch.compile if spec["framework"] == "torch_compile" else lambda model: model
+        self._apply = compiled(self.model)
+        self._trained = compiled(self.model.head) if spec["codes"] else self._apply
+
+    def _learn(self) -> None:
+        """Set the training mode of what learns; what is frozen stays in evaluation."""
+        self.model.train()
+        if self.spec["frozen"]:
+            self.model.encoder.eval()
+
+    def _tensors(self, images: np.ndarray, wanted: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return what is trained on images, and what its loss compares the logits with."""
+        pixels = pixels_of(images)
+        inputs = self.model.encoder(pixels).detach() if self.spec["codes"] else pixels
+        return inputs, wanted_of(self.spec, pixels, wanted)
 
     def step(self) -> float:
         """Take a step on the batch."""
+        return self._step(self._inputs, self._wanted)
+
+    def _step(self, inputs: Tensor, wanted: Tensor) -> float:
         self._optimizer.zero_grad()
-        loss = self._loss(self._apply(self._images), self._wanted)
+        loss = self._loss(self._trained(inputs), wanted)
         loss.backward()
         self._optimizer.step()
         return loss.item()
 
+    def epochs(self, times: int, ended: Callable[[], None]) -> None:
+        """Train some epochs, each with val at its end; call `ended` after each."""
+        size = self.spec["batch_size"]
+        train, val = (TensorDataset(*self._tensors(*part)) for part in epoch_of(self.spec))
+        for _ in range(times):
+            for inputs, wanted in DataLoader(train, size, shuffle=True):
+                self._step(inputs, wanted)
+            self.model.eval()
+            with torch.inference_mode():
+                for inputs, wanted in DataLoader(val, size):
+                    self._loss(self._trained(inputs), wanted).item()
+            self._learn()
+            ended()
+
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Begin with our arrays, by our paths."""
-        if self.spec["backbone"]:
-            state = published(self.spec["backbone"], arrays)
-        else:
-            state = dict(renamed(path, array) for path, array in arrays.items())
         own = self.model.state_dict()
+        state = state_of(self.spec, arrays)
         counts = {name: own[name] for name in own if name.endswith("num_batches_tracked")}
         found = {name: torch.from_numpy(array.copy()) for name, array in state.items()}
+        if "decoder.score.weight" in found:  # a convolution of 1x1
+            found["decoder.score.weight"] = found["decoder.score.weight"][..., None, None]
         self.model.load_state_dict(found | counts)
+        self._inputs, self._wanted = self._tensors(*batch_of(self.spec))
 
     def outputs(self, images: np.ndarray) -> np.ndarray:
         """Images uint8 to what ours says: [n, height, width, outputs] or [n, classes]."""
         self.model.eval()
         with torch.inference_mode():
             found = self._apply(pixels_of(images))
-        self.model.train()
+        self._learn()
         if self.spec["loss"] == "mse":
             found = torch.sigmoid(found)
         return (found.permute(0, 2, 3, 1) if found.ndim == 4 else found).numpy()
+
+
+def state_of(spec: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return our arrays under the names of a row's network, in PyTorch's layout."""
+    if spec["network"] == "unet":
+        ours = {path: array for path, array in arrays.items() if path.startswith("encoder/")}
+        others = joined({path: arrays[path] for path in arrays if path not in ours})
+        found = published(spec["backbone"], ours)
+        state = {f"encoder.{name}": array for name, array in found.items()}
+        return state | dict(renamed(path, array) for path, array in others.items())
+    if spec["backbone"]:
+        return published(spec["backbone"], arrays)
+    return dict(renamed(path, array) for path, array in arrays.items())
 
 
 def renamed(path: str, array: np.ndarray) -> tuple[str, np.ndarray]:

@@ -35,9 +35,10 @@ AGREES = 1e-4  # of the largest value
 def timed(spec: dict[str, Any]) -> dict[str, Any]:
     """Return the seconds to the end of the first step, those of further ones, and the memory.
 
-    Of a spec with `arrays`, the path of a file, also how far outputs differ from ours, and the
-    seconds of the outputs of a batch. `started` is the clock's time before the process was started;
-    `time.monotonic` is one clock for all processes of a machine.
+    Of a spec with `arrays`, the path of a file, also how far outputs differ from ours, the seconds
+    of the outputs of a batch, and those of an epoch where the row has one. `started` is the clock's
+    time before the process was started; `time.monotonic` is one clock for all processes of a
+    machine.
     """
     compiled = listen() if spec["framework"] in ON_JAX else None
     contender_of = importlib.import_module(f".{MODULES[spec['framework']]}", __package__).Contender
@@ -59,7 +60,19 @@ def timed(spec: dict[str, Any]) -> dict[str, Any]:
     found |= compared(contender, spec)
     images, _ = batch_of(spec)
     contender.outputs(images)  # what is compiled for a batch is not timed
-    return found | repeated("inference", lambda: contender.outputs(images), spec["steps"])
+    found |= repeated("inference", lambda: contender.outputs(images), spec["steps"])
+    return found | (epochs(contender, spec["epochs"]) if spec["epoch"] else {})
+
+
+def epochs(contender: Any, times: int) -> dict[str, list[float]]:
+    """Return the seconds of some epochs, each with val, on the wall and of the processor.
+
+    They come after a first one, in which everything is compiled.
+    """
+    ends: list[tuple[float, float]] = []
+    contender.epochs(1 + times, lambda: ends.append((time.monotonic(), processor())))
+    walls, processors = (np.diff(of).tolist() for of in zip(*ends, strict=True))
+    return {"epoch": walls, "epoch_processor": processors}
 
 
 def repeated(name: str, call: Callable[[], Any], times: int) -> dict[str, list[float]]:

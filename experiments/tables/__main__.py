@@ -7,6 +7,10 @@ writes each into the document that has a place for it, two lines `<!-- table: NA
 
     python -m experiments.tables --trade_off experiments/results/trade_off.webp
 
+And that of the benchmark:
+
+    python -m experiments.tables --speed experiments/results/speed.webp
+
 And the picture of task 3's decoders, from the folders of their runs:
 
     python -m experiments.tables --decoders experiments/results/decoders.webp runs/decoders
@@ -36,6 +40,7 @@ from experiments.tables.segmentation import (
     target_of,
 )
 from experiments.tables.speed import speed_tables
+from experiments.tables.speed_picture import speed_picture
 from experiments.tables.story import story_table
 from experiments.tables.together import together_table
 from experiments.tables.transfer import imagenet_table, transfer_table
@@ -122,6 +127,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--trade_off", type=Path, metavar="FILE", help="draw the trade-off, WebP")
+    parser.add_argument("--speed", type=Path, metavar="FILE", help="draw the benchmark, WebP")
     what = "draw the masks of the decoders, WebP, that the folders of runs have"
     names = ("FILE", "DIR")
     parser.add_argument("--decoders", type=Path, nargs="+", metavar=names, help=what)
@@ -139,6 +145,9 @@ def main() -> int:
         *_, runs = read_kept("representation").values()
         (figure,) = comparison(runs).values()
         options.trade_off.write_bytes(encode_webp(figure))
+        return 0
+    if options.speed is not None:
+        options.speed.write_bytes(encode_webp(speed_picture(read_records("benchmark"))))
         return 0
     found, texts = tables(), {path: path.read_text() for path in DOCUMENTS}
     placed = {name for text in texts.values() for name in PLACE.findall(text)}

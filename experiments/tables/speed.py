@@ -1,4 +1,4 @@
-"""The tables of the benchmark: seconds of a step, of inference, to the first step, and memory."""
+"""The tables of the benchmark: seconds of a step, of inference, of an epoch, to the first step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,18 +16,30 @@ Figures = dict[str, Any]  # of a framework
 
 
 def speed_tables(records: list[dict[str, Any]]) -> dict[str, str]:
-    """Return the tables by name.
+    """Return the tables by name; that of an epoch only where a row has one."""
+    clock, suffix = clock_of(records)
+    found = {
+        "speed, a step": _steps(records, clock, f"step{suffix}"),
+        "speed, inference": _quotients(
+            records, f"inference{suffix}", "inference_against_best", clock
+        ),
+        "speed, the first step": _table(records, lambda found: _first(found, f"first{suffix}")),
+        "speed, memory": _table(records, lambda found: f"{found['memory']['median'] / 2**20:.0f}"),
+    }
+    if of_epoch := [record for record in records if record.get("epoch")]:
+        found["speed, an epoch"] = _quotients(
+            of_epoch, f"epoch{suffix}", "epoch_against_best", clock, digits=1
+        )
+    return found
+
+
+def clock_of(records: list[dict[str, Any]]) -> tuple[str, str]:
+    """Return the clock of the figures, and what follows their names.
 
     Seconds are the processor's where the process had a single core, those on the wall elsewhere.
     """
     single = all(record["provenance"]["device"]["cores"] == 1 for record in records)
-    clock, suffix = ("processor", "_processor") if single else ("wall", "")
-    return {
-        "speed, a step": _steps(records, clock, f"step{suffix}"),
-        "speed, inference": _inference(records, clock, f"inference{suffix}"),
-        "speed, the first step": _table(records, lambda found: _first(found, f"first{suffix}")),
-        "speed, memory": _table(records, lambda found: f"{found['memory']['median'] / 2**20:.0f}"),
-    }
+    return ("processor", "_processor") if single else ("wall", "")
 
 
 def _steps(records: list[dict[str, Any]], clock: str, name: str) -> str:
@@ -47,14 +59,17 @@ def _steps(records: list[dict[str, Any]], clock: str, name: str) -> str:
     return _table(records, lambda found: _spread(found[name]), more, of_row)
 
 
-def _inference(records: list[dict[str, Any]], clock: str, name: str) -> str:
-    """Return seconds of the outputs of a batch, and the quotient with the best."""
+def _quotients(
+    records: list[dict[str, Any]], name: str, against: str, clock: str, digits: int = 2
+) -> str:
+    """Return seconds, of a batch's outputs or of an epoch, and the quotient with the best."""
 
     def of_row(record: dict[str, Any]) -> list[str]:
-        best = record["inference_against_best"][clock]
+        best = record[against][clock]
         return [_spread(best) if best else ""]
 
-    return _table(records, lambda found: _spread(found[name]), ["best other / ours"], of_row)
+    more = ["best other / ours"]
+    return _table(records, lambda found: _spread(found[name], digits), more, of_row)
 
 
 def _table(
@@ -69,9 +84,13 @@ def _table(
     for record in records:
         found = [record["frameworks"].get(name, {"missing": "not run"}) for name in names]
         cells = [one["missing"] if "missing" in one else shown(one) for one in found]
-        title = f"{record['title']}, {record['batch_size']} at {record['pixels']} px"
-        rows.append([title, *cells, *of_row(record)])
+        rows.append([title_of(record), *cells, *of_row(record)])
     return markdown(rows)
+
+
+def title_of(record: dict[str, Any]) -> str:
+    """Return a row's name, its batch and its images."""
+    return f"{record['title']}, {record['batch_size']} at {record['pixels']} px"
 
 
 def _first(found: Figures, name: str) -> str:
@@ -86,8 +105,10 @@ def _first(found: Figures, name: str) -> str:
     return f"{text}, warm {warm['median']:.1f}" if warm else text
 
 
-def _spread(found: dict[str, float]) -> str:
-    """Return a median and, where it has one, the range."""
-    text = f"{found['median']:.2f}"
-    least, most = (f"{found[end]:.2f}" for end in ("least", "most"))
+def _spread(found: dict[str, float], digits: int = 2) -> str:
+    """Return a median and, where it has one, the range; two digits at least of what is small."""
+    if found["median"] < 0.01:
+        return f"{found['median']:.2g}"
+    text = f"{found['median']:.{digits}f}"
+    least, most = (f"{found[end]:.{digits}f}" for end in ("least", "most"))
     return text if least == most else f"{text} ({least} to {most})"
