@@ -30,12 +30,15 @@ from vocjax.models.convolution import (
 from vocjax.models.pads import SAME, Pads
 
 HALF: Pads = ((1, 0), (1, 0))  # of the 2x2 kernels of an up-sampling layer
-# Batch, side, channels, features and side of the kernel: of the study's networks, and of ResNet's.
+# Batch, side, channels, features and side of the kernel: of the study's networks, of ResNet's, and
+# of U-Net's decoder on ResNet18 and MobileNetV2.
 LAYERS = (
     *((32, 64, 3, 256, 3), (32, 32, 256, 128, 3), (32, 16, 128, 64, 3), (32, 8, 64, 32, 3)),
     *((32, 16, 20, 256, 2), (32, 32, 20, 256, 2), (32, 32, 128, 12, 2), (32, 16, 64, 128, 2)),
     *((32, 64, 32, 32, 3), (32, 32, 64, 64, 3), (32, 32, 128, 128, 3), (32, 32, 16, 128, 3)),
     *((8, 56, 64, 64, 3), (8, 28, 128, 128, 3), (8, 14, 256, 256, 3), (8, 7, 512, 512, 3)),
+    *((8, 8, 512, 256, 2), (8, 32, 128, 64, 2), (8, 64, 64, 32, 2), (8, 128, 64, 32, 3)),
+    *((8, 7, 1280, 512, 2), (8, 56, 32, 32, 2), (8, 14, 96, 128, 3), (8, 112, 16, 32, 3)),
 )
 CALLS = 3
 SLOWER = 1.1

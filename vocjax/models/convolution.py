@@ -17,6 +17,7 @@ from vocjax.models.pads import SAME, Pads
 Form = Callable[[jax.Array, jax.Array], jax.Array]  # one way to compute a layer or a gradient
 XLA, PATCHES, WINOGRAD = "xla", "patches", "winograd"
 THIN, UNEVEN = 4, 8  # so few channels or features, or so many times more of one than of the other
+BROAD, TWICE = 64, 2  # so many on one side, and so many times more than on the other
 WIDE = 128  # channels and features
 FEW, MANY = 2, 16  # places of a batch for each of the channels or features
 
@@ -35,7 +36,12 @@ def forms_of(x: tuple[int, ...], kernel: tuple[int, ...], padding: Pads, dilatio
     places = batch * height * width
     if (sides, padding, dilation) == ([3, 3], SAME, 1) and few >= WIDE and places >= FEW * many:
         return Forms(WINOGRAD if places >= MANY * many else XLA, WINOGRAD)
-    return Forms(XLA, PATCHES if few <= THIN or many >= UNEVEN * few else XLA)
+    broad = many >= BROAD and many >= TWICE * few
+    # XLA swaps the operands where an output is larger than its input, and takes up to 50 times as
+    # long: 512 to 512 channels at 8x8, 2x2 with a zero on each side, 592 milliseconds for 11.
+    grows = any(sum(pad) > dilation * (side - 1) for pad, side in zip(padding, sides, strict=True))
+    patched = few <= THIN or many >= UNEVEN * few or broad or grows
+    return Forms(XLA, PATCHES if patched else XLA)
 
 
 def conv(x: jax.Array, kernel: jax.Array, padding: Pads = SAME, dilation: int = 1) -> jax.Array:
