@@ -16,6 +16,7 @@ experiments/README.md: `python -m experiments.tables`.
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -109,7 +110,8 @@ def main() -> int:
     records: list[dict[str, Any]] = []
     try:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        made = environment()
+        command = shlex.join(["python", "-m", "experiments.scale", *sys.argv[1:]])
+        made = environment() | {"command": command}
         with tempfile.TemporaryDirectory() as home:
             for spec in specs(Path(home)):
                 if spec["measure"] not in options.only:
