@@ -244,8 +244,8 @@ def resident(host: Arrays, mesh: Mesh) -> Batches:
 
 
 def _streamed(decode: Callable[[int], Arrays], mesh: Mesh) -> Batches:
-    # Threads, and not the library grain: "Input" in experiments/README.md has both. Pillow decodes
-    # and resizes without Python's lock, so that one a core is enough.
+    # Threads, since Pillow decodes and resizes without Python's lock. experiments/input_speed.py
+    # measures them beside the library grain.
     sharding = split_by_example(mesh)
 
     def place(examples: Iterator[Arrays], valid: np.ndarray) -> Placed:
