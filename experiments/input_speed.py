@@ -39,12 +39,8 @@ from vocjax.data.index import Prepared
 from vocjax.data.pipeline import Placed
 from vocjax.errors import UserError
 from vocjax.files import to_json, write_text
-from vocjax.mesh import make_mesh, replicated, usable_cores
+from vocjax.mesh import make_mesh, usable_cores
 from vocjax.runs.provenance import environment
-from vocjax.training.evaluation import place
-from vocjax.training.phases import phase_optimizer
-from vocjax.training.step import INIT, draw_key, initial_state, make_train_step
-from vocjax.training.validate import validate
 
 from .input_streams import (  # relative: the wheel has this folder as vocjax.experiments
     DRAWN,
@@ -54,6 +50,7 @@ from .input_streams import (  # relative: the wheel has this folder as vocjax.ex
     rates,
     streamed,
 )
+from .scale_worker import begin
 
 CONFIG = "segmentation_unet"
 SIZES = (64, 256, 512)
@@ -62,21 +59,12 @@ SECONDS, STEPS = 3.0, 5
 
 def trainer(config: ConfigDict) -> Callable[[Placed], None]:
     """Return a function that takes a config's train step on a batch, and waits for its end."""
-    mesh, valid = make_mesh(), validate(config)
-    phase, *_ = valid.phases
-    optimizer = phase_optimizer(config, phase, 100)  # batches of an epoch, for a schedule
-
-    def first_state(variables: Any) -> Any:
-        trained, _ = phase.split(variables["params"])
-        return initial_state(config, variables, optimizer.init(trained), valid.sums)
-
-    variables = place(valid.task.init(draw_key(jax.random.key(config.seed), INIT, 0)), mesh)
-    state = jax.jit(first_state, out_shardings=replicated(mesh))(variables)
-    train_step = make_train_step(valid.task, optimizer, phase, config, mesh)
+    ready = begin(config)
+    state = ready.state
 
     def step(batch: Placed) -> None:
         nonlocal state
-        state, _ = jax.block_until_ready(train_step(state, batch))
+        state, _ = jax.block_until_ready(ready.step(state, batch))
 
     return step
 
