@@ -51,6 +51,12 @@ LEARNING = (
     f"optimizer.phases=((0, (('encoder/.*', 0.0), ('.*', 1.0))), "
     f"(12, (('{STAGES}', 0.1), ('encoder/.*', 0.0), ('.*', 0.3))))",
 )
+LONGER = (
+    "epochs=40",
+    "evaluate_every_epochs=20",
+    "optimizer.phases=((0, (('encoder/.*', 0.0), ('.*', 1.0))), "
+    "(8, (('encoder/.*', 0.1), ('.*', 0.5))))",
+)
 SCALES = ("evaluation.scales=(0.75, 1.0, 1.25)",)
 # One mask for all objects.
 FOREGROUND = (
@@ -89,6 +95,11 @@ STEPS = (
         "and three scales and the mirrored image",
         "segmentation_recipe",
         (*LEARNING, *SCALES),
+    ),
+    (
+        "and twice the epochs, the whole encoder learns in most of them",
+        "segmentation_recipe",
+        (*LONGER, *SCALES),
     ),
 )
 
