@@ -21,12 +21,9 @@ from vocjax.files import user_cache
 
 MOST_BYTES = 256 * 2**20  # of all programs together; those of the study take 5 MiB
 BLOCK = 4096  # bytes: what a small file takes on a disk
-# Of XLA:CPU's two ways to emit a fused loop the older one, and vectors of 256 bits at most: train
-# steps are compiled in a half (AE 256) to nine tenths (ResNet50) of the time, and are as fast.
-TRAIN_STEP: dict[str, Any] = {
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_cpu_max_isa": "AVX2",
-}
+# Of XLA:CPU's two ways to emit a fused loop the older one: train steps are compiled in two thirds
+# (AE 256) to nine tenths (ResNet50) of the time, and are about as fast.
+TRAIN_STEP: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False}
 STAMP = "looked-at"  # a file whose time is that of the last look at new programs
 
 

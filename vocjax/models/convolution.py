@@ -18,7 +18,7 @@ Form = Callable[[jax.Array, jax.Array], jax.Array]  # one way to compute a layer
 XLA, PATCHES, WINOGRAD = "xla", "patches", "winograd"
 THIN, UNEVEN = 4, 8  # so few channels or features, or so many times more of one than of the other
 BROAD, TWICE = 64, 2  # so many on one side, and so many times more than on the other
-WIDE = 128  # channels and features
+WIDE = 64  # channels and features
 FEW, MANY = 2, 16  # places of a batch for each of the channels or features
 
 

@@ -1,8 +1,11 @@
 """The gradient of a convolution's kernel as one matrix product with patches of its thinner side."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
+from vocjax.models.blocks import by_blocks, images_of
 from vocjax.models.pads import Pads, padded
 
 
@@ -14,25 +17,44 @@ def kernel_gradient(
     `x` [batch, height, width, channels] is the input, `gradient` [batch, height', width', features]
     the output's; the stride is 1.
     """
+
+    def of_block(x: jax.Array, gradient: jax.Array) -> tuple[tuple[()], jax.Array]:
+        return (), _kernel_gradient(x, gradient, padding, dilation, shape)
+
+    _, summed = by_blocks(of_block, images_of(*gradient.shape[1:3]), x, gradient)
+    return summed
+
+
+def _kernel_gradient(
+    x: jax.Array, gradient: jax.Array, padding: Pads, dilation: int, shape: tuple[int, ...]
+) -> jax.Array:
     rows, columns, channels, features = shape
-    taps = [(dilation * i, dilation * j) for i in range(rows) for j in range(columns)]
-
-    def patches(wider: jax.Array, like: jax.Array, taps: list[tuple[int, int]]) -> jax.Array:
-        height, width = like.shape[1:3]
-        cuts = [wider[:, i : i + height, j : j + width] for i, j in taps]
-        return jnp.concatenate(cuts, axis=-1).reshape(-1, len(taps) * wider.shape[-1])
-
-    def product(a: jax.Array, b: jax.Array) -> jax.Array:
-        return jnp.matmul(a.T, b, preferred_element_type=jnp.float32)
-
-    (top, bottom), (left, right) = padding
+    down, across = (range(0, dilation * side, dilation) for side in (rows, columns))
     if channels <= features:
-        by_tap = product(
-            patches(padded(x, padding), gradient, taps), gradient.reshape(-1, features)
-        )
-        return by_tap.reshape(shape)
-    below, beside = taps[-1]
+        patches = _patches(padded(x, padding), gradient.shape, down, across)
+        by_tap = _product(patches, gradient.reshape(-1, features))
+        return by_tap.reshape(columns, rows, channels, features).swapaxes(0, 1)
+    (top, bottom), (left, right) = padding
+    below, beside = down[-1], across[-1]
     around = (below - top, below - bottom), (beside - left, beside - right)
     # Tap (i, j) reads the output's gradient from the other side, so the taps are in reverse.
-    by_tap = product(x.reshape(-1, channels), patches(padded(gradient, around), x, taps[::-1]))
-    return by_tap.reshape(channels, rows, columns, features).transpose(1, 2, 0, 3)
+    patches = _patches(padded(gradient, around), x.shape, down[::-1], across[::-1])
+    by_tap = _product(x.reshape(-1, channels), patches)
+    return by_tap.reshape(channels, columns, rows, features).transpose(2, 1, 0, 3)
+
+
+def _patches(
+    wider: jax.Array, like: tuple[int, ...], down: Sequence[int], across: Sequence[int]
+) -> jax.Array:
+    """Return what each tap of a place reads: [places, columns * rows * channels].
+
+    In two steps XLA has two loops to compile, in one as many as there are taps.
+    """
+    _, height, width, _ = like
+    rows = jnp.concatenate([wider[:, i : i + height] for i in down], axis=-1)
+    taps = jnp.concatenate([rows[:, :, j : j + width] for j in across], axis=-1)
+    return taps.reshape(-1, taps.shape[-1])
+
+
+def _product(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a.T, b, preferred_element_type=jnp.float32)

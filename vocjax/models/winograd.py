@@ -2,7 +2,8 @@
 
 Winograd's F(2x2, 3x3) (Lavin & Gray 2016, "Fast algorithms for convolutional neural networks"): a
 tile of 4x4 inputs gives 2x2 outputs by 16 products of their sums and differences. Over all tiles
-and channels these are 16 matrix products, between transforms that pass over memory.
+and channels these are 16 matrix products, between transforms that pass over memory: in blocks of a
+few images these are passes over the cache.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vocjax.models.blocks import by_blocks, images_of
 from vocjax.models.pads import SAME, padded
 
 # Section 4.1: of inputs, of the kernel, and of outputs.
@@ -23,15 +25,10 @@ Signs = Sequence[int]
 
 def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolve [batch, height, width, channels] with [3, 3, channels, features], padded "same"."""
-    batch, height, width, _ = x.shape
-    x = _even(x)
-    sums = jnp.einsum("ai,bj,ijcf->abcf", KERNEL, KERNEL, kernel).astype(x.dtype)
-    products = _product(_inputs(x), sums.reshape(16, *kernel.shape[2:]), (2, 1))
-    tiles = products.reshape(4, 4, batch, x.shape[1] // 2, x.shape[2] // 2, -1)
-    rows = [_combine(signs, tiles) for signs in OUTPUT]
-    corners = [jnp.stack([_combine(signs, row) for signs in OUTPUT], axis=3) for row in rows]
-    y = jnp.stack(corners, axis=2).reshape(*x.shape[:3], -1)
-    return y[:, :height, :width].astype(x.dtype)
+    sums = jnp.einsum("ai,bj,ijcf->bacf", KERNEL, KERNEL, kernel).astype(x.dtype)
+    sums = sums.reshape(16, *kernel.shape[2:])
+    y, _ = by_blocks(lambda x: (_conv(x, sums), ()), images_of(*x.shape[1:3]), x)
+    return y
 
 
 def input_gradient(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -41,13 +38,32 @@ def input_gradient(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
     """Return the gradient of `conv`'s kernel, float32, from its input and its output's gradient."""
+    images = images_of(*x.shape[1:3])
+    _, sums = by_blocks(lambda *block: ((), _kernel_sums(*block)), images, x, gradient)
+    sums = sums.reshape(4, 4, x.shape[-1], gradient.shape[-1])
+    return jnp.einsum("ai,bj,bacf->ijcf", KERNEL, KERNEL, sums)
+
+
+def _conv(x: jax.Array, sums: jax.Array) -> jax.Array:
+    batch, height, width, _ = x.shape
+    x = _even(x)
+    products = _product(_inputs(x), sums, (2, 1))
+    tiles = products.reshape(4, 4, batch, x.shape[1] // 2, x.shape[2] // 2, -1)
+    columns = [_combine(signs, tiles) for signs in OUTPUT]
+    rows = [jnp.stack([_combine(signs, of) for of in columns], axis=3) for signs in OUTPUT]
+    y = jnp.stack(rows, axis=2).reshape(*x.shape[:3], -1)
+    return y[:, :height, :width].astype(x.dtype)
+
+
+def _kernel_sums(x: jax.Array, gradient: jax.Array) -> jax.Array:
+    """Return what `kernel_gradient` transforms back: [16, channels, features]."""
     x, gradient = _even(x), _even(gradient)
-    halves = [[gradient[:, a::2, b::2] for a in (0, 1)] for b in (0, 1)]  # by column, row
-    columns = [[_combine(signs, of) for of in halves] for signs in zip(*OUTPUT, strict=True)]
-    spread = [_combine(signs, of) for of in columns for signs in zip(*OUTPUT, strict=True)]
-    tiles = jnp.stack(spread).reshape(16, -1, gradient.shape[-1])
-    sums = _product(_inputs(x), tiles, (1, 1)).reshape(4, 4, x.shape[-1], gradient.shape[-1])
-    return jnp.einsum("ai,bj,abcf->ijcf", KERNEL, KERNEL, sums)
+    spread = list(zip(*OUTPUT, strict=True))
+    halves = [gradient[:, i::2] for i in range(2)]
+    rows = jnp.stack([_combine(signs, halves) for signs in spread])
+    halves = [rows[:, :, :, j::2] for j in range(2)]
+    columns = jnp.stack([_combine(signs, halves) for signs in spread])
+    return _product(_inputs(x), columns.reshape(16, -1, gradient.shape[-1]), (1, 1))
 
 
 def _even(x: jax.Array) -> jax.Array:
@@ -56,16 +72,17 @@ def _even(x: jax.Array) -> jax.Array:
 
 
 def _inputs(x: jax.Array) -> jax.Array:
-    """Return the 16 sums of each tile: [16, tiles, channels]."""
+    """Return the 16 sums of each tile, along its rows and then its columns: [16, tiles, channels].
+
+    In two steps XLA has two loops to compile, in one sixteen.
+    """
     _, height, width, channels = x.shape
     x = padded(x, SAME)
     taps = [x[:, i : i + height : 2] for i in range(4)]
-    found = []
-    for signs in INPUT:
-        row = _combine(signs, taps)
-        across = [row[:, :, j : j + width : 2] for j in range(4)]
-        found += [_combine(signs, across) for signs in INPUT]
-    return jnp.stack(found).reshape(16, -1, channels)
+    rows = jnp.stack([_combine(signs, taps) for signs in INPUT])
+    taps = [rows[:, :, :, j : j + width : 2] for j in range(4)]
+    columns = jnp.stack([_combine(signs, taps) for signs in INPUT])
+    return columns.reshape(16, -1, channels)
 
 
 def _combine(signs: Signs, parts: Sequence[jax.Array] | jax.Array) -> jax.Array:
