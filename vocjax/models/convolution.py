@@ -68,6 +68,17 @@ def xla_conv(
     )
 
 
+def on_one_cpu(here: Form, elsewhere: Form, *operands: jax.Array) -> jax.Array:
+    """Compute by `here` where the only device is a CPU.
+
+    A CPU has several devices in tests alone: they run what accelerators do. A loop over a batch
+    that is split over devices would move it.
+    """
+    if jax.device_count() > 1:
+        return elsewhere(*operands)
+    return jax.lax.platform_dependent(*operands, cpu=here, default=elsewhere)
+
+
 def input_gradient(form: str, padding: Pads, dilation: int, shape: tuple[int, ...]) -> Form:
     """Return `gradient(of_output, kernel)` in a form, for an input of `shape`."""
     if form == WINOGRAD:
@@ -133,7 +144,7 @@ def _on_cpu(form: str, here: Form, by_xla: Form, *operands: jax.Array) -> jax.Ar
     def cast(*operands: jax.Array) -> jax.Array:
         return here(*operands).astype(operands[0].dtype)
 
-    return jax.lax.platform_dependent(*operands, cpu=cast, default=by_xla)
+    return on_one_cpu(cast, by_xla, *operands)
 
 
 _conv = jax.custom_vjp(lambda *call: xla_conv(*call), nondiff_argnums=(2, 3))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vocjax.models.blocks import by_blocks
-from vocjax.models.convolution import xla_conv
+from vocjax.models.convolution import on_one_cpu, xla_conv
 from vocjax.models.pads import Pads, padded
 
 
@@ -29,7 +29,7 @@ def depthwise_conv(
         return _trained(x, kernel, dilation, padding, stride)
 
     kernel = kernel.astype(x.dtype)
-    return jax.lax.platform_dependent(x, kernel, cpu=shifted, default=grouped)
+    return on_one_cpu(shifted, grouped, x, kernel)
 
 
 def _windows(
