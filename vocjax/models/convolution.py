@@ -23,7 +23,7 @@ FEW, MANY = 2, 16  # places of a batch for each of the channels or features
 
 
 class Forms(NamedTuple):
-    """The form of a layer's output in training and of its input's gradient, and its kernel's."""
+    """The form of a layer's output and of its input's gradient, and its kernel's."""
 
     maps: str
     kernel: str
@@ -47,8 +47,7 @@ def forms_of(x: tuple[int, ...], kernel: tuple[int, ...], padding: Pads, dilatio
 def conv(x: jax.Array, kernel: jax.Array, padding: Pads = SAME, dilation: int = 1) -> jax.Array:
     """Convolve [batch, height, width, channels] with stride 1; differentiable in reverse mode.
 
-    `kernel` [kernel height, kernel width, channels, features] is cast to x's dtype. Where no
-    gradient is asked for, the form is XLA's: an exported model has one operation for each layer.
+    `kernel` [kernel height, kernel width, channels, features] is cast to x's dtype.
     """
     return _conv(x, kernel.astype(x.dtype), padding, dilation)
 
@@ -147,5 +146,5 @@ def _on_cpu(form: str, here: Form, by_xla: Form, *operands: jax.Array) -> jax.Ar
     return on_one_cpu(cast, by_xla, *operands)
 
 
-_conv = jax.custom_vjp(lambda *call: xla_conv(*call), nondiff_argnums=(2, 3))
+_conv = jax.custom_vjp(lambda *call: _forward(*call)[0], nondiff_argnums=(2, 3))
 _conv.defvjp(_forward, _backward)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from vocjax.models.blocks import by_blocks, images_of
 from vocjax.models.pads import Pads, padded
 
 
@@ -17,17 +16,6 @@ def kernel_gradient(
     `x` [batch, height, width, channels] is the input, `gradient` [batch, height', width', features]
     the output's; the stride is 1.
     """
-
-    def of_block(x: jax.Array, gradient: jax.Array) -> tuple[tuple[()], jax.Array]:
-        return (), _kernel_gradient(x, gradient, padding, dilation, shape)
-
-    _, summed = by_blocks(of_block, images_of(*gradient.shape[1:3]), x, gradient)
-    return summed
-
-
-def _kernel_gradient(
-    x: jax.Array, gradient: jax.Array, padding: Pads, dilation: int, shape: tuple[int, ...]
-) -> jax.Array:
     rows, columns, channels, features = shape
     down, across = (range(0, dilation * side, dilation) for side in (rows, columns))
     if channels <= features:
