@@ -111,9 +111,9 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
         Experiment(f"{number}", config, (f"name={name}", *home, *ALIKE, *changes))
         for number, (name, config, changes) in enumerate(STEPS, start=1)
     ]
-    whole = {"recipe": (), "foreground": FOREGROUND}
+    whole = {"recipe": LONGER, "foreground": (*FOREGROUND, *LEARNING)}
     final = [
-        Experiment(name, "segmentation_recipe", (*home, *changes, *LEARNING, *SCALES))
+        Experiment(name, "segmentation_recipe", (*home, *changes, *SCALES))
         for name, changes in whole.items()
     ]
     return [*ladder, *final]
