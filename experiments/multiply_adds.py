@@ -58,9 +58,9 @@ def _of_equation(equation: JaxprEqn) -> list[Layer]:
             products = math.prod(result) * math.prod(left[axis] for axis in contracted)
             return [Layer(products, _numbers(equation))]
         case "cond":
-            # Each branch computes one convolution for one platform. The branch that adds shifted
-            # products has no convolution to count.
-            return max(map(layers_of, jaxprs_in_params(equation.params)), key=_total)
+            # Each branch computes one convolution for one platform. The last is of all but the CPU:
+            # it is the convolution itself.
+            return layers_of(equation.params["branches"][-1].jaxpr)
         case "scan" | "while":
             raise ValueError(f"multiply-adds in a loop ({equation.primitive}) are not counted")
         case _:
