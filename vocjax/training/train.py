@@ -159,6 +159,8 @@ def _train_phase(group: Group, state: TrainState, number: int) -> TrainState:
         if planned:
             begun, first = time.monotonic(), step
             _end_early(group, state)
+        if not group.left:  # another step would take the memory of the state that they ended with
+            break
     return state
 
 
