@@ -4,10 +4,10 @@
 
 begins with imported weights in weights/mobilenet_v2, which `vocjax weights import` makes. Up to
 balanced classes every run adds to the one before; each of the next three adds to this one alone,
-and the last one of the ladder to the one before it. VOC's validation images are not looked at: a
-quarter of the training photographs stands in. Where the backbone is frozen and nothing is drawn,
-its maps are computed once. The ladder trains at 160 pixels, for time. The last runs have all of
-train, the pixels of the config, and VOC's validation images, on which they are scored.
+and each of the last two of the ladder to the one before it. VOC's validation images are not looked
+at: a quarter of the training photographs stands in. Where the backbone is frozen and nothing is
+drawn, its maps are computed once. The ladder trains at 160 pixels, for time. The last runs have all
+of train, the pixels of the config, and VOC's validation images, on which they are scored.
 """
 
 import argparse

@@ -11,6 +11,8 @@ from vocjax.data import voc
 from vocjax.data.dataset import open_dataset
 from vocjax.errors import UserError
 from vocjax.mesh import make_mesh
+from vocjax.training import train
+from vocjax.training.epoch import train_epoch
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.setup import notes
 from vocjax.training.stopping import why_stop
@@ -57,9 +59,17 @@ STOPS_AT_3 = {
 }
 
 
-def test_a_stopped_run_is_finished_however_it_came_there(quick_run, signal_at, tmp_path, capsys):
+def test_a_stopped_run_is_finished_however_it_came_there(
+    quick_run, signal_at, tmp_path, capsys, monkeypatch
+):
     whole, resumed, killed = (tmp_path / name for name in ("whole", "resumed", "killed"))
-    results = quick_run(whole, **STOPS_AT_3)
+    begun = []
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "train_epoch", lambda *a: begun.append(a) or train_epoch(*a))
+        results = quick_run(whole, **STOPS_AT_3)
+    assert (
+        len(begun) == 3
+    )  # a step of a fourth would take the memory of the state that it ends with
     why = "loss on val has become no better in 2 evaluations, since epoch 1"
     assert (results["epoch"], results["step"], results["stopped_early"]) == (3, 6, why)
     assert f"stops early: {why}" in capsys.readouterr().err

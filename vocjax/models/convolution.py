@@ -1,4 +1,4 @@
-"""Convolutions of stride 1 that are trained by the fastest of three forms on the CPU.
+"""Convolutions of stride 1, computed by the fastest of three forms on the CPU.
 
 XLA's own form is chosen for most layers, and for all on other platforms. XLA:CPU computes the
 weight gradient of a layer with few channels on one side at a third of the speed of its matrix

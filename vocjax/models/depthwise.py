@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vocjax.models.blocks import by_blocks
+from vocjax.models.chunks import by_chunks
 from vocjax.models.convolution import on_one_cpu, xla_conv
 from vocjax.models.pads import Pads, padded
 
@@ -84,7 +84,7 @@ def _backward(
         taps = [(window * gradient).sum((0, 1, 2), jnp.float32) for window in windows]
         return of_input(gradient), jnp.stack(taps).reshape(kernel.shape)
 
-    each, summed = by_blocks(of_both, 1, x, gradient)
+    each, summed = by_chunks(of_both, 1, x, gradient)
     return each, summed.astype(kernel.dtype)
 
 

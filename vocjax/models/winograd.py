@@ -2,7 +2,7 @@
 
 Winograd's F(2x2, 3x3) (Lavin & Gray 2016, "Fast algorithms for convolutional neural networks"): a
 tile of 4x4 inputs gives 2x2 outputs by 16 products of their sums and differences. Over all tiles
-and channels these are 16 matrix products, between transforms that pass over memory: in blocks of a
+and channels these are 16 matrix products, between transforms that pass over memory: in chunks of a
 few images these are passes over the cache.
 """
 
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vocjax.models.blocks import by_blocks, images_of
+from vocjax.models.chunks import by_chunks, images_of
 from vocjax.models.pads import SAME, padded
 
 # Section 4.1: of inputs, of the kernel, and of outputs.
@@ -27,7 +27,7 @@ def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolve [batch, height, width, channels] with [3, 3, channels, features], padded "same"."""
     sums = jnp.einsum("ai,bj,ijcf->bacf", KERNEL, KERNEL, kernel).astype(x.dtype)
     sums = sums.reshape(16, *kernel.shape[2:])
-    y, _ = by_blocks(lambda x: (_conv(x, sums), ()), images_of(*x.shape[1:3]), x)
+    y, _ = by_chunks(lambda x: (_conv(x, sums), ()), images_of(*x.shape[1:3]), x)
     return y
 
 
@@ -39,7 +39,7 @@ def input_gradient(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
 def kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
     """Return the gradient of `conv`'s kernel, float32, from its input and its output's gradient."""
     images = images_of(*x.shape[1:3])
-    _, sums = by_blocks(lambda *block: ((), _kernel_sums(*block)), images, x, gradient)
+    _, sums = by_chunks(lambda *chunk: ((), _kernel_sums(*chunk)), images, x, gradient)
     sums = sums.reshape(4, 4, x.shape[-1], gradient.shape[-1])
     return jnp.einsum("ai,bj,bacf->ijcf", KERNEL, KERNEL, sums)
 
