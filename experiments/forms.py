@@ -8,6 +8,7 @@ last line says which choices are slower than another form by more than a tenth; 
 has some, change the constants of vocjax/models/convolution.py.
 """
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -107,4 +108,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    shown = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=shown).parse_args()
     sys.exit(main())
