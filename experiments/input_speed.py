@@ -39,6 +39,7 @@ from vocjax.data.index import Prepared
 from vocjax.data.pipeline import Placed
 from vocjax.errors import UserError
 from vocjax.files import to_json, write_text
+from vocjax.flags import leave_loops
 from vocjax.mesh import make_mesh, usable_cores
 from vocjax.runs.provenance import environment
 
@@ -134,6 +135,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=STEPS, help=f"default: {STEPS}")
     options = parser.parse_args()
     keep_memory()
+    leave_loops()
 
     def key(record: dict[str, Any]) -> tuple[Any, ...]:
         device = record["provenance"]["device"]

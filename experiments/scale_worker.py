@@ -26,6 +26,7 @@ from vocjax.data import toy, voc
 from vocjax.data.classes import VOC
 from vocjax.data.dataset import open_dataset
 from vocjax.data.pipeline import Examples, plan, shuffled
+from vocjax.flags import leave_loops
 from vocjax.mesh import make_mesh, split_by_example
 from vocjax.pretrained.matching import flatten
 from vocjax.tasks.task import Batch
@@ -245,5 +246,6 @@ MEASURES = {"prepare": prepared, "stream": streamed, "step": stepped, "devices":
 
 if __name__ == "__main__":
     keep_memory()
+    leave_loops()
     asked = json.loads(Path(sys.argv[1]).read_text())
     print(json.dumps(MEASURES[asked["measure"]](asked)))

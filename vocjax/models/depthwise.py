@@ -80,9 +80,17 @@ def _backward(
         return back(gradient)[0]
 
     def of_both(x: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-        windows = _windows(x, sides, dilation, padding, stride)
-        taps = [(window * gradient).sum((0, 1, 2), jnp.float32) for window in windows]
-        return of_input(gradient), jnp.stack(taps).reshape(kernel.shape)
+        x = padded(x, padding)
+        reach = [stride * (side - 1) + 1 for side in gradient.shape[1:3]]
+
+        def of_tap(place: jax.Array) -> jax.Array:
+            row, column = dilation * place
+            window = jax.lax.dynamic_slice(x, (0, row, column, 0), (1, *reach, x.shape[3]))
+            return (window[:, ::stride, ::stride] * gradient).sum((0, 1, 2), jnp.float32)
+
+        # A loop, since nine copies of it are long to compile.
+        taps = jax.lax.map(of_tap, jnp.array([*np.ndindex(*sides)]))
+        return of_input(gradient), taps.reshape(kernel.shape)
 
     each, summed = by_chunks(of_both, 1, x, gradient)
     return each, summed.astype(kernel.dtype)

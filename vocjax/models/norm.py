@@ -95,7 +95,7 @@ def _backward(
     del epsilon
     gradient = gradients[0]
     of_bias = gradient.sum((0, 1, 2))
-    of_scale = (gradient * (x - mean)).sum((0, 1, 2)) * inverse
+    of_scale = ((gradient * x).sum((0, 1, 2)) - of_bias * mean) * inverse
     by_statistics = (of_bias + (x - mean) * (inverse * of_scale)) / count
     of_x = inverse * scale * (gradient - weights[:, None, None, None] * by_statistics)
     return of_x, of_scale, of_bias, jnp.zeros_like(weights)

@@ -59,9 +59,14 @@ def watched(momenta: Momenta) -> AbstractContextManager[None]:
     return nn.intercept_methods(intercept)
 
 
-def zero_weights(batch_stats: Any) -> dict[str, jax.Array]:
-    """Return for each module with statistics which share of them comes from batches: none yet."""
-    return {module_of(path): jnp.zeros(()) for path in flatten_dict(batch_stats, sep="/")}
+def zero_weights(batch_stats: Any) -> jax.Array:
+    """Return for each of `modules_of` which share of its statistics comes from batches: none."""
+    return jnp.zeros(len(modules_of(batch_stats)))
+
+
+def modules_of(batch_stats: Any) -> list[str]:
+    """Return the paths of the modules with statistics, sorted."""
+    return sorted({module_of(path) for path in flatten_dict(batch_stats, sep="/")})
 
 
 def module_of(path: str) -> str:
@@ -69,21 +74,21 @@ def module_of(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def debiased(
-    old: Any, new: Any, weights: dict[str, jax.Array], momenta: Momenta
-) -> tuple[Any, dict[str, jax.Array]]:
-    """Return statistics that hold batches alone, and the weights after it.
+def debiased(old: Any, new: Any, weights: jax.Array, momenta: Momenta) -> tuple[Any, jax.Array]:
+    """Return statistics that hold batches alone, and the weights [modules] after it.
 
     `old` are those before a step, `new` what the models made of them, m old + (1 - m) batch; after
     t steps the weight is 1 - m^t.
     """
-    before, after, moved = flatten_dict(old, sep="/"), flatten_dict(new, sep="/"), dict(weights)
-    for module, momentum in momenta.items():
-        moved[module] = momentum * weights[module] + 1 - momentum
+    before, after = flatten_dict(old, sep="/"), flatten_dict(new, sep="/")
+    modules = modules_of(old)
+    keep = jnp.array([momenta.get(module, 1.0) for module in modules])
+    weights = keep * weights + 1 - keep  # one array: XLA:CPU compiles a loop for each
+    moved = dict(zip(modules, weights, strict=True))
     for path, value in before.items():
         if (module := module_of(path)) in momenta:
             after[path] = value + (after[path] - value) / moved[module]
-    return unflatten_dict(after, sep="/"), moved
+    return unflatten_dict(after, sep="/"), weights
 
 
 def make_precise(task: Task, frozen: frozenset[str], mesh: Mesh) -> Precise:

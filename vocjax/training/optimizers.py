@@ -15,9 +15,9 @@ from ml_collections import ConfigDict
 
 from vocjax.errors import UserError, check_choice, check_range, did_you_mean
 from vocjax.training import arguments
-from vocjax.training.rules import FIELD, RULES
+from vocjax.training.joined import small_as_one
+from vocjax.training.rules import BY_NUMBER, FIELD, RULES
 from vocjax.training.schedules import make_schedule
-from vocjax.training.vectors import vectors_as_one
 
 NUMBERS = ("learning_rate", "weight_decay", "clip_norm")  # fields that may differ in one program
 DECAYED = ("kernels", "all")
@@ -70,7 +70,7 @@ def make_optimizer(
     if config.clip_norm:
         steps.insert(0, optax.clip_by_global_norm(numbers["clip_norm"]))
     optimizer = optax.chain(*steps)
-    return vectors_as_one(optimizer) if config.name in RULES else optimizer
+    return small_as_one(optimizer) if config.name in BY_NUMBER else optimizer
 
 
 def _ours(

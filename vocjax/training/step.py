@@ -38,7 +38,7 @@ class TrainState(NamedTuple):
     batch_stats: Any
     opt_state: Any  # of the parameters that the phase trains
     average: Any  # of the parameters over the steps, {} where none is kept
-    norm_weights: Any  # as `norms.debiased` moves them, {} where they are not needed
+    norm_weights: Any  # [modules] as `norms.debiased` moves them, {} where they are not needed
     step: jax.Array
     key: jax.Array
     sums: Any  # of the training metrics since the epoch began, which a resumed one needs, too
