@@ -65,6 +65,13 @@ FOREGROUND = (
     "model.target=foreground",
     "loss.classes=all",
 )
+# Windows of 320 pixels; the rates grow with the map, 20x20 for 14x14.
+LARGER = (
+    "name=DeepLab v3+ by the recipe, pixel classes, 320 px",
+    "data.size=320",
+    "data.longest=448",
+    "model.rates=(4, 8, 12)",
+)
 # Name, config, and what differs from it.
 STEPS = (
     ("squashed, DeepLab v3", "deeplab_pretrained", CACHED),
@@ -111,7 +118,11 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
         Experiment(f"{number}", config, (f"name={name}", *home, *ALIKE, *changes))
         for number, (name, config, changes) in enumerate(STEPS, start=1)
     ]
-    whole = {"recipe": LONGER, "foreground": (*FOREGROUND, *LONGER)}
+    whole = {
+        "recipe": LONGER,
+        "recipe_320": (*LARGER, *LONGER),
+        "foreground": (*FOREGROUND, *LONGER),
+    }
     final = [
         Experiment(name, "segmentation_recipe", (*home, *changes, *SCALES))
         for name, changes in whole.items()

@@ -39,11 +39,10 @@ def test_a_frozen_encoder_stays_bit_for_bit(frozen_run, pretrained):
 
 def test_a_frozen_encoder_has_no_optimizer_state(frozen_run):
     saved = saved_state(frozen_run)
-    held = [path for path in saved if path.startswith("opt_state")]
-    assert not [path for path in held if "encoder" in path]
-    assert [path for path in held if "head" in path]
-    head = {x.shape for path, x in saved.items() if path.startswith("params/head/")}
-    assert {saved[path].shape for path in held} <= head | {()}
+    held = [x for path, x in saved.items() if path.startswith("opt_state")]
+    head = [x for path, x in saved.items() if path.startswith("params/head/")]
+    assert head
+    assert sum(x.size for x in held if x.ndim) == sum(x.size for x in head)  # RMSprop's squares
 
 
 def counted(config):

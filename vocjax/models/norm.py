@@ -60,9 +60,10 @@ def _moments(x: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array, ja
     of squares less the square of the mean, as in Flax: both come from one pass over memory.
     """
     count = weights.sum() * x.shape[1] * x.shape[2]
-    # No matrix product: an accelerator would round what goes into it.
-    sums = (jnp.where(weights[:, None] > 0, of.sum((1, 2)), 0).sum(0) for of in (x, x * x))
-    mean, square = (of / count for of in sums)
+    # Both in one array, for fewer loops to compile, and by no matrix product: an accelerator would
+    # round what goes into it.
+    sums = jnp.stack([x.sum((1, 2)), (x * x).sum((1, 2))])
+    mean, square = jnp.where(weights[:, None] > 0, sums, 0).sum(1) / count
     return mean, jnp.maximum(square - mean * mean, 0), count
 
 

@@ -54,14 +54,15 @@ def initial_state(
 ) -> TrainState:
     """Return the state before the first step; `sums` has the shapes of the metrics' sums."""
     averages = config.optimizer.average_decay > 0
-    debiases = norms.statistics_of(config) == norms.DEBIASED
+    statistics = variables["batch_stats"]
+    debiases = statistics and norms.statistics_of(config) == norms.DEBIASED
     return TrainState(
         params=variables["params"],
-        batch_stats=variables["batch_stats"],
+        batch_stats=statistics,
         opt_state=opt_state,
         # A copy: a buffer can be donated only once.
         average=jax.tree.map(jnp.copy, variables["params"]) if averages else {},
-        norm_weights=norms.zero_weights(variables["batch_stats"]) if debiases else {},
+        norm_weights=norms.zero_weights(statistics) if debiases else {},
         step=jnp.zeros((), jnp.int32),
         key=jax.random.key(config.seed),
         sums=zeros_like(sums),
@@ -215,7 +216,7 @@ def train_step(
         updates, opt_state = update(gradients, state.opt_state, trained, **more)
         params = join(optax.apply_updates(trained, updates), frozen)
         weights = state.norm_weights
-        if debiases:
+        if debiases and batch_stats:
             batch_stats, weights = norms.debiased(state.batch_stats, batch_stats, weights, momenta)
         average = {}
         if decay:
