@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 
@@ -113,8 +114,10 @@ def _conv_by_phases(
     """Convolve with one 2x2 kernel for each of the four output phases."""
     batch, height, width, channels = x.shape
     features = kernel.shape[-1]
-    fold = jnp.asarray(taps, kernel.dtype)
-    folded = jnp.einsum("atu,bsv,uvcf->abtscf", fold, fold, kernel).astype(x.dtype)
+    # One matrix for both axes: a product for each has copies of the kernel besides.
+    fold = np.einsum("atu,bsv->abtsuv", taps, taps).reshape(16, -1)
+    folded = jnp.asarray(fold, kernel.dtype) @ kernel.reshape(fold.shape[1], -1)
+    folded = folded.reshape(2, 2, 2, 2, channels, features).astype(x.dtype)
     if 4 * features <= channels:
         # One convolution reads the wide input once; with as many features it is slower than four.
         together = folded.transpose(2, 3, 4, 0, 1, 5).reshape(2, 2, channels, 4 * features)
