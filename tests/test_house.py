@@ -8,7 +8,7 @@ import house
 # The rooms from left to right; a module imports its own room and those before it.
 ROOMS = (
     {
-        *("errors", "bounds", "files", "compilation", "allocation"),
+        *("errors", "bounds", "files", "compilation", "flags", "allocation"),
         *("imports", "mesh", "hosts", "config", "painting"),
     },
     {"losses", "models", "data", "metrics"},

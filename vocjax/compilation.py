@@ -21,8 +21,8 @@ from vocjax.files import user_cache
 
 MOST_BYTES = 256 * 2**20  # of all programs together; those of the study take 5 MiB
 BLOCK = 4096  # bytes: what a small file takes on a disk
-# Of XLA:CPU's two ways to emit a fused loop the older one: train steps are compiled in two thirds
-# (AE 2048) to nine tenths (MobileNetV2) of the time. They take at most a tenth longer (run 5).
+# Of XLA:CPU's two ways to emit a fused loop the older one: with `flags.leave_loops` train steps are
+# compiled in half of the time (run 5, MobileNetV2). They take at most a tenth longer (run 5).
 TRAIN_STEP: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False}
 STAMP = "looked-at"  # a file whose time is that of the last look at new programs
 
