@@ -187,6 +187,8 @@ def run(options: argparse.Namespace) -> None:
     frameworks = ["ours", *(name for name in options.frameworks if name != "ours")]
     made, specs = provenance(), specs_of(options.rows, options.steps, options.epochs)
     rounds: dict[str, list[dict[str, Any]]] = {row: [] for row in options.rows}
+    if options.output.is_dir():
+        raise UserError(f"--output {options.output} is a folder; name a file.")
     options.output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)

@@ -18,7 +18,6 @@ from vocjax.config import load_config
 from vocjax.data.classes import VOC, class_columns
 from vocjax.data.dataset import from_arrays
 from vocjax.data.splits import SPLITS
-from vocjax.flags import leave_loops
 from vocjax.mesh import make_mesh, replicated, split_by_example
 from vocjax.pretrained.matching import flatten
 from vocjax.tasks.task import Batch
@@ -49,7 +48,6 @@ class Contender:
     def __init__(self, spec: dict[str, Any]) -> None:
         """Make the state before the first step, as a run does that begins."""
         keep_memory()
-        leave_loops()
         keep_programs()
         self.config = load_config(ROWS[spec["row"]].config, spec["overrides"])
         mesh, valid = make_mesh(), validate(self.config)

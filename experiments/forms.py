@@ -19,7 +19,6 @@ import numpy as np
 
 from vocjax.allocation import keep_memory
 from vocjax.compilation import train_step_options
-from vocjax.flags import leave_loops
 from vocjax.models import winograd
 from vocjax.models.convolution import (
     PATCHES,
@@ -88,7 +87,6 @@ def operands(layer: tuple[int, ...]) -> tuple[list[jax.Array], Pads]:
 def main() -> int:
     """Print a line for each layer and direction; 0."""
     keep_memory()
-    leave_loops()
     slower = []
     print(f"{'layer':28} {'what':9} {XLA:>8} {WINOGRAD:>9} {PATCHES:>8}  chosen")
     for layer in LAYERS:

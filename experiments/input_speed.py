@@ -39,7 +39,6 @@ from vocjax.data.index import Prepared
 from vocjax.data.pipeline import Placed
 from vocjax.errors import UserError
 from vocjax.files import to_json, write_text
-from vocjax.flags import leave_loops
 from vocjax.mesh import make_mesh, usable_cores
 from vocjax.runs.provenance import environment
 
@@ -58,9 +57,12 @@ SIZES = (64, 256, 512)
 SECONDS, STEPS = 3.0, 5
 
 
-def trainer(config: ConfigDict) -> Callable[[Placed], None]:
-    """Return a function that takes a config's train step on a batch, and waits for its end."""
-    ready = begin(config)
+def trainer(config: ConfigDict, like: Placed) -> Callable[[Placed], None]:
+    """Return a function that takes a config's train step on a batch, and waits for its end.
+
+    Batches have the shapes of `like`: the columns of labels are those of the data.
+    """
+    ready = begin(config, like)
     state = ready.state
 
     def step(batch: Placed) -> None:
@@ -96,7 +98,8 @@ def measure(config: ConfigDict, prepared: Prepared, seconds: float, steps: int) 
         "grain_process": partial(grain, threads=1, workers=1),
     }
     found = rates(streams, batch_size, seconds)
-    step, batches = trainer(config), stream()
+    batches = stream()
+    step = trainer(config, next(batches))
     command = shlex.join(["python", "-m", "experiments.input_speed", *sys.argv[1:]])
     alone, _ = steps_of(step, itertools.repeat(next(batches)), steps)
     fed, waited = steps_of(step, batches, steps)
@@ -112,6 +115,18 @@ def measure(config: ConfigDict, prepared: Prepared, seconds: float, steps: int) 
         "waits": waited / fed,
         "provenance": environment() | {"command": command, "grain_version": grain_version()},
     }
+
+
+def kept(output: Path) -> list[dict[str, Any]]:
+    """Return the records of a file, none where it is not there; make its folder."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if not output.exists():
+        return []
+    try:
+        records: list[dict[str, Any]] = json.loads(output.read_text())
+    except ValueError as error:
+        raise UserError(f"{output} has other content than records; name another file.") from error
+    return records
 
 
 def grain_version() -> str:
@@ -135,15 +150,18 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=STEPS, help=f"default: {STEPS}")
     options = parser.parse_args()
     keep_memory()
-    leave_loops()
 
     def key(record: dict[str, Any]) -> tuple[Any, ...]:
         device = record["provenance"]["device"]
         return *(record[name] for name in ("data", "threads", "pixels")), device["kind"]
 
     try:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        known = json.loads(options.output.read_text()) if options.output.exists() else []
+        for name in ("seconds", "steps"):
+            if getattr(options, name) <= 0:
+                raise UserError(f"--{name} is {getattr(options, name)}; give more than 0.")
+        if bad := [size for size in options.sizes if size < 1]:
+            raise UserError(f"--sizes has {bad[0]}; give numbers of pixels, 1 or more.")
+        known = kept(options.output)
         with tempfile.TemporaryDirectory() as scratch:
             if options.dataset == DRAWN:
                 options.data_dir = Path(scratch)

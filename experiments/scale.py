@@ -109,6 +109,8 @@ def main() -> int:
     options = parser.parse_args()
     records: list[dict[str, Any]] = []
     try:
+        if options.output.is_dir():
+            raise UserError(f"--output {options.output} is a folder; name a file.")
         options.output.parent.mkdir(parents=True, exist_ok=True)
         command = shlex.join(["python", "-m", "experiments.scale", *sys.argv[1:]])
         made = environment() | {"command": command}

@@ -26,7 +26,6 @@ from vocjax.data import toy, voc
 from vocjax.data.classes import VOC
 from vocjax.data.dataset import open_dataset
 from vocjax.data.pipeline import Examples, plan, shuffled
-from vocjax.flags import leave_loops
 from vocjax.mesh import make_mesh, split_by_example
 from vocjax.pretrained.matching import flatten
 from vocjax.tasks.task import Batch
@@ -57,8 +56,8 @@ class Begun(NamedTuple):
     batch: Batch  # a drawn one
 
 
-def begin(config: ConfigDict) -> Begun:
-    """Draw a state and a batch, and compile the step, as a run does that begins."""
+def begin(config: ConfigDict, batch: Batch | None = None) -> Begun:
+    """Draw a state, and a batch where none is given, and compile the step, as a run that begins."""
     mesh, valid = make_mesh(), validate(config)
     phase, *_ = valid.phases
     optimizer = phase_optimizer(config, phase, BATCHES)
@@ -70,7 +69,8 @@ def begin(config: ConfigDict) -> Begun:
     variables = place(valid.task.init(draw_key(jax.random.key(config.seed), INIT, 0)), mesh)
     where = placement_of(jax.eval_shape(first_state, variables), config, mesh)
     state = jax.jit(first_state, out_shardings=where)(variables)
-    batch = jax.device_put(drawn_batch(config), split_by_example(mesh))
+    if batch is None:
+        batch = jax.device_put(drawn_batch(config), split_by_example(mesh))
     step: Any = make_train_step(valid.task, optimizer, phase, config, mesh)
     return Begun(config, valid, state, step.lower(state, batch).compile(), batch)
 
@@ -246,6 +246,5 @@ MEASURES = {"prepare": prepared, "stream": streamed, "step": stepped, "devices":
 
 if __name__ == "__main__":
     keep_memory()
-    leave_loops()
     asked = json.loads(Path(sys.argv[1]).read_text())
     print(json.dumps(MEASURES[asked["measure"]](asked)))

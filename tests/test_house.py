@@ -63,9 +63,9 @@ def test_every_room_has_its_place():
     assert {room_of(module) for module in imports()} <= PLACES.keys() | {"", "__main__"}
 
 
-def test_a_config_reads_with_three_modules():
+def test_a_config_reads_with_four_modules():
     loaded = house.modules_of_a_config("configs/segmentation_pretrained.py")
-    assert loaded == ["vocjax", "vocjax.config", "vocjax.errors"]
+    assert loaded == ["vocjax", "vocjax.config", "vocjax.errors", "vocjax.flags"]
 
 
 def test_functions_of_the_trainer_have_at_most_five_parameters():

@@ -3,8 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vocjax.flags import leave_loops
+
 if TYPE_CHECKING:
     from vocjax.predict import Model
+
+
+leave_loops()
 
 
 def load(workdir: str | Path, checkpoint: str = "last") -> "Model":

@@ -18,7 +18,6 @@ from types import FrameType
 
 from vocjax.data.cli import add_verbs as add_data_verbs
 from vocjax.errors import UserError, local_path
-from vocjax.flags import leave_loops
 from vocjax.pretrained.cli import add_verbs as add_weights_verbs
 from vocjax.shipped import add_verbs as add_shipped_verbs
 from vocjax.shipped import say_which
@@ -37,7 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name of a file can hold any character
         sys.stdout.reconfigure(errors="backslashreplace")
-    leave_loops()
     parser = _parser()
     try:
         options, left = parser.parse_known_args(arguments)

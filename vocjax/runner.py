@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 from vocjax.allocation import keep_memory
 from vocjax.config import call_in_file, load_config
 from vocjax.errors import UserError, naming
-from vocjax.flags import leave_loops
 from vocjax.mesh import ask_for_determinism
 from vocjax.plans.experiment import Experiment, chosen, parse_seeds, repeated
 from vocjax.plans.printed import differing, plan_table, print_results
@@ -168,7 +167,6 @@ def main(description: str | None, plan: Plan) -> int:
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_flags(parser)
-    leave_loops()
     try:
         options, overrides = parser.parse_known_args()
     except UserError as error:  # an address in the place of a path

@@ -21,9 +21,9 @@ def test_a_record_has_every_figure_and_the_same_call_replaces_it(
     output = tmp_path / "new" / "input.json"
     monkeypatch.setattr(input_streams, "ROUNDS", 2)
     monkeypatch.setattr(input_speed, "keep_memory", lambda: None)  # it would last beyond this test
-    monkeypatch.setattr(input_speed, "trainer", lambda config: lambda batch: None)
+    monkeypatch.setattr(input_speed, "trainer", lambda *_: lambda batch: None)
     monkeypatch.setitem(sys.modules, "grain", None)
-    flags = ["--dataset", "toy", "--data_dir", str(toy_dir), "--sizes", "16", "--seconds", "0"]
+    flags = ["--dataset", "toy", "--data_dir", str(toy_dir), "--sizes", "16", "--seconds", "1e-9"]
     monkeypatch.setattr(sys, "argv", ["input_speed", "--output", str(output), *flags])
     for _ in range(2):
         assert input_speed.main() == 0
@@ -37,6 +37,14 @@ def test_a_record_has_every_figure_and_the_same_call_replaces_it(
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--data_dir", str(tmp_path), "--dataset", "no"])
     assert input_speed.main() == 1
     assert "no isn't prepared" in capsys.readouterr().err
+    for flag, bad in (("--sizes", "0"), ("--steps", "0"), ("--seconds", "-1")):
+        monkeypatch.setattr(sys, "argv", ["input_speed", "--output", str(output), flag, bad])
+        assert input_speed.main() == 1
+        assert f"{flag} " in capsys.readouterr().err
+    output.write_text("{")
+    monkeypatch.setattr(sys, "argv", ["input_speed", "--output", str(output)])
+    assert input_speed.main() == 1
+    assert f"{output} has other content" in capsys.readouterr().err
 
 
 def test_what_grain_is_given_decodes_as_our_stream(toy_dir):
@@ -57,13 +65,20 @@ def test_the_wait_is_a_part_of_the_step():
     assert 0 < waited <= taken
 
 
-def test_photographs_are_drawn_at_vocs_size(tmp_path):
+def test_photographs_are_drawn_at_vocs_size_and_learnt_from(tmp_path):
     input_streams.draw(tmp_path, count=4)
     for file in (tmp_path / "images").iterdir():
         with Image.open(file) as picture:
             assert picture.size == (500, 375)
         assert 60e3 < file.stat().st_size < 110e3
-    assert len(voc.load(input_streams.DRAWN, tmp_path).index.ids) == 4
+    prepared = voc.load(input_streams.DRAWN, tmp_path)
+    assert len(prepared.index.ids) == 4
+    fields = (f"--config.data.dataset={input_streams.DRAWN}", "--config.data.size=16")
+    config = load_config(input_speed.CONFIG, [*fields, "--config.data.storage=stream"])
+    stream = input_streams.streamed(open_dataset(config, prepared, make_mesh(), ("train",)), 8)
+    batch = next(stream)
+    stream.close()
+    input_speed.trainer(config, batch)(batch)  # its labels have fewer columns than VOC's
 
 
 def test_the_table_says_what_is_missing():

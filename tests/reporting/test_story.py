@@ -1,5 +1,7 @@
 """The sentences of the report: right for whatever came out, and from the runs alone."""
 
+from functools import partial
+
 import pytest
 from example_runs import run_of
 
@@ -92,12 +94,34 @@ def test_an_accuracy_has_its_standard_error(accuracy, chance):
 
 
 def test_what_an_encoder_is_worth_is_said_where_nothing_else_differs():
-    begun, scratch = classified("fine-tuned", 0.85, init_from="runs/ae"), classified("scratch", 0.8)
-    assert (
-        "Begun with the encoder of ae, the same network has 0.850, better than the 0.800 of random"
-    ) in story.shows(only(begun, scratch))
-    longer = classified("scratch", 0.8, epochs=99)
-    assert "Begun" not in story.shows(only(begun, longer))
+    begun = partial(classified, "fine-tuned", init_from="runs/ae_0", images=1000)
+    scratch = classified("scratch", 0.8, images=1000)
+    words = "Begun with the encoder of ae, the same network has {}, {} the 0.800 of random"
+    for value, verdict in (
+        (0.85, "better than"),
+        (0.75, "worse than"),
+        (0.8, "the same as"),
+        (0.81, "too close to tell from"),
+    ):
+        expected = words.format(f"{value:.3f}", verdict)
+        assert expected in story.shows(only(begun(value), scratch))
+    longer = classified("scratch", 0.8, images=1000, epochs=99)
+    assert "Begun" not in story.shows(only(begun(0.85), longer))
+
+
+def test_what_can_be_chance_is_not_called_better():
+    contest = only(classified("net", 0.62, images=100))
+    assert "too close to tell from the majority class (0.600)" in story.outcome(contest)
+    assert story.conclusion({"x": contest}).startswith("No step is better")
+    seeds = only(*(classified("net", a, seed, 10**6) for seed, a in enumerate((0.58, 0.7, 0.64))))
+    assert "too close to tell from the majority class" in story.outcome(seeds)
+
+
+def test_validation_comes_before_what_stands_in_for_it():
+    tuned = [classified(name, 0.9, **{"data.held_out": 0.25}) for name in ("a", "b")]
+    first, second = contests([*tuned, classified("c", 0.8)])
+    assert "0.800 on validation images" in story.outcome(first)
+    assert "0.900 on held-out photographs of train" in story.outcome(second)
 
 
 def test_masks_and_targets_do_not_compare_and_honest_masks_come_first():

@@ -32,11 +32,13 @@ def close(x, y):
 
 
 @pytest.mark.parametrize("shapes", [ALONE, SEVERAL, LARGE], ids=["one of each", "several", "large"])
-@pytest.mark.parametrize("name", BY_NUMBER)
+@pytest.mark.parametrize("name", RULES)
 def test_the_updates_are_those_of_the_arrays_one_by_one(name, shapes):
     decay = optax.add_decayed_weights(0.1, lambda p: jax.tree.map(lambda x: x.ndim > 1, p))
-    one_by_one = optax.chain(optax.clip_by_global_norm(0.5), RULES[name](), decay)
-    as_one, params = small_as_one(one_by_one), drawn(shapes, 0)
+    # Muon's iteration would make more of that ulp.
+    clip = optax.clip_by_global_norm(0.5) if name in BY_NUMBER else optax.identity()
+    one_by_one = optax.chain(clip, RULES[name](), decay)
+    as_one, params = small_as_one(one_by_one, name in BY_NUMBER), drawn(shapes, 0)
     states = one_by_one.init(params), as_one.init(params)
     for seed in (1, 2, 3):
         gradients = drawn(shapes, seed)

@@ -80,7 +80,7 @@ def _backward(
         return back(gradient)[0]
 
     def of_both(x: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-        x = padded(x, padding)
+        x = padded(x, padding)  # of one image: see `by_chunks` below
         reach = [stride * (side - 1) + 1 for side in gradient.shape[1:3]]
 
         def of_tap(place: jax.Array) -> jax.Array:

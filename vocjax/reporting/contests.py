@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vocjax.metrics.names import METRIC_NAMES
+from vocjax.reporting.differences import value_of_each
 from vocjax.runs.reader import Run, joined, lookup, replicates
 
 
@@ -59,12 +60,27 @@ class Entry(NamedTuple):
     """A run of one or more seeds, and the mean of its values."""
 
     seeds: Sequence[Run]
-    value: float
+    values: Sequence[float]
 
     @property
     def run(self) -> Run:
         """The first seed."""
         return self.seeds[0]
+
+    @property
+    def value(self) -> float:
+        """The mean over the seeds."""
+        return float(np.mean(self.values))
+
+    @property
+    def margin(self) -> float:
+        """How far off a value must be to differ from this one not by chance alone.
+
+        It is the range of the seeds about their mean, or two standard errors over images, if these
+        are more. Of what is not measured image by image nothing is known: 0.
+        """
+        of_seeds = max(abs(value - self.value) for value in self.values)
+        return max(of_seeds, 2 * standard_error(self))
 
 
 class Contest(NamedTuple):
@@ -97,11 +113,17 @@ class Contest(NamedTuple):
 
     @property
     def gain(self) -> float:
-        """How much better the best run is than the best trivial baseline, as the digits show it."""
-        if self.trivial is None:
-            return 0.0
-        ours, theirs = (float(self.measure.shown(x)) for x in (self.best.value, self.trivial[1]))
-        return theirs - ours if self.measure.less else ours - theirs
+        """How much better the best run is than the best trivial baseline, as the digits show it.
+
+        It is 0 where that can be chance.
+        """
+        return self.lead(self.trivial[1]) if self.trivial is not None else 0.0
+
+    def lead(self, other: float) -> float:
+        """Return how much better the best run is than another value, 0 where that can be chance."""
+        ours, theirs = (float(self.measure.shown(x)) for x in (self.best.value, other))
+        lead = theirs - ours if self.measure.less else ours - theirs
+        return lead if abs(lead) > self.best.margin else 0.0
 
 
 def measure_of(run: Run) -> Measure:
@@ -114,16 +136,25 @@ def measure_of(run: Run) -> Measure:
 
 
 def contests(runs: Sequence[Run]) -> list[Contest]:
-    """Return which of a step's runs compare; those with the most runs, and honest masks, first."""
+    """Return which of a step's runs compare.
+
+    Those measured on validation images come first, of these those of honest masks, and then those
+    with the most runs.
+    """
     groups: dict[tuple[str, ...], list[Entry]] = {}
     for seeds in replicates([run for run in runs if run.results is not None]):
         run, measure = seeds[0], measure_of(seeds[0])
         values = [value for value in map(measure.of, seeds) if value is not None]
         if values:
             key = joined(*_data(run), by=" "), str(run.field("model.target")), masks_of(run)
-            groups.setdefault(key, []).append(Entry(seeds, float(np.mean(values))))
+            groups.setdefault(key, []).append(Entry(seeds, values))
     found = [Contest(measure_of(entries[0].run), entries) for entries in groups.values()]
-    return sorted(found, key=lambda c: (masks_of(c.best.run) != "nearest", -len(c.entries)))
+    return sorted(found, key=_order)
+
+
+def _order(contest: Contest) -> tuple[bool, bool, int]:
+    run = contest.best.run
+    return bool(held_out(run)), masks_of(run) != "nearest", -len(contest.entries)
 
 
 def described(run: Run) -> str:
@@ -132,20 +163,44 @@ def described(run: Run) -> str:
     named = joined(*classes) if len(classes) <= 3 else f"{len(classes)} classes"
     target = run.field("model.target")
     masks = "" if masks_of(run) == "nearest" else f"{masks_of(run).replace('_', ', ')} masks"
+    tuning = "held-out photographs of train" if held_out(run) else ""
     kind = "" if target in (None, "foreground") else "classes of pixels"
-    return joined(run.dataset, named, "foreground" if target == "foreground" else kind, masks)
+    return joined(
+        run.dataset, named, "foreground" if target == "foreground" else kind, masks, tuning
+    )
+
+
+def held_out(run: Run) -> float:
+    """Return which share of train stands in for validation, 0 where none does."""
+    return float(run.field("data.held_out") or 0)
+
+
+def standard_error(entry: Entry) -> float:
+    """Return that of a value over images, 0 where it is not known."""
+    found, measure = value_of_each(entry.run), measure_of(entry.run)
+    if found is not None and measure in (ACCURACY, FOREGROUND):
+        decided = found[np.isfinite(found)]
+        return float(decided.std() / np.sqrt(len(decided))) if len(decided) else 0.0
+    images = lookup(entry.run.provenance, "images", "val")
+    if measure is not ACCURACY or not images:
+        return 0.0
+    return float(np.sqrt(entry.value * (1 - entry.value) / images))
 
 
 def _data(run: Run) -> tuple[str, ...]:
-    """What the data of comparable runs have in common: size and channels may differ."""
+    """What the data of comparable runs have in common: size and channels may differ.
+
+    The size may not where what is measured depends on it: reconstructions, and masks at the size of
+    the network.
+    """
     classes = ", ".join(map(str, run.field("data.classes") or ()))
     images = lookup(run.provenance, "images") or {}
     fingerprint = lookup(run.provenance, "dataset", "fingerprint") or ""
     size = ""
-    if run.task == "reconstruction":
+    if measure_of(run) in (RECONSTRUCTION, FOREGROUND):
         padded = "padded" if run.field("data.fit") == "pad" else ""
         size = joined(run.field("data.size"), run.field("data.width"), padded)
-    return run.dataset, classes, str(images), str(fingerprint), size
+    return run.dataset, classes, str(images), str(fingerprint), size, str(held_out(run))
 
 
 def masks_of(run: Run) -> str:

@@ -84,11 +84,11 @@ def difference(first: Sequence[Run], second: Sequence[Run]) -> Difference | None
     values = []
     for a in first:
         for b in second:
-            of_a, of_b, ids = value_of_each(a), value_of_each(b), a.samples["val/ids"]
-            alike = a.config.get("seed") == b.config.get("seed") and np.array_equal(
-                ids, b.samples["val/ids"]
-            )
-            if alike and of_a is not None and of_b is not None:
+            of_a, of_b = value_of_each(a), value_of_each(b)
+            if of_a is None or of_b is None or a.config.get("seed") != b.config.get("seed"):
+                continue
+            ids = a.samples["val/ids"]
+            if np.array_equal(ids, b.samples["val/ids"]):
                 values.append((of_a, of_b, photographs(ids)))
     if not values:
         return None

@@ -3,25 +3,38 @@
 No figure is written here; each comes from a run, from its baselines or from the study's table.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vocjax.metrics.names import METRIC_NAMES
-from vocjax.reporting.contests import ACCURACY, FOREGROUND, PIXELS, PRECISION, Contest, Entry
+from vocjax.reporting.contests import (
+    ACCURACY,
+    FOREGROUND,
+    PIXELS,
+    PRECISION,
+    Contest,
+    Entry,
+    held_out,
+    standard_error,
+)
+from vocjax.reporting.differences import difference
 from vocjax.reporting.study import STUDY, repeated
 from vocjax.reporting.table import is_linear
 from vocjax.runs.reader import Run, counted, lookup, without
 
 OTHERS = 3  # runs besides the best that a paragraph names
+STUDYS_CLASSES = {"aeroplane", "dog"}
+BETTER, SAME, CLOSE, WORSE = "better than", "the same as", "too close to tell from", "worse than"
 
 
 def outcome(contest: Contest) -> str:
     """Return the sentence of a step at the top of the page."""
     measure, best = contest.measure, contest.best
     text = f"{best.run.name}{_code(best.run)} has {measure.label} of {_value(contest, best)} on "
-    text += f"validation images, {_verdict(contest)}"
+    text += f"{_images(best.run)}, {_verdict(contest)}"
     study = _studys_best(contest)
     return text + (f"; the study's slides report {study}." if study else ".")
 
@@ -52,7 +65,7 @@ def shows(contest: Contest) -> str:
     first = f"{best.run.name} is the best of {count} here" if count > 1 else best.run.name
     verb = ", with" if count > 1 else " has"
     sentences = [
-        f"{first}{verb} {measure.label} of {_value(contest, best)} on validation: "
+        f"{first}{verb} {measure.label} of {_value(contest, best)} on {_images(best.run)}: "
         f"{_verdict(contest)}.",
         _doubt(contest),
         *_of_other_codes(contest),
@@ -62,36 +75,39 @@ def shows(contest: Contest) -> str:
     return " ".join(filter(None, sentences))
 
 
+def _images(run: Run) -> str:
+    return "held-out photographs of train" if held_out(run) else "validation images"
+
+
 def _code(run: Run) -> str:
     size = lookup(run.results, "code")
     return f" ({counted(size, 'number')} in the code)" if size else ""
 
 
 def _value(contest: Contest, entry: Entry) -> str:
-    shown = contest.measure.shown
-    if len(entry.seeds) == 1:
-        return shown(entry.value)
-    values = [v for v in map(contest.measure.of, entry.seeds) if v is not None]
-    return f"{shown(entry.value)} (mean of {len(values)} seeds, {_range(contest, values)})"
+    return _mean(entry.values, contest.measure.shown)
 
 
-def _range(contest: Contest, values: Sequence[float]) -> str:
-    return f"{contest.measure.shown(min(values))} to {contest.measure.shown(max(values))}"
+def _mean(values: Sequence[float], shown: Callable[[float], str]) -> str:
+    mean = shown(float(np.mean(values)))
+    if len(values) == 1:
+        return mean
+    return f"{mean} (mean of {len(values)} seeds, {shown(min(values))} to {shown(max(values))})"
 
 
 def _verdict(contest: Contest) -> str:
-    """Say which baselines the best run is better than, and which are better."""
-    measure = contest.measure
-    references = contest.references
-    ours = float(measure.shown(contest.best.value))
-    sides: dict[str, list[str]] = {"better than": [], "the same as": [], "worse than": []}
-    for name, value in references.items():
-        theirs = float(measure.shown(value))
-        ahead = (theirs > ours) if measure.less else (theirs < ours)
-        side = "the same as" if theirs == ours else "better than" if ahead else "worse than"
-        sides[side].append(f"{_named(name)} ({measure.shown(value)})")
+    """Say which baselines the best run is better than, which are better, and what is not clear."""
+    shown = contest.measure.shown
+    sides: dict[str, list[str]] = {side: [] for side in (BETTER, SAME, CLOSE, WORSE)}
+    for name, value in contest.references.items():
+        lead, same = contest.lead(value), shown(value) == shown(contest.best.value)
+        sides[_side(lead, same)].append(f"{_named(name)} ({shown(value)})")
     parts = [f"{side} {_listed(names)}" for side, names in sides.items() if names]
     return ", but ".join(parts) if parts else "without a baseline to compare with"
+
+
+def _side(lead: float, same: bool) -> str:
+    return SAME if same else BETTER if lead > 0 else WORSE if lead < 0 else CLOSE
 
 
 def _named(baseline: str) -> str:
@@ -108,13 +124,10 @@ def _listed(names: Iterable[str]) -> str:
 def _doubt(contest: Contest) -> str:
     """Say how sure an accuracy is: by its standard error over images."""
     images = lookup(contest.best.run.provenance, "images", "val")
-    if contest.measure is not ACCURACY or not images or contest.trivial is None:
+    error = standard_error(contest.best)
+    if contest.measure is not ACCURACY or not images or contest.trivial is None or not error:
         return ""
-    p = contest.best.value
-    error = float(np.sqrt(p * (1 - p) / images))
-    if not error:
-        return ""
-    ratio = abs(p - contest.trivial[1]) / error
+    ratio = abs(contest.best.value - contest.trivial[1]) / error
     chance = "" if ratio > 2 else ", which can be chance"
     return (
         f"With {images} images one standard error is {error:.3f}: the difference from "
@@ -148,15 +161,17 @@ def _recipe(contest: Contest) -> str:
     assert row is not None
     # Of segmentation the slides have soft Dice; another measure of the same run.
     metric = "soft_dice_per_image" if run.task == "segmentation" else contest.measure.of_baselines
-    here, there = lookup(run.results, "val", metric), row["val"].get(metric)
-    if here is None or there is None:
+    values = [lookup(seed.results, "val", metric) for seed in entry.seeds]
+    here, there = [value for value in values if value is not None], row["val"].get(metric)
+    if not here or there is None:
         return ""
     label, _, digits = METRIC_NAMES[metric]
     name = "It repeats" if entry is contest.best else f"{run.name} repeats"
     masks = " on masks in which void is object" if run.task == "segmentation" else ""
+    mean = _mean(here, lambda value: format(value, digits))
     return (
-        f"{name} the study's recipe ({row['name']}): {label} {format(here, digits)} here, {there} "
-        f"on the study's own data{masks}."
+        f"{name} the study's recipe ({row['name']}): {label} {mean} here, {there} on the study's "
+        f"own data{masks}."
     )
 
 
@@ -169,6 +184,8 @@ def _studys_best(contest: Contest) -> str:
         metric = "soft_dice_per_image"
     rows = [row for row in STUDY[run.task]["rows"] if metric in row["val"]]
     if not rows or contest.measure is PIXELS:
+        return ""
+    if run.task == "classification" and set(run.field("data.classes") or ()) != STUDYS_CLASSES:
         return ""
     sign = 1 if METRIC_NAMES[metric][1] == "↓" else -1
     row = min(rows, key=lambda row: sign * float(row["val"][metric]))
@@ -183,18 +200,28 @@ def _handed_over(contest: Contest) -> list[str]:
     for entry in contest.entries:
         rest = without(entry.run.config, "name", "seed", "data.split_seed", "init_from")
         start = str(entry.run.config.get("init_from") or "")
-        found.setdefault(rest, {}).setdefault(Path(start).name, entry)
+        name = re.sub(r"_\d+$", "", Path(start).name)  # each seed has a run of its own
+        found.setdefault(rest, {}).setdefault(name, entry)
     sentences = []
     for by_start in found.values():
         scratch = by_start.pop("", None)
         for start, entry in by_start.items() if scratch else ():
             assert scratch is not None
-            shown, less = contest.measure.shown, contest.measure.less
-            difference = float(shown(entry.value)) - float(shown(scratch.value))
-            gain = -difference if less else difference
-            words = "better than" if gain > 0 else "worse than" if gain < 0 else "the same as"
+            words = _compared(contest, entry, scratch)
             sentences.append(
                 f"Begun with the encoder of {start}, the same network has {_value(contest, entry)}"
                 f", {words} the {_value(contest, scratch)} of random initial values."
             )
     return sentences
+
+
+def _compared(contest: Contest, entry: Entry, other: Entry) -> str:
+    """Say which of two entries is better: by the images that both have, or by their margins."""
+    shown, sign = contest.measure.shown, -1 if contest.measure.less else 1
+    lead = sign * (entry.value - other.value)
+    if paired := difference(entry.seeds, other.seeds):
+        _, low, high = paired.interval
+        clear = low > 0 or high < 0
+    else:
+        clear = abs(lead) > max(entry.margin, other.margin)
+    return _side(lead if clear else 0.0, shown(entry.value) == shown(other.value))

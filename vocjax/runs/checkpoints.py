@@ -175,9 +175,10 @@ def _reading(which: str) -> Iterator[None]:
         yield
     except (ValueError, OSError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{which} can't be read: it is damaged, or was written for another model than that of "
-            f"config.json ({type(error).__name__}). Move its folder away; `vocjax train` goes on "
-            "from an earlier one, or begins anew."
+            f"{which} can't be read: it is damaged, or was written by another version of vocjax, "
+            f"or for another model than that of config.json ({type(error).__name__}). Go on with "
+            "the version that is in run.json, or move its folder away: `vocjax train` goes on from "
+            "an earlier one, or begins anew."
         ) from error
     finally:
         absl.removeFilter(_is_silent)

@@ -45,6 +45,7 @@ def environment() -> dict[str, Any]:
             "count": jax.device_count(),
             "cores": usable_cores(),  # how sums are split, and rounded, depends on them
             "deterministic": is_deterministic(),
+            "xla_flags": os.environ.get("XLA_FLAGS", ""),
             "matmul_precision": getattr(jax.config, PRECISION) or "default",
         },
     }

@@ -82,8 +82,9 @@ def debiased(old: Any, new: Any, weights: jax.Array, momenta: Momenta) -> tuple[
     """
     before, after = flatten_dict(old, sep="/"), flatten_dict(new, sep="/")
     modules = modules_of(old)
-    keep = jnp.array([momenta.get(module, 1.0) for module in modules])
-    weights = keep * weights + 1 - keep  # one array: XLA:CPU compiles a loop for each
+    keep = [momenta.get(module, 1.0) for module in modules]
+    # One array: XLA:CPU compiles a loop for each. 1 - m is taken in Python's precision.
+    weights = jnp.array(keep) * weights + jnp.array([1 - m for m in keep])
     moved = dict(zip(modules, weights, strict=True))
     for path, value in before.items():
         if (module := module_of(path)) in momenta:

@@ -70,7 +70,9 @@ def make_optimizer(
     if config.clip_norm:
         steps.insert(0, optax.clip_by_global_norm(numbers["clip_norm"]))
     optimizer = optax.chain(*steps)
-    return small_as_one(optimizer) if config.name in BY_NUMBER else optimizer
+    if config.name not in RULES:
+        return optimizer
+    return small_as_one(optimizer, kernels=config.name in BY_NUMBER)
 
 
 def _ours(

@@ -129,4 +129,4 @@ RULES: Mapping[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": sgd,
     "muon": muon,
 }
-BY_NUMBER = ("rmsprop", "adam", "sgd")  # those that treat each number of an array alone
+BY_NUMBER = ("rmsprop", "adam", "sgd")  # those that treat each number of a kernel alone

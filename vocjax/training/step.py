@@ -55,7 +55,7 @@ def initial_state(
     """Return the state before the first step; `sums` has the shapes of the metrics' sums."""
     averages = config.optimizer.average_decay > 0
     statistics = variables["batch_stats"]
-    debiases = statistics and norms.statistics_of(config) == norms.DEBIASED
+    debiases = bool(statistics) and norms.statistics_of(config) == norms.DEBIASED
     return TrainState(
         params=variables["params"],
         batch_stats=statistics,
