@@ -65,13 +65,6 @@ FOREGROUND = (
     "model.target=foreground",
     "loss.classes=all",
 )
-# Windows of 320 pixels; the rates grow with the map, 20x20 for 14x14.
-LARGER = (
-    "name=DeepLab v3+ by the recipe, pixel classes, 320 px",
-    "data.size=320",
-    "data.longest=448",
-    "model.rates=(4, 8, 12)",
-)
 # Name, config, and what differs from it.
 STEPS = (
     ("squashed, DeepLab v3", "deeplab_pretrained", CACHED),
@@ -120,7 +113,6 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
     ]
     whole = {
         "recipe": LONGER,
-        "recipe_320": (*LARGER, *LONGER),
         "foreground": (*FOREGROUND, *LONGER),
     }
     final = [
