@@ -111,10 +111,7 @@ def plan(options: argparse.Namespace) -> list[Experiment]:
         Experiment(f"{number}", config, (f"name={name}", *home, *ALIKE, *changes))
         for number, (name, config, changes) in enumerate(STEPS, start=1)
     ]
-    whole = {
-        "recipe": LONGER,
-        "foreground": (*FOREGROUND, *LONGER),
-    }
+    whole = {"recipe": LONGER, "foreground": (*FOREGROUND, *LONGER)}
     final = [
         Experiment(name, "segmentation_recipe", (*home, *changes, *SCALES))
         for name, changes in whole.items()

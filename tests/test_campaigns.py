@@ -225,6 +225,10 @@ def test_a_run_that_fails_stops_only_what_begins_from_it(plan, call, reports, tm
     assert "run 2 of 3: linear failed after " in err
     assert "pca" in out and reports[-1] == ["pca", "linear", "further"]
     assert not (tmp_path / "runs/further").exists()
+    _, _, err = call(tmp_path / "runs", "--dry-run", plan=broken)
+    assert "linear: continued, though it diverged there. To train from the beginning" in err
+    _, out, err = call(tmp_path / "runs", "--dry-run", "--again", "linear", plan=broken)
+    assert states(out)["linear"].startswith("to do again") and "diverged" not in err
 
 
 def test_an_error_of_a_library_is_a_failure_too(made, call, monkeypatch, tmp_path):

@@ -133,6 +133,8 @@ def _differs(
     directory: Path, config: ConfigDict, made: Mapping[str, Any], origin: str | None
 ) -> str:
     """Return in words how a run of this config and data was made otherwise, "" for in no way."""
+    if made.get("diverged"):
+        return "it diverged there"
     used, now = codes(directory), code_version(config)
     if None in used:
         return "an earlier vocjax made it, which did not keep the version of its code"

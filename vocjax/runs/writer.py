@@ -123,9 +123,16 @@ def begin(workdir: Path, config: ConfigDict, facts: Mapping[str, Any]) -> None:
         raise UserError(f"nothing can be written in {workdir}: {error}.") from error
     begun = {**made, "started": now, "seed": config.seed, **facts}
     known = reader.read_provenance(workdir) or begun
+    known.pop("diverged", None)  # it goes on, and may not again
     start = {"time": now, **({"changed": changed} if changed else {}), **made}
     starts = [*known.get("starts", []), start]
     files.write_json(workdir / "run.json", {**known, "paths": paths, "starts": starts})
+
+
+def note_divergence(workdir: Path, why: UserError) -> None:
+    """Say in run.json that a run has ended because a number was not finite."""
+    made = reader.read_provenance(workdir)
+    write_json(workdir / "run.json", {**made, "diverged": str(why)})
 
 
 def has_baselines(workdir: Path) -> bool:

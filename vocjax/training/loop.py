@@ -191,6 +191,7 @@ def _run(
             members, ended, best, fit_seconds, strict=True
         ):
             if isinstance(end, UserError):
+                writer.note_divergence(member.setup.workdir, end)
                 outcomes.append(end)
                 continue
             setup = member.setup._replace(data=member.setup.data._replace(splits=splits))
