@@ -11,6 +11,8 @@ from PIL import Image
 
 from vocjax import cli, compilation
 from vocjax.compilation import folder, keep_programs, tidy, train_step_options
+from vocjax.errors import UserError
+from vocjax.training import loop
 
 EVENT = "/jax/compilation_cache/cache_"
 EVENTS: list[str] = []
@@ -70,6 +72,20 @@ def test_a_kept_step_gives_the_same_bits(user, begun, tiny_config):
     (_, no), (_, cold), (read, warm) = counts
     assert (no, warm) == (0, 0)
     assert read >= cold > 1
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_field_turns_it_off(monkeypatch, tiny_config, tmp_path, kept):
+    def stop():
+        raise UserError("here")
+
+    asked = []
+    monkeypatch.setattr(loop, "keep_programs", lambda: asked.append(1))
+    monkeypatch.setattr(loop, "make_mesh", stop)
+    config = tiny_config("segmentation_norm", keep_programs=kept)
+    with pytest.raises(UserError, match="here"):
+        loop.train_group([config], [tmp_path])
+    assert bool(asked) == kept
 
 
 def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):

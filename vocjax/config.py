@@ -34,6 +34,7 @@ def base_config() -> ConfigDict:
             "shard_parameters": False,  # over the devices, where one can't hold all of them
             "init_from": "",  # a run, or imported weights, whose encoder the run begins with
             "evaluate_every_epochs": 1,  # and save
+            "keep_programs": True,  # that are compiled, in the user's cache, for the next start
             "best": {"metric": "loss", "mode": "min"},  # on validation; mode is min or max
             # End after so many evaluations in which validation became no better; 0: never.
             "stop_early": {"metric": "loss", "mode": "min", "patience": 0},

@@ -61,11 +61,12 @@ def fingerprint(config: ConfigDict, data: str | None, code: str, origin: str | N
     """Return the fingerprint of a run, 16 hexadecimal digits, None where it can't be known.
 
     `data` is the fingerprint of the data set, `origin` the `identity` of what `init_from` names.
-    The run's name and where its data and its origin lie change nothing.
+    The run's name, where its data and its origin lie, and `keep_programs` change nothing.
     """
     if data is None or (config.init_from and origin is None):
         return None
-    fields = reader.without(json.loads(to_json(config)), "name", "init_from", "data.data_dir")
+    idle = ("name", "init_from", "data.data_dir", "keep_programs")
+    fields = reader.without(json.loads(to_json(config)), *idle)
     return _hash(*(text.encode() for text in (fields, data, code, origin or "")))
 
 

@@ -30,8 +30,9 @@ class Restored(NamedTuple):
 
 def load_run(workdir: Path, mesh: Mesh, checkpoint: str = "last") -> Restored:
     """Load a run directory's config, task and variables of its "last" or "best" checkpoint."""
-    keep_programs()
     config = read_config(workdir)
+    if config.get("keep_programs", True):  # a run of before has no such field
+        keep_programs()
     task = make_task(config)
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     step, variables = restore_variables(workdir, config, shapes, mesh, checkpoint)

@@ -48,7 +48,9 @@ def check(
         return
     begun, known = reader.read_config(workdir), reader.read_provenance(workdir)
     fingerprint = reader.lookup(known, "dataset", "fingerprint")
-    moved = {"data.data_dir"} if fingerprint == data["fingerprint"] else set()  # the same data
+    moved = {"keep_programs"}  # which no result depends on
+    if fingerprint == data["fingerprint"]:
+        moved.add("data.data_dir")
     if places.is_same(workdir, begun, config, "init_from"):
         moved.add("init_from")
     changed = {

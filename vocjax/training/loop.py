@@ -98,7 +98,8 @@ def train_group(
     Return the outcome of each; the arguments, and what is raised, are those of
     `train_and_evaluate`. A run whose loss is not finite ends alone.
     """
-    keep_programs()
+    if configs[0].keep_programs:
+        keep_programs()
     if configs[0].deterministic:
         ask_for_determinism()
     mesh, custom = make_mesh(), [name for name, given in own._asdict().items() if given is not None]
