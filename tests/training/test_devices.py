@@ -101,7 +101,8 @@ def padded_config(random_config):
             "optimizer.accumulate": 2,
             # Adam and rmsprop divide by the gradient's size, and with it rounding grows.
             "optimizer.name": "sgd",
-            "optimizer.learning_rate": 0.1,
+            "optimizer.arguments": (("momentum", 0.9),),  # a state, whose small arrays are joined
+            "optimizer.learning_rate": 0.02,
         },
     )
 
