@@ -35,7 +35,6 @@ from experiments.tables.reliability import reliability
 from experiments.tables.scale import scale_tables
 from experiments.tables.segmentation import (
     class_table,
-    held_out,
     segmentation_table,
     target_of,
 )
@@ -45,6 +44,7 @@ from experiments.tables.story import story_table
 from experiments.tables.together import together_table
 from experiments.tables.transfer import imagenet_table, transfer_table
 from vocjax.errors import UserError
+from vocjax.reporting.contests import held_out
 from vocjax.reporting.figures import encode_webp
 from vocjax.reporting.reconstruction import comparison
 from vocjax.runs.reader import read_runs

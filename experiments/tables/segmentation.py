@@ -85,11 +85,6 @@ def class_table(runs: list[Run]) -> str:
     return markdown(rows)
 
 
-def held_out(run: Run) -> bool:
-    """Return whether a run is measured on a held-out part of train."""
-    return bool(run.field("data.held_out"))
-
-
 def target_of(run: Run) -> str:
     """Return what a run tells pixels apart by; empty for another task's."""
     return run.field("model.target") or ""
