@@ -133,7 +133,7 @@ def test_a_key_draws_the_parameters_and_the_dropout_that_it_always_drew():
     style = Style(norm="batch", dropout=0.25, residual=1)
     model = Mirror(Encoder((3, 2), style), Decoder((4,), 1, style))
     images = jnp.arange(32.0).reshape(2, 4, 4, 1) / 32
-    variables = draw.variables(model, jax.random.key(0), images[:1])
+    variables = draw.variables(jax.jit(model.init), jax.random.key(0), images[:1])
     kernels = {
         jax.tree_util.keystr(path[:-1], simple=True, separator="/"): float(jnp.abs(leaf).sum())
         for path, leaf in jax.tree.leaves_with_path(variables["params"])

@@ -15,7 +15,7 @@ def test_a_last_layer_from_zeros_stays_in_the_span_of_its_codes(last_init):
     codes = jax.random.normal(jax.random.key(0), (4, 1, 1, 10))
     truth = jnp.eye(2)[jnp.array([0, 1, 1, 0])]
     head = Head(2, last_init=last_init)
-    params = draw.variables(head, jax.random.key(1), codes)
+    params = draw.variables(jax.jit(head.init), jax.random.key(1), codes)
     begin = params["params"]["Dense_0"]["kernel"]
 
     def loss(params):
@@ -35,7 +35,7 @@ def test_a_last_layer_from_zeros_stays_in_the_span_of_its_codes(last_init):
 
 def test_layers_before_the_last_are_drawn_all_the_same():
     head = Head(2, hidden=(3,), last_init="zeros")
-    params = draw.variables(head, jax.random.key(0), jnp.ones((1, 2, 2, 5)))["params"]
+    params = draw.variables(jax.jit(head.init), jax.random.key(0), jnp.ones((1, 2, 2, 5)))["params"]
     assert not params["Dense_1"]["kernel"].any()
     assert params["Dense_0"]["kernel"].all()
 

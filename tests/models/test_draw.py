@@ -1,5 +1,7 @@
 """First variables by NumPy: they are those of `init`, and nothing is compiled."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,7 +53,9 @@ class Layers(nn.Module):
 
 
 def params(names, seed=0, **fields):
-    return draw.variables(Params(names, **fields), jax.random.key(seed), IMAGES)["params"]
+    return draw.variables(jax.jit(Params(names, **fields).init), jax.random.key(seed), IMAGES)[
+        "params"
+    ]
 
 
 def assert_same(got, expected):
@@ -68,7 +72,7 @@ def assert_same(got, expected):
 def test_they_are_the_variables_of_init():
     names = ("glorot_uniform", "he_uniform", "he_normal", "normal", "constant", "zeros")
     expected = jax.jit(Params(names).init)(jax.random.key(3), IMAGES)
-    got = draw.variables(Params(names), jax.random.key(3), IMAGES)
+    got = draw.variables(jax.jit(Params(names).init), jax.random.key(3), IMAGES)
     assert_same(got, expected)
     for name in ("glorot_uniform", "he_uniform", "constant", "zeros"):
         np.testing.assert_array_equal(got["params"][name], expected["params"][name])
@@ -126,14 +130,16 @@ def test_another_key_and_another_name_draw_other_numbers_and_the_same_the_same()
 
 def test_a_layer_draws_the_same_whatever_layers_there_are():
     key = jax.random.key(0)
-    small, large = (draw.variables(Layers(w), key, IMAGES)["params"] for w in ((8, 6), (8, 6, 7)))
+    small, large = (
+        draw.variables(jax.jit(Layers(w).init), key, IMAGES)["params"] for w in ((8, 6), (8, 6, 7))
+    )
     for name in ("dense_8", "dense_6"):
         np.testing.assert_array_equal(small[name]["kernel"], large[name]["kernel"])
 
 
 def test_traced_keys_give_shapes_and_batches_of_variables():
     def init(key):
-        return draw.variables(Layers((3,)), key, IMAGES)
+        return draw.variables(jax.jit(Layers((3,)).init), key, IMAGES)
 
     keys = jax.random.split(jax.random.key(0), 2)
     alone = [init(key) for key in keys]
@@ -153,13 +159,18 @@ def test_traced_keys_give_shapes_and_batches_of_variables():
 def test_what_numpy_cannot_do_is_compiled(name, generator, partitionable):
     module, key = Params((name,), (4, 3)), jax.random.key(0, impl=generator)
     with jax.threefry_partitionable(partitionable):
-        got, expected = draw.variables(module, key, IMAGES), jax.jit(module.init)(key, IMAGES)
+        got, expected = (
+            draw.variables(jax.jit(module.init), key, IMAGES),
+            jax.jit(module.init)(key, IMAGES),
+        )
     np.testing.assert_array_equal(got["params"][name], expected["params"][name])
 
 
 def test_parameters_of_16_bits_are_compiled():
     module, key = nn.Dense(3, param_dtype=jnp.bfloat16), jax.random.key(0)
-    assert_same(draw.variables(module, key, IMAGES), jax.jit(module.init)(key, IMAGES))
+    assert_same(
+        draw.variables(jax.jit(module.init), key, IMAGES), jax.jit(module.init)(key, IMAGES)
+    )
 
 
 def test_values_that_depend_on_the_input_are_those_of_init():
@@ -168,7 +179,7 @@ def test_values_that_depend_on_the_input_are_those_of_init():
         def __call__(self, x):
             return self.param("scale", lambda _: x + 1)
 
-    got = draw.variables(Scaled(), jax.random.key(0), np.full((2,), 0.5, np.float32))
+    got = draw.variables(jax.jit(Scaled().init), jax.random.key(0), np.full((2,), 0.5, np.float32))
     np.testing.assert_array_equal(got["params"]["scale"], [1.5, 1.5])
 
 
@@ -178,7 +189,7 @@ def test_nothing_is_compiled_for_a_network(name, caplog):
     images = np.zeros((1, 64, 64, 3), np.float32)
     caplog.clear()
     with jax.log_compiles():
-        draw.variables(network, key, images, train=False, valid=None)
+        draw.variables(jax.jit(partial(network.init, train=False, valid=None)), key, images)
         assert "Compiling" not in caplog.text
         jax.jit(lambda x: x - 3)(1.0)
         assert "Compiling" in caplog.text

@@ -80,7 +80,7 @@ def test_scores_equal_numpys_and_a_map_counts_if_it_is_a_skip(skips):
 def test_training_begins_without_the_skips():
     images = jnp.asarray(np.random.default_rng(0).random((2, 9, 8, 1)), jnp.float32)
     model = Segmenter(Encoder((3, 4, 5)), FCNDecoder(2, 2, centred=False))
-    variables = variables_of(model, jax.random.key(0), images)
+    variables = variables_of(jax.jit(model.init), jax.random.key(0), images)
     decoder = variables["params"]["decoder"]
     assert decoder.keys() == {"score1", "score2", "score4"}
     assert not np.any(decoder["score1"]["kernel"]) and not np.any(decoder["score2"]["kernel"])

@@ -57,7 +57,7 @@ def test_it_computes_what_it_says(images, tied):
 
 def test_it_begins_as_the_mean_image(images):
     model = LinearAutoencoder(COMPONENTS, SHAPE)
-    drawn = variables_of(model, jax.random.key(0), images)
+    drawn = variables_of(jax.jit(model.init), jax.random.key(0), images)
     variables = linear.with_mean(drawn, jnp.asarray(images.mean(axis=0)))
     reconstruction, _ = jax.jit(model.apply)(variables, images)
     expected = np.broadcast_to(images.mean(axis=0), images.shape)

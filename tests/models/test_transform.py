@@ -33,7 +33,7 @@ def code(images):
 @pytest.fixture(scope="module")
 def variables(images, code):
     """As a run begins."""
-    return with_code(draw.variables(autoencoder(), jax.random.key(0), images), code)
+    return with_code(draw.variables(jax.jit(autoencoder().init), jax.random.key(0), images), code)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,9 @@ def test_a_filter_treats_every_place_alike():
     model = Filter(width=5, blocks=2, patch=2)
     image = np.full((1, 32, 32, 3), 0.5, np.float32)
     image[:, 12:16, 12:16] = np.random.default_rng(0).random((4, 4, 3))
-    params = jax.tree.map(lambda x: x + 0.05, draw.variables(model, jax.random.key(0), image))
+    params = jax.tree.map(
+        lambda x: x + 0.05, draw.variables(jax.jit(model.init), jax.random.key(0), image)
+    )
     apply = jax.jit(model.apply)
     change, moved = apply(params, image), apply(params, np.roll(image, (4, 2), axis=(1, 2)))
     inside = np.s_[:, 14:18, 14:18]

@@ -6,6 +6,7 @@ products; there one product with patches of that side is faster. Wide 3x3 layers
 form. `python -m experiments.forms` measures all, and says where another than the chosen is faster.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -108,6 +109,7 @@ def kernel_gradient(form: str, padding: Pads, dilation: int, shape: tuple[int, .
     return by_xla
 
 
+@functools.partial(jax.jit, static_argnums=(2, 3))
 def _forward(
     x: jax.Array, kernel: jax.Array, padding: Pads, dilation: int
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
@@ -119,6 +121,7 @@ def _forward(
     return _on_cpu(form, here, by_xla, x, kernel), (x, kernel)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _backward(
     padding: Pads, dilation: int, residuals: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:

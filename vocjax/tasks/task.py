@@ -145,10 +145,10 @@ def summed(statistic: Callable[[Batch], Any]) -> Fit:
 
 def initializer(model: nn.Module, config: ConfigDict) -> Callable[[jax.Array], Variables]:
     """Return `init(key)` of a model that takes images."""
-    images = np.zeros((1, *image_shape(config)), np.float32)
+    images, jitted = np.zeros((1, *image_shape(config)), np.float32), jax.jit(model.init)
 
     def init(key: jax.Array) -> Variables:
-        variables = draw.variables(model, key, images)
+        variables = draw.variables(jitted, key, images)
         return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
     return init
