@@ -28,14 +28,15 @@ Signs = Sequence[int]
 
 def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolve [batch, height, width, channels] with [3, 3, channels, features], padded "same"."""
-    sums = (BOTH @ kernel.reshape(9, -1)).astype(x.dtype).reshape(16, *kernel.shape[2:])
-    y, _ = by_chunks(lambda x: (_conv(x, sums), ()), images_of(*x.shape[1:3]), x)
-    return y
+    return _by_sums(x, _sums(BOTH, kernel, x), summed=1)
 
 
 def input_gradient(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Return the gradient of `conv`'s input from that of its output."""
-    return conv(gradient, kernel[::-1, ::-1].swapaxes(2, 3))
+    """Return the gradient of `conv`'s input from that of its output.
+
+    It is the convolution with the kernel in reverse, from features to channels.
+    """
+    return _by_sums(gradient, _sums(BOTH[:, ::-1], kernel, gradient), summed=2)
 
 
 def kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
@@ -45,10 +46,22 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
     return (BOTH.T @ sums.reshape(16, -1)).reshape(3, 3, *sums.shape[1:])
 
 
-def _conv(x: jax.Array, sums: jax.Array) -> jax.Array:
+def _sums(transform: np.ndarray, kernel: jax.Array, x: jax.Array) -> jax.Array:
+    """Return the 16 sums of a kernel, in the dtype of the map: [16, channels, features]."""
+    sums = transform @ kernel.reshape(9, -1)
+    return sums.astype(x.dtype).reshape(16, *kernel.shape[2:])
+
+
+def _by_sums(x: jax.Array, sums: jax.Array, summed: int) -> jax.Array:
+    """Convolve with a kernel of which the axis `summed` of `_sums` is that of x's channels."""
+    y, _ = by_chunks(lambda x: (_conv(x, sums, summed), ()), images_of(*x.shape[1:3]), x)
+    return y
+
+
+def _conv(x: jax.Array, sums: jax.Array, summed: int) -> jax.Array:
     batch, height, width, _ = x.shape
     x = _even(x)
-    products = _product(_inputs(x), sums, (2, 1))
+    products = _product(_inputs(x), sums, (2, summed))
     tiles = products.reshape(4, 4, batch, x.shape[1] // 2, x.shape[2] // 2, -1)
     columns = [_combine(signs, tiles) for signs in OUTPUT]
     rows = [jnp.stack([_combine(signs, of) for of in columns], axis=3) for signs in OUTPUT]
