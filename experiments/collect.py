@@ -15,7 +15,8 @@ from typing import Any
 from vocjax.errors import UserError
 from vocjax.files import to_json, write_text
 from vocjax.reporting.differences import COMPARED, differences
-from vocjax.runs.reader import by_data, read_runs
+from vocjax.runs.groups import by_data
+from vocjax.runs.reader import read_runs
 
 
 def collect(directory: Path, others: Sequence[str] = ()) -> str:

@@ -25,7 +25,8 @@ from vocjax.config import find_file
 from vocjax.errors import UserError
 from vocjax.plans.printed import columns
 from vocjax.runner import Experiment, carry_out, plan_of
-from vocjax.runs.reader import Run, by_series, lookup, read_runs, series
+from vocjax.runs.groups import by_series, series
+from vocjax.runs.reader import Run, lookup, read_runs
 from vocjax.shipped import add_flags
 
 SEEDS = 3  # of which a range says something

@@ -21,7 +21,8 @@ from vocjax.plans.seconds import expected_seconds, kept_runs, timed_runs
 from vocjax.plans.states import DONE, REUSE, State, copy_run, find_states, remove_run
 from vocjax.reporting.page import write_report
 from vocjax.reporting.side_by_side import side_by_side
-from vocjax.runs.reader import Run, is_run, read_results, read_run, series
+from vocjax.runs.groups import series
+from vocjax.runs.reader import Run, is_run, read_results, read_run
 from vocjax.shipped import add_flags
 from vocjax.training.interrupts import Interrupted
 from vocjax.training.loop import Watch, completed, train_group

@@ -4,7 +4,8 @@ from typing import Any
 
 from experiments.tables.kept import markdown, number
 from vocjax.reporting.study import repeated
-from vocjax.runs.reader import SPLITS, Run, over_seeds, replicates
+from vocjax.runs.groups import over_seeds, replicates
+from vocjax.runs.reader import SPLITS, Run
 
 
 def classification_table(runs: list[Run]) -> str:

@@ -12,7 +12,8 @@ from vocjax.data.classes import PALETTE
 from vocjax.errors import UserError
 from vocjax.reporting import masks
 from vocjax.reporting.segmentation import ALPHA
-from vocjax.runs.reader import Run, over_seeds, replicates
+from vocjax.runs.groups import over_seeds, replicates
+from vocjax.runs.reader import Run
 
 METRICS = {
     "hard_dice_per_image_full_size": "hard Dice",

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vocjax.runs.reader import SPLITS, Run, Spread
+from vocjax.runs.groups import Spread
+from vocjax.runs.reader import SPLITS, Run
 
 RESULTS = Path(__file__).parents[1] / "results"
 

@@ -5,7 +5,8 @@ from statistics import fmean
 from experiments.representation import FAMILY, WIDTHS
 from experiments.tables.kept import has, markdown, number, pair
 from vocjax.reporting.study import repeated
-from vocjax.runs.reader import SPLITS, Run, by_series, over_seeds, replicates
+from vocjax.runs.groups import by_series, over_seeds, replicates
+from vocjax.runs.reader import SPLITS, Run
 
 HEADLINES = {
     "reconstruction": {"mse": "MSE"},

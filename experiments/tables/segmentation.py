@@ -2,7 +2,8 @@
 
 from experiments.tables.kept import known, markdown
 from vocjax.reporting.study import STUDY, repeated
-from vocjax.runs.reader import Run, over_seeds, replicates
+from vocjax.runs.groups import over_seeds, replicates
+from vocjax.runs.reader import Run
 
 CHOSEN = "hard_dice_per_image_at_threshold"
 

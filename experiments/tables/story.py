@@ -3,7 +3,8 @@
 from typing import Any
 
 from experiments.tables.kept import markdown, number
-from vocjax.runs.reader import Run, over_seeds, replicates
+from vocjax.runs.groups import over_seeds, replicates
+from vocjax.runs.reader import Run
 
 METRICS = {
     "mse": ("MSE", 4),

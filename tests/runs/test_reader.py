@@ -89,24 +89,6 @@ def run(number, seed=0, mse=0.0, **config):
     return Run(Path(str(number)), {"seed": seed, "data": {}, **config}, {}, [], results, {})
 
 
-def test_replicates_differ_in_seeds_and_in_the_run_that_they_begin_from():
-    runs = [
-        run(0),
-        run(1, seed=1, data={"split_seed": 1}, init_from="runs/x"),
-        run(2, seed=2, batch_size=8),
-        run(3, seed=1),  # this seed again
-    ]
-    groups = [[str(r.directory) for r in group] for group in reader.replicates(runs)]
-    assert groups == [["0", "1"], ["2"], ["3"]]
-
-
-def test_several_seeds_have_a_mean_and_a_deviation_and_one_its_values():
-    # 0.1, 0.2 and 0.6: mean 0.3, squared deviations 0.04, 0.01 and 0.09, divided by 2
-    value = reader.over_seeds([run(0, mse=0.1), run(1, mse=0.2), run(2, mse=0.6)])["val"]["mse"]
-    assert value == pytest.approx((0.3, 0.07**0.5))
-    assert reader.over_seeds([run(0, mse=0.1)])["train"] == {"mse": 0.1}
-
-
 def test_a_baseline_is_found_without_its_size():
     values = {"val": {"mse": 0.5}}
     found = run(0)
@@ -123,12 +105,3 @@ def test_a_number_that_json_cannot_say_is_absent_also_in_older_files(tmp_path):
         assert reader.read_json(tmp_path / name) == {"val": {"mse": 1}, "of": [None, [2]]}
     assert "NaN" not in (tmp_path / "new.json").read_text()
     assert reader.read_epochs(tmp_path) == [{"epoch": 1, "val": {"mse": 2}}]
-
-
-def test_a_spread_needs_a_value_of_every_seed(tmp_path):
-    runs = []
-    for seed, val in enumerate(({"mse": 1.0, "psnr": 2.0}, {"mse": 3.0})):
-        results = {"train": val, "val": val}
-        runs.append(Run(tmp_path, {"seed": seed}, {}, [], results, {}))
-    assert reader.over_seeds(runs)["val"].keys() == {"mse"}
-    assert reader.over_seeds(runs)["val"]["mse"].mean == 2

@@ -48,7 +48,7 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
 
 def _sums(transform: np.ndarray, kernel: jax.Array, x: jax.Array) -> jax.Array:
     """Return the 16 sums of a kernel, in the dtype of the map: [16, channels, features]."""
-    sums = transform @ kernel.reshape(9, -1)
+    sums = jnp.asarray(transform) @ kernel.reshape(9, -1)
     return sums.astype(x.dtype).reshape(16, *kernel.shape[2:])
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vocjax.errors import UserError, check_choice
-from vocjax.runs.reader import series
+from vocjax.runs.groups import series
 
 
 class Experiment(NamedTuple):

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from vocjax.config import shipped, to_json
 from vocjax.errors import UserError
 from vocjax.plans.states import CONTINUE, TRAIN, State, run_directories
-from vocjax.runs import reader
+from vocjax.runs import groups, reader
 
 SAME_TIME = ("name", "seed", "data.split_seed", "data.data_dir", "init_from")
 
@@ -45,9 +45,9 @@ def expected_seconds(
 
 
 def _whole(config: dict[str, Any], directory: str, sources: list[list[Timed]]) -> float | None:
-    key, series = reader.without(config, *SAME_TIME), reader.series(directory, config["seed"])
+    key, series = groups.without(config, *SAME_TIME), groups.series(directory, config["seed"])
     for runs in sources:
-        if same := [r.seconds for r in runs if reader.without(r.config, *SAME_TIME) == key]:
+        if same := [r.seconds for r in runs if groups.without(r.config, *SAME_TIME) == key]:
             return statistics.fmean(same)
     for runs in sources:
         rates = [
@@ -77,7 +77,7 @@ def timed_runs(folders: Iterable[Path]) -> list[Timed]:
         except UserError:
             continue
         if results and results.get("seconds"):
-            series = reader.series(directory.name, config["seed"])
+            series = groups.series(directory.name, config["seed"])
             found.append(Timed(series, config, results["seconds"]))
     return found
 
@@ -88,7 +88,7 @@ def kept_runs() -> list[Timed]:
     records = (r for file in sorted(home.glob("*_*.json")) for r in json.loads(file.read_text()))
     return [
         Timed(
-            reader.series(r["directory"], r["config"]["seed"]),
+            groups.series(r["directory"], r["config"]["seed"]),
             r["config"],
             r["results"]["seconds"],
         )

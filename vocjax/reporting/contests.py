@@ -7,7 +7,8 @@ import numpy as np
 
 from vocjax.metrics.names import METRIC_NAMES
 from vocjax.reporting.differences import value_of_each
-from vocjax.runs.reader import Run, joined, lookup, replicates
+from vocjax.runs.groups import replicates
+from vocjax.runs.reader import Run, joined, lookup
 
 
 class Measure(NamedTuple):

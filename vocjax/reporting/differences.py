@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from vocjax.data.splits import photographs
 from vocjax.metrics.classification import Interval, paired_bootstrap
 from vocjax.reporting import figures as draw
-from vocjax.runs.reader import Run, counted, joined, lookup, without
+from vocjax.runs.groups import without
+from vocjax.runs.reader import Run, counted, joined, lookup
 
 Pair = tuple[str, str]
 # What the images of a task are compared by, and how it is called on an axis.

@@ -14,7 +14,8 @@ from vocjax.reporting.contests import contests, described
 from vocjax.reporting.provenance import made
 from vocjax.reporting.study import STUDY
 from vocjax.reporting.table import is_linear, results_table
-from vocjax.runs.reader import Run, by_data, counted, joined, lookup, read_runs, replicates
+from vocjax.runs.groups import by_data, replicates
+from vocjax.runs.reader import Run, counted, joined, lookup, read_runs
 
 
 def write_report(

@@ -11,7 +11,8 @@ from vocjax.reporting import figures as draw
 from vocjax.reporting.hover import Drawn, scatter
 from vocjax.reporting.shown import MOST, by_shown, labelled
 from vocjax.reporting.study import STUDY
-from vocjax.runs.reader import SPLITS, Run, lookup, replicates, without
+from vocjax.runs.groups import replicates, without
+from vocjax.runs.reader import SPLITS, Run, lookup
 
 Samples = Mapping[str, np.ndarray]
 Curves = dict[str, dict[int, tuple[float, float]]]  # label -> code size -> MSE on train and val

@@ -16,7 +16,8 @@ from vocjax.reporting import figures as draw
 from vocjax.reporting.hover import Drawn
 from vocjax.reporting.shown import by_shown, labelled, short
 from vocjax.reporting.study import STUDY, repeated
-from vocjax.runs.reader import Run, lookup, replicates
+from vocjax.runs.groups import replicates
+from vocjax.runs.reader import Run, lookup
 
 Samples = Mapping[str, np.ndarray]
 

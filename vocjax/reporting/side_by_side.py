@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from vocjax.metrics.names import METRIC_NAMES
 from vocjax.reporting.study import recipe
 from vocjax.reporting.table import MISSING
-from vocjax.runs.reader import Run, Spread, over_seeds
+from vocjax.runs.groups import Spread, over_seeds
+from vocjax.runs.reader import Run
 
 # For each task the metrics of its rows, and the kind of baseline that has learnt next to nothing.
 SHOWN = {

@@ -23,7 +23,8 @@ from vocjax.reporting.contests import (
 from vocjax.reporting.differences import difference
 from vocjax.reporting.study import STUDY, repeated
 from vocjax.reporting.table import is_linear
-from vocjax.runs.reader import Run, counted, lookup, without
+from vocjax.runs.groups import without
+from vocjax.runs.reader import Run, counted, lookup
 
 OTHERS = 3  # runs besides the best that a paragraph names
 STUDYS_CLASSES = {"aeroplane", "dog"}

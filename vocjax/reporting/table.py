@@ -7,7 +7,7 @@ from typing import Any
 
 from vocjax.metrics.names import METRIC_NAMES, by_reason
 from vocjax.reporting.study import STUDY
-from vocjax.runs import reader
+from vocjax.runs import groups
 from vocjax.runs.reader import SPLITS, Run, counted, joined, lookup
 
 LINEAR = ("pca", "linear_autoencoder")  # models of the story's first step
@@ -37,8 +37,8 @@ def results_table(
     )
     metrics = [name for name in known if name in chosen] if chosen else known
     bodies = []
-    for data, members in reader.by_data(runs).items():
-        rows = [_run_row(seeds, metrics, anchors) for seeds in reader.replicates(members)]
+    for data, members in groups.by_data(runs).items():
+        rows = [_run_row(seeds, metrics, anchors) for seeds in groups.replicates(members)]
         rows += _baseline_rows([run for run in members if run in with_baselines], metrics)
         bodies.append(_body(_group(escape(data), metrics), rows))
     rows = [_row(escape(r["name"]), escape(r["setting"]), _cells(r, metrics)) for r in study]
@@ -104,7 +104,7 @@ def _group(title: str, metrics: Sequence[str]) -> str:
 def _run_row(seeds: Sequence[Run], metrics: Sequence[str], anchors: Mapping[Path, str]) -> str:
     run, finished = seeds[0], [seed for seed in seeds if seed.results is not None]
     if finished:
-        lines = _cells(reader.over_seeds(finished), metrics)
+        lines = _cells(groups.over_seeds(finished), metrics)
     else:
         span = len(metrics) + 1
         lines = [f'<td role="cell" class="split" colspan="{span}">{escape(run.outcome)}</td>']
@@ -177,7 +177,7 @@ def _unknown(value: Any) -> str:
 def _value(value: Any, metric: str) -> str:
     if value is None:
         return MISSING
-    if isinstance(value, reader.Spread):
+    if isinstance(value, groups.Spread):
         return f"{_value(value.mean, metric)} ± {_value(value.deviation, metric)}"
     if isinstance(value, int | float):
         return format(value, METRIC_NAMES[metric][2] if metric in METRIC_NAMES else ".4g")

@@ -12,7 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from vocjax.config import to_json
-from vocjax.runs import reader
+from vocjax.runs import groups, reader
 
 PACKAGE = Path(__file__).parents[1]
 # No result depends on them: they start runs, keep programs, or show what came out.
@@ -66,7 +66,7 @@ def fingerprint(config: ConfigDict, data: str | None, code: str, origin: str | N
     if data is None or (config.init_from and origin is None):
         return None
     idle = ("name", "init_from", "data.data_dir", "keep_programs")
-    fields = reader.without(json.loads(to_json(config)), *idle)
+    fields = groups.without(json.loads(to_json(config)), *idle)
     return _hash(*(text.encode() for text in (fields, data, code, origin or "")))
 
 
