@@ -19,7 +19,7 @@ ROOMS = (
     {"exported"},
     {"predict"},
     {"training"},
-    {"evaluate", "shipped", "plans", "runner", "sweep", "cli"},
+    {"evaluate", "shipped", "plans", "runner", "sweep", "commands", "cli"},
 )
 PLACES = {room: place for place, rooms in enumerate(ROOMS) for room in rooms}
 # What a room to the left or beside it may not import, though the order alone would allow it.

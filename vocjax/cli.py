@@ -16,17 +16,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
+from vocjax import commands
 from vocjax.data.cli import add_verbs as add_data_verbs
 from vocjax.errors import UserError, local_path
 from vocjax.pretrained.cli import add_verbs as add_weights_verbs
 from vocjax.shipped import add_verbs as add_shipped_verbs
-from vocjax.shipped import say_which
-
-CLASSES_IN = {
-    "common": "classes in common",
-    "only_run": "classes of the run that the data lack",
-    "only_data": "classes of the data that the run lacks",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     try:
         options, left = parser.parse_known_args(arguments)
-        if left and options.verb not in (_train, _run_experiments):
+        if left and options.verb not in (commands.train, commands.run_experiments):
             parser.error(f"unknown argument {left[0]!r}; see `{options.prog} --help`")
         if bad := [a for a in left if a.startswith("-") and not a.startswith("--config.")]:
             parser.error(f"unknown argument {bad[0]!r}; fields are set like --config.epochs=3")
@@ -98,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     train = _verb(
         verbs,
         "train",
-        _train,
+        commands.train,
         "train and evaluate a config; a run that was stopped is continued",
         "vocjax train --config autoencoder_256 --workdir runs/ae "
         "--config.optimizer.learning_rate=3e-4",
@@ -126,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = _verb(
         verbs,
         "evaluate",
-        _evaluate,
+        commands.evaluate,
         "measure a trained run, or an exported one, on a split",
         "vocjax evaluate --workdir runs/ae --split val",
     )
@@ -143,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     predict = _verb(
         verbs,
         "predict",
-        _predict,
+        commands.predict,
         "apply a trained run to image files",
         "vocjax predict --workdir runs/ae toy.png --output predictions",
     )
@@ -154,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     export = _verb(
         verbs,
         "export",
-        _export,
+        commands.export,
         "write a finished run for other programs, with a model card",
         "vocjax export runs/ae --format onnx --output ae_onnx",
     )
@@ -172,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     report = _verb(
         verbs,
         "report",
-        _report,
+        commands.report,
         "write run directories into one HTML page",
         "vocjax report runs/ae --output report.html",
     )
@@ -186,14 +180,14 @@ def _parser() -> argparse.ArgumentParser:
     explore = _verb(
         verbs,
         "explore",
-        _explore,
+        commands.explore,
         "open a local page with a slider for each direction of an autoencoder's code",
         "vocjax explore --workdir runs/ae",
     )
     runs = _verb(
         verbs,
         "runs",
-        _runs,
+        commands.list_runs,
         "list the runs in folders: state, best and last value, and how their configs differ",
         "vocjax runs runs --sort loss",
     )
@@ -203,7 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     diff = _verb(
         verbs,
         "diff",
-        _diff,
+        commands.diff,
         "say how two runs differ: config, code, data, versions and results",
         "vocjax diff runs/ae runs/ae",
     )
@@ -215,7 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (train, evaluate, predict, explore):
         verb.add_argument("--workdir", type=local_path, required=True, metavar="DIR")
 
-    add_shipped_verbs(verbs, _verb, _run_experiments)
+    add_shipped_verbs(verbs, _verb, commands.run_experiments)
     weights = verbs.add_parser("weights", help="bring in backbones' weights, or take them out")
     weights_verbs = weights.add_subparsers(metavar="VERB", required=True)
     add_weights_verbs(functools.partial(_verb, weights_verbs))
@@ -239,171 +233,3 @@ def _verb(
     )
     parser.set_defaults(verb=function, prog=f"{verbs._prog_prefix} {name}")
     return parser
-
-
-# The imports stand inside the verbs: `--help` and a mistyped flag answer at once, without JAX.
-
-
-def _train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    import jax
-
-    from vocjax.allocation import keep_memory
-    from vocjax.config import load_config
-    from vocjax.hosts import HostLost, joined_hosts
-    from vocjax.mesh import ask_for_determinism
-    from vocjax.metrics.names import by_reason
-    from vocjax.training import profile
-    from vocjax.training.interrupts import Interrupted
-    from vocjax.training.loop import Watch, train_group
-    from vocjax.training.writers import import_wandb
-
-    keep_memory()
-    path = say_which("configs", options.config)
-    config = load_config(path, overrides)
-    if config.deterministic:
-        ask_for_determinism()
-    steps = profile.parse(options.profile) if options.profile is not None else None
-    if steps and options.sweep:
-        raise UserError("--profile looks at one run, and --sweep trains several; give one of them.")
-    if options.wandb:  # before anything is done
-        import_wandb()
-    watch = Watch(profile=steps, wandb=options.wandb)
-    try:
-        with joined_hosts() if options.distributed else contextlib.nullcontext():
-            if options.sweep:
-                from vocjax.sweep import carry_out
-
-                return carry_out(path, options.workdir, options.sweep, overrides, watch)
-            (results,) = train_group([config], [options.workdir], watch=watch)
-    except Interrupted as stop:
-        print(f"vocjax: {stop}", file=sys.stderr)
-        return 128 + stop.signal_number
-    except HostLost as error:
-        print(f"vocjax: {error}", file=sys.stderr, flush=True)
-        os._exit(1)  # JAX would wait for the host that is gone before Python ends
-    if isinstance(results, UserError):
-        raise results
-    if jax.process_index():  # the first host speaks for all
-        return 0
-    for split in ("train", "val"):
-        values = (f"{name} {value:.5g}" for name, value in results[split].items())
-        print(f"{split:5}", *values)
-        for reason, names in by_reason(results.get("absent", {}).get(split, {})).items():
-            print(f"{split:5} \N{EN DASH} {', '.join(names)}: {reason}")
-    print(f"run directory: {options.workdir}")
-    return 0
-
-
-def _run_experiments(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from vocjax.runner import carry_out, plan_of
-
-    plan = plan_of(say_which("experiments", options.plan))
-    return carry_out(plan, options, overrides, "vocjax")
-
-
-def _evaluate(options: argparse.Namespace, _: Sequence[str]) -> int:
-    from vocjax.allocation import keep_memory
-    from vocjax.evaluate import Other, check_output, evaluate, write
-
-    keep_memory()
-    if options.output:  # before the work is done
-        check_output(options.workdir, options.output)
-    other = Other(options.dataset, options.data_dir, options.image_set)
-    result = evaluate(options.workdir, options.split, options.checkpoint, other)
-    on = f" of {result['dataset']['name']}" if any(other) else ""
-    print(f"{result['images']} {options.split} images{on}, step {result['step']}")
-    for kind, names in result.get("classes", {}).items():
-        print(f"{CLASSES_IN[kind]}: {', '.join(names) or 'none'}")
-    for note in result.get("notes", []):
-        print(f"note: {note}")
-    metrics, absent = result["metrics"], result.get("absent", {})
-    width = max(map(len, (*metrics, *absent)))
-    for name, value in metrics.items():
-        print(f"{name:{width}} {value:.6g}")
-    for name, reason in absent.items():
-        print(f"{name:{width}} \N{EN DASH} ({reason})")
-    known = [iou is not None for iou in result.get("iou_by_class", {}).values()]
-    if "mean_iou_full_size" in metrics:
-        print(f"the mean IoU at full size is that of {sum(known)} of {len(known)} classes")
-    if options.output:
-        write(options.output, options.workdir, result)
-        print(f"table: {options.output}")
-    return 0
-
-
-def _predict(options: argparse.Namespace, _: Sequence[str]) -> int:
-    from vocjax.files import printable
-    from vocjax.predict import predict
-
-    done = predict(options.workdir, options.images, options.output, options.checkpoint)
-    n, unreadable = len(done.images), len(done.unreadable)
-    if predicted := n - unreadable:
-        print(f"{predicted} image{'s' * (predicted != 1)} predicted into {options.output}")
-    if done.others:
-        print(f"files that are no images, and were passed over: {done.others}")
-    if done.folders:
-        print(
-            f"folders in folders, which are not entered: {', '.join(map(printable, done.folders))}"
-        )
-    if unreadable:
-        names = ", ".join(map(printable, done.unreadable))
-        raise UserError(f"{unreadable} of {n} images could not be read: {names}.")
-    return 0
-
-
-def _export(options: argparse.Namespace, _: Sequence[str]) -> int:
-    from vocjax.exported.export import export
-
-    if (options.run is None) == (options.workdir is None):
-        raise UserError(
-            "give one run to export: `vocjax export RUN --format NAME`, or --workdir RUN."
-        )
-    run = options.run or options.workdir
-    output = options.output or run.with_name(f"{run.name}_{options.format}")
-    facts = export(run, output, options.format, options.checkpoint, options.input)
-    print(f"{facts['task']} by {facts['architecture']}, step {facts['step']}, as {options.format}")
-    print(f"the file was read again and gives what the run gives; see {output / 'README.md'}")
-    return 0
-
-
-def _report(options: argparse.Namespace, _: Sequence[str]) -> int:
-    from vocjax.reporting.page import write_report
-
-    write_report(options.directories, options.output, without_pictures=options.without_pictures)
-    print(f"report: {options.output}")
-    return 0
-
-
-def _runs(options: argparse.Namespace, _: Sequence[str]) -> int:
-    from vocjax.plans.listing import find, lines, table
-
-    runs, broken = find(options.directories)
-    if runs:
-        print(lines(table(runs, options.sort), sys.stdout.isatty()), end="")
-    for reason in broken.values():
-        print(f"vocjax: {reason}", file=sys.stderr)
-    return 0 if runs else 1
-
-
-def _diff(options: argparse.Namespace, _: Sequence[str]) -> int:
-    from vocjax.plans.listing import difference_lines, differences
-
-    found = differences(*options.runs)
-    print(difference_lines(found, options.runs, sys.stdout.isatty()), end="")
-    return 0
-
-
-def _explore(options: argparse.Namespace, _: Sequence[str]) -> int:
-    from vocjax.explorer.explore import make_server, serve
-    from vocjax.models.fields import image_shape
-    from vocjax.runs.restore import latent_space_of
-
-    config, space = latent_space_of(options.workdir)
-    image = {
-        "size": image_shape(config)[:2],
-        "channels": config.data.channels,
-        "fit": config.data.fit,
-        "title": config.name,
-    }
-    serve(make_server(space, **image, host=options.host, port=options.port))
-    return 0

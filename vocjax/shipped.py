@@ -1,6 +1,6 @@
 """What comes with vocjax, in a wheel too: `vocjax configs` and `vocjax experiments`.
 
-The imports stand inside the verbs, as in `vocjax.cli`.
+The imports stand inside the verbs, as in `vocjax.commands`.
 """
 
 import argparse

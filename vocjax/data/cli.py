@@ -1,4 +1,4 @@
-"""`vocjax data`: flags to function calls, as in `vocjax.cli`; imports stand inside the verbs."""
+"""`vocjax data`: flags to function calls, as in `vocjax.commands`, which import inside."""
 
 import argparse
 import sys
