@@ -77,9 +77,8 @@ class Contender:
             self._batch["code"] = self._codes(variables_of(self.state), self._batch)
 
     def step(self) -> float:
-        """Take a step on the batch; the new state is there when it returns."""
+        """Take a step on the batch; the program that gives the loss has made the new state."""
         self.state, loss = self._train_step(self.state, self._batch)
-        jax.block_until_ready(self.state)
         return float(loss)
 
     def draw(self) -> dict[str, np.ndarray]:
