@@ -52,10 +52,12 @@ class Layers(nn.Module):
         return nn.BatchNorm(use_running_average=True, name="norm")(x)
 
 
+def drawn(module, key, images=IMAGES, **keywords):
+    return draw.variables(jax.jit(partial(module.init, **keywords)), key, images)
+
+
 def params(names, seed=0, **fields):
-    return draw.variables(jax.jit(Params(names, **fields).init), jax.random.key(seed), IMAGES)[
-        "params"
-    ]
+    return drawn(Params(names, **fields), jax.random.key(seed))["params"]
 
 
 def assert_same(got, expected):
@@ -72,7 +74,7 @@ def assert_same(got, expected):
 def test_they_are_the_variables_of_init():
     names = ("glorot_uniform", "he_uniform", "he_normal", "normal", "constant", "zeros")
     expected = jax.jit(Params(names).init)(jax.random.key(3), IMAGES)
-    got = draw.variables(jax.jit(Params(names).init), jax.random.key(3), IMAGES)
+    got = drawn(Params(names), jax.random.key(3))
     assert_same(got, expected)
     for name in ("glorot_uniform", "he_uniform", "constant", "zeros"):
         np.testing.assert_array_equal(got["params"][name], expected["params"][name])
@@ -130,16 +132,14 @@ def test_another_key_and_another_name_draw_other_numbers_and_the_same_the_same()
 
 def test_a_layer_draws_the_same_whatever_layers_there_are():
     key = jax.random.key(0)
-    small, large = (
-        draw.variables(jax.jit(Layers(w).init), key, IMAGES)["params"] for w in ((8, 6), (8, 6, 7))
-    )
+    small, large = (drawn(Layers(w), key)["params"] for w in ((8, 6), (8, 6, 7)))
     for name in ("dense_8", "dense_6"):
         np.testing.assert_array_equal(small[name]["kernel"], large[name]["kernel"])
 
 
 def test_traced_keys_give_shapes_and_batches_of_variables():
     def init(key):
-        return draw.variables(jax.jit(Layers((3,)).init), key, IMAGES)
+        return drawn(Layers((3,)), key)
 
     keys = jax.random.split(jax.random.key(0), 2)
     alone = [init(key) for key in keys]
@@ -159,18 +159,13 @@ def test_traced_keys_give_shapes_and_batches_of_variables():
 def test_what_numpy_cannot_do_is_compiled(name, generator, partitionable):
     module, key = Params((name,), (4, 3)), jax.random.key(0, impl=generator)
     with jax.threefry_partitionable(partitionable):
-        got, expected = (
-            draw.variables(jax.jit(module.init), key, IMAGES),
-            jax.jit(module.init)(key, IMAGES),
-        )
+        got, expected = drawn(module, key), jax.jit(module.init)(key, IMAGES)
     np.testing.assert_array_equal(got["params"][name], expected["params"][name])
 
 
 def test_parameters_of_16_bits_are_compiled():
     module, key = nn.Dense(3, param_dtype=jnp.bfloat16), jax.random.key(0)
-    assert_same(
-        draw.variables(jax.jit(module.init), key, IMAGES), jax.jit(module.init)(key, IMAGES)
-    )
+    assert_same(drawn(module, key), jax.jit(module.init)(key, IMAGES))
 
 
 def test_values_that_depend_on_the_input_are_those_of_init():
@@ -179,8 +174,23 @@ def test_values_that_depend_on_the_input_are_those_of_init():
         def __call__(self, x):
             return self.param("scale", lambda _: x + 1)
 
-    got = draw.variables(jax.jit(Scaled().init), jax.random.key(0), np.full((2,), 0.5, np.float32))
+    got = drawn(Scaled(), jax.random.key(0), np.full((2,), 0.5, np.float32))
     np.testing.assert_array_equal(got["params"]["scale"], [1.5, 1.5])
+
+
+def test_a_network_whose_shapes_are_known_is_not_traced_again():
+    traces = []
+
+    class Counted(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            traces.append(x.shape)
+            return nn.Dense(2)(x)
+
+    init, key = jax.jit(Counted().init), jax.random.key(0)
+    jax.eval_shape(lambda key: draw.variables(init, key, IMAGES), key)
+    draw.variables(init, key, IMAGES)
+    assert traces == [IMAGES.shape]
 
 
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet"])
@@ -189,7 +199,7 @@ def test_nothing_is_compiled_for_a_network(name, caplog):
     images = np.zeros((1, 64, 64, 3), np.float32)
     caplog.clear()
     with jax.log_compiles():
-        draw.variables(jax.jit(partial(network.init, train=False, valid=None)), key, images)
+        drawn(network, key, images, train=False, valid=None)
         assert "Compiling" not in caplog.text
         jax.jit(lambda x: x - 3)(1.0)
         assert "Compiling" in caplog.text

@@ -40,10 +40,8 @@ def test_the_configs_code(changes, shape):
 
 
 def test_it_begins_as_a_linear_map_and_every_parameter_learns_but_what_zeros_hide():
-    params, (a, b) = (
-        draw.variables(jax.jit(SMALL.init), jax.random.key(0), images())["params"],
-        images(2),
-    )
+    params = draw.variables(jax.jit(SMALL.init), jax.random.key(0), images())["params"]
+    a, b = images(2)
 
     def error(params, x):
         image, _ = SMALL.apply({"params": params}, x, train=True)

@@ -109,6 +109,7 @@ def kernel_gradient(form: str, padding: Pads, dilation: int, shape: tuple[int, .
     return by_xla
 
 
+# Jitted so that layers of the same shape are traced once; XLA puts them into the program around.
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def _forward(
     x: jax.Array, kernel: jax.Array, padding: Pads, dilation: int
